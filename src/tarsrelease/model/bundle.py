@@ -1,0 +1,87 @@
+"""The bundle: what is released, with where each part's bytes are pinned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from tarsrelease.model.base import Digest, FileName, Name, Value, Version
+
+MANIFEST = "manifest.production.json"
+CHECKSUMS = "SHA256SUMS"
+ROLLOUT = "rollout.yaml"
+CERTIFICATION = "GA_CERTIFICATION"
+"""The one folder that may stand in a bundle unlisted; it has a SHA256SUMS of its own."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Chart(Value):
+    """The packaged Helm chart."""
+
+    file: FileName
+    name: Name
+    version: Version
+
+
+class Image(Value):
+    """One container image, pinned by the digest of its OCI index or manifest."""
+
+    service: Name
+    name: str
+    tag: str
+    digest: Digest
+
+
+class Hotfix(Value):
+    """One repaired defect that this release carries."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Z]+-\d+$")]
+    title: str
+
+
+class Migration(Value):
+    """One SQL file; `order` counts within its phase; `down` names the file that undoes it."""
+
+    file: FileName
+    phase: Literal["expand", "contract"]
+    order: int = Field(ge=1)
+    sha256: Sha256
+    down: FileName | None = None
+
+
+class Source(Value):
+    """What the bundle was built from. `clean` says that the tree had no uncommitted change."""
+
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    tag: str | None = None
+    clean: bool
+
+
+class Manifest(Value):
+    """manifest.production.json."""
+
+    schema_: Literal["tarsrelease/manifest/v1"] = Field(alias="schema")
+    application: Name
+    version: Version
+    min_previous_version: Version | None = None
+    chart: Chart
+    canary_values: FileName
+    rollout: FileName = ROLLOUT
+    images: tuple[Image, ...] = Field(min_length=1)
+    hotfixes: tuple[Hotfix, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    source: Source | None = None
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        for what, names in (
+            ("images", [image.service for image in self.images]),
+            ("hotfixes", [hotfix.id for hotfix in self.hotfixes]),
+            ("migrations", [migration.file for migration in self.migrations]),
+        ):
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"{what}: {min(twice)} stands twice")
+        return self

@@ -1,0 +1,106 @@
+"""What was read from the cluster, as values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tarsrelease.model.base import Value
+from tarsrelease.model.measurement import Track
+
+
+class ContainerState(Value):
+    """One container of a pod. `waiting` and `terminated` are Kubernetes' reasons, or None."""
+
+    name: str
+    init: bool
+    ready: bool
+    restarts: int
+    waiting: str | None = None
+    terminated: str | None = None
+    exit_code: int | None = None
+
+
+class PodState(Value):
+    """One pod. `owner` is the Deployment's name, `version` its version label."""
+
+    name: str
+    owner: str
+    track: Track
+    version: str
+    ready: bool
+    terminating: bool
+    phase: str
+    started_at: datetime | None
+    containers: tuple[ContainerState, ...]
+
+
+class DeploymentState(Value):
+    """One Deployment. `settled` means that the controller has seen the newest spec."""
+
+    name: str
+    replicas: int
+    ready: int
+    updated: int
+    available: int
+    settled: bool
+    images: tuple[str, ...]
+    version: str
+
+    @property
+    def complete(self) -> bool:
+        """All wanted replicas are of the newest spec and available, and no old one is left."""
+        return self.settled and self.replicas == self.updated == self.available == self.ready
+
+
+class AutoscalerState(Value):
+    """A HorizontalPodAutoscaler that scales `deployment`."""
+
+    name: str
+    deployment: str
+    min_replicas: int
+    max_replicas: int
+
+
+class RouteState(Value):
+    """One service's HTTPRoute as far as the release is concerned.
+
+    `weight` is the canary's percentage. `stage`, `run` and `traffic_until` are the annotations
+    written together with it. `accepted` covers Accepted and ResolvedRefs at the current
+    generation; `problem` is the gateway's message otherwise. `managers` are the field managers
+    that own part of the spec, other than ours.
+    """
+
+    service: str
+    weight: int
+    stage: str | None
+    run: str | None
+    release: str | None
+    traffic_until: datetime | None
+    accepted: bool
+    problem: str | None
+    managers: tuple[str, ...]
+    written_at: datetime | None = None
+
+
+class Revision(Value):
+    """One revision in a Helm release's history. `status` is Helm's word (deployed, failed, …)."""
+
+    number: int
+    status: str
+    chart: str
+    app_version: str
+
+
+class Snapshot(Value):
+    """The state that decisions are made from, read at one time."""
+
+    taken_at: datetime
+    routes: tuple[RouteState, ...]
+    deployments: tuple[DeploymentState, ...]
+    pods: tuple[PodState, ...]
+    stable_history: tuple[Revision, ...]
+    canary_history: tuple[Revision, ...]
+
+    def deployment(self, name: str) -> DeploymentState | None:
+        """The Deployment of this name, if it exists."""
+        return next((found for found in self.deployments if found.name == name), None)

@@ -1,0 +1,157 @@
+"""What a step may ask of the world. Protocols of one to four methods, in the release's words.
+
+Adapters raise `UnreachableError` where a system does not answer, `UsageError` where it answers
+that the request or the rights are wrong; never their library's own errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from tarsrelease.model.cluster import DeploymentState, PodState, Revision, RouteState
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.journal import Entry, LockHolder
+from tarsrelease.model.measurement import Series
+from tarsrelease.model.outcome import Check, Outcome
+from tarsrelease.model.rollout import Service
+
+
+class Clock(Protocol):
+    """Time, so that steps can be played on a virtual clock."""
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+
+
+class Metrics(Protocol):
+    """Raw samples. `selectors` have no placeholders left."""
+
+    def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
+        """Per selector, the raw samples of the last `seconds` before the server's present."""
+
+    def server_time(self) -> float:
+        """The metrics server's present (Unix time), to tell clock skew from scrape lag."""
+
+
+class Routes(Protocol):
+    """The services' routes, which are ours."""
+
+    def read(self, services: Sequence[Service]) -> list[RouteState]:
+        """The routes as they are; a route that does not exist is left out."""
+
+    def shift(
+        self,
+        services: Sequence[Service],
+        weight: int,
+        annotations: Mapping[str, str],
+    ) -> None:
+        """Give the canary `weight` percent of each service's traffic, in one write a route.
+
+        The annotations (stage, run, release, traffic-until) go into the same write. Creates a
+        route that does not exist; keeps filters and matches of one that does.
+        """
+
+
+class Workloads(Protocol):
+    """Deployments and their pods."""
+
+    def deployments(self) -> list[DeploymentState]:
+        """All Deployments of the namespace."""
+
+    def pods(self) -> list[PodState]:
+        """All pods that belong to a Deployment of the application, on either track."""
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Ask for this many replicas; returns at once."""
+
+
+class Charts(Protocol):
+    """Helm releases in the namespace."""
+
+    def history(self, release: str) -> list[Revision]:
+        """The release's revisions, oldest first; empty where there is no such release."""
+
+    def upgrade(
+        self,
+        release: str,
+        chart: str,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        values_from: str | None,
+        deadline: float,
+    ) -> None:
+        """Install or upgrade `release` and wait until it is ready, `deadline` seconds at most.
+
+        `values` are laid over each other, the last one wins; under them the values that the
+        user gave the release `values_from`, where it exists.
+        """
+
+    def rollback(self, release: str, revision: int, *, deadline: float) -> None:
+        """Back to `revision`, and wait until it is ready."""
+
+    def uninstall(self, release: str, *, deadline: float) -> None:
+        """Remove the release and wait until its objects are gone; none there is no error."""
+
+
+class Journal(Protocol):
+    """The bounded journal on the cluster."""
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry; the oldest of other releases are dropped when it is full."""
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first."""
+
+
+class Lock(Protocol):
+    """One lock per application and environment."""
+
+    def acquire(self, *, preempt: bool = False) -> None:
+        """Take it, or raise `LockedError` naming the holder. A rollback preempts."""
+
+    def check(self) -> None:
+        """Renew it; raise `LockedError` where another run has taken it."""
+
+    def release(self) -> None:
+        """Give it up where it is ours."""
+
+    def holder(self) -> LockHolder | None:
+        """Who holds it now, if anyone does."""
+
+
+class Web(Protocol):
+    """Plain HTTP requests, for smoke tests."""
+
+    def get(self, host: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+        """Status and body of a GET to the gateway with this Host header."""
+
+
+class Person(Protocol):
+    """Whoever decides where the day waits for a person."""
+
+    def approves(self, question: str) -> bool:
+        """Ask; True is yes."""
+
+
+class Progress(Protocol):
+    """What a person sees while a step works. It never decides and never fails."""
+
+    def say(self, line: str) -> None:
+        """One line about what is being done."""
+
+    def look(
+        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+    ) -> None:
+        """One look of a stage: seconds since the shift, seconds planned, results so far."""
+
+
+class Evidence(Protocol):
+    """Where outcomes are recorded."""
+
+    def append(self, outcome: Outcome) -> Record:
+        """Add the outcome to the chain."""
