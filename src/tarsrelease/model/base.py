@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 
 class Value(BaseModel):
@@ -67,6 +74,12 @@ def parse_share(text: Any) -> float:
     return share
 
 
+def _stays_inside(path: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._/+-]+", path) or {"", ".", ".."} & set(path.split("/")):
+        raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
+    return path
+
+
 def _quantity(parse: Any, pattern: str, example: str) -> Any:
     schema = {"type": "string", "pattern": pattern, "examples": [example]}
     return BeforeValidator(parse), WithJsonSchema(schema, mode="validation")
@@ -92,7 +105,5 @@ Version = Annotated[
 """A semantic version without a leading v (semver.org, 2.0.0)."""
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """A content digest as OCI writes it (image-spec, descriptor)."""
-FileName = Annotated[
-    str, StringConstraints(pattern=r"^(?!/)(?!.*(^|/)\.\.?(/|$))[A-Za-z0-9._/+-]+$")
-]
+FileName = Annotated[str, AfterValidator(_stays_inside)]
 """A path inside a bundle: relative, without ``.`` or ``..``."""

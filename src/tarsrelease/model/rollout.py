@@ -31,7 +31,7 @@ def _matches_many(selector: str) -> str:
             'give the series themselves, such as http_requests_total{service=~"$service"}: '
             "counts are made from raw samples, so no rate(), sum() or window"
         )
-    if re.search(r'[^~]"?\$(service|track|version)', re.sub(r'=~\s*"', '~"', selector)):
+    if re.search(r'=\s*"[^"]*\$\{?(service|track|version)', selector):
         raise ValueError(
             "match $service, $track and $version with =~ (one query asks for all of them at once)"
         )
