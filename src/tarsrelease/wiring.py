@@ -1,0 +1,58 @@
+"""From an environment file to the adapters. Only the command line sees the whole set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.release import Release, Run
+
+if TYPE_CHECKING:
+    from tarsrelease.ports import Clock, Journal, Lock, Metrics, Web
+    from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The adapters of one environment; the command line hands them on one by one."""
+
+    clock: Clock
+    metrics: Metrics
+    routes: LentRoutes
+    workloads: ScaledWorkloads
+    charts: RenderedCharts
+    journal: Journal
+    lock: Lock
+    web: Web
+
+
+def connect(environment: Environment, release: Release, run: Run) -> Ports:
+    """The adapters for this release in this environment.
+
+    The kubeconfig is read here (UsageError where it is missing or has no such context), Helm is
+    looked for when it is first used, and no system is contacted yet. The libraries are imported
+    here and not before, because they cost more than most commands.
+    """
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.helm import Helm
+    from tarsrelease.adapters.journal import ConfigMapJournal
+    from tarsrelease.adapters.kubernetes_client import Cluster
+    from tarsrelease.adapters.lock import LeaseLock
+    from tarsrelease.adapters.prometheus import PrometheusMetrics
+    from tarsrelease.adapters.routes import HttpRoutes
+    from tarsrelease.adapters.web import GatewayWeb
+    from tarsrelease.adapters.workloads import KubernetesWorkloads
+
+    rollout = release.rollout
+    cluster = Cluster.connect(environment.kubernetes.context, environment.kubernetes.namespace)
+    return Ports(
+        clock=SystemClock(),
+        metrics=PrometheusMetrics(environment.prometheus),
+        routes=HttpRoutes(cluster, environment.gateway),
+        workloads=KubernetesWorkloads(cluster, rollout),
+        charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
+        journal=ConfigMapJournal(cluster, rollout.application),
+        lock=LeaseLock(cluster, rollout.application, run),
+        web=GatewayWeb(environment.gateway.address),
+    )
