@@ -1,0 +1,76 @@
+// Package insight is the insight engine: evaluations of missions and the traces
+// behind them.
+package insight
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/tars-ai/tars/services/internal/cache"
+	"github.com/tars-ai/tars/services/internal/release"
+	"github.com/tars-ai/tars/services/internal/store"
+	"github.com/tars-ai/tars/services/internal/web"
+)
+
+const (
+	keep           = time.Second
+	maxConnections = 4
+)
+
+// Run serves until the process is asked to end.
+func Run(ctx context.Context, rel release.Release) error {
+	server, err := web.New("insight-engine", rel)
+	if err != nil {
+		return err
+	}
+	hot := cache.Open(rel)
+	defer hot.Close()
+	later := store.Open(ctx, rel, maxConnections)
+	defer later.Close()
+	server.ReadyWhen("the database", later.Ready)
+	routes(server, later, hot)
+	return server.Run(ctx)
+}
+
+func routes(server *web.Server, later *store.Later, hot *cache.Cache) {
+	server.Handle("GET /api/v1/traces/recent", func(w http.ResponseWriter, r *http.Request) {
+		limit, ok := web.Limit(w, r, 10)
+		if !ok {
+			return
+		}
+		store.Answer(w, r, later, hot, fmt.Sprintf("traces:%d", limit), keep, func(ctx context.Context, s *store.Store) (map[string]any, error) {
+			traces, err := s.RecentTraces(ctx, limit)
+			return map[string]any{"traces": traces}, err
+		})
+	})
+	server.Handle("GET /api/v1/traces/stats", func(w http.ResponseWriter, r *http.Request) {
+		store.Answer(w, r, later, hot, "traces:stats", keep, func(ctx context.Context, s *store.Store) (store.TraceStats, error) {
+			return s.TraceStats(ctx)
+		})
+	})
+	server.Handle("GET /api/v1/evaluations", func(w http.ResponseWriter, r *http.Request) {
+		limit, ok := web.Limit(w, r, 20)
+		if !ok {
+			return
+		}
+		mission := int64(0)
+		if text := r.URL.Query().Get("mission"); text != "" {
+			var err error
+			if mission, err = strconv.ParseInt(text, 10, 64); err != nil || mission < 1 {
+				web.WriteError(w, http.StatusBadRequest, fmt.Sprintf("mission is %q, expected a mission's number", text))
+				return
+			}
+		}
+		store.Answer(w, r, later, hot, fmt.Sprintf("evaluations:%d:%d", mission, limit), keep, func(ctx context.Context, s *store.Store) (map[string]any, error) {
+			if mission != 0 {
+				scores, err := s.MissionScores(ctx, mission, limit)
+				return map[string]any{"evaluations": scores}, err
+			}
+			newest, err := s.Evaluations(ctx, limit)
+			return map[string]any{"evaluations": newest}, err
+		})
+	})
+}
