@@ -1,0 +1,294 @@
+"""Up, down, status and shell: what the command line and the rehearsed day ask of a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.rehearsal import control, world
+from tarsrelease.rehearsal.launch import Launch
+from tarsrelease.rehearsal.paths import Say, cache_root, locked
+from tarsrelease.rehearsal.prepare import prepare
+from tarsrelease.rehearsal.processes import Process
+from tarsrelease.rehearsal.state import ClusterRecord, StateFolder
+
+_GONE_DEADLINE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """What runs. phase: absent, starting, ready, or dead (it ended without `down`).
+
+    parts: one line each as `keeper.Part.describe` has them; since: Unix time.
+    """
+
+    name: str
+    phase: str
+    pid: int | None = None
+    since: float | None = None
+    kubeconfig: Path | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster, as its users see it."""
+
+    folder: StateFolder
+    record: ClusterRecord
+    launch: Launch | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig; its addresses hold inside the cluster's network only."""
+        return self.folder.kubeconfig
+
+    @property
+    def context(self) -> str:
+        """The kubeconfig's context."""
+        return f"rehearsal-{self.folder.name}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment for a command inside: kubectl and helm on PATH, and no way out."""
+        helm = self.folder.data / "helm"
+        return {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{self.folder.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "HELM_CACHE_HOME": str(helm / "cache"),
+            "HELM_CONFIG_HOME": str(helm / "config"),
+            "HELM_DATA_HOME": str(helm / "data"),
+            "NO_PROXY": "*",
+            "no_proxy": "*",
+        }
+
+    def tool(self, name: str) -> list[str]:
+        """How a program of the cluster (helm, kubectl, promtool, loadgen) is started."""
+        tools = json.loads(self.folder.spec.read_text())["tools"]
+        return [str(argument) for argument in tools[name]]
+
+    def enter_argv(self, argv: list[str]) -> list[str]:
+        """The command line that runs `argv` inside, in the folder that the caller is in.
+
+        It ends when the cluster ends, and gets SIGTERM when the command line itself is killed.
+        """
+        namespaces = ["--net", "--pid", "--ipc", "--mount"]
+        if self.record.user_namespace:
+            namespaces += ["--user", "--preserve-credentials"]
+        target = ["--target", str(self.record.process.pid)]
+        tied = ["setpriv", "--pdeathsig", "TERM"]
+        return ["nsenter", *target, *namespaces, "--", *tied, "env", "-C", os.getcwd(), *argv]  # noqa: PTH109
+
+    def run(self, argv: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run `argv` inside and return its result as text; `options` as for subprocess.run."""
+        defaults = {"env": self.env, "text": True, "capture_output": True}
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            self.enter_argv(argv), check=False, **{**defaults, **options}
+        )
+        return done
+
+    def control(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the supervisor (see `control`). Raises `control.ControlError` where it refuses."""
+        return control.ask(self.folder.socket, request)
+
+    def close(self) -> None:
+        """Let go of a cluster that is tied to this process: it ends."""
+        if self.launch is not None:
+            self.launch.let_go()
+
+
+def up(
+    name: str,
+    say: Say,
+    scrape_interval: float = 5.0,
+    *,
+    tied: bool = False,
+    images: Path | None = None,
+) -> Cluster:
+    """Bring the cluster `name` up and return when everything in it is ready.
+
+    scrape_interval: Prometheus', in seconds. tied: the cluster ends when this process ends,
+    however it ends. images: an images.json to use instead of the worked example's. A cluster
+    that runs already is returned as it is.
+    """
+    _refuse_other_systems()
+    folder = folder_of(name)
+    with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
+        running = _running(folder)
+        if running is not None:
+            say(f"the cluster {name} is already up (process {running.record.process.pid})")
+            return running
+        folder.clean()
+        shutil.rmtree(folder.logs, ignore_errors=True)
+        folder.logs.mkdir(parents=True)
+        folder.data.mkdir()
+        began = time.monotonic()
+        versions = prepare(folder, cache_root(), scrape_interval, images, say)
+        launch = Launch(folder)
+        try:
+            record = _follow(folder, launch, versions, say)
+            if not tied:
+                control.ask(folder.socket, {"do": "detach"})
+                launch.detach()
+        except BaseException:
+            launch.let_go()
+            folder.clean()
+            raise
+        say(f"the cluster {name} is up ({time.monotonic() - began:.1f} s)")
+        return Cluster(folder, record, launch if tied else None)
+
+
+def down(name: str, say: Say) -> None:
+    """End the cluster `name` and remove what it left, its logs excepted; also of one that died."""
+    folder = folder_of(name)
+    with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
+        record = folder.read()
+        if record is None and not folder.root.exists():
+            say(f"there is no cluster {name}")
+            return
+        if record is not None and not record.process.kill(_GONE_DEADLINE):
+            raise UsageError(
+                doing=f"ending the cluster {name}",
+                found=f"process {record.process.pid} is still there after {_GONE_DEADLINE:.0f} s",
+                expected="that it ends at once when killed",
+                next_step=f"look at /proc/{record.process.pid}/stack and repeat",
+            )
+        Launch.collect(folder.name)
+        folder.clean()
+        say(f"the cluster {name} is down; its logs are in {folder.logs}")
+
+
+def status(name: str) -> ClusterStatus:
+    """What is known of the cluster `name`; looks only."""
+    folder = folder_of(name)
+    record = folder.read()
+    if record is None:
+        return ClusterStatus(name, "absent")
+    known = ClusterStatus(
+        name,
+        "dead",
+        pid=record.process.pid,
+        since=record.started_at,
+        kubeconfig=folder.kubeconfig,
+        addresses=record.addresses,
+        versions=record.versions,
+    )
+    if not record.process.is_running():
+        return known
+    reply = control.ask(folder.socket, {"do": "status"})
+    return replace(known, phase=reply["phase"], parts=tuple(reply["parts"]))
+
+
+def find(name: str) -> Cluster:
+    """The running cluster `name`. Raises UsageError where none runs."""
+    running = _running(folder_of(name))
+    if running is None:
+        raise UsageError(
+            doing=f"looking for the rehearsal cluster {name}",
+            found="none runs",
+            expected="a running cluster",
+            next_step="tarsrelease rehearse up",
+        )
+    return running
+
+
+def shell(name: str, argv: list[str] | None = None) -> int:
+    """Run `argv`, or the user's shell, inside the cluster `name`; returns its exit status."""
+    cluster = find(name)
+    command = argv or [os.environ.get("SHELL") or "/bin/sh"]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs inside
+    try:
+        process = subprocess.Popen(
+            cluster.enter_argv(["env", "--default-signal=INT", *command]), env=cluster.env
+        )
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def folder_of(name: str) -> StateFolder:
+    """The folder of the cluster `name`. Raises UsageError for a name that is no plain word."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
+        raise UsageError(
+            doing="naming the rehearsal cluster",
+            found=f"the name {name!r}",
+            expected="1 to 40 lower-case letters, digits and inner hyphens",
+            next_step="choose another --name",
+        )
+    return StateFolder(cache_root() / "rehearsal" / name)
+
+
+def _running(folder: StateFolder) -> Cluster | None:
+    record = folder.read()
+    if record is None or not record.process.is_running() or not record.ready:
+        return None
+    return Cluster(folder, record)
+
+
+def _follow(
+    folder: StateFolder, launch: Launch, versions: dict[str, str], say: Say
+) -> ClusterRecord:
+    """Pass the supervisor's progress on until it is ready; UnreachableError where it fails."""
+    record: ClusterRecord | None = None
+    failure = "it ended without a word"
+    for message in launch.messages():
+        match message:
+            case {"say": str(text)}:
+                say(text)
+            case {"listening": True}:
+                record = _record(folder, launch, versions)
+                folder.write(record)
+            case {"ready": float()} if record is not None:
+                record = replace(record, ready=True)
+                folder.write(record)
+                return record
+            case {"failed": str(reason)}:
+                failure = reason
+    raise UnreachableError(
+        doing=f"bringing the cluster {folder.name} up",
+        found=failure,
+        expected="that every part becomes ready",
+        next_step=f"read {folder.logs}, then repeat",
+    )
+
+
+def _record(folder: StateFolder, launch: Launch, versions: dict[str, str]) -> ClusterRecord:
+    process = Process.of(control.server_pid(folder.socket))
+    if process is None:
+        raise ProcessLookupError("the supervisor ended as soon as it had started")
+    return ClusterRecord(
+        name=folder.name,
+        process=process,
+        user_namespace=launch.user_namespace,
+        started_at=time.time(),
+        ready=False,
+        kubeconfig=str(folder.kubeconfig),
+        addresses=world.ADDRESSES,
+        versions=versions,
+    )
+
+
+def _refuse_other_systems() -> None:
+    missing = [name for name in ("ip", "unshare", "nsenter", "setpriv") if not shutil.which(name)]
+    if sys.platform == "linux" and not missing:
+        return
+    raise UsageError(
+        doing="starting a rehearsal cluster",
+        found=f"{sys.platform}, without {', '.join(missing) or 'anything missing'}",
+        expected="Linux with iproute2 and util-linux",
+        next_step="`apt-get install iproute2 util-linux` (or use a cluster of yours: --context)",
+    )

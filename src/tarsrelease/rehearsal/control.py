@@ -1,0 +1,73 @@
+"""How a running cluster is asked for something: one JSON line each way on a Unix socket.
+
+Requests: {"do": "status"}; {"do": "stop" | "start" | "kill" | "restart" | "pause" | "resume",
+"part": NAME}; {"do": "load-start", "arguments": [...]}; {"do": "load-stop"}; {"do": "detach"}
+(outlive the caller of `up`); {"do": "shutdown"}. Replies: {"ok": true, ...} or {"ok": false,
+"error": TEXT}. `kill` leaves the part down until `start`; `restart` kills it and lets it come back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# A part may take ten seconds to stop before it is killed.
+_REPLY_DEADLINE = 30.0
+_LONGEST_REPLY = 1 << 20
+
+
+class ControlError(Exception):
+    """The cluster did not answer, or refused the request."""
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A name of `path` that fits into a socket address (107 bytes), however deep it lies."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _connected(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_REPLY_DEADLINE)
+        try:
+            with short_path(path) as name:
+                connection.connect(name)
+        except OSError as error:
+            raise ControlError(f"no cluster answers on {path} ({error.strerror})") from error
+        yield connection
+
+
+def server_pid(path: Path) -> int:
+    """The process id of who serves the socket, as seen from the caller's own namespace."""
+    with _connected(path) as connection:
+        layout = struct.Struct("3i")
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+    pid: int = layout.unpack(raw)[0]
+    return pid
+
+
+def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Send one request and return its reply. Raises ControlError where it is refused or lost."""
+    with _connected(path) as connection:
+        try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            line = connection.makefile("rb").readline(_LONGEST_REPLY)
+        except OSError as error:
+            raise ControlError(f"the cluster did not answer {request}: {error}") from error
+    if not line:
+        raise ControlError(f"the cluster ended while it was asked {request}")
+    reply: dict[str, Any] = json.loads(line)
+    if not reply.get("ok"):
+        raise ControlError(str(reply.get("error", reply)))
+    return reply

