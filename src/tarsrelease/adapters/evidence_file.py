@@ -1,0 +1,116 @@
+"""evidence.jsonl: a chain of outcomes in a file; each line carries the SHA-256 of the one before.
+
+A process that is killed while it writes leaves a torn last line. It stays where it is (what was
+written is never rewritten): the next record closes it with a newline, counts it and carries its
+SHA-256 as that of any other line, and the proof names it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.outcome import Outcome
+
+FILE = "evidence.jsonl"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class EvidenceFile:
+    """The port `Evidence` on a folder. Several processes may append at once: a lock orders them."""
+
+    def __init__(
+        self, folder: Path, run: str, segment: str, *, now: Callable[[], datetime] = _utc_now
+    ) -> None:
+        """`segment` names this job's part where the file is new; an old one keeps its name."""
+        self.path = folder / FILE
+        self._run = run
+        self._segment = segment
+        self._now = now
+
+    def append(self, outcome: Outcome) -> Record:
+        """Add `outcome`, and return when it is on the disk.
+
+        Raises `UsageError` where the folder cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                return self._append(file.fileno(), outcome)
+        except OSError as problem:
+            raise UsageError(
+                doing="recording evidence",
+                found=f"{self.path} cannot be written: {problem.strerror}",
+                expected="a folder that this user may write to",
+                next_step="name another with --evidence DIR",
+            ) from problem
+
+    def _append(self, file: int, outcome: Outcome) -> Record:
+        before = self.path.read_bytes()
+        torn = bool(before) and not before.endswith(b"\n")
+        lines = before.split(b"\n") if torn else before.split(b"\n")[:-1]
+        record = Record(
+            number=len(lines) + 1,
+            at=self._now(),
+            run=self._run,
+            segment=self._segment_of(lines),
+            previous=hashlib.sha256(lines[-1]).hexdigest() if lines else None,
+            follows=() if lines else self._heads_of_others(),
+            outcome=outcome,
+        )
+        written = record.model_dump_json(by_alias=True).encode() + b"\n"
+        written = (b"\n" if torn else b"") + written
+        if os.write(file, written) != len(written):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file)
+        if not lines:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        return record
+
+    def _segment_of(self, lines: list[bytes]) -> str:
+        for line in lines:
+            try:
+                return Record.model_validate_json(line).segment
+            except ValueError:
+                continue  # torn or altered: the proof names it; the chain goes on
+        return self._segment
+
+    def _heads_of_others(self) -> tuple[str, ...]:
+        """The last lines' hashes of the segments that were handed on into this folder."""
+        others = (path for path in self.path.parent.rglob(FILE) if path != self.path)
+        return tuple(sorted(filter(None, (head_of(path.read_bytes()) for path in others))))
+
+
+def head_of(content: bytes) -> str | None:
+    """The SHA-256 of a segment's last line, which its successors carry; None if it is empty."""
+    lines = content.rstrip(b"\n").split(b"\n")
+    return hashlib.sha256(lines[-1]).hexdigest() if lines[-1] else None
+
+
+def read_segments(folder: Path) -> dict[str, bytes]:
+    """The content of every segment under `folder`, by its path in it.
+
+    Raises `UsageError` where there is none.
+    """
+    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(FILE)}
+    if not found:
+        raise UsageError(
+            doing="reading evidence",
+            found=f"no {FILE} under {folder}",
+            expected="the folder that a step recorded into (--evidence, ./evidence by default)",
+            next_step="name the right folder, or download the run's evidence artifacts into it",
+        )
+    return dict(sorted(found.items()))

@@ -1,0 +1,182 @@
+"""YAML text as plain values, with the line of each; what YAML hides is refused.
+
+Refused, because they change a meaning silently: duplicate keys, keys that are no text, tags.
+Words that YAML 1.1 reads as something else than they look (``yes``, ``1.10``, ``12:30``) keep their
+text where a model expects text or a quantity; only under `free` paths (values that are handed on
+as they are, such as Helm's) do they become what YAML says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.constructor import SafeConstructor
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+Place = tuple[str | int, ...]
+"""The way to a value: keys and indices from the document's root."""
+
+_TYPED = frozenset({"null", "bool", "int", "float", "str", "timestamp"})
+_KEPT_AS_TEXT = frozenset({"float", "timestamp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mistake: the line it stands in (from 1), where, and what is wrong."""
+
+    line: int
+    place: Place
+    problem: str
+
+    def __str__(self) -> str:
+        where = show_place(self.place)
+        return f"{self.line}: {where}: {self.problem}" if where else f"{self.line}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML document. `lines` holds the line of each key or item, `findings` what is wrong."""
+
+    data: Any
+    lines: dict[Place, int]
+    findings: tuple[Finding, ...] = ()
+
+    def line_of(self, place: Place) -> int:
+        """The line of `place`, or of the nearest thing around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+def show_place(place: Place) -> str:
+    """``stages[1].checks[0].below`` for a place."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+@dataclass
+class _Reader:
+    free: Sequence[Place]
+    lines: dict[Place, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    open_nodes: list[Node] = field(default_factory=list)
+    constructor: SafeConstructor = field(default_factory=SafeConstructor)
+
+    def find(self, node: Node, place: Place, problem: str) -> None:
+        self.findings.append(Finding(node.start_mark.line + 1, place, problem))
+
+    def value(self, node: Node, place: Place) -> Any:
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        if any(node is other for other in self.open_nodes):
+            self.find(node, place, "an alias that contains itself")
+            return None
+        self.open_nodes.append(node)
+        try:
+            if isinstance(node, MappingNode):
+                return self.mapping(node, place)
+            if isinstance(node, SequenceNode):
+                return [self.value(item, (*place, i)) for i, item in enumerate(node.value)]
+            return self.scalar(node, place)
+        finally:
+            self.open_nodes.pop()
+
+    def mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                merged = {**self.merge(value_node, place), **merged}
+                continue
+            key = key_node.value if isinstance(key_node, ScalarNode) else None
+            if key is None:
+                self.find(key_node, place, "a key must be text")
+                continue
+            if key in own:
+                first = self.lines[(*place, key)]
+                self.find(key_node, (*place, key), f"stands twice (first in line {first})")
+                continue
+            self.lines[(*place, key)] = key_node.start_mark.line + 1
+            own[key] = self.value(value_node, (*place, key))
+        return {**merged, **own}
+
+    def merge(self, node: Node, place: Place) -> dict[str, Any]:
+        sources = node.value if isinstance(node, SequenceNode) else [node]
+        merged: dict[str, Any] = {}
+        for source in sources:
+            value = self.value(source, place)
+            if not isinstance(value, dict):
+                self.find(source, place, "<<: needs a mapping")
+                continue
+            merged = {**value, **merged}
+        return merged
+
+    def scalar(self, node: Node, place: Place) -> Any:
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if kind not in _TYPED:
+            self.find(node, place, f"the tag {node.tag} is not supported; write the plain value")
+            return None
+        is_free = any(place[: len(path)] == path for path in self.free)
+        if kind == "str" or (kind in _KEPT_AS_TEXT and not is_free):
+            return node.value
+        try:
+            return self.constructor.construct_object(node, deep=True)
+        except ValueError as problem:
+            self.find(node, place, f"{node.value!r} cannot be read: {problem}")
+            return None
+
+
+def read_yaml(text: str, *, free: Sequence[Place] = ()) -> Document:
+    """Read one YAML document. Syntax errors are findings, too; `data` is None then."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        line = mark.line + 1 if mark else 1
+        said = " ".join(str(part) for part in (problem.context, problem.problem) if part)
+        if "'\\t'" in said:
+            said = "a tab where YAML wants spaces; indent with spaces"
+        return Document(None, {}, (Finding(line, (), said),))
+    except yaml.YAMLError as problem:
+        return Document(None, {}, (Finding(1, (), str(problem)),))
+    if node is None:
+        return Document(None, {}, (Finding(1, (), "the file is empty"),))
+    reader = _Reader(free)
+    data = reader.value(node, ())
+    return Document(data, reader.lines, tuple(reader.findings))
+
+
+def splice_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:
+    """Replace scalars of a YAML text in place, so that comments and order stay.
+
+    `changes` are (place, new text of the scalar as YAML). Raises KeyError with the place where
+    there is no such scalar.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    spans = []
+    for place, new in changes:
+        node = _node_at(root, place)
+        spans.append((node.start_mark.index, node.end_mark.index, new))
+    for start, end, new in sorted(spans, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _node_at(node: Node | None, place: Place) -> ScalarNode:
+    for part in place:
+        if not isinstance(node, MappingNode):
+            raise KeyError(show_place(place))
+        node = next((value for key, value in node.value if key.value == part), None)
+    if not isinstance(node, ScalarNode):
+        raise KeyError(show_place(place))
+    return node
+
+
+def parse_yaml_file(path: Path, *, free: Sequence[Place] = ()) -> Document:
+    """`read_yaml` of a file's text. Raises OSError and UnicodeDecodeError as reading does."""
+    return read_yaml(path.read_text(encoding="utf-8"), free=free)

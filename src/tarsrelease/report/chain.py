@@ -1,0 +1,105 @@
+"""Is the evidence whole? Pure: segments' bytes in, one check a segment out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.outcome import Check, Observed, Status
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment read: its records, what is wrong with it, and its head (SHA-256)."""
+
+    path: str
+    records: tuple[Record, ...]
+    faults: tuple[str, ...]
+    head: str | None
+    hashes: frozenset[str]
+
+
+def read_segment(path: str, content: bytes) -> Segment:
+    """Check one segment's chain line by line; a fault names its line and what it means."""
+    if not content:
+        return Segment(path, (), ("is empty: its records are missing",), None, frozenset())
+    torn_end = not content.endswith(b"\n")
+    lines = content.split(b"\n") if torn_end else content.split(b"\n")[:-1]
+    faults, records, hashes = [], [], []
+    previous: str | None = None
+    for number, line in enumerate(lines, start=1):
+        digest = hashlib.sha256(line).hexdigest()
+        hashes.append(digest)
+        try:
+            record = Record.model_validate_json(line)
+        except ValueError:
+            torn = line.startswith(b'{"number":') and not line.endswith(b"}")
+            faults.append(
+                f"line {number} is torn: its process was killed while it wrote; one outcome is lost"
+                if torn
+                else f"line {number} is altered: it is no record"
+            )
+            previous = digest
+            continue
+        if record.previous != previous:
+            faults.append(
+                f"line {number} does not follow the line before it: that one was altered or removed"
+                if number > 1
+                else "the first record follows one that is missing: the beginning was removed"
+            )
+        if record.number != number:
+            faults.append(f"line {number} is numbered {record.number}: lines are missing or added")
+        records.append(record)
+        previous = digest
+    if torn_end and len(records) == len(lines):
+        faults.append(f"line {len(lines)} has no end: its process was killed while it wrote")
+    return Segment(path, tuple(records), tuple(faults), previous, frozenset(hashes))
+
+
+def prove(segments: Mapping[str, bytes], heads: Iterable[str] = ()) -> tuple[Check, ...]:
+    """One check a segment, and one each for what segments and `heads` say must exist.
+
+    `heads` are SHA-256 of last records kept elsewhere (the cluster's journal, a run's page):
+    without one, lines cut off at the end of a last segment cannot be noticed.
+    """
+    read = [read_segment(path, content) for path, content in segments.items()]
+    checks = [_chain_check(segment) for segment in read]
+    known = frozenset().union(*(segment.hashes for segment in read))
+    ends = {segment.head for segment in read}
+    for segment in read:
+        follows = segment.records[0].follows if segment.records else ()
+        why = f"{segment.path} follows it"
+        checks += [_head_check(head, known, ends, why) for head in follows]
+    checks += [_head_check(head, known, ends, "given with --head") for head in heads]
+    return tuple(checks)
+
+
+def _chain_check(segment: Segment) -> Check:
+    count = len(segment.records)
+    return Check(
+        id="evidence.chain",
+        status=Status.FAIL if segment.faults else Status.PASS,
+        observed=Observed(value=count, unit="records"),
+        expected="every record follows the one before it",
+        reason="; ".join(segment.faults) or f"{count} records, head {segment.head}",
+        source=segment.path,
+        samples=count,
+    )
+
+
+def _head_check(head: str, known: frozenset[str], ends: set[str | None], why: str) -> Check:
+    if head in ends:
+        status, reason = Status.PASS, f"the segment that ends in it is here ({why})"
+    elif head in known:
+        status, reason = Status.PASS, f"the record is here; later ones were added ({why})"
+    else:
+        status, reason = Status.FAIL, f"a segment or its end is missing ({why})"
+    return Check(
+        id="evidence.head",
+        status=status,
+        observed=Observed(value=head, unit="sha256"),
+        expected="a record with this SHA-256",
+        reason=reason,
+    )

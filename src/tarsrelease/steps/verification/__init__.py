@@ -1,0 +1,1 @@
+"""The parts of `verify`, one module per question; each takes values and gives checks."""
