@@ -14,7 +14,8 @@ from tarsrelease.rehearsal.backfill import fill_cache
 from tarsrelease.rehearsal.binaries import Binaries, resolve
 from tarsrelease.rehearsal.boot import Spec
 from tarsrelease.rehearsal.crds import gateway_crds
-from tarsrelease.rehearsal.images import build_images
+from tarsrelease.rehearsal.gobuild import find_go, minimum_go
+from tarsrelease.rehearsal.images import ImageBuildError, build_images
 from tarsrelease.rehearsal.paths import Say, source_root, write_atomically
 from tarsrelease.rehearsal.state import StateFolder
 
@@ -63,7 +64,17 @@ def _link(folder: Path, binaries: Binaries) -> None:
 
 
 def _images(cache: Path, say: Say) -> Sequence[Mapping[str, Any]]:
-    return build_images(cache, _example(), say)
+    services = _example() / "services"
+    go = find_go(cache, minimum_go(services), say)
+    try:
+        return build_images(cache, services, say, go=str(go))
+    except ImageBuildError as error:
+        raise UsageError(
+            doing="building the images of T.A.R.S.",
+            found=str(error),
+            expected="images from examples/tars/services",
+            next_step="fix what is named, then repeat",
+        ) from error
 
 
 def _example() -> Path:
