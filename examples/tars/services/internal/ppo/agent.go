@@ -24,11 +24,15 @@ func Run(ctx context.Context, rel release.Release) error {
 	if err != nil {
 		return err
 	}
-	held := newBuffers(rel, unitMB)
-	slog.Info("buffers are resident", "units", held.units, "unit_mb", unitMB)
+	resident, err := residentBytes()
+	if err != nil {
+		return err
+	}
+	held := newBuffers(rel, unitMB, resident)
+	slog.Info("buffers are resident", "bytes", held.size(), "unit_mb", unitMB)
 	server.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ppo_buffer_bytes", Help: "Memory the agent's buffers hold.",
-	}, func() float64 { return held.units * float64(held.unitSize) }))
+	}, func() float64 { return float64(held.size()) }))
 	err = server.Run(ctx)
 	runtime.KeepAlive(held)
 	return err
