@@ -1,0 +1,318 @@
+"""The Kubernetes API: the official client's DynamicClient behind the few verbs that are needed.
+
+The resources are named here instead of discovered: discovery costs a fresh process several
+requests, and a Role that lists exactly what is needed has no right to all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
+
+FIELD_MANAGER = "tarsrelease"
+_TIMEOUT = (3.0, 10.0)
+"""Seconds to connect, and to wait for an answer."""
+_PAUSES = (0.2, 0.5, 1.0)
+"""Seconds before each new attempt of a request that was not answered (all are idempotent)."""
+_DYNAMIC_CLIENT: Any = DynamicClient  # the library has no types
+_CONFIG: Any = config
+_LATER = {429, 500, 502, 503, 504}
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A resource of the API. `group` is empty for the core group."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """As it stands in an object."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def right(self) -> str:
+        """The resource as a Role names it: ``deployments.apps``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+POD = Kind("", "v1", "Pod", "pods")
+SERVICE = Kind("", "v1", "Service", "services")
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+AUTOSCALER = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+
+
+class Conflict(Exception):  # noqa: N818 - the API's own word for it
+    """The object has changed since it was read, or another manager owns a field."""
+
+
+class Cluster:
+    """One namespace of one cluster. Objects are plain dictionaries, as the API writes them."""
+
+    def __init__(self, client: ApiClient, namespace: str) -> None:
+        self._dynamic = _DYNAMIC_CLIENT(client, discoverer=_no_discovery)
+        self.namespace = namespace
+        self.server = client.configuration.host
+
+    @classmethod
+    def connect(cls, context: str | None, namespace: str) -> Cluster:
+        """From the kubeconfig in use, or from the pod's ServiceAccount where there is none."""
+        configuration = Configuration()
+        try:
+            if context is None and _inside_a_pod():
+                _CONFIG.load_incluster_config(client_configuration=configuration)
+            else:
+                _CONFIG.load_kube_config(
+                    config_file=os.environ.get("KUBECONFIG"),
+                    context=context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                doing="reading the kubeconfig"
+                + (f" for context {context!r}" if context else " (its current context)"),
+                found=str(error).strip() or type(error).__name__,
+                expected="a kubeconfig with that context, in KUBECONFIG or ~/.kube/config",
+                next_step="`kubectl config get-contexts` lists what there is; name one under "
+                "kubernetes.context in the environment file",
+            ) from error
+        configuration.retries = urllib3.Retry(
+            total=1, connect=1, read=0, redirect=0, status=0, other=0
+        )
+        return cls(ApiClient(configuration), namespace)
+
+    def get(self, kind: Kind, name: str) -> Object | None:
+        """The object, or None."""
+        return self._request("get", kind, name, missing_ok=True)
+
+    def select(self, kind: Kind, selector: str | None = None) -> list[Object]:
+        """All objects of the kind, or those that a label selector matches."""
+        query = [("labelSelector", selector)] if selector else []
+        found = self._request("get", kind, None, query=query) or {}
+        items: list[Object] = found.get("items") or []
+        return items
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        """Create the object; Conflict where it exists."""
+        return self._request("post", kind, None, body=self._complete(kind, body)) or {}
+
+    def replace(self, kind: Kind, body: Object) -> Object:
+        """Replace what has the body's resourceVersion; Conflict where it has changed."""
+        name = body["metadata"]["name"]
+        return self._request("put", kind, name, body=self._complete(kind, body)) or {}
+
+    def apply(self, kind: Kind, body: Object, *, force: bool) -> Object:
+        """Server-side apply as field manager ``tarsrelease``.
+
+        Conflict where another manager owns a field and `force` is not given, or where the body
+        carries a resourceVersion that is no longer the object's.
+        """
+        return (
+            self._request(
+                "patch",
+                kind,
+                body["metadata"]["name"],
+                body=self._complete(kind, body),
+                query=[("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")],
+                content="application/apply-patch+yaml",
+            )
+            or {}
+        )
+
+    def merge(self, kind: Kind, name: str, body: Object, subresource: str = "") -> Object:
+        """JSON merge patch of an object, or of its subresource."""
+        return (
+            self._request(
+                "patch",
+                kind,
+                name,
+                body=body,
+                query=[("fieldManager", FIELD_MANAGER)],
+                content="application/merge-patch+json",
+                subresource=subresource,
+            )
+            or {}
+        )
+
+    def delete(self, kind: Kind, name: str) -> bool:
+        """Delete in the background; False where there was nothing."""
+        query = [("propagationPolicy", "Background")]
+        return self._request("delete", kind, name, query=query, missing_ok=True) is not None
+
+    def _complete(self, kind: Kind, body: Object) -> Object:
+        metadata = {"namespace": self.namespace, **body["metadata"]}
+        return {**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+    def _request(
+        self,
+        method: str,
+        kind: Kind,
+        name: str | None,
+        *,
+        body: Object | None = None,
+        query: list[tuple[str, str]] | None = None,
+        content: str = "application/json",
+        subresource: str = "",
+        missing_ok: bool = False,
+    ) -> Object | None:
+        path = "/".join(
+            part
+            for part in (
+                f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}",
+                f"namespaces/{self.namespace}/{kind.plural}",
+                name,
+                subresource,
+            )
+            if part
+        )
+        doing = f"{_VERBS[method]} {kind.kind} {name or 'list'} in {self.namespace}"
+        for pause in (*_PAUSES, None):
+            try:
+                answer = self._dynamic.request(
+                    method,
+                    path,
+                    body=body,
+                    query_params=list(query or []),
+                    content_type=content,
+                    serialize=False,
+                    _request_timeout=_TIMEOUT,
+                )
+                return _parsed(answer.data)
+            except ApiException as error:
+                if error.status == 404 and missing_ok:
+                    return None
+                if error.status == 409:
+                    raise Conflict(_message(error)) from error
+                if error.status not in _LATER or pause is None:
+                    raise self._explained(error, doing, method, kind, name) from error
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                if pause is None or "CERTIFICATE" in str(error):
+                    raise self._silent(error, doing) from error
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _explained(
+        self, error: ApiException, doing: str, method: str, kind: Kind, name: str | None
+    ) -> ReleaseError:
+        message = _message(error)
+        if error.status == 401:
+            return UsageError(
+                doing=doing,
+                found=f"{self.server} does not accept the credentials: {message}",
+                expected="credentials that the API server knows",
+                next_step="log in to the cluster again, or give the kubeconfig a new token",
+            )
+        if error.status == 403:
+            return forbidden(doing, message, self.namespace, _verb(method, name), kind.right)
+        if error.status == 404:
+            return UsageError(
+                doing=doing,
+                found=message,
+                expected=f"the namespace {self.namespace}, and the API {kind.api_version}",
+                next_step="check kubernetes.namespace in the environment file"
+                + (" and install the Gateway API's CRDs" if kind is HTTP_ROUTE else ""),
+            )
+        if error.status in _LATER:
+            return UnreachableError(
+                doing=doing,
+                found=f"{self.server} answers {error.status}: {message}",
+                expected="an API server that is ready",
+                next_step="run the same command again when it is",
+            )
+        return UsageError(
+            doing=doing,
+            found=f"{self.server} answers {error.status}: {message}",
+            expected="a request that the API server accepts",
+            next_step="correct what the message names",
+        )
+
+    def _silent(self, error: Exception, doing: str) -> ReleaseError:
+        if "CERTIFICATE" in str(error):
+            return UsageError(
+                doing=doing,
+                found=f"the certificate of {self.server} is not trusted: {error}",
+                expected="a server whose certificate the kubeconfig's authority signed",
+                next_step="check certificate-authority and server in the kubeconfig",
+            )
+        return UnreachableError(
+            doing=doing,
+            found=f"no answer from {self.server}: {error}",
+            expected=f"an answer within {_TIMEOUT[1]:g} s",
+            next_step="check that the API server is reachable from here, then run the same "
+            "command again",
+        )
+
+
+_VERBS = {"get": "reading", "post": "creating", "put": "writing", "patch": "writing"}
+_VERBS["delete"] = "deleting"
+_FORBIDDEN = re.compile(
+    r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
+)
+
+
+def forbidden(doing: str, message: str, namespace: str, verb: str, resource: str) -> UsageError:
+    """The error that names the missing right, read from the API server's own message."""
+    named = _FORBIDDEN.search(message)
+    if named:
+        verb = named["verb"]
+        resource = named["resource"] + (f".{named['group']}" if named["group"] else "")
+    return UsageError(
+        doing=doing,
+        found=f"the right to `{verb} {resource} in {namespace}` is missing",
+        expected="a ServiceAccount with the Role in rbac/role.yaml",
+        next_step=f"compare with rbac/role.yaml; `kubectl auth can-i {verb} {resource} "
+        f"-n {namespace}` tells whether it is there",
+    )
+
+
+def _no_discovery(client: Any, cache_file: str | None) -> None:  # noqa: ARG001
+    return None
+
+
+def _inside_a_pod() -> bool:
+    if os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return False
+    return not Path("~/.kube/config").expanduser().exists()
+
+
+def _verb(method: str, name: str | None) -> str:
+    if method == "get":
+        return "get" if name else "list"
+    return {"post": "create", "put": "update", "patch": "patch", "delete": "delete"}[method]
+
+
+def _parsed(data: bytes) -> Object:
+    parsed: Object = json.loads(data)
+    return parsed
+
+
+def _message(error: ApiException) -> str:
+    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body
+    try:
+        status: Mapping[str, Any] = json.loads(body or "")
+        return str(status.get("message") or error.reason)
+    except (ValueError, AttributeError):
+        return str(body or error.reason)
