@@ -1,0 +1,197 @@
+"""Counting requests from raw samples: a pure fold of samples into increases since the shift.
+
+A series' increase is its value now minus its value at the shift, which is its last sample at or
+before it. A drop is a reset: the new value counts whole. A series born after the shift counts
+from zero, so that the first failure of a fresh pod is not lost (`increase()` would lose it, as it
+needs two samples). Samples may arrive again, late or out of order: each counts once, in its
+place, as long as it is not older than what was already compacted.
+
+What "born after the shift" means is the delicate part. A series without a sample before the
+shift, within the reach of the first query, is either new or its target was not scraped for a
+while; counting a lifetime as if it were new would blame a release for its past. So:
+
+- another series of the same target was scraped before the shift: the series is new, from zero;
+- the target's pod is younger than the reach, or nothing is known of it: new, from zero;
+- the pod is older than the reach: it was not scraped, so its first sample becomes the start.
+
+Staleness: range selectors never return Prometheus' stale markers. A series that ended gives no
+more samples, and what it had gained stands, as those requests were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+
+from tarsrelease.model.measurement import Key, Sample, Series
+
+SeriesId = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a series is: `key` is (service, track), `target` the pod that was scraped."""
+
+    key: Key
+    target: str
+
+
+OwnerOf = Callable[[Mapping[str, str]], Owner | None]
+"""From a series' labels to its owner; None leaves the series out (another version, say)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series so far: `gained` up to `anchor`, then the samples of `tail`, oldest first.
+
+    `since` is the time of the sample (or the shift) that it is counted from. `born` says that it
+    is counted from zero. The tail is kept for as long as late samples may come.
+    """
+
+    owner: Owner
+    since: float
+    born: bool
+    anchor: Sample
+    gained: float
+    tail: tuple[Sample, ...]
+
+    def increase(self, until: float = inf) -> float:
+        """What the series gained from the shift to `until` (Unix time)."""
+        return _walk(self.anchor, self.gained, (s for s in self.tail if s.time <= until))[1]
+
+    @property
+    def newest(self) -> float:
+        """The time of the newest sample."""
+        return self.tail[-1].time if self.tail else self.anchor.time
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """All series of one selector since `shift` (Unix time, the metrics server's clock).
+
+    `reach` is how far back the first query asked. `newest` holds each target's newest sample
+    time, `settled` what it was at the fold before this one: whatever is as old as that has been
+    visible to every query of this look. `left_out` counts series without an owner.
+    """
+
+    shift: float
+    reach: float
+    lines: Mapping[SeriesId, Line]
+    newest: Mapping[str, float]
+    settled: Mapping[str, float]
+    left_out: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """No series of any owner was seen."""
+        return not self.lines
+
+
+def start(shift: float, reach: float) -> Counter:
+    """A counter that has seen nothing. `reach` <= `shift`, both Unix times."""
+    if reach > shift:
+        raise ValueError(f"the first query must reach back to the shift: {reach} > {shift}")
+    return Counter(shift=shift, reach=reach, lines={}, newest={}, settled={})
+
+
+def scraped_before(series: Iterable[Series], owner_of: OwnerOf, shift: float) -> frozenset[str]:
+    """Targets with a sample at or before the shift."""
+    found = set()
+    for each in series:
+        owner = owner_of(each.labels)
+        if owner is not None and any(sample.time <= shift for sample in each.samples):
+            found.add(owner.target)
+    return frozenset(found)
+
+
+def fold(
+    counter: Counter,
+    series: Iterable[Series],
+    owner_of: OwnerOf,
+    *,
+    known: frozenset[str] = frozenset(),
+    births: Mapping[str, float] | None = None,
+    keep: float = 60.0,
+) -> Counter:
+    """The counter after these samples.
+
+    `known` are targets scraped before the shift (see `scraped_before`, over all selectors of the
+    target), `births` the pods' start times (Unix), where known. Samples stay open for late ones
+    for `keep` seconds before the newest of all.
+    """
+    lines = dict(counter.lines)
+    left_out = 0
+    for each in series:
+        identity = frozenset(each.labels.items())
+        owner = owner_of(each.labels)
+        if owner is None:
+            left_out += 1
+        elif each.samples:
+            before = lines.get(identity)
+            lines[identity] = (
+                _first(counter, owner, each.samples, known, births or {})
+                if before is None
+                else _more(before, counter.shift, each.samples)
+            )
+    newest: dict[str, float] = {}
+    for line in lines.values():
+        target = line.owner.target
+        newest[target] = max(line.newest, newest.get(target, -inf))
+    horizon = max(newest.values(), default=-inf) - keep
+    return replace(
+        counter,
+        lines={identity: _compact(line, horizon) for identity, line in lines.items()},
+        newest=newest,
+        settled=counter.newest,
+        left_out=left_out,
+    )
+
+
+def _first(
+    counter: Counter,
+    owner: Owner,
+    samples: Iterable[Sample],
+    known: frozenset[str],
+    births: Mapping[str, float],
+) -> Line:
+    ordered = _ordered(samples)
+    before = [sample for sample in ordered if sample.time <= counter.shift]
+    after = tuple(ordered[len(before) :])
+    if before:
+        return Line(owner, before[-1].time, False, before[-1], 0.0, after)
+    unscraped = owner.target not in known and births.get(owner.target, inf) < counter.reach
+    if unscraped:
+        return Line(owner, after[0].time, False, after[0], 0.0, after[1:])
+    return Line(owner, counter.shift, True, Sample(counter.shift, 0.0), 0.0, after)
+
+
+def _more(line: Line, shift: float, samples: Iterable[Sample]) -> Line:
+    if line.anchor.time <= shift:  # nothing after the shift is compacted yet: the start is open
+        early = [s for s in samples if s.time <= shift and (line.born or s.time > line.anchor.time)]
+        if early:
+            anchor = max(early, key=lambda sample: sample.time)
+            line = replace(line, since=anchor.time, born=False, anchor=anchor)
+    merged = _ordered([*line.tail, *(s for s in samples if s.time > line.anchor.time)])
+    return replace(line, tail=tuple(merged)) if len(merged) > len(line.tail) else line
+
+
+def _ordered(samples: Iterable[Sample]) -> list[Sample]:
+    """By time, each time once."""
+    return [sample for _, sample in sorted({s.time: s for s in samples}.items())]
+
+
+def _walk(anchor: Sample, gained: float, samples: Iterable[Sample]) -> tuple[Sample, float]:
+    for sample in samples:
+        drop = sample.value < anchor.value
+        gained += sample.value if drop else sample.value - anchor.value
+        anchor = sample
+    return anchor, gained
+
+
+def _compact(line: Line, horizon: float) -> Line:
+    closed = [sample for sample in line.tail if sample.time <= horizon]
+    if not closed:
+        return line
+    anchor, gained = _walk(line.anchor, line.gained, closed)
+    return replace(line, anchor=anchor, gained=gained, tail=line.tail[len(closed) :])

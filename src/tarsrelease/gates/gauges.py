@@ -1,0 +1,54 @@
+"""Readings of a gauge per pod, gathered over a stage."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from tarsrelease.model.measurement import Gauges, Sample, Series
+from tarsrelease.model.rollout import MetricLabels
+
+Readings = Mapping[str, tuple[Sample, ...]]
+"""By pod name, oldest first."""
+
+
+def gather(
+    readings: Readings, series: Iterable[Series], labels: MetricLabels, since: float
+) -> Readings:
+    """The readings with these samples added; those before `since` (Unix time) are left out.
+
+    Several series of one pod at the same time are added up: containers of a pod share its
+    limit. A sample that comes again replaces itself.
+    """
+    fresh: dict[str, defaultdict[float, float]] = {}
+    for each in series:
+        pod = each.labels.get(labels.pod, "")
+        times = fresh.setdefault(pod, defaultdict(float))
+        for sample in each.samples:
+            if sample.time >= since:
+                times[sample.time] += sample.value
+    merged = dict(readings)
+    for pod, times in fresh.items():
+        together = {sample.time: sample.value for sample in merged.get(pod, ())} | times
+        merged[pod] = tuple(Sample(time, value) for time, value in sorted(together.items()))
+    return merged
+
+
+def of_deployment(readings: Readings, owners: Mapping[str, str], deployment: str) -> Gauges:
+    """The readings of a Deployment's pods, those that are gone by now too."""
+    return Gauges({pod: got for pod, got in readings.items() if owners.get(pod) == deployment})
+
+
+def longest_above(samples: Iterable[Sample], limit: float) -> float:
+    """Seconds of the longest run of readings at or above `limit`, from its first to its last.
+
+    One reading alone lasts no time.
+    """
+    longest, start = 0.0, None
+    for sample in samples:
+        if sample.value < limit:
+            start = None
+        else:
+            start = sample.time if start is None else start
+            longest = max(longest, sample.time - start)
+    return longest

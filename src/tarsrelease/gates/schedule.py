@@ -1,0 +1,33 @@
+"""When the next look is worth it: looks follow the scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+LAG = 0.1
+"""Seconds from a scrape's time to its samples being there: the scrape itself and its commit."""
+
+TICK = 1.0
+"""The longest wait between looks at the pods, seconds."""
+
+
+def shortest(scrape_interval: float) -> float:
+    """The shortest time between two queries: a quarter second at a scrape every 5 s."""
+    return max(0.2, scrape_interval / 20)
+
+
+def due(newest: Iterable[float], scrape_interval: float, asked_at: float) -> float:
+    """When to ask the metrics server again (Unix time, its clock).
+
+    `newest` are the newest sample times of the judged side's targets, `asked_at` the time of the
+    last query. The next scrape of a target comes an interval after its newest one; one that is
+    overdue is asked for in short steps. At least every tenth of an interval something is asked,
+    as a fresh pod's first scrape cannot be foretold.
+    """
+    soonest = asked_at + shortest(scrape_interval)
+    latest = asked_at + max(2 * shortest(scrape_interval), scrape_interval / 10)
+    expected = [time + scrape_interval + LAG for time in newest]
+    if any(0 <= asked_at - time <= TICK for time in expected):
+        return soonest
+    upcoming = [time for time in expected if time > asked_at]
+    return min(max(min(upcoming, default=latest), soonest), latest)

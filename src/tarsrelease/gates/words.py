@@ -1,0 +1,31 @@
+"""Numbers as people read them in a check's result."""
+
+from __future__ import annotations
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with three significant digits: ``1.23 %``."""
+    return f"{100 * share:.3g} %"
+
+
+def amount(value: float, unit: str) -> str:
+    """A value in its unit; bytes in the largest decimal unit that keeps it above 1."""
+    if unit == "share":
+        return percent(value)
+    if unit == "bytes":
+        for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+            if value >= size:
+                return f"{value / size:.3g} {name}"
+        return f"{value:.0f} B"
+    return f"{value:g} s" if unit == "seconds" else f"{value:g}"
+
+
+def count(number: float, noun: str) -> str:
+    """``1 request``, ``12 requests``; whole numbers, as counters are."""
+    return f"{number:.0f} {noun}{'' if round(number) == 1 else 's'}"
+
+
+def names(found: list[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(found[:most])
+    return shown if len(found) <= most else f"{shown} and {len(found) - most} more"
