@@ -1,0 +1,149 @@
+"""Running the helm binary: finding it, giving it a deadline, and reading its failures."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError, UsageError
+
+_GRACE = 10.0
+"""Seconds that Helm gets after its own deadline, and again after it was asked to end."""
+
+# Helm must not outlive the run that started it: two of them would work on one release. The
+# kernel sends it SIGTERM when this process dies, upon which it marks its revision as failed.
+_TIED = (
+    "import ctypes, os, sys\n"
+    "ctypes.CDLL(None).prctl(1, 15)\n"
+    "if os.getppid() != int(sys.argv[1]): sys.exit(143)\n"
+    "os.execv(sys.argv[2], sys.argv[2:])\n"
+)
+
+_UNREACHABLE = (
+    "cluster unreachable",
+    "connection refused",
+    "no such host",
+    "i/o timeout",
+    "TLS handshake timeout",
+    "no route to host",
+)
+_FORBIDDEN = re.compile(
+    r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
+)
+
+
+class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseError
+    """Helm ended with an error; `said` is its message."""
+
+    def __init__(self, said: str, *, timed_out: bool = False) -> None:
+        super().__init__(said)
+        self.said = said
+        self.timed_out = timed_out
+
+    @property
+    def not_found(self) -> bool:
+        """Whether there is no such release."""
+        return "release: not found" in self.said
+
+    def explained(self, doing: str, namespace: str, *, changing: bool) -> ReleaseError:
+        """The error in the release's words. `changing`: Helm may have changed something."""
+        right = _FORBIDDEN.search(self.said)
+        if right:
+            resource = right["resource"] + (f".{right['group']}" if right["group"] else "")
+            named = f"{right['verb']} {resource} in {namespace}"
+            return _sort(changing)(
+                doing=doing,
+                found=f"the right to `{named}` is missing",
+                expected="a ServiceAccount with the Role in rbac/role.yaml, and with the kinds "
+                "that the chart contains",
+                next_step=f"compare with rbac/role.yaml; `kubectl auth can-i {right['verb']} "
+                f"{resource} -n {namespace}` tells whether it is there",
+            )
+        if not self.timed_out and any(sign in self.said for sign in _UNREACHABLE):
+            return (StoppedError if changing else UnreachableError)(
+                doing=doing,
+                found=self.said,
+                expected="an API server that answers",
+                next_step="check that it is reachable from here, then run the same command again",
+            )
+        return _sort(changing)(
+            doing=doing,
+            found=self.said,
+            expected="Helm to end without an error",
+            next_step="`tarsrelease status` says where the release stands; the same command "
+            "can be run again"
+            if changing
+            else "correct what the message names",
+        )
+
+
+def _sort(changing: bool) -> type[ReleaseError]:
+    return StoppedError if changing else UsageError
+
+
+def find_helm() -> str:
+    """The path of the helm binary: TARSRELEASE_HELM, else PATH. UsageError where there is none."""
+    named = os.environ.get("TARSRELEASE_HELM")
+    found = shutil.which(named or "helm")
+    if found is None:
+        raise UsageError(
+            doing="looking for Helm",
+            found=f"TARSRELEASE_HELM names {named}, which cannot be run" if named else "none",
+            expected="helm, version 3 or 4, on PATH or named by TARSRELEASE_HELM",
+            next_step="install Helm (https://helm.sh/docs/intro/install/), or set "
+            "TARSRELEASE_HELM to its path",
+        )
+    return found
+
+
+def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: float) -> str:
+    """Run Helm and return its standard output. Raises Failure.
+
+    After `deadline` and a grace it is asked to end, and later killed.
+    """
+    command = [program, *arguments]
+    if sys.platform == "linux":
+        command = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    timed_out = False
+    try:
+        try:
+            out, err = process.communicate(stdin, timeout=deadline + _GRACE)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            process.terminate()
+            try:
+                out, err = process.communicate(timeout=_GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+    except BaseException:
+        process.terminate()
+        raise
+    if timed_out:
+        raise Failure(
+            f"Helm had not ended after {deadline + _GRACE:g} s. {_last(err)}", timed_out=True
+        )
+    if process.returncode != 0:
+        raise Failure(_last(err) or f"exit {process.returncode}", timed_out="timed out" in err)
+    return out
+
+
+def _last(err: str) -> str:
+    """Helm's message: from the last line that begins with Error, else the last line."""
+    lines = [line for line in err.strip().splitlines() if line.strip()]
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith("Error:"):
+            return " ".join(lines[number:]).removeprefix("Error:").strip()[:2000]
+    return lines[-1][:2000] if lines else ""

@@ -1,0 +1,82 @@
+"""What the journal says about one release: pure questions to its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tarsrelease.model.base import Value
+from tarsrelease.model.journal import Entry, Phase
+
+DEPLOY = "deploy"
+SHIFT = "shift"
+GATE = "gate"
+PROMOTE = "promote"
+ROLLBACK = "rollback"
+
+
+class Pins(Value):
+    """What was pinned when the canary was deployed, to be given back when the release is over.
+
+    `version` and `revision` are stable's at that time; `replicas` by Deployment; `minimums` the
+    autoscalers' minimums as they were.
+    """
+
+    version: str
+    revision: int
+    replicas: dict[str, int]
+    minimums: dict[str, int]
+
+
+def of_this_attempt(entries: Sequence[Entry], release: str) -> list[Entry]:
+    """The release's entries since the last time it was deployed anew, that intent included.
+
+    A release that was rolled back and is deployed again starts afresh: nothing of the former
+    attempt counts for or against it. Empty where it was never deployed.
+    """
+    own = [entry for entry in entries if entry.release == release]
+    starts = [
+        number
+        for number, entry in enumerate(own)
+        if entry.action == DEPLOY and entry.phase is Phase.INTENT
+    ]
+    return own[starts[-1] :] if starts else []
+
+
+def pins(entries: Sequence[Entry], release: str) -> Pins | None:
+    """What this attempt pinned; None where the journal does not tell."""
+    attempt = of_this_attempt(entries, release)
+    facts: Mapping[str, Any] = attempt[0].facts if attempt else {}
+    if not {"version", "revision", "replicas", "minimums"} <= facts.keys():
+        return None
+    return Pins.model_validate({name: facts[name] for name in Pins.model_fields})
+
+
+def has(entries: Sequence[Entry], release: str, action: str, phase: Phase) -> bool:
+    """Whether this attempt has an entry of that action and phase."""
+    return any(
+        entry.action == action and entry.phase is phase
+        for entry in of_this_attempt(entries, release)
+    )
+
+
+def passed(entries: Sequence[Entry], release: str, weight: int) -> bool:
+    """Whether this attempt's last gate at `weight` ended in proceed."""
+    verdicts = [
+        entry.facts.get("verdict")
+        for entry in of_this_attempt(entries, release)
+        if entry.action == GATE
+        and entry.phase is Phase.RESULT
+        and entry.facts.get("weight") == weight
+    ]
+    return verdicts[-1:] == ["proceed"]
+
+
+def rolled_back(entries: Sequence[Entry], release: str) -> bool:
+    """Whether this attempt was rolled back, or a gate decided that it must be."""
+    for entry in of_this_attempt(entries, release):
+        if entry.action == ROLLBACK:
+            return True
+        if entry.action == GATE and entry.facts.get("verdict") == "rollback":
+            return True
+    return False
