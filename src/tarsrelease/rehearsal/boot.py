@@ -163,14 +163,19 @@ class Cluster:
         documents = await asyncio.to_thread(lambda: json.loads(Path(self._spec.crds).read_text()))
         await self._apply(api, documents)
         definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for document in documents:
-            name = document["metadata"]["name"]
-            if document["kind"] == "CustomResourceDefinition":
-                path = f"{definitions}/{name}"
-                await self._until(
-                    f"{name} is established",
-                    lambda path=path: condition(api.get(path), "Established"),  # type: ignore[misc]
-                )
+        paths = [
+            f"{definitions}/{document['metadata']['name']}"
+            for document in documents
+            if document["kind"] == "CustomResourceDefinition"
+        ]
+        served = "gateway.networking.k8s.io/v1", {"GatewayClass", "Gateway", "HTTPRoute"}
+        await self._until(
+            "the Gateway API is served",
+            lambda: (
+                all(condition(api.get(path), "Established") for path in paths)
+                and api.serves(*served)
+            ),
+        )
         await self._apply(api, manifests.gateway())
         await self._up(
             "traefik",
@@ -233,8 +238,7 @@ class Cluster:
         self._around.say(f"{what} ({time.monotonic() - self._began:.1f} s)")
 
     async def _apply(self, api: KubeApi, documents: Iterable[manifests.Document]) -> None:
-        for document in documents:
-            await asyncio.to_thread(api.apply, document)
+        await asyncio.gather(*(asyncio.to_thread(api.apply, document) for document in documents))
 
     async def _run(self, argv: list[str]) -> None:
         log = self._around.logs / "commands.log"

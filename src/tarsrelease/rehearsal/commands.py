@@ -49,7 +49,7 @@ class Cluster:
 
     folder: StateFolder
     record: ClusterRecord
-    launch: Launch | None = None
+    hold: control.Hold | None = None
 
     @property
     def kubeconfig(self) -> Path:
@@ -106,9 +106,9 @@ class Cluster:
         return control.ask(self.folder.socket, request)
 
     def close(self) -> None:
-        """Let go of a cluster that is tied to this process: it ends."""
-        if self.launch is not None:
-            self.launch.let_go()
+        """Let go of a cluster that was brought up tied; the last one to let go ends it."""
+        if self.hold is not None and self.hold.leave() == 0:
+            down(self.folder.name, lambda _: None)
 
 
 def up(
@@ -121,9 +121,10 @@ def up(
 ) -> Cluster:
     """Bring the cluster `name` up and return when everything in it is ready.
 
-    scrape_interval: Prometheus', in seconds. tied: the cluster ends when this process ends,
-    however it ends. images: an images.json to use instead of the worked example's. A cluster
-    that runs already is returned as it is.
+    scrape_interval: Prometheus', in seconds. tied: the cluster ends when this process, and every
+    other that has brought it up tied, has ended, however that was; `Cluster.close` ends it
+    sooner. images: an images.json to use instead of the worked example's. A cluster that runs
+    already is returned as it is.
     """
     _refuse_other_systems()
     folder = folder_of(name)
@@ -131,7 +132,7 @@ def up(
         running = _running(folder)
         if running is not None:
             say(f"the cluster {name} is already up (process {running.record.process.pid})")
-            return running
+            return replace(running, hold=control.Hold(folder.socket) if tied else None)
         folder.clean()
         shutil.rmtree(folder.logs, ignore_errors=True)
         folder.logs.mkdir(parents=True)
@@ -141,15 +142,16 @@ def up(
         launch = Launch(folder)
         try:
             record = _follow(folder, launch, versions, say)
-            if not tied:
+            hold = control.Hold(folder.socket) if tied else None
+            if hold is None:
                 control.ask(folder.socket, {"do": "detach"})
-                launch.detach()
+            launch.hand_over()
         except BaseException:
             launch.let_go()
             folder.clean()
             raise
         say(f"the cluster {name} is up ({time.monotonic() - began:.1f} s)")
-        return Cluster(folder, record, launch if tied else None)
+        return Cluster(folder, record, hold)
 
 
 def down(name: str, say: Say) -> None:

@@ -1,9 +1,11 @@
 """How a running cluster is asked for something: one JSON line each way on a Unix socket.
 
 Requests: {"do": "status"}; {"do": "stop" | "start" | "kill" | "restart" | "pause" | "resume",
-"part": NAME}; {"do": "load-start", "arguments": [...]}; {"do": "load-stop"}; {"do": "detach"}
-(outlive the caller of `up`); {"do": "shutdown"}. Replies: {"ok": true, ...} or {"ok": false,
-"error": TEXT}. `kill` leaves the part down until `start`; `restart` kills it and lets it come back.
+"part": NAME}; {"do": "load-start", "arguments": [...]}; {"do": "load-stop"}; {"do": "shutdown"};
+{"do": "detach"} (outlive everybody, until `down`); {"do": "hold"}, whose connection stays open:
+a cluster that is not detached ends when the last one that holds it has said {"do": "leave"}
+(reply: "left", how many still hold) or has died. Replies: {"ok": true, ...} or {"ok": false,
+"error": TEXT}. `kill` leaves the part down until `start`; `restart` kills it and starts it again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +59,35 @@ def server_pid(path: Path) -> int:
     return pid
 
 
+class Hold:
+    """Keeps a cluster alive as long as this object, or rather the process that has it, lives."""
+
+    def __init__(self, path: Path) -> None:
+        self._stack = ExitStack()
+        self._connection = self._stack.enter_context(_connected(path))
+        _exchange(self._connection, {"do": "hold"})
+
+    def leave(self) -> int:
+        """Let go; how many others still hold the cluster. It ends by itself where none does."""
+        with self._stack:
+            return int(_exchange(self._connection, {"do": "leave"})["left"])
+
+
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """Send one request and return its reply. Raises ControlError where it is refused or lost."""
     with _connected(path) as connection:
-        try:
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            line = connection.makefile("rb").readline(_LONGEST_REPLY)
-        except OSError as error:
-            raise ControlError(f"the cluster did not answer {request}: {error}") from error
+        return _exchange(connection, request)
+
+
+def _exchange(connection: socket.socket, request: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        with connection.makefile("rb") as replies:
+            line = replies.readline(_LONGEST_REPLY)
+    except OSError as error:
+        raise ControlError(f"the cluster did not answer {dict(request)}: {error}") from error
     if not line:
-        raise ControlError(f"the cluster ended while it was asked {request}")
+        raise ControlError(f"the cluster ended while it was asked {dict(request)}")
     reply: dict[str, Any] = json.loads(line)
     if not reply.get("ok"):
         raise ControlError(str(reply.get("error", reply)))

@@ -181,10 +181,10 @@ class GoBuild:
             total = sum(1 for _ in listing)
         if run.returncode != 0:
             raise UnreachableError(
-                doing=f"fetching the Go modules of {', '.join(packages)}",
+                doing=f"looking up the Go packages {', '.join(packages)}",
                 found="".join(others[-20:]).strip(),
-                expected="modules as pinned in go.sum",
-                next_step="check GOPROXY and the network, then repeat",
+                expected="sources that are there, and modules as go.sum pins them",
+                next_step="where an address is named, check GOPROXY and the network; then repeat",
             )
         return total
 

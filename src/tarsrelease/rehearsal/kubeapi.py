@@ -52,6 +52,11 @@ class KubeApi:
         document: dict[str, Any] = json.loads(body)
         return document
 
+    def serves(self, version: str, kinds: set[str]) -> bool:
+        """Whether the group's discovery lists all `kinds` yet."""
+        listing = self.get(f"/apis/{version}")
+        return listing is not None and kinds <= {one["kind"] for one in listing["resources"]}
+
     def apply(self, document: Mapping[str, Any]) -> None:
         """Server-side apply of one object. Raises KubeApiError where it is refused."""
         path = self._path(document)

@@ -18,7 +18,8 @@ class Launch:
     """The supervisor's process and its pipes.
 
     The lifeline is a pipe that only this process can write to: when it closes, by a word or by
-    death, the supervisor sees its end and ends the cluster, unless it was told to detach.
+    death, the supervisor sees its end and ends the cluster, unless it was told to detach or is
+    held by a control connection.
     """
 
     # Children of this process, so that `down` in the same process leaves no zombie.
@@ -56,8 +57,8 @@ class Launch:
             for line in lines:
                 yield json.loads(line)
 
-    def detach(self) -> None:
-        """Close the lifeline of a supervisor that has been told to live on without it."""
+    def hand_over(self) -> None:
+        """Close the lifeline of a supervisor that has another reason to live on by now."""
         os.close(self._lifeline)
 
     def let_go(self) -> None:

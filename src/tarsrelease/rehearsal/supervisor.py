@@ -2,8 +2,9 @@
 
 Run by `commands.up` as ``python -m tarsrelease.rehearsal.supervisor FOLDER LIFELINE REPORT``:
 the cluster's state folder, the end of a pipe that closes when the caller dies (then we end, too,
-unless we were told to detach), and the end of a pipe that we write our progress to, one JSON
-object a line: {"say": TEXT}, {"listening": true}, {"ready": SECONDS}, {"failed": TEXT}.
+unless we were told to detach or somebody else holds us by then), and the end of a pipe that we
+write our progress to, one JSON object a line: {"say": TEXT}, {"listening": true},
+{"ready": SECONDS}, {"failed": TEXT}.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Supervisor:
         self._lifeline = lifeline
         self._report = report
         self._phase = "starting"
+        self._detached = False
+        self._holders = 1  # the lifeline, until it closes
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         layout = Layout(data=folder.data, logs=folder.logs, images=folder.images)
@@ -56,7 +59,7 @@ class Supervisor:
         """Return when the cluster is to end."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._over.set)
-        self._loop.add_reader(self._lifeline, self._caller_died)
+        self._loop.add_reader(self._lifeline, self._caller_left)
         with short_path(self._folder.socket) as name:
             server = await asyncio.start_unix_server(self._serve, name)
         async with server:
@@ -87,12 +90,15 @@ class Supervisor:
             starting.print_stack()  # a bug; the log has it, and the caller sees us end
             self._over.set()
 
-    def _caller_died(self) -> None:
-        self._say("the process that started this cluster has ended, so it ends")
-        self._over.set()
-
-    def _detach(self) -> None:
+    def _caller_left(self) -> None:
         self._loop.remove_reader(self._lifeline)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._holders -= 1
+        if self._holders == 0 and not self._detached:
+            self._say("nobody holds this cluster any more, so it ends")
+            self._over.set()
 
     def _say(self, text: str) -> None:
         print(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}", flush=True)
@@ -108,20 +114,33 @@ class Supervisor:
             print("(nobody reads the reports any more)", flush=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        holds = False
+        reply: dict[str, Any]
         try:
-            line = await reader.readline()
-            if not line:  # only looked who is here
-                return
-            try:
-                reply = {"ok": True, **await self._answer(json.loads(line))}
-            except (PartError, KeyError, ValueError, TypeError) as error:
-                reply = {"ok": False, "error": str(error) or repr(error)}
-            writer.write(json.dumps(reply).encode() + b"\n")
-            await writer.drain()
+            while line := await reader.readline():
+                try:
+                    request = json.loads(line)
+                    match request:
+                        case {"do": "hold"} if not holds:
+                            holds, reply = True, {}
+                            self._holders += 1
+                        case {"do": "leave"} if holds:
+                            holds, reply = False, {"left": self._holders - 1}
+                            # The reply goes first: letting go may end us.
+                            self._loop.call_soon(self._let_go)
+                        case _:
+                            reply = await self._answer(request)
+                    reply = {"ok": True, **reply}
+                except (PartError, KeyError, ValueError, TypeError) as error:
+                    reply = {"ok": False, "error": str(error) or repr(error)}
+                writer.write(json.dumps(reply).encode() + b"\n")
+                await writer.drain()
         except ConnectionError:
             self._say("a control connection broke off")
         finally:
             writer.close()
+            if holds:
+                self._let_go()
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         match request:
@@ -129,7 +148,7 @@ class Supervisor:
                 described = [part.describe() for part in self._cluster.parts.values()]
                 return {"phase": self._phase, "parts": described}
             case {"do": "detach"}:
-                self._detach()
+                self._detached = True
             case {"do": "shutdown"}:
                 self._loop.call_soon(self._over.set)
             case {"do": "load-start", "arguments": [*arguments]}:
