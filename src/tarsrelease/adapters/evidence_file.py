@@ -49,12 +49,23 @@ class EvidenceFile:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 return self._append(file.fileno(), outcome)
         except OSError as problem:
-            raise UsageError(
-                doing="recording evidence",
-                found=f"{self.path} cannot be written: {problem.strerror}",
-                expected="a folder that this user may write to",
-                next_step="name another with --evidence DIR",
-            ) from problem
+            raise self._unwritable(problem) from problem
+
+    def check_writable(self) -> None:
+        """Raise `UsageError` now rather than after something was changed; leaves no trace."""
+        place = self.path
+        while not place.exists():
+            place = place.parent
+        if not os.access(place, os.W_OK) or (place != self.path and not place.is_dir()):
+            raise self._unwritable(OSError(errno.EACCES, f"no right to write to {place}"))
+
+    def _unwritable(self, problem: OSError) -> UsageError:
+        return UsageError(
+            doing="recording evidence",
+            found=f"{self.path} cannot be written: {problem.strerror}",
+            expected="a folder that this user may write to",
+            next_step="name another with --evidence DIR",
+        )
 
     def _append(self, file: int, outcome: Outcome) -> Record:
         before = self.path.read_bytes()

@@ -1,0 +1,5 @@
+"""``python -m tarsrelease``."""
+
+from tarsrelease.cli import main
+
+main()

@@ -1,0 +1,156 @@
+"""Progress on a terminal: a live panel of the stage, lines above it. The only file with rich."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.report.rows import ordered
+from tarsrelease.report.words import (
+    MARKS,
+    count_statuses,
+    show_observed,
+    show_samples,
+    show_seconds,
+    sparkline,
+)
+
+_LOOKS = 16  # bars in a sparkline
+_STYLES = {
+    Status.PASS: "green",
+    Status.FAIL: "bold red",
+    Status.INCONCLUSIVE: "yellow",
+    Status.ERROR: "magenta",
+    Status.SKIPPED: "dim",
+}
+_FRESH = 10.0  # seconds after a look for which the clock in the panel goes on by itself
+
+
+class StagePanel:
+    """What is known of the stage; drawn anew by rich several times a second."""
+
+    def __init__(self, stage: str, weight: int, monotonic: Callable[[], float]) -> None:
+        self.stage = stage
+        self.weight = weight
+        self.checks: tuple[Check, ...] = ()
+        self.elapsed = 0.0
+        self.planned = 0.0
+        self._monotonic = monotonic
+        self._at = monotonic()
+        self._history: dict[tuple[str, str | None], deque[float | None]] = defaultdict(
+            lambda: deque(maxlen=_LOOKS)
+        )
+
+    def look(self, elapsed: float, planned: float, checks: tuple[Check, ...]) -> None:
+        """Take over one look's results."""
+        self.elapsed, self.planned, self.checks = elapsed, planned, checks
+        self._at = self._monotonic()
+        for check in checks:
+            value = check.observed.value if check.observed else None
+            number = float(value) if isinstance(value, (int, float)) else None
+            self._history[check.id, check.service].append(number)
+
+    @property
+    def decided(self) -> bool:
+        """The last look may have been the stage's last: its time is over, or a check failed."""
+        failed = any(check.status is Status.FAIL for check in self.checks)
+        return failed or self.elapsed >= self.planned
+
+    def summary(self) -> str:
+        """One line to leave behind."""
+        return (
+            f"{self.stage}: {self.weight} % of traffic, {show_seconds(self.elapsed)}: "
+            f"{count_statuses(self.checks)}"
+        )
+
+    def __rich__(self) -> Panel:
+        """Panel of the time left and the checks, the gravest first."""
+        since = min(self._monotonic() - self._at, _FRESH)
+        now = self.elapsed + since
+        left = self.planned - now
+        over = "extended: waiting for requests" if left < 0 else f"{show_seconds(left)} left"
+        clock = Table.grid(padding=(0, 2), expand=True)
+        clock.add_column(ratio=1)
+        clock.add_column(justify="right")
+        clock.add_row(
+            ProgressBar(total=max(self.planned, 0.1), completed=min(now, self.planned)),
+            Text(f"{show_seconds(now)} of {show_seconds(self.planned)}, {over}"),
+        )
+        title = f"{self.stage} · {self.weight} % of traffic on the canary"
+        return Panel(Group(clock, self._table()), title=title, title_align="left")
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 1), expand=False)
+        for heading in ("", "check", "of", "observed", "limit", "requests", "last looks"):
+            table.add_column(heading, no_wrap=True, header_style="dim")
+        for check in ordered(self.checks):
+            table.add_row(
+                Text(MARKS[check.status], style=_STYLES[check.status]),
+                Text(check.id, style=_STYLES[check.status]),
+                check.service or "",
+                Text(show_observed(check.observed)),
+                Text(check.expected),
+                show_samples(check),
+                sparkline(tuple(self._history[check.id, check.service])),
+            )
+        return table
+
+
+class LiveProgress:
+    """The port `Progress` on a terminal."""
+
+    def __init__(self, stream: TextIO, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.console = Console(file=stream, highlight=False)
+        self._monotonic = monotonic
+        self._live: Live | None = None
+        self._panel: StagePanel | None = None
+
+    def say(self, line: str) -> None:
+        """A line with the local time, above the panel; after a stage's end, instead of it."""
+        if self._panel is not None and self._panel.decided:
+            self.pause()
+        stamp = datetime.now().astimezone().strftime("%H:%M:%S")
+        self.console.print(Text(f"{stamp} ", style="dim") + Text(line))
+
+    def look(
+        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+    ) -> None:
+        """Draw the look; a new stage gets a panel of its own."""
+        if self._panel is None or self._panel.stage != stage:
+            self.pause()
+            self._panel = StagePanel(stage, weight, self._monotonic)
+        self._panel.look(elapsed, planned, tuple(checks))
+        if self._live is None:
+            self._live = Live(
+                self._panel,
+                console=self.console,
+                refresh_per_second=4,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def pause(self) -> None:
+        """Take the panel away, leaving a line: a person is asked, or the stage is over."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self._panel is not None:
+            self.console.print(Text(self._panel.summary()))
+            self._panel = None
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        self.pause()

@@ -1,0 +1,1 @@
+"""One module per command of the day; each is imported only when it is run."""

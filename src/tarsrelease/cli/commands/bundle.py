@@ -1,0 +1,95 @@
+"""tarsrelease bundle build"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+
+bundle = LazyGroup(
+    "bundle",
+    help="Build bundles: everything of a release in one folder, every file pinned.",
+    entries={"build": Entry(f"{__name__}:build", "Build a bundle; same input, same bytes.")},
+)
+
+
+@click.option(
+    "--source",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the chart's folder is.",
+)
+@click.option("--version", required=True, help="The version to build, such as 1.0.1.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The bundle's folder.",
+)
+@click.option(
+    "--bundle",
+    "described",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the bundle is made of; by default bundle.yaml in --out.",
+)
+def _build(
+    settings: Settings, source: Path, version: str, out: Path, described: Path | None
+) -> int:
+    """Build a bundle from bundle.yaml, the files beside it and the chart, and verify it.
+
+    The chart is packaged with its version and the images' digests set; manifest.production.json
+    and SHA256SUMS are written. The same input gives the same bytes on every machine
+    (SOURCE_DATE_EPOCH sets the time stamps in the archive).
+    """
+    from tarsrelease.adapters.bundle_build import build_bundle
+    from tarsrelease.adapters.bundle_files import FolderFiles
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.configuration import read_manifest, read_rollout
+    from tarsrelease.cli.session import carry_out
+    from tarsrelease.model.outcome import Verdict
+    from tarsrelease.steps.verify import verify as step
+
+    def act(session: Session) -> Outcome:
+        built = build_bundle(source, version, out, described)
+        session.progress.say(
+            f"{out}: {len(built.digests)} files, {len(built.changed)} of them with new bytes"
+        )
+        outcome = step(
+            str(out),
+            files=FolderFiles(out),
+            read_manifest=read_manifest,
+            read_rollout=read_rollout,
+            clock=SystemClock(),
+            offline=True,
+        )
+        good = outcome.verdict is Verdict.PROCEED
+        return outcome.model_copy(
+            update={
+                "step": "bundle build",
+                "summary": f"{out} built" if good else f"{out} built, but {outcome.summary}",
+                "details": {"files": dict(built.digests), "changed": list(built.changed)},
+                "next": ""
+                if good
+                else "correct what the failed checks name, commit it, build again",
+            }
+        )
+
+    return carry_out(settings, "bundle build", act, recorded=False)
+
+
+build = command(
+    "evidence",
+    name="build",
+    example="tarsrelease bundle build --source examples/tars --version 1.0.1 --out release/v1_0_1",
+)(_build)

@@ -1,0 +1,185 @@
+"""tarsrelease rehearse, and the cluster it plays on"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+
+_NAME = click.option(
+    "--name", default="default", show_default=True, metavar="NAME", help="Which rehearsal cluster."
+)
+
+
+@_NAME
+@click.option("--fault", "faults", multiple=True, metavar="NAME", help="Break this (repeatable).")
+@click.option("--stage-duration", metavar="TIME", help="How long a stage is, such as 20s.")
+@click.option("--stages", metavar="LIST", help="Only these stages, such as 1,10,100.")
+@click.option(
+    "--context", metavar="NAME", help="Use this kubeconfig context's cluster instead of our own."
+)
+def _rehearse(
+    settings: Settings,
+    name: str,
+    faults: tuple[str, ...],
+    stage_duration: str | None,
+    stages: str | None,
+    context: str | None,
+) -> int:
+    """Play the whole day on a real Kubernetes API that is started for it, and end it again.
+
+    T.A.R.S. 1.0.0 is installed and gets traffic; 1.0.1 goes through verify, every canary stage
+    and promotion. With --fault, the day ends as it would in earnest: rolled back (11) or held
+    (10).
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return 0
+    from tarsrelease.cli.session import DEFAULT_EVIDENCE, carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.cli.weights import stage_weights
+        from tarsrelease.rehearsal.day import play
+
+        return play(
+            name=name,
+            faults=faults,
+            stage_duration=stage_duration,
+            stages=stage_weights(stages),
+            context=context,
+            evidence=settings.evidence or DEFAULT_EVIDENCE,
+            progress=session.progress,
+        )
+
+    return carry_out(settings, "rehearse", act, changes=False, recorded=False)
+
+
+rehearse = command(
+    "evidence",
+    name="rehearse",
+    example="tarsrelease rehearse\n"
+    "tarsrelease rehearse --fault errors --stages 1,10,100\n"
+    "tarsrelease rehearse up && tarsrelease rehearse shell -- kubectl get pods -A",
+    cls=LazyGroup,
+    invoke_without_command=True,
+    entries={
+        "up": Entry(f"{__name__}:up", "Start a cluster, and leave it running."),
+        "down": Entry(f"{__name__}:down", "End it, and remove what it left."),
+        "status": Entry(f"{__name__}:status", "What runs in it."),
+        "shell": Entry(f"{__name__}:shell", "A shell, or one command, inside it."),
+    },
+)(_rehearse)
+
+
+def _report(
+    settings: Settings, step: str, act: Callable[[Session], tuple[str, dict[str, object]]]
+) -> int:
+    """Run `act`, which gives a summary and facts, as a step that can only succeed or raise."""
+    from tarsrelease.cli.session import carry_out
+
+    def whole(session: Session) -> Outcome:
+        from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+
+        started_at = datetime.now(UTC)
+        summary, details = act(session)
+        return Outcome(
+            step=step,
+            release=None,
+            environment=None,
+            verdict=Verdict.PROCEED,
+            exit_code=exit_code_of(Verdict.PROCEED),
+            summary=summary,
+            details=details,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+        )
+
+    return carry_out(settings, step, whole, changes=False, recorded=False)
+
+
+@_NAME
+def _up(settings: Settings, name: str) -> int:
+    """Start a cluster and leave it running: etcd, Kubernetes, Traefik, Prometheus, databases."""
+
+    def act(session: Session) -> tuple[str, dict[str, object]]:
+        from tarsrelease.rehearsal import commands
+
+        cluster = commands.up(name, session.progress.say)
+        facts: dict[str, object] = {
+            "kubeconfig": str(cluster.kubeconfig),
+            "context": cluster.context,
+        }
+        return f"the cluster {name} is up; tarsrelease rehearse shell leads into it", facts
+
+    return _report(settings, "rehearse up", act)
+
+
+@_NAME
+def _down(settings: Settings, name: str) -> int:
+    """End the cluster and remove what it left, its logs excepted."""
+
+    def act(session: Session) -> tuple[str, dict[str, object]]:
+        from tarsrelease.rehearsal import commands
+
+        commands.down(name, session.progress.say)
+        return f"there is no cluster {name} any more", {}
+
+    return _report(settings, "rehearse down", act)
+
+
+@_NAME
+def _status(settings: Settings, name: str) -> int:
+    """Say what runs in the cluster, and since when."""
+
+    def act(_session: Session) -> tuple[str, dict[str, object]]:
+        from tarsrelease.rehearsal import commands
+
+        found = commands.status(name)
+        facts: dict[str, object] = {
+            "phase": found.phase,
+            "pid": found.pid,
+            "kubeconfig": str(found.kubeconfig) if found.kubeconfig else None,
+            "addresses": dict(found.addresses),
+            "versions": dict(found.versions),
+            "parts": [dict(part) for part in found.parts],
+        }
+        return f"the cluster {name} is {found.phase}", facts
+
+    return _report(settings, "rehearse status", act)
+
+
+@_NAME
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+def _shell(settings: Settings, name: str, argv: tuple[str, ...]) -> int:
+    """Open a shell inside the cluster's network, or run one command there.
+
+    KUBECONFIG is set, kubectl and helm are on PATH. Ends with the command's own exit status.
+    """
+    from tarsrelease.cli.outcomes import failed, print_outcome
+    from tarsrelease.model.errors import ReleaseError
+    from tarsrelease.rehearsal import commands
+
+    started_at = datetime.now(UTC)
+    try:
+        return commands.shell(name, list(argv) or None)
+    except ReleaseError as problem:
+        outcome = failed("rehearse shell", problem, started_at=started_at)
+        print_outcome(outcome, settings.format)
+        return int(outcome.exit_code)
+
+
+up = command(name="up", example="tarsrelease rehearse up")(_up)
+down = command(name="down", example="tarsrelease rehearse down")(_down)
+status = command(name="status", example="tarsrelease rehearse status --format json")(_status)
+shell = command(
+    name="shell",
+    example="tarsrelease rehearse shell -- kubectl get pods --all-namespaces",
+)(_shell)

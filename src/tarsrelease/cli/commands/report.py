@@ -1,0 +1,69 @@
+"""tarsrelease report evidence"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+
+report = LazyGroup(
+    "report",
+    help="Reports on what was recorded.",
+    entries={"evidence": Entry(f"{__name__}:evidence", "Prove the evidence whole.")},
+)
+
+
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="SHA256",
+    help="A record that must be there, by the SHA-256 of its line (repeatable).",
+)
+def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
+    """Prove that the evidence in DIR is whole, or say what is missing or altered (exit code 1).
+
+    Each record carries the SHA-256 of the one before it. Lines cut off at the very end of the
+    last segment show only against a head kept elsewhere: give it with --head.
+    """
+    from datetime import UTC, datetime
+
+    from tarsrelease.adapters.evidence_file import read_segments
+    from tarsrelease.cli.session import carry_out
+    from tarsrelease.model.outcome import Outcome, Status, Verdict, exit_code_of, worst
+    from tarsrelease.report.chain import prove
+
+    def act(_session: Session) -> Outcome:
+        started_at = datetime.now(UTC)
+        checks = prove(read_segments(folder), heads)
+        whole = worst(check.status for check in checks) is Status.PASS
+        verdict = Verdict.PROCEED if whole else Verdict.NO_GO
+        return Outcome(
+            step="report evidence",
+            release=None,
+            environment=None,
+            verdict=verdict,
+            exit_code=exit_code_of(verdict),
+            summary=f"the evidence in {folder} is {'whole' if whole else 'NOT whole'}",
+            checks=checks,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            next="" if whole else "compare with the runs' artifacts and the cluster's journal",
+        )
+
+    return carry_out(settings, "report evidence", act, changes=False, recorded=False)
+
+
+evidence = command(
+    name="evidence",
+    example="tarsrelease report evidence ./evidence",
+)(_evidence)

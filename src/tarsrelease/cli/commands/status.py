@@ -1,0 +1,45 @@
+"""tarsrelease status"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+
+
+def _status(settings: Settings) -> int:
+    """Say where the day is, what it waits for and until when, and what to do next.
+
+    Read from the cluster: routes, journal, lock and Helm's history. Nothing is changed.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.steps.status import status as step
+
+        ports = session.ports
+        return step(
+            session.release,
+            session.environment,
+            charts=ports.charts,
+            workloads=ports.workloads,
+            routes=ports.routes,
+            journal=ports.journal,
+            lock=ports.lock,
+            clock=ports.clock,
+        )
+
+    return carry_out(settings, "status", act, changes=False, recorded=False)
+
+
+status = command(
+    "release",
+    "environment",
+    "evidence",
+    name="status",
+    example="tarsrelease status --environment production",
+)(_status)

@@ -1,0 +1,130 @@
+"""From what happened to one Outcome, and from it to what is printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import TextIO
+
+import click
+
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
+from tarsrelease.report.markdown import outcome_markdown
+from tarsrelease.report.text import outcome_text
+from tarsrelease.report.words import headline
+
+_COLOURS = {
+    Verdict.PROCEED: "green",
+    Verdict.HOLD: "yellow",
+    Verdict.ROLLBACK: "red",
+    Verdict.NO_GO: "red",
+    Verdict.POSTPONE: "yellow",
+}
+
+
+def failed(
+    step: str,
+    problem: BaseException,
+    *,
+    started_at: datetime,
+    release: str | None = None,
+    environment: str | None = None,
+    debug: bool = False,
+) -> Outcome:
+    """The outcome of a step that ended in an exception: foreseen, interrupted, or a bug."""
+    match problem:
+        case ReleaseError():
+            code, detail = problem.exit_code, problem.detail
+        case KeyboardInterrupt():
+            code, detail = ExitCode.INTERRUPTED, _interrupted(step)
+        case _:
+            code, detail = ExitCode.BUG, _bug(step, problem)
+            if debug:
+                traceback.print_exception(problem, file=sys.stderr)
+    return Outcome(
+        step=step,
+        release=release,
+        environment=environment,
+        verdict=None,
+        exit_code=code,
+        summary=detail.found.splitlines()[0],
+        error=detail,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        next=detail.next,
+    )
+
+
+def _interrupted(step: str) -> ErrorDetail:
+    return ErrorDetail(
+        doing=step,
+        found="interrupted",
+        expected="that the step ends by itself",
+        next="tarsrelease status says what was changed; the same command can be run again, and "
+        "tarsrelease rollback goes back",
+    )
+
+
+def _bug(step: str, problem: BaseException) -> ErrorDetail:
+    frames = traceback.extract_tb(problem.__traceback__)
+    where = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""  # noqa: PTH119
+    return ErrorDetail(
+        doing=step,
+        found=f"{type(problem).__name__}: {problem}{where}",
+        expected="an error that says what to do; this is a bug in tarsrelease",
+        next="repeat with --debug and report the traceback; tarsrelease status says what was "
+        "changed, tarsrelease rollback goes back",
+    )
+
+
+def print_outcome(
+    outcome: Outcome, form: str, *, evidence: str | None = None, stream: TextIO | None = None
+) -> None:
+    """Print it on standard output in the form ``text``, ``json`` or ``markdown``."""
+    stream = stream or sys.stdout
+    try:
+        if form == "json":
+            stream.write(outcome.model_dump_json(by_alias=True, indent=2) + "\n")
+        elif form == "markdown":
+            stream.write(outcome_markdown(outcome, evidence=evidence))
+        else:
+            stream.write(_coloured(outcome, outcome_text(outcome, evidence=evidence), stream))
+        stream.flush()
+    except BrokenPipeError:  # the reader has seen enough; the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _coloured(outcome: Outcome, text: str, stream: TextIO) -> str:
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    word = headline(outcome)
+    colour = _COLOURS.get(outcome.verdict, "red") if outcome.verdict else "red"
+    return click.style(word, fg=colour, bold=True) + text.removeprefix(word)
+
+
+def print_usage_error(command: str, message: str) -> int:
+    """Wrong flags as an Outcome in JSON. Returns its exit code."""
+    now = datetime.now(UTC)
+    error = ErrorDetail(
+        doing=f"reading the arguments of {command}",
+        found=message,
+        expected=f"arguments as {command} --help lists them",
+        next=f"{command} --help",
+    )
+    outcome = Outcome(
+        step=command.removeprefix("tarsrelease").strip() or "tarsrelease",
+        release=None,
+        environment=None,
+        verdict=None,
+        exit_code=ExitCode.USAGE,
+        summary=message,
+        error=error,
+        started_at=now,
+        finished_at=now,
+        next=error.next,
+    )
+    print_outcome(outcome, "json")
+    return int(outcome.exit_code)

@@ -1,0 +1,203 @@
+"""What one command works with, made when it is first asked for; and the one place that runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tarsrelease.adapters.configuration import load_environment, load_release, newest_release
+from tarsrelease.adapters.evidence_file import EvidenceFile
+from tarsrelease.adapters.terminal import progress_on
+from tarsrelease.cli.outcomes import failed, print_outcome
+from tarsrelease.cli.settings import Settings
+from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.errors import ReleaseError, UsageError
+from tarsrelease.model.outcome import ExitCode, Outcome
+from tarsrelease.model.release import Release, Run
+
+if TYPE_CHECKING:
+    from tarsrelease.wiring import Ports
+
+DEFAULT_EVIDENCE = Path("evidence")
+
+
+class Session:
+    """One command's settings and, when they are needed, everything that follows from them.
+
+    `changes` says that the command changes something, so that its bundle must be named.
+    """
+
+    def __init__(self, settings: Settings, *, changes: bool = True) -> None:
+        self.settings = settings
+        self.progress = progress_on(
+            sys.stderr, quiet=settings.quiet, verbose=settings.verbose or settings.debug
+        )
+        self.run = this_run()
+        self._changes = changes
+        self._stages: Sequence[int] | None = None
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment that --environment names."""
+        if self.settings.environment is None:
+            known = ", ".join(sorted(path.stem for path in Path("environments").glob("*.yaml")))
+            raise UsageError(
+                doing="choosing the environment",
+                found="no --environment",
+                expected="where the release goes" + (f": {known}" if known else ""),
+                next_step="add --environment NAME (or set TARSRELEASE_ENVIRONMENT)",
+            )
+        return load_environment(self.settings.environment)
+
+    @property
+    def release_folder(self) -> Path:
+        """The bundle that --release names; the newest one only for who merely reads."""
+        if self.settings.release is not None:
+            return self.settings.release
+        if self._changes:
+            raise UsageError(
+                doing="choosing the release",
+                found="no --release",
+                expected="the bundle, said outright, for a command that changes something",
+                next_step=f"add --release {_newest_or('DIR')}",
+            )
+        return newest_release()
+
+    def choose_stages(self, weights: Sequence[int] | None) -> None:
+        """Keep only the stages of these weights; before `release` is asked for."""
+        self._stages = weights
+
+    @cached_property
+    def release(self) -> Release:
+        """The bundle as this environment plays it."""
+        return load_release(self.release_folder, self.environment, stages=self._stages)
+
+    @cached_property
+    def ports(self) -> Ports:
+        """The adapters, connected."""
+        from tarsrelease.wiring import connect
+
+        return connect(self.environment, self.release, self.run)
+
+    def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
+        """Where outcomes are recorded; None where nothing is, by default or by choice."""
+        folder = self.settings.evidence or default
+        if folder is None:
+            return None
+        job = os.environ.get("GITHUB_JOB")
+        return EvidenceFile(folder, self.run.id, f"{self.run.id}/{job}" if job else self.run.id)
+
+    @property
+    def known_release(self) -> str | None:
+        """The version, if it was read; asking for it reads nothing."""
+        release: Release | None = self.__dict__.get("release")
+        return release.version if release else None
+
+    @property
+    def known_environment(self) -> Environment | None:
+        """The environment, if it was read."""
+        environment: Environment | None = self.__dict__.get("environment")
+        return environment
+
+
+def _newest_or(word: str) -> str:
+    try:
+        return str(newest_release())
+    except ReleaseError:
+        return word
+
+
+def this_run() -> Run:
+    """Who does this: the CI run and its attempt, or a name made for this process.
+
+    TARSRELEASE_RUN names it, so that several commands of one day by hand are one run.
+    """
+    variables = os.environ
+    if given := variables.get("TARSRELEASE_RUN"):
+        return Run(id=given, owner=_person())
+    if number := variables.get("GITHUB_RUN_ID"):
+        server, repository = variables.get("GITHUB_SERVER_URL"), variables.get("GITHUB_REPOSITORY")
+        attempt = variables.get("GITHUB_RUN_ATTEMPT", "1")
+        return Run(id=f"{number}-{attempt}", owner=f"{server}/{repository}/actions/runs/{number}")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ").lower()
+    return Run(id=f"local-{stamp}-{secrets.token_hex(3)}", owner=_person())
+
+
+def _person() -> str:
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def carry_out(
+    settings: Settings,
+    step: str,
+    act: Callable[[Session], Outcome],
+    *,
+    changes: bool = True,
+    recorded: bool = True,
+) -> int:
+    """Run one step, record and print its outcome, and return its exit code.
+
+    `changes`: see `Session`. `recorded`: evidence goes to ./evidence/ unless --evidence says
+    otherwise; else it is only kept where --evidence is given.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if settings.verbose or settings.debug else logging.CRITICAL,
+    )
+    started_at = datetime.now(UTC)
+    session = Session(settings, changes=changes)
+    evidence = session.evidence(DEFAULT_EVIDENCE if recorded else None)
+    try:
+        if evidence is not None:
+            evidence.check_writable()
+        outcome = act(session)
+    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the process's last line
+        known = session.known_environment
+        outcome = failed(
+            step,
+            problem,
+            started_at=started_at,
+            release=session.known_release,
+            environment=known.name if known else None,
+            debug=settings.debug,
+        )
+    finally:
+        session.progress.close()
+    outcome = _with_overrides(outcome, session.known_environment)
+    where = _record(evidence, outcome)
+    print_outcome(outcome, settings.format, evidence=where)
+    return int(outcome.exit_code)
+
+
+def _with_overrides(outcome: Outcome, environment: Environment | None) -> Outcome:
+    """The outcome with what the environment changed in the rollout, for every report."""
+    lines = describe_overrides(environment.overrides) if environment else ()
+    if not lines or outcome.verdict is None or "overrides" in outcome.details:
+        return outcome
+    return outcome.model_copy(update={"details": {**outcome.details, "overrides": list(lines)}})
+
+
+def _record(evidence: EvidenceFile | None, outcome: Outcome) -> str | None:
+    """Add the outcome; what was done stays done where that fails, and it is said."""
+    if evidence is None or outcome.exit_code is ExitCode.USAGE:
+        return None  # wrong usage leaves nothing behind, not even this
+    try:
+        record = evidence.append(outcome)
+    except ReleaseError as problem:
+        sys.stderr.write(f"NOT RECORDED: {problem}\n")
+        return None
+    return f"{evidence.path} (record {record.number})"

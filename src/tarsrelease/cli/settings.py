@@ -1,0 +1,105 @@
+"""The options that commands share, gathered into one value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tarsrelease.cli.exits import EXIT_CODES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the common options say; `release` and `evidence` are None where they were not given.
+
+    `evidence_given` tells an explicit folder from the default.
+    """
+
+    release: Path | None = None
+    environment: str | None = None
+    evidence: Path | None = None
+    format: str = "text"
+    yes: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+_OPTIONS: dict[str, Decorator] = {
+    "release": click.option(
+        "--release",
+        type=_FOLDER,
+        metavar="DIR",
+        help="The bundle's folder, such as release/v1_0_1.",
+    ),
+    "environment": click.option(
+        "--environment",
+        metavar="NAME",
+        envvar="TARSRELEASE_ENVIRONMENT",
+        help="A name in ./environments/, or a path to such a file.",
+    ),
+    "evidence": click.option(
+        "--evidence", type=_FOLDER, metavar="DIR", help="Where outcomes are recorded."
+    ),
+    "yes": click.option("--yes", is_flag=True, help="Give every approval in advance."),
+}
+
+_ALWAYS: tuple[Decorator, ...] = (
+    click.option(
+        "--format",
+        type=click.Choice(["text", "json", "markdown"]),
+        default="text",
+        show_default=True,
+        help="How the outcome is printed; json is one Outcome and nothing else.",
+    ),
+    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--verbose", is_flag=True, help="Every look as a line, and the libraries' logs."),
+    click.option("--debug", is_flag=True, help="A traceback where tarsrelease itself is wrong."),
+)
+
+
+def command(
+    *shared: str, name: str, example: str, **attributes: Any
+) -> Callable[[Callable[..., int]], click.Command]:
+    """A command with the common options; its function gets `settings` and its own options.
+
+    `shared` names the ones it has besides format, quiet, verbose and debug. The function's
+    docstring becomes the help, followed by the example and the exit codes. `attributes` go to
+    `click.command` (``cls`` for a group that is a command, too).
+    """
+
+    def decorate(function: Callable[..., int]) -> click.Command:
+        @functools.wraps(function)
+        def gathered(**options: Any) -> int:
+            names = (*shared, "format", "quiet", "verbose", "debug")
+            settings = Settings(**{name: options.pop(name) for name in names})
+            return function(settings, **options)
+
+        wrapped: Any = gathered
+        own = wrapped.__dict__.pop("__click_params__", [])
+        for option in (*reversed(_ALWAYS), *(_OPTIONS[one] for one in reversed(shared))):
+            wrapped = option(wrapped)
+        # click reads the list backwards: the command's own options come first in its help.
+        wrapped.__click_params__ += own
+        help_text = (function.__doc__ or "").rstrip()
+        lines = "\n".join(f"    {line}" for line in example.splitlines())
+        text = f"{_dedented(help_text)}\n\n\b\nExample:\n{lines}\n\n{EXIT_CODES}"
+        make: Any = click.command(name, help=text, **attributes)
+        made: click.Command = make(wrapped)
+        return made
+
+    return decorate
+
+
+def _dedented(text: str) -> str:
+    first, *rest = text.splitlines() or [""]
+    return "\n".join([first, *(line.removeprefix("    ") for line in rest)])

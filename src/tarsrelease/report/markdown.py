@@ -1,0 +1,56 @@
+"""An outcome as GitHub Markdown, for a run's summary page."""
+
+from __future__ import annotations
+
+from tarsrelease.model.outcome import Outcome, Status
+from tarsrelease.report.rows import (
+    CHECK_HEADER,
+    STAGE_HEADER,
+    check_row,
+    lines_of,
+    ordered,
+    stage_rows,
+)
+from tarsrelease.report.table import markdown_cell, markdown_table
+from tarsrelease.report.text import first_line
+from tarsrelease.report.words import count_statuses, show_seconds
+
+
+def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
+    """A heading with the result, then why, then tables."""
+    blocks = [[f"### {markdown_cell(first_line(outcome))}"]]
+    if outcome.error is not None:
+        rows = [
+            (label, text)
+            for label, text in outcome.error.model_dump().items()
+            if isinstance(text, str)
+        ]
+        blocks.append([f"- **{label}**: {markdown_cell(text)}" for label, text in rows])
+    blocks.append(
+        [
+            f"- **{check.status.value}** `{check.id}`"
+            + (f" of {check.service}" if check.service else "")
+            + f": {markdown_cell(check.reason)}"
+            for check in ordered(outcome.checks)
+            if check.status is not Status.PASS
+        ]
+    )
+    stages = stage_rows(outcome)
+    if stages:
+        blocks.append(markdown_table(STAGE_HEADER, stages))
+    if outcome.checks:
+        rows_of_checks = [check_row(check) for check in ordered(outcome.checks)]
+        blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
+        blocks.append(markdown_table(CHECK_HEADER, rows_of_checks))
+    for title, key in (("Plan", "plan"), ("Overridden by the environment", "overrides")):
+        lines = lines_of(outcome.details.get(key))
+        if lines:
+            blocks.append([f"**{title}**", "", *(f"1. {markdown_cell(line)}" for line in lines)])
+    seconds = (outcome.finished_at - outcome.started_at).total_seconds()
+    facts = [f"Took {show_seconds(seconds)}; exit code {outcome.exit_code:d}."]
+    if evidence:
+        facts.append(f"Evidence: `{evidence}`.")
+    if outcome.next and outcome.error is None:
+        facts.append(f"**Next:** {markdown_cell(outcome.next)}")
+    blocks.append(facts)
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"

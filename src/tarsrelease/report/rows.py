@@ -1,0 +1,69 @@
+"""What an outcome's checks and stages look like as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tarsrelease.model.outcome import Check, Outcome, Status
+from tarsrelease.report.words import MARKS, show_observed, show_samples, show_seconds
+
+CHECK_HEADER = ("", "check", "of", "observed", "limit", "requests")
+STAGE_HEADER = ("stage", "traffic", "verdict", "time", "requests", "checks")
+_ORDER = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
+_LONGEST = 44
+
+
+def ordered(checks: Sequence[Check]) -> list[Check]:
+    """The gravest first; within a status in the order they were made."""
+    return sorted(checks, key=lambda check: _ORDER.index(check.status))
+
+
+def check_row(check: Check) -> tuple[str, ...]:
+    """One check as a row under `CHECK_HEADER`."""
+    observed, expected = show_observed(check.observed), check.expected
+    return (
+        f"{MARKS[check.status]} {check.status.value}",
+        check.id,
+        check.service or "",
+        observed if len(observed) <= _LONGEST else observed[: _LONGEST - 1] + "…",
+        expected if len(expected) <= _LONGEST else "",
+        show_samples(check),
+    )
+
+
+def stage_rows(outcome: Outcome) -> list[tuple[str, ...]]:
+    """The stages that a day went through, from ``details.stages``; empty where it had none."""
+    stages = outcome.details.get("stages")
+    if not isinstance(stages, (list, tuple)):
+        return []
+    return [_stage_row(stage) for stage in stages if isinstance(stage, Mapping)]
+
+
+def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:
+    seconds, requests = stage.get("seconds"), stage.get("requests")
+    weight, verdict = stage.get("weight"), stage.get("verdict")
+    return (
+        str(stage.get("name", "")),
+        "" if weight is None else f"{weight} %",
+        "-" if verdict is None else str(verdict),
+        show_seconds(float(seconds)) if isinstance(seconds, (int, float)) else "",
+        "" if requests is None else str(requests),
+        _stage_checks(stage.get("checks")),
+    )
+
+
+def _stage_checks(checks: Any) -> str:
+    """Counts per status, from check objects or from counts already made."""
+    if isinstance(checks, Mapping):
+        return ", ".join(f"{count} {status}" for status, count in checks.items() if count)
+    if not isinstance(checks, (list, tuple)):
+        return ""
+    statuses = [str(check.get("status", "")) for check in checks if isinstance(check, Mapping)]
+    counts = {status: statuses.count(status) for status in (one.value for one in _ORDER)}
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def lines_of(value: object) -> list[str]:
+    """A list of texts out of an outcome's details; empty for anything else."""
+    return [str(line) for line in value] if isinstance(value, (list, tuple)) else []
