@@ -121,6 +121,7 @@ class Part:
         if keeping is not None:
             keeping.cancel()
             await asyncio.wait([keeping])
+        self._child = None
 
     def pause(self) -> None:
         """Hang it (SIGSTOP): it keeps its connections and answers nothing."""
