@@ -1,0 +1,141 @@
+"""The rehearsed day from outside: brings a cluster up, plays the day in it, takes it down."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tarsrelease.adapters.configuration import environment_file, load_environment, load_release
+from tarsrelease.model.errors import StoppedError, UsageError
+from tarsrelease.model.outcome import Outcome
+from tarsrelease.ports import Progress
+from tarsrelease.rehearsal import binaries, commands
+from tarsrelease.rehearsal.faults import parse_fault
+from tarsrelease.rehearsal.options import DayOptions
+from tarsrelease.rehearsal.paths import Say, cache_root, source_root
+
+
+def play(
+    *,
+    name: str,
+    faults: Sequence[str],
+    stages: Sequence[int] | None,
+    stage_duration: str | None,
+    context: str | None,
+    evidence: Path,
+    progress: Progress,
+    rate: float = 300.0,
+    release: Path | None = None,
+    environment: str | None = None,
+    quiet: bool = False,
+) -> Outcome:
+    """Plays the whole day and returns its Outcome.
+
+    On an embedded cluster of this `name`, which ends with the day, or on the existing cluster of
+    the kubeconfig's `context`. Bad input is refused before anything is started. `release` is the
+    worked example's unless another is named, `environment` the rehearsal's.
+    """
+    chosen = [parse_fault(text) for text in faults]
+    if context is not None and any(fault.prometheus for fault in chosen):
+        raise UsageError(
+            doing="reading --fault",
+            found="a fault of Prometheus together with --context",
+            expected="a fault of the services: a Prometheus that is not ours is left alone",
+            next_step="leave out --context, or that fault",
+        )
+    overrides = {} if stage_duration is None else {"stage_duration": stage_duration}
+    root = source_root()
+    bundle, previous = release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
+    place = environment_file(environment or str(root / "environments" / "rehearsal.yaml"))
+    load_release(bundle, load_environment(str(place)), stages=stages)
+    options = {
+        "name": name,
+        "release": str(bundle.absolute()),
+        "previous": str(previous),
+        "evidence": str(evidence.absolute()),
+        "faults": tuple(faults),
+        "stages": ",".join(str(weight) for weight in stages) if stages else None,
+        "rate": rate,
+        "quiet": quiet,
+    }
+    if context is not None:
+        return _elsewhere(context, place, overrides, options, progress.say)
+    cluster = commands.up(name, progress.say, tied=True)
+    try:
+        work = cluster.folder.data / "day"
+        work.mkdir(mode=0o700, exist_ok=True)
+        asked = DayOptions(
+            **options,
+            environment=_derived(place, work, cluster.context, overrides),
+            staging=_derived(root / "environments" / "staging.yaml", work, cluster.context, {}),
+            work=str(work),
+            tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
+            control=str(cluster.folder.socket),
+        )
+        return _inside(cluster, asked, work)
+    finally:
+        cluster.close()
+
+
+def _derived(source: Path, work: Path, context: str, overrides: Mapping[str, str]) -> str:
+    """The environment for this very day: the cluster's context, and what was asked for."""
+    content: dict[str, Any] = yaml.safe_load(source.read_text())
+    content["kubernetes"]["context"] = context
+    content.setdefault("overrides", {}).update(overrides)
+    target = work / source.name
+    target.write_text(yaml.safe_dump(content, sort_keys=False))
+    load_environment(str(target))
+    return str(target)
+
+
+def _inside(cluster: commands.Cluster, options: DayOptions, work: Path) -> Outcome:
+    file = work / "options.json"
+    file.write_text(options.model_dump_json())
+    argv = cluster.enter_argv([sys.executable, "-m", "tarsrelease.rehearsal.inside", str(file)])
+    with subprocess.Popen(argv, env=cluster.env, stdout=subprocess.PIPE, text=True) as process:
+        # Ctrl-C reaches the processes inside, too; they end the day in order, and we wait.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            printed, _ = process.communicate()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return _outcome(printed, process.returncode)
+
+
+def _outcome(printed: str, code: int) -> Outcome:
+    if printed.strip():
+        return Outcome.model_validate_json(printed)
+    if code in (130, -signal.SIGINT):
+        raise KeyboardInterrupt
+    raise StoppedError(
+        doing="playing the day inside the cluster",
+        found=f"the process ended with {code} and no outcome",
+        expected="an Outcome on its standard output",
+        next_step="see what it printed above; the cluster's logs are kept in the cache",
+    )
+
+
+def _elsewhere(
+    context: str, environment: Path, overrides: Mapping[str, str], options: dict[str, Any], say: Say
+) -> Outcome:
+    from tempfile import TemporaryDirectory
+
+    from tarsrelease.rehearsal import inside
+
+    found = binaries.resolve(cache_root(), say)
+    with TemporaryDirectory(prefix="tarsrelease-") as work:
+        asked = DayOptions(
+            **options,
+            environment=_derived(environment, Path(work), context, overrides),
+            staging=None,
+            work=work,
+            tools={tool: tuple(found.commands[tool]) for tool in ("kubectl", "loadgen")},
+            control=None,
+        )
+        return inside.play(asked, say)

@@ -1,0 +1,201 @@
+"""The rehearsed day itself, as a process inside the cluster's network.
+
+Installs the previous version, sends it traffic, and plays `tarsrelease run` as a person would,
+while the asked-for faults happen. Prints the day's Outcome as JSON on standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from tarsrelease.adapters.configuration import load_environment, load_release
+from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.errors import ReleaseError, UnreachableError
+from tarsrelease.model.outcome import Outcome
+from tarsrelease.model.release import Release, Run
+from tarsrelease.rehearsal import control, world
+from tarsrelease.rehearsal.access import as_service_account
+from tarsrelease.rehearsal.faults import Fault, Injector, parse_fault
+from tarsrelease.rehearsal.install import install, together
+from tarsrelease.rehearsal.load import Aim, Load
+from tarsrelease.rehearsal.options import DayOptions
+from tarsrelease.rehearsal.paths import source_root
+from tarsrelease.rehearsal.report_day import day_outcome
+from tarsrelease.rehearsal.target import ClusterTarget
+from tarsrelease.wiring import Ports, connect
+
+_RUN = Run(id="rehearsal", owner="rehearsal")
+_FIRST_ANSWERS = 20.0
+_PATHS = {
+    "orchestration-agent": ("/api/v1/websocket/stats", "/api/v1/agents"),
+    "insight-engine": ("/api/v1/traces/recent", "/api/v1/traces/stats"),
+    "dashboard-api": ("/api/v1/missions?limit=20", "/grafana/d/tars-overview"),
+}
+"""What clients ask of the worked example; of any other service, the paths of its smoke test."""
+
+
+def aims(release: Release, environment: Environment, rate: float) -> list[Aim]:
+    """The load: `rate` requests a second, the same for each service and each of its paths."""
+    found: list[Aim] = []
+    services = release.rollout.services
+    for service in services:
+        paths = _PATHS.get(service.name) or tuple(smoke.path for smoke in service.smoke)
+        host = environment.gateway.hostnames[service.hosts[0]]
+        found += [Aim(host, path, rate / len(services) / len(paths)) for path in paths]
+    return found
+
+
+def _install(options: DayOptions, ports: Ports, environment: Environment, say: Say) -> None:
+    previous = load_release(options.previous, environment)
+    tasks = [
+        partial(install, previous, environment, charts=ports.charts, routes=ports.routes, say=say)
+    ]
+    if options.staging is not None:
+        staging = load_environment(options.staging)
+        staged = load_release(options.release, staging)
+        there = connect(staging, staged, _RUN)
+        tasks.append(
+            partial(install, staged, staging, charts=there.charts, routes=there.routes, say=say)
+        )
+    together(*tasks)
+
+
+Say = Callable[[str], None]
+
+
+def _wait_for_answers(load: Load) -> None:
+    """Until a second's worth of requests was answered without one error since the last one."""
+    deadline = time.monotonic() + _FIRST_ANSWERS
+    while time.monotonic() < deadline:
+        load.reset()
+        time.sleep(0.5)  # the span that is looked at, not a wait for something
+        seen = load.report()
+        good = sum(count for status, count in seen["by_status"].items() if status.startswith("2"))
+        if good and good == seen["answered"] and not seen["lost"]:
+            return
+    raise UnreachableError(
+        doing="sending traffic to the version that is installed",
+        found=f"after {_FIRST_ANSWERS:.0f} s still {load.report()['by_status']}",
+        expected="that every request is answered",
+        next_step="look at the pods and the routes with `tarsrelease rehearse shell`",
+    )
+
+
+def _play(options: DayOptions, kubeconfig: str) -> Outcome:
+    """`tarsrelease run` in a process of its own, with its live view on our standard error."""
+    argv = [sys.executable, "-m", "tarsrelease", "run", "--format", "json", "--yes"]
+    argv += ["--release", options.release, "--environment", options.environment]
+    argv += ["--evidence", options.evidence]
+    argv += ["--stages", options.stages] if options.stages else []
+    argv += ["--quiet"] if options.quiet else []
+    environ = {**os.environ, "KUBECONFIG": kubeconfig, "TARSRELEASE_RUN": f"day-{os.getpid()}"}
+    done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, text=True, check=False)
+    return Outcome.model_validate_json(done.stdout)
+
+
+def play(options: DayOptions, say: Say) -> Outcome:
+    """Plays the day that `options` describe on the cluster of the KUBECONFIG in use."""
+    started_at = datetime.now(UTC)
+    begun = time.monotonic()
+    faults = [parse_fault(text) for text in options.faults]
+    environment = load_environment(options.environment)
+    release = load_release(options.release, environment)
+    ports = connect(environment, release, _RUN)
+    admin = os.environ["KUBECONFIG"]
+    kubectl = [*options.tools["kubectl"]]
+    if environment.kubernetes.context:
+        kubectl += ["--context", environment.kubernetes.context]
+    _install(options, ports, environment, say)
+    runner = admin
+    if options.control is not None:
+        role = source_root() / "rbac" / "role.yaml"
+        target = Path(options.work) / "kubeconfig-tarsrelease"
+        namespace = environment.kubernetes.namespace
+        runner = str(as_service_account(kubectl, namespace, role, Path(admin), target))
+    with ExitStack() as stack:
+        rate = min([options.rate, *(fault.rate for fault in faults if fault.rate)])
+        load = stack.enter_context(
+            Load(
+                list(options.tools["loadgen"]),
+                environment.gateway.address,
+                aims(release, environment, options.rate),
+                world.LOAD_REPORT,
+            )
+        )
+        _wait_for_answers(load)
+        load.rate(rate)
+        load.reset()
+        ready_seconds = time.monotonic() - begun
+        say(f"{release.rollout.application} serves {rate:g} requests/s ({ready_seconds:.1f} s)")
+        stack.enter_context(_injector(faults, options, environment, release, ports, kubectl, say))
+        run = _play(options, runner)
+        clients = load.report()
+    return day_outcome(
+        run,
+        clients,
+        faults=[fault.name for fault in faults],
+        overrides=describe_overrides(environment.overrides),
+        ready_seconds=ready_seconds,
+        evidence=options.evidence,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _injector(
+    faults: list[Fault],
+    options: DayOptions,
+    environment: Environment,
+    release: Release,
+    ports: Ports,
+    kubectl: list[str],
+    say: Say,
+) -> Injector:
+    target = ClusterTarget(
+        release.rollout.services,
+        environment.kubernetes.namespace,
+        routes=ports.routes,
+        workloads=ports.workloads,
+        kubectl=kubectl,
+        control=partial(control.ask, Path(options.control)) if options.control else None,
+    )
+    return Injector(tuple(faults), target, say)
+
+
+def main() -> int:
+    """Reads the options' JSON file named by the one argument; prints the Outcome's JSON."""
+    options = DayOptions.model_validate_json(Path(sys.argv[1]).read_text())
+    started_at = datetime.now(UTC)
+
+    def say(line: str) -> None:
+        if not options.quiet:
+            sys.stderr.write(f"{line}\n")
+
+    try:
+        outcome = play(options, say)
+    except ReleaseError as problem:
+        outcome = Outcome(
+            step="rehearse",
+            release=None,
+            environment=None,
+            verdict=None,
+            exit_code=problem.exit_code,
+            summary=str(problem),
+            error=problem.detail,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+        )
+    sys.stdout.write(outcome.model_dump_json() + "\n")
+    return int(outcome.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What a rehearsed day is asked to be."""
+
+from __future__ import annotations
+
+from tarsrelease.model.base import Value
+
+
+class DayOptions(Value):
+    """What the process that plays the day inside the cluster's network is told.
+
+    `release`, `previous` and `staged` are bundles' folders, `environment` and `staging` files,
+    `work` a folder for what the day needs only while it lasts; all paths are absolute. `rate` is
+    the load in requests a second over all services; `tools` how helpers are started. `control`
+    is the socket of the embedded cluster's supervisor; None on a cluster that is not our own, where
+    Prometheus cannot be disturbed, staging is not installed, and no Role is applied.
+    """
+
+    name: str
+    release: str
+    previous: str
+    environment: str
+    staging: str | None
+    evidence: str
+    work: str
+    tools: dict[str, tuple[str, ...]]
+    faults: tuple[str, ...] = ()
+    stages: str | None = None
+    rate: float = 300.0
+    quiet: bool = False
+    control: str | None = None

@@ -1,0 +1,85 @@
+"""The cluster and the metrics server as the fault injector disturbs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.rollout import Service
+from tarsrelease.ports import Routes, Workloads
+from tarsrelease.rehearsal.faults import PartAction
+
+Control = Callable[[Mapping[str, Any]], object]
+
+
+class ClusterTarget:
+    """Reaches pods through the API server's proxy, and Prometheus through the supervisor.
+
+    `kubectl` is how kubectl is started, with its context; `control` is None where Prometheus is
+    not ours to disturb.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        namespace: str,
+        *,
+        routes: Routes,
+        workloads: Workloads,
+        kubectl: Sequence[str],
+        control: Control | None,
+    ) -> None:
+        self._services = services
+        self._namespace = namespace
+        self._routes = routes
+        self._workloads = workloads
+        self._kubectl = kubectl
+        self._control = control
+        self._ports = {service.canary.deployment: service.port for service in services}
+
+    def canary_weight(self) -> int:
+        """The canary's highest weight on any route, in percent."""
+        return max((route.weight for route in self._routes.read(self._services)), default=0)
+
+    def canary_pods(self) -> Mapping[str, int]:
+        """Running canary pods of the services, with the sum of their containers' restarts."""
+        return {
+            pod.name: sum(container.restarts for container in pod.containers)
+            for pod in self._workloads.pods()
+            if pod.track is Track.CANARY
+            and pod.phase == "Running"
+            and not pod.terminating
+            and pod.owner in self._ports
+        }
+
+    def switch(self, pod: str, faults: Mapping[str, object]) -> bool:
+        """POST the faults to the pod's switch through the API server."""
+        owner = next((name for name in self._ports if pod.startswith(f"{name}-")), None)
+        if owner is None:
+            return False
+        path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{self._ports[owner]}/proxy/_faults"
+        done = subprocess.run(
+            [*self._kubectl, "create", "--raw", path, "-f", "-"],
+            input=json.dumps(faults),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+        # A process told to crash may be gone before it has answered.
+        return done.returncode == 0 or bool(faults.get("crash"))
+
+    def disturb_prometheus(self, action: PartAction) -> None:
+        """Kill or pause Prometheus; killed, it stays away until it is restored."""
+        self._ask({"do": action, "part": "prometheus"})
+
+    def restore_prometheus(self, action: PartAction) -> None:
+        """Start it again, or let it go on."""
+        self._ask({"do": "start" if action == "kill" else "resume", "part": "prometheus"})
+
+    def _ask(self, request: Mapping[str, Any]) -> None:
+        if self._control is not None:
+            self._control(request)
