@@ -17,6 +17,7 @@ from tarsrelease.model.rollout import Service
 
 PREFIX = "tarsrelease.dev/"
 _ADOPTED = PREFIX + "adopted"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
 _HEADER_VALUE = "always"
 _GROUP = "gateway.networking.k8s.io"
 
@@ -26,7 +27,8 @@ Rule = dict[str, Any]
 
 def is_ours(route: Route | None) -> bool:
     """Whether tarsrelease has written this route before."""
-    return PREFIX + "release" in _annotations(route)
+    labels = ((route or {}).get("metadata") or {}).get("labels") or {}
+    return labels.get(_MANAGED_BY) == "tarsrelease" or _ADOPTED in _annotations(route)
 
 
 def is_adopted(route: Route | None) -> bool:
@@ -55,7 +57,7 @@ def desired(
         spec: dict[str, Any] = {"rules": []}
         rules = _standing_rules(service, gateway, standing or {})
     else:
-        metadata["labels"] = {"app.kubernetes.io/managed-by": "tarsrelease"}
+        metadata["labels"] = {_MANAGED_BY: "tarsrelease"}
         spec = {"parentRefs": [_parent(gateway)], "hostnames": hostnames(service, gateway)}
         rules = [{"matches": [{"path": _path(path)} for path in service.paths]}]
     spec["rules"] = [
@@ -78,7 +80,7 @@ def annotated(standing: Route, annotations: Mapping[str, str]) -> Route:
     }
     if is_adopted(standing):
         return {"metadata": metadata, "spec": {"rules": standing["spec"]["rules"]}}
-    metadata["labels"] = {"app.kubernetes.io/managed-by": "tarsrelease"}
+    metadata["labels"] = {_MANAGED_BY: "tarsrelease"}
     return {"metadata": metadata, "spec": standing["spec"]}
 
 
@@ -122,7 +124,7 @@ def managers(route: Route) -> tuple[str, ...]:
         if "f:spec" in (entry.get("fieldsV1") or {}) and entry.get("manager") != "tarsrelease"
     ]
     labels, notes = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    if labels.get("app.kubernetes.io/managed-by") == "Helm":
+    if labels.get(_MANAGED_BY) == "Helm":
         found.append("helm")
     if "argocd.argoproj.io/tracking-id" in notes or "argocd.argoproj.io/instance" in labels:
         found.append("argocd-controller")

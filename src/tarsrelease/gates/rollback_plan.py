@@ -56,10 +56,7 @@ class RollbackPlan(Value):
 
     def lines(self) -> list[str]:
         """The plan for people, one line a phase."""
-        return [
-            f"{number}. {_words(phase)}: {phase.reason}"
-            for number, phase in enumerate(self.phases, 1)
-        ]
+        return [f"{_words(phase)}: {phase.reason}" for phase in self.phases]
 
 
 def same_version(one: str, other: str) -> bool:
