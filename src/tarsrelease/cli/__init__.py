@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and end the process with its exit code."""
+    """Run one command and end the process with its exit code.
+
+    What scripts and people ask most is answered before anything is imported.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments == ["--version"]:  # asked by scripts before every use: nothing is imported for it
+    if arguments == ["--version"]:
         from tarsrelease import __version__
 
         print(f"tarsrelease {__version__}")
+        sys.exit(0)
+    if arguments in (["--help"], ["-h"]):
+        from tarsrelease.cli.overview import overview
+
+        sys.stdout.write(overview())
         sys.exit(0)
     from tarsrelease.cli.app import run
 

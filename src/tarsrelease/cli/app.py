@@ -11,38 +11,36 @@ from types import FrameType
 
 import click
 
-from tarsrelease.cli.exits import EXIT_CODES
+from tarsrelease import __version__
 from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.overview import COMMANDS, overview
 
-_AT = "tarsrelease.cli.commands"
 
-COMMANDS = {
-    "verify": Entry(f"{_AT}.verify:verify", "Is the bundle whole, and does it agree with itself?"),
-    "bundle": Entry(f"{_AT}.bundle:bundle", "Build bundles."),
-    "canary": Entry(f"{_AT}.canary:canary", "Deploy the canary, and take it through a stage."),
-    "promote": Entry(f"{_AT}.promote:promote", "Make the canary's version the stable one."),
-    "rollback": Entry(f"{_AT}.rollback:rollback", "Take traffic off, and restore what was there."),
-    "status": Entry(f"{_AT}.status:status", "Where the day is, and what it waits for."),
-    "run": Entry(f"{_AT}.run:run", "The whole day, from here."),
-    "rehearse": Entry(f"{_AT}.rehearse:rehearse", "The whole day on a cluster made for it."),
-    "report": Entry(f"{_AT}.report:report", "Is the evidence whole?"),
-    "schema": Entry(f"{_AT}.schema:schema", "The JSON Schemas of all files and outcomes."),
-}
+def _version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"tarsrelease {__version__}")
+        ctx.exit(0)
+
+
+class Root(LazyGroup):
+    """The root, whose help is the overview that `main` prints without click."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the overview."""
+        formatter.write(overview())
 
 
 @click.group(
     "tarsrelease",
-    cls=LazyGroup,
-    entries=COMMANDS,
+    cls=Root,
+    entries={
+        name: Entry(f"tarsrelease.cli.commands.{target}", line)
+        for name, (target, line) in COMMANDS.items()
+    },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="Take a release through its day, and a bad one back, provably.\n\n"
-    "\b\nExample:\n"
-    "    tarsrelease verify release/v1_0_1\n"
-    "    tarsrelease run --release release/v1_0_1 --environment production --plan\n"
-    "    tarsrelease rehearse --fault errors\n\n" + EXIT_CODES,
 )
-@click.option("--version", is_flag=True, help="Show the version.")
-def root(version: bool) -> None:
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version)
+def root() -> None:
     """The root of all commands."""
 
 
