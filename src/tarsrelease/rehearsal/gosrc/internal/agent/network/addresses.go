@@ -5,7 +5,9 @@ package network
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"sync"
 )
 
@@ -90,4 +92,37 @@ func (p *Pool) Release(text string) {
 		delete(p.used, addr)
 		p.mu.Unlock()
 	}
+}
+
+// DNSAddress is where the cluster's DNS listens: port 53 of the tenth service
+// address, by custom.
+func DNSAddress(serviceCIDR string) (string, error) {
+	prefix, err := netip.ParsePrefix(serviceCIDR)
+	if err != nil {
+		return "", err
+	}
+	if !prefix.Addr().Is4() || prefix.Bits() > 28 {
+		return "", fmt.Errorf("service range %s: want an IPv4 prefix of /28 or wider", serviceCIDR)
+	}
+	addr := prefix.Masked().Addr()
+	for range 10 {
+		addr = addr.Next()
+	}
+	return netip.AddrPortFrom(addr, 53).String(), nil
+}
+
+// HostPort takes host:port from a server's URL.
+func HostPort(server string) (string, error) {
+	parsed, err := url.Parse(server)
+	if err != nil {
+		return "", err
+	}
+	if parsed.Hostname() == "" {
+		return "", fmt.Errorf("%q is no URL of a server", server)
+	}
+	port := parsed.Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(parsed.Hostname(), port), nil
 }

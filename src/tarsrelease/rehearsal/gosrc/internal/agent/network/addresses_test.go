@@ -64,3 +64,16 @@ func TestPoolRefusesNarrowRanges(t *testing.T) {
 		}
 	}
 }
+
+func TestWellKnownAddresses(t *testing.T) {
+	if got, err := DNSAddress("10.43.0.0/16"); err != nil || got != "10.43.0.10:53" {
+		t.Errorf("DNS at %q, %v", got, err)
+	}
+	for server, want := range map[string]string{
+		"https://127.0.0.1:6443": "127.0.0.1:6443", "https://api.example": "api.example:443", "127.0.0.1": "",
+	} {
+		if got, _ := HostPort(server); got != want {
+			t.Errorf("%s: %q, want %q", server, got, want)
+		}
+	}
+}
