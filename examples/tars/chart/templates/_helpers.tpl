@@ -46,6 +46,7 @@ checksum/config: {{ include "tars.config" .root | sha256sum }}
 TARS_DEPLOYMENT: {{ .Values.deployment | quote }}
 TARS_DRAIN_SECONDS: {{ .Values.drainSeconds | quote }}
 TARS_FAULT_SWITCH: {{ .Values.faultSwitch | quote }}
+GOMAXPROCS: {{ .Values.processors | quote }}
 TARS_PPO_MEMORY_UNIT_MB: {{ .Values.ppoAgent.memoryUnitMb | quote }}
 {{- range $name, $value := .Values.featureFlags }}
 TARS_FEATURE_{{ upper $name }}: {{ $value | quote }}
@@ -82,7 +83,7 @@ ports:
 readinessProbe:
   httpGet: {path: /ready, port: http}
   periodSeconds: 1
-  failureThreshold: 1
+  failureThreshold: 2
 livenessProbe:
   httpGet: {path: /health, port: http}
   periodSeconds: 5
