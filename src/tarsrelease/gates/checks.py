@@ -175,9 +175,8 @@ def proportion(
         odds = f"10^{evidence / 2.302585:.0f}" if evidence > 20 else f"{exp(evidence):.0f}"
         return check(
             Status.FAIL,
-            f"{said}: proof that the limit is broken (evidence {odds} to 1; "
-            f"{1 / patience.alpha:.0f} to 1 is proof, a false alarm in {percent(patience.alpha)} "
-            "of healthy releases)",
+            f"{said}: proof beyond the limit (evidence {odds} to 1, "
+            f"needed {1 / patience.alpha:.0f} to 1)",
         )
     age = sight.now - (measured.newest if measured.newest is not None else sight.now)
     if age > patience.stale_after:

@@ -124,11 +124,11 @@ def fold(
     left_out = 0
     for each in series:
         identity = frozenset(each.labels.items())
-        owner = owner_of(each.labels)
+        before = lines.get(identity)
+        owner = before.owner if before is not None else owner_of(each.labels)
         if owner is None:
             left_out += 1
         elif each.samples:
-            before = lines.get(identity)
             lines[identity] = (
                 _first(counter, owner, each.samples, known, births or {})
                 if before is None

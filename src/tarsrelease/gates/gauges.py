@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -29,8 +30,12 @@ def gather(
                 times[sample.time] += sample.value
     merged = dict(readings)
     for pod, times in fresh.items():
-        together = {sample.time: sample.value for sample in merged.get(pod, ())} | times
-        merged[pod] = tuple(Sample(time, value) for time, value in sorted(together.items()))
+        if not times:
+            continue
+        old = merged.get(pod, ())
+        kept = bisect_left(old, min(times), key=lambda sample: sample.time)
+        together = {sample.time: sample.value for sample in old[kept:]} | times
+        merged[pod] = old[:kept] + tuple(Sample(*each) for each in sorted(together.items()))
     return merged
 
 

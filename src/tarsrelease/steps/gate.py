@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from tarsrelease.gates.capacity import replicas_for
 from tarsrelease.gates.checks import HOPELESS
 from tarsrelease.gates.ledger import plan
 from tarsrelease.gates.pods import restart_counts
-from tarsrelease.gates.words import names, percent
+from tarsrelease.gates.words import names
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import (
@@ -78,65 +78,74 @@ def gate(
         keep = traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock)
         since = _standing_since(release, stage, standing)
         baseline = _restarts_at_shift(entries, release, since)
+        lacking = None
         if since is None:
             lacking = _make_room(
-                release, environment, stage, entries, workloads, clock, progress, lock
-            )
-            if lacking is not None:
-                return _end(
-                    release,
-                    environment,
-                    run,
-                    stage,
-                    _Decision.on(lacking, clock.now()),
-                    None,
-                    started_at,
-                    routes,
-                    journal,
-                    clock,
-                    progress,
-                )
-            baseline = _journal_restarts(release, run, stage, workloads, journal, clock)
-            since = traffic.shift(
-                release,
-                environment,
-                run,
-                weight,
-                stage.name,
-                routes=routes,
-                journal=journal,
-                lock=lock,
-                clock=clock,
-                progress=progress,
+                release, environment, stage, entries, workloads, clock, progress, keep
             )
         else:
             progress.say(f"{stage.name}: the routes stand at {weight} % since {since:%H:%M:%S}")
-        seen = observe(
-            release,
-            environment,
-            stage,
-            since,
-            track=Track.CANARY,
-            weight=weight,
-            metrics=metrics,
-            workloads=workloads,
-            clock=clock,
-            progress=progress,
-            alive=keep,
-            restarts_before=baseline,
-        )
-        return _end(
-            release,
-            environment,
-            run,
-            stage,
-            _Decision.of(seen),
-            since,
-            started_at,
-            routes,
-            journal,
-            clock,
-            progress,
+        if lacking is not None:
+            decision = _Decision.on(lacking, clock.now())
+        else:
+            if since is None:
+                baseline = _journal_restarts(release, run, stage, workloads, journal, clock)
+                since = traffic.shift(
+                    release,
+                    environment,
+                    run,
+                    weight,
+                    stage.name,
+                    routes=routes,
+                    journal=journal,
+                    lock=lock,
+                    clock=clock,
+                    progress=progress,
+                )
+            seen = observe(
+                release,
+                environment,
+                stage,
+                since,
+                track=Track.CANARY,
+                weight=weight,
+                metrics=metrics,
+                workloads=workloads,
+                clock=clock,
+                progress=progress,
+                alive=keep,
+                restarts_before=baseline,
+            )
+            decision = _Decision.of(seen)
+        details = _details(release, stage, decision, since)
+        if decision.verdict is Verdict.ROLLBACK:
+            written = traffic.take_off(
+                release,
+                environment,
+                run,
+                decision.why,
+                to=Track.STABLE,
+                routes=routes,
+                journal=journal,
+                clock=clock,
+                progress=progress,
+            )
+            details["seconds_from_verdict_to_write"] = (written - decision.at).total_seconds()
+            if since is not None:
+                details["seconds_from_shift_to_write"] = (written - since).total_seconds()
+        _journal_verdict(release, run, stage, decision.verdict, journal, clock, progress)
+        return Outcome(
+            step="gate",
+            release=release.version,
+            environment=environment.name,
+            verdict=decision.verdict,
+            exit_code=exit_code_of(decision.verdict),
+            summary=f"{stage.name}: {decision.verdict}: {decision.why}",
+            checks=decision.checks,
+            details=details,
+            started_at=started_at,
+            finished_at=clock.now(),
+            next=_NEXT[decision.verdict],
         )
 
 
@@ -236,7 +245,7 @@ def _make_room(
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
-    lock: Lock,
+    keep: Callable[[], None],
 ) -> Check | None:
     """Scale the canary to carry its share and wait until it can; a check that says why not."""
     pins = day_journal.pins(entries, release.version)
@@ -256,7 +265,7 @@ def _make_room(
         if found[canary].replicas < wanted:
             progress.say(f"capacity: {canary} to {wanted} replicas for {stage.weight} %")
             workloads.scale(canary, wanted)
-    return _wait_until_ready(release, environment, workloads, clock, lock)
+    return _wait_until_ready(release, environment, workloads, clock, keep)
 
 
 def _wait_until_ready(
@@ -264,7 +273,7 @@ def _wait_until_ready(
     environment: Environment,
     workloads: Workloads,
     clock: Clock,
-    lock: Lock,
+    keep: Callable[[], None],
 ) -> Check | None:
     canaries = [service.canary.deployment for service in release.rollout.services]
     started = clock.now()
@@ -290,7 +299,7 @@ def _wait_until_ready(
                 source=names([f"deployment/{name}" for name in waiting]),
                 window=waited,
             )
-        lock.check()
+        keep()
         clock.sleep(_POLL)
 
 
@@ -384,26 +393,16 @@ _NEXT = {
 }
 
 
-def _end(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    stage: Stage,
-    decision: _Decision,
-    since: datetime | None,
-    started_at: datetime,
-    routes: LentRoutes,
-    journal: Journal,
-    clock: Clock,
-    progress: Progress,
-) -> Outcome:
-    verdict = decision.verdict
+def _details(
+    release: Release, stage: Stage, decision: _Decision, since: datetime | None
+) -> dict[str, object]:
+    """Facts for the evidence and for plots; times in seconds."""
     details: dict[str, object] = {
         "weight": stage.weight,
         "stage": stage.name,
         "looks": decision.looks,
-        "alpha_per_check": alpha_per_check(release.rollout),
         "false_rollback_budget": release.rollout.statistics.false_rollback_budget,
+        "alpha_per_check": alpha_per_check(release.rollout),
         "history": list(decision.history),
     }
     if since is not None:
@@ -413,37 +412,7 @@ def _end(
             "seconds_from_shift_to_verdict": seconds,
             "extended_seconds": max(0.0, seconds - stage.duration),
         }
-    if verdict is Verdict.ROLLBACK:
-        written = traffic.take_off(
-            release,
-            environment,
-            run,
-            decision.why,
-            to=Track.STABLE,
-            routes=routes,
-            journal=journal,
-            clock=clock,
-            progress=progress,
-        )
-        details["seconds_from_verdict_to_write"] = (written - decision.at).total_seconds()
-        if since is not None:
-            details["seconds_from_shift_to_write"] = (written - since).total_seconds()
-    _journal_verdict(release, run, stage, verdict, journal, clock, progress)
-    budget = percent(release.rollout.statistics.false_rollback_budget)
-    progress.say(f"{stage.name}: {verdict}: {decision.why} (false rollback budget {budget})")
-    return Outcome(
-        step="gate",
-        release=release.version,
-        environment=environment.name,
-        verdict=verdict,
-        exit_code=exit_code_of(verdict),
-        summary=f"{stage.name}: {verdict}: {decision.why}",
-        checks=decision.checks,
-        details=details,
-        started_at=started_at,
-        finished_at=clock.now(),
-        next=_NEXT[verdict],
-    )
+    return details
 
 
 def _journal_verdict(
