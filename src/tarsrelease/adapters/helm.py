@@ -115,6 +115,17 @@ class Helm:
             ) from failure
         return [found for found in yaml.load_all(said, Loader=_Loader) if found]
 
+    def defaults(self, chart: str) -> dict[str, Any]:
+        """The chart's own values."""
+        try:
+            said = run(self._program, ["show", "values", chart], stdin=None, deadline=_READING)
+        except Failure as failure:
+            raise failure.explained(
+                f"reading the values of {chart}", self._namespace, changing=False
+            ) from failure
+        found: dict[str, Any] = yaml.load(said, Loader=_Loader) or {}  # noqa: S506 - a safe one
+        return found
+
     @cached_property
     def _program(self) -> str:
         return find_helm()

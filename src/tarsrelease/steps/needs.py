@@ -59,6 +59,9 @@ class RenderedCharts(Charts, Protocol):
     ) -> list[dict[str, Any]]:
         """The objects, hooks included, that `upgrade` with the same arguments would apply."""
 
+    def defaults(self, chart: str) -> dict[str, Any]:
+        """The chart's own values."""
+
     def upgrade(
         self,
         release: str,

@@ -1,0 +1,77 @@
+"""Who served how many requests after a moment: for proofs, not for gates.
+
+Counted between the first and the last sample after the moment, so that nothing from before it
+counts, whatever a scrape in between has caught. Two samples are needed to say anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from tarsrelease.model.measurement import Series, Track
+from tarsrelease.model.rollout import MetricLabels
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One side of one service at one version."""
+
+    service: str
+    track: Track
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Requests by server; `scrapes` is the least number of samples that any of its pods has."""
+
+    requests: Mapping[Server, float] = field(default_factory=dict)
+    scrapes: Mapping[Server, int] = field(default_factory=dict)
+
+    def total(
+        self, service: str, *, track: Track | None = None, version: str | None = None
+    ) -> float:
+        """Requests of one service, of one side or version where given."""
+        return sum(
+            requests
+            for server, requests in self.requests.items()
+            if server.service == service
+            and (track is None or server.track is track)
+            and (version is None or server.version.removeprefix("v") == version.removeprefix("v"))
+        )
+
+
+def increase(series: Series, since: float) -> tuple[float, int]:
+    """What a counter gained between its samples after `since` (Unix time), and how many those are.
+
+    A drop is a reset: the new value counts whole.
+    """
+    after = sorted((s for s in series.samples if s.time >= since), key=lambda sample: sample.time)
+    gained = 0.0
+    for before, now in pairwise(after):
+        gained += now.value if now.value < before.value else now.value - before.value
+    return gained, len(after)
+
+
+def served(found: Iterable[Series], labels: MetricLabels, since: float) -> Served:
+    """Requests since a moment, by service, side and version; other series are left out.
+
+    Pods that have gone give no two samples and count nothing, as their series end.
+    """
+    requests: dict[Server, float] = {}
+    scrapes: dict[Server, int] = {}
+    for series in found:
+        try:
+            track = Track(series.labels.get(labels.track, ""))
+        except ValueError:
+            continue
+        server = Server(
+            series.labels.get(labels.service, ""), track, series.labels.get(labels.version, "")
+        )
+        gained, samples = increase(series, since)
+        if samples:
+            requests[server] = requests.get(server, 0.0) + gained
+            scrapes[server] = min(scrapes.get(server, samples), samples)
+    return Served(requests=requests, scrapes=scrapes)
