@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.report.rows import ordered
 from tarsrelease.report.words import (
     MARKS,
@@ -57,9 +57,7 @@ class StagePanel:
         self.elapsed, self.planned, self.checks = elapsed, planned, checks
         self._at = self._monotonic()
         for check in checks:
-            value = check.observed.value if check.observed else None
-            number = float(value) if isinstance(value, (int, float)) else None
-            self._history[check.id, check.service].append(number)
+            self._history[check.id, check.service].append(bar_height(check.observed))
 
     @property
     def decided(self) -> bool:
@@ -78,14 +76,14 @@ class StagePanel:
         """Panel of the time left and the checks, the gravest first."""
         since = min(self._monotonic() - self._at, _FRESH)
         now = self.elapsed + since
-        left = self.planned - now
+        left = round(self.planned - now)
         over = "extended: waiting for requests" if left < 0 else f"{show_seconds(left)} left"
         clock = Table.grid(padding=(0, 2), expand=True)
         clock.add_column(ratio=1)
         clock.add_column(justify="right")
         clock.add_row(
             ProgressBar(total=max(self.planned, 0.1), completed=min(now, self.planned)),
-            Text(f"{show_seconds(now)} of {show_seconds(self.planned)}, {over}"),
+            Text(f"{show_seconds(round(now))} of {show_seconds(self.planned)}, {over}"),
         )
         title = f"{self.stage} · {self.weight} % of traffic on the canary"
         return Panel(Group(clock, self._table()), title=title, title_align="left")
@@ -105,6 +103,16 @@ class StagePanel:
                 sparkline(tuple(self._history[check.id, check.service])),
             )
         return table
+
+
+def bar_height(observed: Observed | None) -> float | None:
+    """What a bar shows: a share of bad requests (of the rest, where good ones are counted) or
+    bytes; nothing else has a course worth a bar."""
+    if observed is None or isinstance(observed.value, str) or observed.value is None:
+        return None
+    if observed.unit == "share":
+        return 1 - observed.value if observed.value > 0.5 else observed.value
+    return observed.value if observed.unit == "bytes" else None
 
 
 class LiveProgress:
@@ -148,8 +156,9 @@ class LiveProgress:
             self._live.stop()
             self._live = None
         if self._panel is not None:
-            self.console.print(Text(self._panel.summary()))
+            summary = self._panel.summary()
             self._panel = None
+            self.say(summary)
 
     def close(self) -> None:
         """Leave the terminal as it was found."""

@@ -45,18 +45,19 @@ class PlainProgress:
         if stage != self._stage:
             self._stage, self._statuses, self._said_at = stage, {}, float("-inf")
         now = {(check.id, check.service): check.status for check in checks}
-        changed = [
-            check
-            for check in checks
-            if self._statuses.get((check.id, check.service), Status.PASS) is not check.status
-            and check.status is not Status.INCONCLUSIVE
-        ]
+        changed = [check for check in checks if self._news(check)]
         self._statuses = now
         if changed or self._verbose or self._monotonic() - self._said_at >= _CALM:
             self._said_at = self._monotonic()
             self.say(_look_line(stage, weight, elapsed, planned, checks))
             for check in changed:
                 self.say(f"  {_change_line(check)}")
+
+    def _news(self, check: Check) -> bool:
+        """Turned bad or unmeasurable, or came back from it; enough requests at last is none."""
+        before = self._statuses.get((check.id, check.service), Status.PASS)
+        worrying = (Status.FAIL, Status.ERROR)
+        return before is not check.status and (before in worrying or check.status in worrying)
 
     def pause(self) -> None:
         """Lines need no pause: nothing is redrawn."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.report.rows import (
-    CHECK_HEADER,
     STAGE_HEADER,
-    check_row,
+    check_tables,
     lines_of,
     ordered,
     stage_rows,
@@ -39,9 +38,8 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     if stages:
         blocks.append(markdown_table(STAGE_HEADER, stages))
     if outcome.checks:
-        rows_of_checks = [check_row(check) for check in ordered(outcome.checks)]
         blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
-        blocks.append(markdown_table(CHECK_HEADER, rows_of_checks))
+        blocks += [markdown_table(*table) for table in check_tables(outcome.checks)]
     for title, key in (("Plan", "plan"), ("Overridden by the environment", "overrides")):
         lines = lines_of(outcome.details.get(key))
         if lines:

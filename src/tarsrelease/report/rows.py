@@ -32,6 +32,29 @@ def check_row(check: Check) -> tuple[str, ...]:
     )
 
 
+def check_tables(checks: Sequence[Check]) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Header and rows: measured checks with value and limit, then what else passed, in words.
+
+    Checks that were not passed and measure nothing have been told in words already.
+    """
+    measured = [check for check in ordered(checks) if _is_measured(check)]
+    others = [
+        (MARKS[check.status], check.id, check.reason.split("\n")[0])
+        for check in checks
+        if not _is_measured(check) and check.status is Status.PASS
+    ]
+    tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = []
+    if measured:
+        tables.append((CHECK_HEADER, [check_row(check) for check in measured]))
+    if others:
+        tables.append((("", "check", "found"), others))
+    return tables
+
+
+def _is_measured(check: Check) -> bool:
+    return check.service is not None or check.window is not None or check.needed is not None
+
+
 def stage_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     """The stages that a day went through, from ``details.stages``; empty where it had none."""
     stages = outcome.details.get("stages")

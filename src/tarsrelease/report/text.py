@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
 from tarsrelease.report.rows import (
-    CHECK_HEADER,
     STAGE_HEADER,
-    check_row,
+    check_tables,
     lines_of,
     ordered,
     stage_rows,
@@ -29,8 +28,8 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
     if rows:
         blocks.append(["Stages", *text_table(STAGE_HEADER, rows)])
     if outcome.checks:
-        table = text_table(CHECK_HEADER, [check_row(check) for check in ordered(outcome.checks)])
-        blocks.append([f"Checks: {count_statuses(outcome.checks)}", *table])
+        tables = [line for table in check_tables(outcome.checks) for line in text_table(*table)]
+        blocks.append([f"Checks: {count_statuses(outcome.checks)}", *tables])
     blocks.append(_plan(outcome))
     blocks.append(_facts(outcome, evidence))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
