@@ -6,7 +6,7 @@ counts, whatever a scrape in between has caught. Two samples are needed to say a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -25,7 +25,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Requests by server; `scrapes` is the least number of samples that any of its pods has."""
+    """Requests by server; `scrapes` is the least number of samples that any of its pods has.
+
+    Pods that are not scraped any more have no say in it.
+    """
 
     requests: Mapping[Server, float] = field(default_factory=dict)
     scrapes: Mapping[Server, int] = field(default_factory=dict)
@@ -55,11 +58,11 @@ def increase(series: Series, since: float) -> tuple[float, int]:
     return gained, len(after)
 
 
-def served(found: Iterable[Series], labels: MetricLabels, since: float) -> Served:
-    """Requests since a moment, by service, side and version; other series are left out.
-
-    Pods that have gone give no two samples and count nothing, as their series end.
-    """
+def served(
+    found: Sequence[Series], labels: MetricLabels, since: float, scrape_interval: float
+) -> Served:
+    """Requests since a moment, by service, side and version; other series are left out."""
+    newest = max((series.samples[-1].time for series in found if series.samples), default=0.0)
     requests: dict[Server, float] = {}
     scrapes: dict[Server, int] = {}
     for series in found:
@@ -71,7 +74,9 @@ def served(found: Iterable[Series], labels: MetricLabels, since: float) -> Serve
             series.labels.get(labels.service, ""), track, series.labels.get(labels.version, "")
         )
         gained, samples = increase(series, since)
-        if samples:
-            requests[server] = requests.get(server, 0.0) + gained
+        if not samples:
+            continue
+        requests[server] = requests.get(server, 0.0) + gained
+        if series.samples[-1].time >= newest - 1.5 * scrape_interval:
             scrapes[server] = min(scrapes.get(server, samples), samples)
     return Served(requests=requests, scrapes=scrapes)

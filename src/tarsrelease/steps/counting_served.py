@@ -53,20 +53,20 @@ def ask(
     """Who served since the gateway follows a write made at `since`. Raises UnreachableError."""
     check, sli = judging_check(release)
     other = sli.bad or sli.good
-    namespace = environment.kubernetes.namespace
+    namespace, interval = environment.kubernetes.namespace, environment.prometheus.scrape_interval
     selectors = [
-        render(template, release.rollout, namespace, [""], environment.prometheus.scrape_interval)
+        render(template, release.rollout, namespace, [""], interval)
         for template in (sli.of, other)
         if template is not None
     ]
     server = metrics.server_time()
     from_then = server - (clock.now() - since).total_seconds() + FOLLOW
-    reach = max(1.0, server - from_then + environment.prometheus.scrape_interval)
+    reach = max(1.0, server - from_then + interval)
     answers = metrics.series(selectors, reach)
     labels = release.rollout.labels
     return Judged(
-        requests=served(answers[0], labels, from_then),
-        other=served(answers[1], labels, from_then),
+        requests=served(answers[0], labels, from_then, interval),
+        other=served(answers[1], labels, from_then, interval),
         other_is_good=sli.good is not None,
         check=check,
         source=selectors[0],
