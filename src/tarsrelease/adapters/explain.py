@@ -42,6 +42,8 @@ def _finding(error: ErrorDetails, document: Document, schema: dict[str, Any]) ->
     if error["type"] == "missing":
         where = (*place, str(error["loc"][-1]))
         return Finding(document.line_of(place), where, "is missing")
+    if error["type"] == "union_tag_invalid":
+        place = (*place, error["ctx"]["discriminator"].strip("'"))
     if not place or not error["loc"]:
         place = _mentioned(error["msg"], document) or place
     return Finding(document.line_of(place), place, _said(error))

@@ -8,6 +8,7 @@ as they are, such as Helm's) do they become what YAML says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ Place = tuple[str | int, ...]
 """The way to a value: keys and indices from the document's root."""
 
 _TYPED = frozenset({"null", "bool", "int", "float", "str", "timestamp"})
-_KEPT_AS_TEXT = frozenset({"float", "timestamp"})
+_ALWAYS_TEXT = frozenset({"str", "timestamp"})  # Helm, too, takes 2026-01-01 as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +123,17 @@ class _Reader:
             self.find(node, place, f"the tag {node.tag} is not supported; write the plain value")
             return None
         is_free = any(place[: len(path)] == path for path in self.free)
-        if kind == "str" or (kind in _KEPT_AS_TEXT and not is_free):
+        if kind in _ALWAYS_TEXT or (kind == "float" and not is_free):
             return node.value
         try:
-            return self.constructor.construct_object(node, deep=True)
+            value = self.constructor.construct_object(node, deep=True)
         except ValueError as problem:
             self.find(node, place, f"{node.value!r} cannot be read: {problem}")
             return None
+        if isinstance(value, float) and not math.isfinite(value):
+            self.find(node, place, f"{node.value!r} is no number that JSON has")
+            return None
+        return value
 
 
 def read_yaml(text: str, *, free: Sequence[Place] = ()) -> Document:

@@ -38,7 +38,7 @@ def check_tables(checks: Sequence[Check]) -> list[tuple[tuple[str, ...], list[tu
     Checks that were not passed and measure nothing have been told in words already.
     """
     measured = [check for check in ordered(checks) if _is_measured(check)]
-    others = [
+    others: list[tuple[str, ...]] = [
         (MARKS[check.status], check.id, check.reason.split("\n")[0])
         for check in checks
         if not _is_measured(check) and check.status is Status.PASS
