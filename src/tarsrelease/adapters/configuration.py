@@ -37,7 +37,7 @@ def load_environment(name_or_path: str) -> Environment:
 
     Raises `UsageError` where there is no such file or it is wrong.
     """
-    path = _environment_file(name_or_path)
+    path = environment_file(name_or_path)
     environment, document = _load(path, Environment, "reading the environment", free=_HANDED_ON)
     if environment.name != path.stem:
         line = document.line_of(("name",))
@@ -198,7 +198,7 @@ def _mapping(path: Path, doing: str) -> dict[str, Any]:
     return document.data
 
 
-def _environment_file(name_or_path: str) -> Path:
+def environment_file(name_or_path: str) -> Path:
     named = Path(name_or_path)
     if "/" in name_or_path or named.suffix in {".yaml", ".yml"}:
         return named
