@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ class Supervisor:
         self._holders = 1  # the lifeline, until it closes
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        # The threads wait for answers, they do not compute: one for each thing that is asked.
+        self._loop.set_default_executor(ThreadPoolExecutor(max_workers=32))
         layout = Layout(data=folder.data, logs=folder.logs, images=folder.images)
         self._cluster = Cluster(
             Spec.read(folder.spec),
