@@ -9,17 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from tarsrelease.gates import day_journal
 from tarsrelease.gates.budget import alpha_per_check
-from tarsrelease.gates.capacity import replicas_for
-from tarsrelease.gates.checks import HOPELESS
 from tarsrelease.gates.ledger import plan
 from tarsrelease.gates.pods import restart_counts
-from tarsrelease.gates.words import names
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import (
@@ -31,16 +28,15 @@ from tarsrelease.model.errors import (
 )
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
 from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress, Workloads
 from tarsrelease.steps import traffic
 from tarsrelease.steps.needs import LentRoutes, holding
 from tarsrelease.steps.observe import Observation, observe
+from tarsrelease.steps.room import make_room
 
-CAPACITY = "canary.capacity"
-_POLL = 0.25
 _HISTORY = 120
 
 
@@ -80,7 +76,7 @@ def gate(
         baseline = _restarts_at_shift(entries, release, since)
         lacking = None
         if since is None:
-            lacking = _make_room(
+            lacking = make_room(
                 release, environment, stage, entries, workloads, clock, progress, keep
             )
         else:
@@ -232,75 +228,6 @@ def _wait_for_metrics(
             clock.sleep(1.0)
         else:
             return
-
-
-# (2) Capacity
-
-
-def _make_room(
-    release: Release,
-    environment: Environment,
-    stage: Stage,
-    entries: Sequence[Entry],
-    workloads: Workloads,
-    clock: Clock,
-    progress: Progress,
-    keep: Callable[[], None],
-) -> Check | None:
-    """Scale the canary to carry its share and wait until it can; a check that says why not."""
-    pins = day_journal.pins(entries, release.version)
-    pinned = pins.replicas if pins is not None else {}
-    found = {each.name: each for each in workloads.deployments()}
-    for service in release.rollout.services:
-        stable, canary = service.stable.deployment, service.canary.deployment
-        missing = [name for name in (stable, canary) if name not in found]
-        if missing:
-            raise UsageError(
-                doing=f"making room for {stage.weight} % on the canary",
-                found=f"there is no Deployment {missing[0]}",
-                expected="stable and canary side by side",
-                next_step="run `tarsrelease canary deploy` first",
-            )
-        wanted = replicas_for(stage.weight, pinned.get(stable, found[stable].replicas))
-        if found[canary].replicas < wanted:
-            progress.say(f"capacity: {canary} to {wanted} replicas for {stage.weight} %")
-            workloads.scale(canary, wanted)
-    return _wait_until_ready(release, environment, workloads, clock, keep)
-
-
-def _wait_until_ready(
-    release: Release,
-    environment: Environment,
-    workloads: Workloads,
-    clock: Clock,
-    keep: Callable[[], None],
-) -> Check | None:
-    canaries = [service.canary.deployment for service in release.rollout.services]
-    started = clock.now()
-    while True:
-        states = {each.name: each for each in workloads.deployments()}
-        waiting = [n for n in canaries if n not in states or not states[n].complete]
-        if not waiting:
-            return None
-        hopeless = [
-            f"{pod.name}/{container.name}: {container.waiting}"
-            for pod in workloads.pods()
-            for container in pod.containers
-            if pod.owner in waiting and not pod.terminating and container.waiting in HOPELESS
-        ]
-        waited = (clock.now() - started).total_seconds()
-        if hopeless or waited >= environment.limits.deploy:
-            return Check(
-                id=CAPACITY,
-                status=Status.FAIL if hopeless else Status.INCONCLUSIVE,
-                observed=Observed(value=len(canaries) - len(waiting), unit="count"),
-                expected="every canary Deployment carries its share before its weight rises",
-                reason=names(hopeless or [f"{name} is not ready" for name in waiting]),
-                source=names([f"deployment/{name}" for name in waiting]),
-                window=waited,
-            )
-        keep()
-        clock.sleep(_POLL)
 
 
 # (3) What a run that starts again must find
