@@ -155,6 +155,9 @@ func (w *Worker) ensure(c *container, now time.Time) time.Duration {
 	if reason, err := w.begin(c, now); err != nil {
 		w.wait(c, reason, err.Error())
 		c.tried = now
+		if reason != "ErrImagePull" {
+			c.pull = Backoff{Base: w.runtime.RestartBase} // what is missing may be there any moment
+		}
 		c.pull.Restarted()
 		w.runtime.event(w.pod, c.spec.Name, corev1.EventTypeWarning, "Failed", "Error: %s: %v", reason, err)
 		return min(settle, c.pull.Remaining(now, now))
@@ -190,9 +193,8 @@ func (w *Worker) begin(c *container, now time.Time) (reason string, err error) {
 	if err != nil {
 		return "ErrImagePull", err
 	}
-	source := objects{w.runtime.Client, w.pod.Namespace}
 	if w.volumes == nil {
-		if w.volumes, err = w.runtime.prepareVolumes(w.pod, source); err != nil {
+		if w.volumes, err = w.runtime.prepareVolumes(w.pod, w.objects); err != nil {
 			w.volumes = nil
 			return "CreateContainerConfigError", err
 		}
@@ -202,7 +204,7 @@ func (w *Worker) begin(c *container, now time.Time) (reason string, err error) {
 	for name, value := range w.runtime.BaseEnv {
 		base[name] = value
 	}
-	env, err := Environment(base, image.Env, w.pod, &c.spec, source, facts)
+	env, err := Environment(base, image.Env, w.pod, &c.spec, w.objects, facts)
 	if err != nil {
 		return "CreateContainerConfigError", err
 	}
@@ -290,7 +292,6 @@ func (w *Worker) probe(ctx context.Context, c *container, p *process.Process, ki
 	setting := process.Spec{Env: c.env, Dir: w.runtime.workDir(pod), Credential: c.user}
 	prober := prober{
 		probe: spec,
-		eager: kind != "Liveness",
 		check: func(ctx context.Context) (bool, string) {
 			return checkOnce(ctx, spec.ProbeHandler, &c.spec, ip, setting)
 		},
@@ -340,6 +341,7 @@ func (w *Worker) kill(c *container, why string, probe *corev1.Probe) {
 // stop begins to end a run, or shortens the grace period of an end under way.
 func (w *Worker) stop(c *container, grace time.Duration, hooks bool) {
 	c.ready = false
+	c.cancel() // a process that is being ended owes no probe an answer
 	if c.stopper != nil {
 		if grace < c.grace {
 			c.grace = grace

@@ -17,15 +17,14 @@ import (
 
 // earlyPeriod is how often a probe is asked before its first success. Kubelet
 // keeps to periodSeconds there, which makes every rollout of a rehearsal wait
-// for nothing; these early failures are not counted.
+// for nothing. Early failures count only once a period, the first after one
+// period: no process answers in the instant that it is started.
 const earlyPeriod = 250 * time.Millisecond
 
 // prober asks one probe of one run of a container, until its context ends.
 type prober struct {
 	probe *corev1.Probe
 	check func(ctx context.Context) (ok bool, output string)
-	// eager probes (readiness and startup) are asked early until they succeed.
-	eager bool
 	// result is told each time a threshold is reached.
 	result func(ok bool)
 	// failed is told each counted failure.
@@ -38,7 +37,7 @@ func (p prober) run(ctx context.Context) {
 	}
 	period := time.Duration(max(1, p.probe.PeriodSeconds)) * time.Second
 	threshold := Threshold{Success: p.probe.SuccessThreshold, Failure: p.probe.FailureThreshold}
-	early := p.eager && p.probe.SuccessThreshold <= 1
+	early := p.probe.SuccessThreshold <= 1
 	due := time.Now().Add(period) // when an early failure counts
 	for {
 		ok, output := p.ask(ctx)

@@ -6,6 +6,7 @@ package pods
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -72,46 +73,58 @@ func (r *Runtime) event(pod *corev1.Pod, container, kind, reason, format string,
 }
 
 // objects reads ConfigMaps and Secrets straight from the API, as they are when
-// a container starts.
+// a container starts. While the API server is away it answers with what it
+// read last: a restart must not depend on it.
 type objects struct {
 	client    kubernetes.Interface
 	namespace string
+	known     map[string]map[string]string
 }
 
-func (o objects) ConfigMap(name string) (map[string]string, error) {
+func newObjects(client kubernetes.Interface, namespace string) *objects {
+	return &objects{client: client, namespace: namespace, known: map[string]map[string]string{}}
+}
+
+func (o *objects) ConfigMap(name string) (map[string]string, error) {
+	return o.read("configmap/"+name, func(ctx context.Context) (map[string]string, map[string][]byte, error) {
+		found, err := o.client.CoreV1().ConfigMaps(o.namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, nil, err
+		}
+		return found.Data, found.BinaryData, nil
+	})
+}
+
+func (o *objects) Secret(name string) (map[string]string, error) {
+	return o.read("secret/"+name, func(ctx context.Context) (map[string]string, map[string][]byte, error) {
+		found, err := o.client.CoreV1().Secrets(o.namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, found.Data, nil
+	})
+}
+
+func (o *objects) read(key string, get func(context.Context) (map[string]string, map[string][]byte, error)) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	found, err := o.client.CoreV1().ConfigMaps(o.namespace).Get(ctx, name, metav1.GetOptions{})
+	text, binary, err := get(ctx)
 	if apierrors.IsNotFound(err) {
+		delete(o.known, key)
 		return nil, ErrNoObject
 	}
 	if err != nil {
+		if last, ok := o.known[key]; ok {
+			return last, nil
+		}
 		return nil, err
 	}
-	values := found.Data
-	if values == nil {
-		values = map[string]string{}
+	values := make(map[string]string, len(text)+len(binary))
+	maps.Copy(values, text)
+	for name, value := range binary {
+		values[name] = string(value)
 	}
-	for key, value := range found.BinaryData {
-		values[key] = string(value)
-	}
-	return values, nil
-}
-
-func (o objects) Secret(name string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	found, err := o.client.CoreV1().Secrets(o.namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, ErrNoObject
-	}
-	if err != nil {
-		return nil, err
-	}
-	values := map[string]string{}
-	for key, value := range found.Data {
-		values[key] = string(value)
-	}
+	o.known[key] = values
 	return values, nil
 }
 

@@ -29,6 +29,7 @@ type Worker struct {
 	ip         string
 	startTime  metav1.Time
 	volumes    map[string]string
+	objects    *objects
 	init, main []*container
 	prepared   bool
 	inert      bool // the API says that this pod has already ended
@@ -45,7 +46,7 @@ func newWorker(runtime *Runtime, pod *corev1.Pod) *Worker {
 	now := time.Now()
 	w := &Worker{
 		runtime: runtime, inbox: make(chan func(), 64), over: make(chan struct{}),
-		pod: pod, status: pod.Status, startTime: stamp(now),
+		pod: pod, objects: newObjects(runtime.Client, pod.Namespace), status: pod.Status, startTime: stamp(now),
 		inert: pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
 	}
 	if pod.Status.StartTime != nil {
