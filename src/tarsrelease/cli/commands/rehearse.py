@@ -24,16 +24,20 @@ _NAME = click.option(
 @click.option("--fault", "faults", multiple=True, metavar="NAME", help="Break this (repeatable).")
 @click.option("--stage-duration", metavar="TIME", help="How long a stage is, such as 20s.")
 @click.option("--stages", metavar="LIST", help="Only these stages, such as 1,10,100.")
+@click.option("--rate", type=float, default=300.0, show_default=True, help="Requests per second.")
 @click.option(
     "--context", metavar="NAME", help="Use this kubeconfig context's cluster instead of our own."
 )
+@click.option("--environment", metavar="NAME", help="Instead of environments/rehearsal.yaml.")
 def _rehearse(
     settings: Settings,
     name: str,
     faults: tuple[str, ...],
     stage_duration: str | None,
     stages: str | None,
+    rate: float,
     context: str | None,
+    environment: str | None,
 ) -> int:
     """Play the whole day on a real Kubernetes API that is started for it, and end it again.
 
@@ -57,12 +61,17 @@ def _rehearse(
             context=context,
             evidence=settings.evidence or DEFAULT_EVIDENCE,
             progress=session.progress,
+            rate=rate,
+            release=settings.release,
+            environment=environment,
+            quiet=settings.quiet,
         )
 
     return carry_out(settings, "rehearse", act, changes=False, recorded=False)
 
 
 rehearse = command(
+    "release",
     "evidence",
     name="rehearse",
     example="tarsrelease rehearse\n"
