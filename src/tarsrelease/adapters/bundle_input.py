@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from tarsrelease.model.base import Digest, FileName, Name, Value, Version
-from tarsrelease.model.bundle import ROLLOUT, Hotfix
+from tarsrelease.model.bundle import ROLLOUT, Assertion, Hotfix
 
 INPUT = "bundle.yaml"
 
@@ -22,12 +22,13 @@ class ImageInput(Value):
 
 
 class MigrationInput(Value):
-    """One SQL file; `order` counts from 1 within its phase."""
+    """One SQL file; `order` counts from 1 within its phase. See `Migration`."""
 
     file: FileName
     phase: Literal["expand", "contract"]
     order: int = Field(ge=1)
     down: FileName | None = None
+    assertions: tuple[Assertion, ...] = ()
 
 
 class BundleInput(Value):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, PlainSerializer, StringConstraints, model_validator
 
-from tarsrelease.model.base import Digest, FileName, Name, Value, Version
+from tarsrelease.model.base import Digest, FileName, Name, Seconds, Value, Version
 
 MANIFEST = "manifest.production.json"
 CHECKSUMS = "SHA256SUMS"
@@ -41,14 +41,63 @@ class Hotfix(Value):
     title: str
 
 
+SqlName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_]\S*)?$")]
+"""A table's or index's name, with its schema where it is not on the search path."""
+
+
+_Within = Annotated[Seconds, PlainSerializer(lambda s: f"{s * 1000:g}ms", when_used="json")]
+
+
+class IndexAssertion(Value):
+    """The index is valid and ready, on exactly these columns in this order.
+
+    A column is written as PostgreSQL prints it: ``created_at``, ``created_at DESC``,
+    ``lower(name)``.
+    """
+
+    kind: Literal["index"]
+    index: SqlName
+    table: SqlName
+    columns: tuple[str, ...] = Field(min_length=1)
+
+
+class ColumnAssertion(Value):
+    """The table has the column, of this type as PostgreSQL prints it (``text``, ``bigint``)."""
+
+    kind: Literal["column"]
+    table: SqlName
+    column: str
+    type: str
+
+
+class QueryAssertion(Value):
+    """The query answers within this time and, where an index is named, is planned through it."""
+
+    kind: Literal["query"]
+    query: str = Field(min_length=1)
+    within: _Within
+    uses_index: SqlName | None = None
+
+
+Assertion = Annotated[
+    IndexAssertion | ColumnAssertion | QueryAssertion, Field(discriminator="kind")
+]
+"""What must hold once a migration is applied; `migrate verify` asks the database."""
+
+
 class Migration(Value):
-    """One SQL file; `order` counts within its phase; `down` names the file that undoes it."""
+    """One SQL file; `order` counts within its phase; `down` names the file that undoes it.
+
+    Several migrations may name the same `down`: it then undoes all of them. `assertions` hold
+    once the file is applied.
+    """
 
     file: FileName
     phase: Literal["expand", "contract"]
     order: int = Field(ge=1)
     sha256: Sha256
     down: FileName | None = None
+    assertions: tuple[Assertion, ...] = ()
 
 
 class Source(Value):

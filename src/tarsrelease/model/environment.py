@@ -52,6 +52,81 @@ class Helm(Value):
     canary_values: dict[str, Any] = {}
 
 
+class PortForward(Value):
+    """A Service of the environment's namespace that is reached through `kubectl port-forward`."""
+
+    service: Name
+    port: int = Field(default=5432, ge=1, le=65535)
+
+
+class DatabaseUsage(Value):
+    """Limits on what the database's pod uses, read from the environment's Prometheus.
+
+    `cpu` and `memory` are PromQL selectors of the pod's counter of CPU seconds and gauge of bytes;
+    the values of several series are added up. `cpu_below` is in cores.
+    """
+
+    cpu: str
+    cpu_below: float = Field(gt=0)
+    memory: str
+    memory_below: Bytes
+
+
+class DatabaseGuards(Value):
+    """A migration waits while one of these is broken, for `patience` at most; then it holds.
+
+    `volume` is the size of the database's disk, which no SQL can tell; without it the disk is not
+    checked. `disk_below` is the share of it that may be used when a statement has ended.
+    """
+
+    replication_lag: Seconds = 10.0
+    oldest_transaction: Seconds = 300.0
+    free_connections: int = Field(default=5, ge=1)
+    volume: Bytes | None = None
+    disk_below: Share = 0.85
+    usage: DatabaseUsage | None = None
+    patience: Seconds = 600.0
+
+
+class MigrationJob(Value):
+    """The Job that `--as-job` makes: an image with tarsrelease in it, and the Secret with the DSN.
+
+    `secret_key` is the key of `secret` that holds it.
+    """
+
+    image: str
+    secret: Name
+    secret_key: str = "dsn"
+    deadline: Seconds = 7200.0
+
+
+class Database(Value):
+    """The application's PostgreSQL. `dsn_env` names the variable with its address and password.
+
+    `tls` is libpq's sslmode, and replaces the DSN's. `schema_name` is where the history is kept
+    and unqualified names are looked up. `lock_timeout`: how long a statement may wait for a lock,
+    with everybody else queueing behind it; then it gives way, and tries again for
+    `lock_patience` in all. `statement_timeout`: one statement in a transaction. `build_deadline`:
+    one statement that runs beside the traffic, such as CREATE INDEX CONCURRENTLY. `scratch_env`
+    names the variable with the DSN of a server for throwaway copies; without it one is started
+    on this machine. `answers_within`: `migrate verify`'s limit for a trivial query.
+    """
+
+    dsn_env: VariableName
+    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    schema_name: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
+    port_forward: PortForward | None = None
+    connect_timeout: Seconds = 5.0
+    lock_timeout: Seconds = 1.0
+    lock_patience: Seconds = 300.0
+    statement_timeout: Seconds = 300.0
+    build_deadline: Seconds = 3600.0
+    answers_within: Seconds = 0.1
+    scratch_env: VariableName | None = None
+    guards: DatabaseGuards = DatabaseGuards()
+    job: MigrationJob | None = None
+
+
 class Limits(Value):
     """Deadlines.
 
@@ -85,6 +160,7 @@ class Environment(Value):
     gateway: Gateway
     prometheus: Prometheus
     helm: Helm = Helm()
+    database: Database | None = None
     limits: Limits = Limits()
     overrides: Overrides = Overrides()
 
