@@ -50,8 +50,7 @@ func standIns(server *web.Server, later *store.Later) {
 		}
 		panels, err := board(r.Context(), s)
 		if err != nil {
-			slog.Error("a dashboard could not be computed", "path", r.URL.Path, "error", err)
-			web.WriteError(w, http.StatusServiceUnavailable, "the database did not answer")
+			web.WriteUnavailable(w, r, err)
 			return
 		}
 		var body bytes.Buffer

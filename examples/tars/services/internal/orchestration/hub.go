@@ -26,6 +26,7 @@ const (
 	heartbeatEvery = 5 * time.Second
 	writeTimeout   = 3 * time.Second
 	sessionKept    = 10 * time.Minute
+	goodbyeWithin  = 3 * time.Second
 
 	// defectiveLifetime is TARS-1001's first half: a timer that is never pushed
 	// back ends each session about this long after it began.
@@ -47,6 +48,7 @@ type hub struct {
 	successes   atomic.Int64
 	failures    atomic.Int64
 
+	running  sync.WaitGroup
 	mu       sync.Mutex
 	sessions map[*session]struct{}
 }
@@ -141,6 +143,7 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	s := &session{id: id, conn: conn, cancel: cancel, seq: h.lastSeq(ctx, id, again)}
 	h.add(s)
 	defer h.remove(s)
+	defer conn.CloseNow()
 	if err := h.converse(ctx, s, again); err != nil {
 		slog.Debug("a session ended", "error", err)
 	}
@@ -153,8 +156,11 @@ func (h *hub) converse(ctx context.Context, s *session, resumed bool) error {
 		return err
 	}
 	go func() {
+		// Not with ctx: a read whose context ends takes the connection down
+		// before the farewell is said. CloseNow in serve ends this read.
+		reading := context.WithoutCancel(ctx)
 		for {
-			kind, text, err := s.conn.Read(ctx)
+			kind, text, err := s.conn.Read(reading)
 			if err != nil {
 				s.cancel(err)
 				return
@@ -178,17 +184,18 @@ func (h *hub) converse(ctx context.Context, s *session, resumed bool) error {
 	for {
 		select {
 		case <-ctx.Done():
+			cause := context.Cause(ctx)
 			var going goingAway
-			if errors.As(context.Cause(ctx), &going) {
+			if errors.As(cause, &going) {
 				return s.conn.Close(websocket.StatusGoingAway, string(going))
 			}
-			return s.conn.CloseNow()
+			return cause
 		case <-end:
-			return s.conn.CloseNow()
+			return errLifetime
 		case <-beat.C:
 			s.seq++
 			if err := s.send(ctx, message{Type: "heartbeat", Seq: s.seq}); err != nil {
-				return errors.Join(err, s.conn.CloseNow())
+				return err
 			}
 			if h.reconnects {
 				h.cache.Set(ctx, "session:"+s.id, strconv.AppendInt(nil, s.seq, 10), sessionKept)
@@ -196,6 +203,8 @@ func (h *hub) converse(ctx context.Context, s *session, resumed bool) error {
 		}
 	}
 }
+
+var errLifetime = errors.New("the session's lifetime is over")
 
 // goingAway is why a session is closed from here, told to the client.
 type goingAway string
@@ -207,6 +216,18 @@ func (h *hub) closeAll(reason string) {
 	defer h.mu.Unlock()
 	for s := range h.sessions {
 		s.cancel(goingAway(reason))
+	}
+}
+
+// sayGoodbye closes every session and waits until each client has been told.
+func (h *hub) sayGoodbye() {
+	h.closeAll("this replica is going away")
+	done := make(chan struct{})
+	go func() { h.running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(goodbyeWithin):
+		slog.Warn("some WebSocket clients did not answer the farewell")
 	}
 }
 
@@ -227,6 +248,7 @@ func (h *hub) lastSeq(ctx context.Context, id string, again bool) int64 {
 func (h *hub) add(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.running.Add(1)
 	h.sessions[s] = struct{}{}
 	h.open.Inc()
 }
@@ -234,6 +256,7 @@ func (h *hub) add(s *session) {
 func (h *hub) remove(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.running.Done()
 	delete(h.sessions, s)
 	h.open.Dec()
 }

@@ -46,7 +46,7 @@ func routes(server *web.Server, hub *hub) {
 			hub.closeAll("dropped by an injected fault")
 		}
 	})
-	server.AtDrainEnd(func() { hub.closeAll("this replica is going away") })
+	server.AtDrainEnd(hub.sayGoodbye)
 	server.Handle("GET /ws", hub.serve, http.StatusSwitchingProtocols, http.StatusGone, http.StatusServiceUnavailable)
 	server.Handle("GET /api/v1/websocket/stats", func(w http.ResponseWriter, _ *http.Request) {
 		web.WriteJSON(w, http.StatusOK, hub.stats())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -36,8 +35,7 @@ func Answer[T any](w http.ResponseWriter, r *http.Request, later *Later, hot *ca
 		body, err = hot.Remember(r.Context(), key, keep, compute)
 	}
 	if err != nil {
-		slog.Error("a question to the database failed", "path", r.URL.Path, "error", err)
-		web.WriteError(w, http.StatusServiceUnavailable, "the database did not answer")
+		web.WriteUnavailable(w, r, err)
 		return
 	}
 	web.WriteBody(w, http.StatusOK, "application/json", body)

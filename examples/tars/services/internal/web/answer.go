@@ -31,6 +31,21 @@ func WriteError(w http.ResponseWriter, status int, message string) {
 	WriteJSON(w, status, map[string]string{"error": message})
 }
 
+// clientClosedRequest is nginx's and Traefik's word for a client that went away
+// before its answer: not the server's failure.
+const clientClosedRequest = 499
+
+// WriteUnavailable answers a request that could not be served because something
+// behind the service failed.
+func WriteUnavailable(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		WriteError(w, clientClosedRequest, "the client went away")
+		return
+	}
+	slog.Error("a request could not be served", "path", r.URL.Path, "error", err)
+	WriteError(w, http.StatusServiceUnavailable, "the database did not answer")
+}
+
 // recorder remembers an answer's status. The moment a connection is upgraded
 // the request is over for its counters: the session that follows is not the
 // request's duration.
