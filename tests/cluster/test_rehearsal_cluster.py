@@ -283,6 +283,7 @@ def test_a_tied_cluster_ends_when_its_caller_is_killed(own_name: str) -> None:
     with _caller(own_name, "tied") as caller:
         assert caller.stdout is not None
         assert any(line == "up\n" for line in caller.stdout)
+        assert commands.status(own_name).phase == "ready"
         caller.kill()
     _wait_gone(commands.folder_of(own_name))
 

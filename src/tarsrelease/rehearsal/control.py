@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 # A part may take ten seconds to stop before it is killed.
 _REPLY_DEADLINE = 30.0
@@ -60,15 +60,19 @@ def server_pid(path: Path) -> int:
 
 
 class Hold:
-    """Keeps a cluster alive as long as this object, or rather the process that has it, lives."""
+    """Keeps a cluster alive until it is left or this process ends; dropping the object is neither."""
+
+    _kept: ClassVar[set[Hold]] = set()
 
     def __init__(self, path: Path) -> None:
         self._stack = ExitStack()
         self._connection = self._stack.enter_context(_connected(path))
         _exchange(self._connection, {"do": "hold"})
+        self._kept.add(self)
 
     def leave(self) -> int:
         """Let go; how many others still hold the cluster. It ends by itself where none does."""
+        self._kept.discard(self)
         with self._stack:
             return int(_exchange(self._connection, {"do": "leave"})["left"])
 
