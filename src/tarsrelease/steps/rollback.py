@@ -259,6 +259,14 @@ class _Rollback:
         self.progress.say(f"stable: {phase.reason}")
         if phase.revision is not None:
             self.charts.rollback(application, phase.revision, deadline=self._left())
+        elif self._stable_runs_the_new_version():
+            raise StoppedError(
+                doing=f"restoring {application} at {version}",
+                found="Helm's history has no revision that worked at another version",
+                expected="a revision that is deployed or superseded",
+                next_step=f"helm history {application} shows what there is; install {version} by "
+                "hand, then " + _AGAIN,
+            )
         names = stable_names(self.release.rollout)
         least = dict.fromkeys(names, 1) | dict(self.pins.replicas if self.pins else {})
         scaled = {scaler.deployment for scaler in self.workloads.autoscalers()}
@@ -281,6 +289,14 @@ class _Rollback:
                 next_step="the traffic is where it was proven good; look at the pods, then "
                 + _AGAIN,
             )
+
+    def _stable_runs_the_new_version(self) -> bool:
+        names = stable_names(self.release.rollout)
+        return any(
+            same_version(state.version, self.release.version)
+            for state in self.workloads.deployments()
+            if state.name in names
+        )
 
     def _stop_workers(self) -> None:
         canaries = {worker.canary for worker in self.release.rollout.workers}

@@ -1,0 +1,148 @@
+"""Every change that a day would make, as lines; nothing is changed."""
+
+from __future__ import annotations
+
+from tarsrelease.gates import canary_render, day_journal
+from tarsrelease.gates.capacity import replicas_for
+from tarsrelease.gates.day_position import position
+from tarsrelease.model.cluster import Snapshot
+from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.journal import Entry
+from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.ports import Clock, Journal, Routes
+from tarsrelease.steps.deploy import canary_values, check_render, refuse
+from tarsrelease.steps.ending import ended
+from tarsrelease.steps.looking import look
+from tarsrelease.steps.needs import RenderedCharts, ScaledWorkloads
+
+
+def plan_day(
+    release: Release,
+    environment: Environment,
+    *,
+    charts: RenderedCharts,
+    workloads: ScaledWorkloads,
+    routes: Routes,
+    journal: Journal,
+    clock: Clock,
+) -> Outcome:
+    """The plan from where the day is. Raises what `deploy` would raise for a day not begun."""
+    started_at = clock.now()
+    seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
+    entries = journal.entries()
+    here = position(release.rollout, seen, entries, None)
+    lines: list[str] = []
+    if here.weight == 0 and here.at != "promoting":
+        refuse(release, seen)
+        check_render(release, environment, charts)
+        lines += _deploying(release, environment, seen, charts, workloads)
+    if here.at != "promoting":
+        lines += [
+            line
+            for stage in _stages(release, seen)
+            for line in stage
+            if here.weight == 0 or not _passed_line(release, entries, line)
+        ]
+    lines += _promoting(release, environment)
+    return ended(
+        "run --plan",
+        release,
+        environment,
+        Verdict.PROCEED,
+        f"{here.says}; {len(lines)} changes to come, nothing was changed",
+        started_at=started_at,
+        clock=clock,
+        details={"plan": lines, "overrides": list(describe_overrides(environment.overrides))},
+        next_step="tarsrelease run",
+    )
+
+
+def _passed_line(release: Release, entries: list[Entry], line: str) -> bool:
+    return any(
+        line.startswith(f"{stage.name}:")
+        and day_journal.passed(entries, release.version, stage.weight)
+        for stage in release.rollout.stages
+    )
+
+
+def _deploying(
+    release: Release,
+    environment: Environment,
+    seen: Snapshot,
+    charts: RenderedCharts,
+    workloads: ScaledWorkloads,
+) -> list[str]:
+    rollout = release.rollout
+    journal = f"tarsrelease-{rollout.application}"
+    made = charts.render(
+        rollout.canary_release,
+        release.chart,
+        canary_values(release, environment),
+        values_from=rollout.application,
+    )
+    stable = {service.stable.deployment for service in rollout.services}
+    pinned = [
+        f"pin: horizontalpodautoscaler/{scaler.name} keeps at least {state.replicas} replicas"
+        for scaler in workloads.autoscalers()
+        if scaler.deployment in stable
+        and (state := seen.deployment(scaler.deployment))
+        and scaler.min_replicas < state.replicas
+    ]
+    return [
+        f"lock and journal: lease/{journal} and configmap/{journal} are written at every step",
+        *pinned,
+        f"helm install {rollout.canary_release} {release.manifest.chart.file}, one replica each: "
+        + ", ".join(canary_render.name_of(found) for found in made),
+        *(
+            f"httproute/{service.route}: {service.canary.service} at weight 0, all requests with "
+            f"{environment.gateway.canary_header}: always go to it"
+            for service in rollout.services
+        ),
+        *(
+            f"smoke test: GET {request.path} of {service.name} by that header"
+            for service in rollout.services
+            for request in service.smoke
+        ),
+    ]
+
+
+def _stages(release: Release, seen: Snapshot) -> list[list[str]]:
+    rollout = release.rollout
+    planned = []
+    standing = {service.canary.deployment: 1 for service in rollout.services}
+    for stage in rollout.stages:
+        scaled = []
+        for service in rollout.services:
+            state = seen.deployment(service.stable.deployment)
+            wanted = replicas_for(stage.weight, state.replicas if state else 1)
+            if wanted > standing[service.canary.deployment]:
+                standing[service.canary.deployment] = wanted
+                scaled.append(f"deployment/{service.canary.deployment} to {wanted}")
+        asked = [f"{stage.name}: a person is asked first"] if stage.approval else []
+        more = [f"{stage.name}: scale {', '.join(scaled)}"] if scaled else []
+        planned.append(
+            [
+                *asked,
+                *more,
+                f"{stage.name}: {stage.weight} % to the canary in "
+                + ", ".join(f"httproute/{service.route}" for service in rollout.services)
+                + f"; looked at for {stage.duration:g} s, up to {stage.max_extension:g} s more",
+            ]
+        )
+    return planned
+
+
+def _promoting(release: Release, environment: Environment) -> list[str]:
+    rollout = release.rollout
+    return [
+        f"promote: helm upgrade {rollout.application} {release.manifest.chart.file} while the "
+        f"canary serves, {environment.limits.deploy:g} s at most",
+        *(
+            f"promote-{weight}: {weight} % to the canary, the rest to the new stable; looked at "
+            f"for {rollout.promotion.look:g} s"
+            for weight in rollout.promotion.weights
+        ),
+        "promote: the canary leaves the routes; helm uninstall "
+        f"{rollout.canary_release}; whatever it leaves is deleted",
+    ]
