@@ -60,7 +60,7 @@ def server_pid(path: Path) -> int:
 
 
 class Hold:
-    """Keeps a cluster alive until it is left or this process ends; dropping the object is neither."""
+    """Keeps a cluster alive until it is left or this process ends, not just until it is dropped."""
 
     _kept: ClassVar[set[Hold]] = set()
 
