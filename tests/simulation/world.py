@@ -178,6 +178,8 @@ class Pod:
     restarts: int = 0
     waiting: str | None = None
     scrapable: bool = True
+    former: bool = False
+    """Of a canary that was there before: it belongs to no Deployment of today."""
     good: int = 0
     bad: int = 0
     slow: int = 0
@@ -188,7 +190,8 @@ class Pod:
     @property
     def owner(self) -> str:
         """Its Deployment."""
-        return deployment(self.service, self.track)
+        name = deployment(self.service, self.track)
+        return f"former-{name}" if self.former else name
 
     def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """What a scrape finds, by metric name and the labels that are its own."""

@@ -1,0 +1,384 @@
+"""Each kind of check: what passes, what fails, and what cannot be told or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tarsrelease.gates import gauges
+from tarsrelease.gates.checks import (
+    Cluster,
+    Patience,
+    Sight,
+    gauge,
+    proportion,
+    ready,
+    restarts,
+)
+from tarsrelease.gates.pods import PodMemory, remember
+from tarsrelease.gates.verdict import decide
+from tarsrelease.model.cluster import ContainerState, DeploymentState, PodState
+from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Track, Unmeasured
+from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.model.rollout import (
+    GaugeCheck,
+    MetricLabels,
+    ProportionCheck,
+    ReadyCheck,
+    RestartsCheck,
+    Stage,
+)
+
+NOW = 10_000.0
+STARTED = datetime.fromtimestamp(NOW - 600, UTC)
+PATIENCE = Patience(alpha=1e-4, confidence=0.95, stale_after=15.0)
+NAME = "tars-canary-api"
+
+
+def pod(name: str = "p1", **changes: object) -> PodState:
+    restarts = changes.pop("restarts", 0)
+    waiting = changes.pop("waiting", None)
+    container = ContainerState.model_validate(
+        {"name": "c", "init": False, "ready": True, "restarts": restarts, "waiting": waiting}
+    )
+    state = PodState(
+        name=name,
+        owner=NAME,
+        track=Track.CANARY,
+        version="1.0.1",
+        ready=True,
+        terminating=False,
+        phase="Running",
+        started_at=STARTED,
+        containers=(container,),
+    )
+    return state.model_copy(update=changes)
+
+
+def deployment(replicas: int = 1, ready: int = 1) -> DeploymentState:
+    return DeploymentState(
+        name=NAME,
+        replicas=replicas,
+        ready=ready,
+        updated=replicas,
+        available=ready,
+        settled=True,
+        images=(),
+        version="1.0.1",
+    )
+
+
+def cluster(
+    pods: Sequence[PodState] = (pod(),),
+    state: DeploymentState | None = None,
+    restarted: Mapping[str, int] | None = None,
+    incomplete_for: float = 0.0,
+) -> Cluster:
+    return Cluster(
+        deployments={NAME: state or deployment(len(pods), len(pods))},
+        pods=pods,
+        restarts={NAME: restarted or {}},
+        incomplete_for={NAME: incomplete_for},
+    )
+
+
+SIGHT = Sight(counts={}, gauges={}, cluster=cluster(), sources={}, now=NOW, elapsed=300.0)
+BELOW = ProportionCheck(kind="proportion", id="canary.error_rate", sli="errors", below=0.015)
+AT_LEAST = ProportionCheck(kind="proportion", id="canary.availability", sli="e", at_least=0.99)
+MEMORY = GaugeCheck(kind="gauge", id="canary.memory", sli="memory", below=2.5e9)
+READY = ReadyCheck(kind="ready", id="canary.ready")
+RESTARTS = RestartsCheck(kind="restarts", id="canary.restarts")
+
+
+def judge(bad: float, total: float, rule: ProportionCheck = BELOW, age: float = 1.0) -> Check:
+    return proportion(rule, "api", Counts(bad, total, NOW - age), SIGHT, PATIENCE)
+
+
+# Proportions
+
+
+@pytest.mark.parametrize(
+    ("bad", "total", "status"),
+    [
+        (0, 199, Status.PASS),
+        (0, 198, Status.INCONCLUSIVE),
+        (2, 1000, Status.PASS),
+        (16, 1000, Status.INCONCLUSIVE),
+        (15, 1000, Status.INCONCLUSIVE),
+        (5, 5, Status.FAIL),
+        (100, 1000, Status.FAIL),
+        (0, 0, Status.INCONCLUSIVE),
+    ],
+)
+def test_a_proportion_below_a_limit(bad: int, total: int, status: Status) -> None:
+    assert judge(bad, total).status is status
+
+
+def test_at_least_includes_its_limit_and_shows_the_good_share() -> None:
+    check = judge(10, 1000, AT_LEAST)
+    assert check.status is Status.PASS
+    assert check.observed is not None
+    assert check.observed.value == pytest.approx(0.99)
+    assert check.expected == "≥ 99 %"
+    assert judge(11, 1000, AT_LEAST).status is Status.INCONCLUSIVE
+
+
+def test_the_result_says_what_it_stands_on() -> None:
+    check = judge(2, 1000)
+    assert (check.expected, check.samples, check.needed, check.window) == (
+        "< 1.5 %",
+        1000,
+        199,
+        300,
+    )
+    assert "2 of 1000 requests bad (0.2 %)" in check.reason
+
+
+def test_a_failure_says_how_strong_its_proof_is() -> None:
+    assert "needed 10000 to 1" in judge(100, 1000).reason
+
+
+def test_unmeasured_is_an_error_and_never_a_failure() -> None:
+    check = proportion(BELOW, "api", Unmeasured("refused"), SIGHT, PATIENCE)
+    assert check.status is Status.ERROR
+    assert "refused" in check.reason
+
+
+def test_old_samples_do_not_pass_but_proof_stays_proof() -> None:
+    assert judge(0, 5000, age=16).status is Status.ERROR
+    assert judge(500, 5000, age=16).status is Status.FAIL
+
+
+def test_strict_passes_only_on_proof() -> None:
+    strict = BELOW.model_copy(update={"proof": "strict"})
+    assert judge(0, 199, strict).status is Status.INCONCLUSIVE
+    assert judge(0, 1000, strict).status is Status.PASS
+    assert judge(14, 1000, strict).status is Status.INCONCLUSIVE
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(1, 200))
+def test_more_bad_requests_never_turn_a_rollback_into_anything_else(
+    good: int, bad: int, more: int
+) -> None:
+    order = (Status.PASS, Status.INCONCLUSIVE, Status.FAIL)
+    before, after = judge(bad, bad + good), judge(bad + more, bad + more + good)
+    if before.status is Status.FAIL:
+        assert after.status is Status.FAIL
+    if bad + good >= 199:
+        assert order.index(after.status) >= order.index(before.status)
+
+
+# Gauges
+
+
+def readings(*values: float, every: float = 5.0, end: float = NOW) -> tuple[Sample, ...]:
+    first = end - every * (len(values) - 1)
+    return tuple(Sample(first + every * n, value) for n, value in enumerate(values))
+
+
+def judge_gauge(
+    by_pod: Mapping[str, tuple[Sample, ...]], sight: Sight = SIGHT, rule: GaugeCheck = MEMORY
+) -> Check:
+    return gauge(rule, "api", NAME, Gauges(by_pod), sight, PATIENCE, unit="bytes")
+
+
+def test_a_gauge_passes_with_a_fresh_reading_of_every_pod() -> None:
+    check = judge_gauge({"p1": readings(1e9, 1.2e9)})
+    assert check.status is Status.PASS
+    assert check.expected == "< 2.5 GB in every pod"
+    assert check.observed is not None
+    assert check.observed.value == 1.2e9
+
+
+def test_one_reading_beyond_the_limit_is_inconclusive_and_staying_there_fails() -> None:
+    assert judge_gauge({"p1": readings(1e9, 3e9)}).status is Status.INCONCLUSIVE
+    assert judge_gauge({"p1": readings(3e9, 3e9, 3e9)}).status is Status.INCONCLUSIVE
+    assert judge_gauge({"p1": readings(3e9, 3e9, 3e9, 3e9)}).status is Status.FAIL
+    assert judge_gauge({"p1": readings(3e9, 1e9, 3e9, 3e9)}).status is Status.INCONCLUSIVE
+
+
+def test_one_reading_alone_never_fails_even_when_nothing_need_last() -> None:
+    at_once = MEMORY.model_copy(update={"sustained": 0.0})
+    assert judge_gauge({"p1": readings(3e9)}, rule=at_once).status is Status.INCONCLUSIVE
+    assert judge_gauge({"p1": readings(3e9, 3e9)}, rule=at_once).status is Status.FAIL
+
+
+def test_a_pod_that_is_gone_can_still_have_failed() -> None:
+    by_pod = {"p1": readings(1e9), "gone": readings(3e9, 3e9, 3e9, 3e9, end=NOW - 100)}
+    assert judge_gauge(by_pod).status is Status.FAIL
+
+
+def test_a_pod_without_a_fresh_reading_is_an_error() -> None:
+    both = replace(SIGHT, cluster=cluster((pod("p1"), pod("p2"))))
+    assert judge_gauge({"p1": readings(1e9)}, both).status is Status.ERROR
+    assert judge_gauge({}).status is Status.ERROR
+    assert judge_gauge({"p1": readings(1e9, end=NOW - 60)}).status is Status.ERROR
+
+
+def test_a_young_pod_is_waited_for() -> None:
+    young = pod(started_at=datetime.fromtimestamp(NOW - 3, UTC))
+    sight = replace(SIGHT, cluster=cluster((young,)))
+    assert judge_gauge({}, sight).status is Status.INCONCLUSIVE
+
+
+def test_no_pods_and_unknown_pods_do_not_pass() -> None:
+    none = replace(SIGHT, cluster=cluster((), deployment(1, 0)))
+    unknown = replace(SIGHT, cluster=Unmeasured("refused"))
+    assert judge_gauge({}, none).status is Status.INCONCLUSIVE
+    assert judge_gauge({"p1": readings(1e9)}, unknown).status is Status.ERROR
+    measured = Unmeasured("refused")
+    check = gauge(MEMORY, "api", NAME, measured, SIGHT, PATIENCE, unit="bytes")
+    assert check.status is Status.ERROR
+
+
+def test_containers_of_a_pod_are_added_up_and_repeats_replace_themselves() -> None:
+    labels = MetricLabels()
+    found = [
+        Series({"pod": "p1", "container": "a"}, (Sample(1, 5), Sample(6, 6))),
+        Series({"pod": "p1", "container": "b"}, (Sample(1, 1), Sample(6, 1))),
+    ]
+    once = gauges.gather({}, found, labels, since=0)
+    assert once == {"p1": (Sample(1, 6), Sample(6, 7))}
+    assert gauges.gather(once, found, labels, since=0) == once
+    late = [Series({"pod": "p1"}, (Sample(3, 9),))]
+    assert [s.time for s in gauges.gather(once, late, labels, since=0)["p1"]] == [1, 3, 6]
+    assert gauges.gather({}, found, labels, since=2) == {"p1": (Sample(6, 7),)}
+
+
+# Pods
+
+
+def test_all_pods_ready_passes() -> None:
+    assert ready(READY, "api", NAME, cluster()).status is Status.PASS
+
+
+@pytest.mark.parametrize("reason", ["CrashLoopBackOff", "ImagePullBackOff"])
+def test_hopeless_pods_fail_at_once(reason: str) -> None:
+    seen = cluster((pod(waiting=reason, ready=False),), deployment(1, 0))
+    check = ready(READY, "api", NAME, seen)
+    assert check.status is Status.FAIL
+    assert reason in check.reason
+
+
+def test_missing_pods_are_waited_for_as_long_as_the_check_says() -> None:
+    lacking = (pod(ready=False),)
+    within = cluster(lacking, deployment(1, 0), incomplete_for=59)
+    beyond = cluster(lacking, deployment(1, 0), incomplete_for=61)
+    assert ready(READY, "api", NAME, within).status is Status.INCONCLUSIVE
+    assert ready(READY, "api", NAME, beyond).status is Status.FAIL
+
+
+def test_no_deployment_and_no_replicas_fail_and_unread_pods_are_an_error() -> None:
+    gone = Cluster(deployments={}, pods=(), restarts={}, incomplete_for={})
+    assert ready(READY, "api", NAME, gone).status is Status.FAIL
+    assert ready(READY, "api", NAME, cluster((), deployment(0, 0))).status is Status.FAIL
+    assert ready(READY, "api", NAME, Unmeasured("refused")).status is Status.ERROR
+    assert restarts(RESTARTS, "api", NAME, Unmeasured("refused"), 1.0).status is Status.ERROR
+
+
+def test_a_deployment_that_says_ready_without_its_pods_does_not_pass() -> None:
+    assert ready(READY, "api", NAME, cluster((), deployment(1, 1))).status is Status.INCONCLUSIVE
+    leaving = cluster((pod(terminating=True),), deployment(1, 1))
+    assert ready(READY, "api", NAME, leaving).status is Status.INCONCLUSIVE
+
+
+def test_restarts_are_counted_against_what_is_allowed() -> None:
+    seen = cluster(restarted={"p1/c": 2})
+    check = restarts(RESTARTS, "api", NAME, seen, 10.0)
+    assert check.status is Status.FAIL
+    assert "p1/c 2 times" in check.reason
+    allowed = RESTARTS.model_copy(update={"at_most": 2})
+    assert restarts(allowed, "api", NAME, seen, 10.0).status is Status.PASS
+    assert restarts(RESTARTS, "api", NAME, cluster(), 10.0).status is Status.PASS
+    none = cluster((), deployment(1, 0))
+    assert restarts(RESTARTS, "api", NAME, none, 10.0).status is Status.INCONCLUSIVE
+
+
+SINCE = datetime.fromtimestamp(NOW - 300, UTC)
+YOUNG = datetime.fromtimestamp(NOW - 100, UTC)
+
+
+def look(memory: PodMemory, *pods: PodState, now: float = NOW) -> PodMemory:
+    return remember(memory, [deployment(len(pods), 0)], pods, since=SINCE, now=now)
+
+
+def test_restarts_before_the_shift_do_not_count_and_those_after_do() -> None:
+    memory = look(PodMemory(), pod(restarts=3))
+    assert memory.restarts(NAME) == {}
+    assert look(memory, pod(restarts=4)).restarts(NAME) == {"p1/c": 1}
+
+
+def test_a_new_pod_counts_from_zero_and_a_noted_baseline_is_kept() -> None:
+    noted = PodMemory(baseline={"p1/c": 3})
+    memory = look(noted, pod(restarts=3), pod("p2", restarts=1))
+    assert memory.restarts(NAME) == {"p2/c": 1}
+    fresh = look(PodMemory(), pod(restarts=2, started_at=YOUNG))
+    assert fresh.restarts(NAME) == {"p1/c": 2}
+
+
+def test_restarts_of_a_pod_that_is_gone_are_remembered() -> None:
+    memory = look(PodMemory(baseline={"p1/c": 0}), pod(restarts=1))
+    assert look(memory, pod("p2")).restarts(NAME) == {"p1/c": 1}
+
+
+def test_patience_starts_again_when_a_deployment_was_complete() -> None:
+    memory = look(PodMemory(), pod(), now=NOW)
+    assert look(memory, pod(), now=NOW + 30).incomplete_for(NAME, NOW + 30) == 30
+    whole = remember(memory, [deployment(1, 1)], [pod()], since=SINCE, now=NOW + 30)
+    assert whole.incomplete_for(NAME, NOW + 40) == 0
+
+
+# The verdict
+
+STAGE = Stage(weight=10, duration=600.0, max_extension=300.0, checks=(BELOW,))
+
+
+def decide_on(*statuses: Status, elapsed: float, without: float = 0.0) -> Verdict | None:
+    checks = [Check(id="a.b", status=status, expected="", reason="") for status in statuses]
+    return decide(checks, STAGE, elapsed, without_metrics=without, outage_limit=180.0)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "elapsed", "verdict"),
+    [
+        ([Status.PASS], 599, None),
+        ([Status.PASS], 600, Verdict.PROCEED),
+        ([Status.PASS, Status.SKIPPED], 600, Verdict.PROCEED),
+        ([Status.SKIPPED], 900, Verdict.HOLD),
+        ([], 900, Verdict.HOLD),
+        ([Status.PASS, Status.INCONCLUSIVE], 600, None),
+        ([Status.PASS, Status.INCONCLUSIVE], 900, Verdict.HOLD),
+        ([Status.PASS, Status.ERROR], 899, None),
+        ([Status.PASS, Status.ERROR], 900, Verdict.HOLD),
+        ([Status.PASS, Status.FAIL], 1, Verdict.ROLLBACK),
+        ([Status.ERROR, Status.FAIL], 5000, Verdict.ROLLBACK),
+    ],
+)
+def test_the_verdict(statuses: list[Status], elapsed: float, verdict: Verdict | None) -> None:
+    assert decide_on(*statuses, elapsed=elapsed) is verdict
+
+
+def test_a_long_outage_holds_and_a_failure_wins_over_it() -> None:
+    assert decide_on(Status.ERROR, elapsed=200, without=179) is None
+    assert decide_on(Status.ERROR, elapsed=200, without=180) is Verdict.HOLD
+    assert decide_on(Status.ERROR, Status.FAIL, elapsed=200, without=500) is Verdict.ROLLBACK
+
+
+@given(
+    st.lists(st.sampled_from(list(Status)), max_size=6),
+    st.floats(0, 2000),
+    st.floats(0, 400),
+)
+def test_only_passes_proceed_and_a_failure_always_rolls_back(
+    statuses: list[Status], elapsed: float, without: float
+) -> None:
+    verdict = decide_on(*statuses, elapsed=elapsed, without=without)
+    assert (verdict is Verdict.ROLLBACK) == (Status.FAIL in statuses)
+    if verdict is Verdict.PROCEED:
+        assert Status.PASS in statuses
+        assert not {Status.INCONCLUSIVE, Status.ERROR, Status.FAIL} & set(statuses)
