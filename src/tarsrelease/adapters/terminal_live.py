@@ -129,7 +129,7 @@ class LiveProgress:
         if self._panel is not None and self._panel.decided:
             self.pause()
         stamp = datetime.now().astimezone().strftime("%H:%M:%S")
-        self.console.print(Text(f"{stamp} ", style="dim") + Text(line))
+        self.console.print(Text.assemble((f"{stamp} ", "dim"), line))
 
     def look(
         self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
@@ -149,6 +149,7 @@ class LiveProgress:
                 redirect_stderr=False,
             )
             self._live.start()
+        self._live.refresh()
 
     def pause(self) -> None:
         """Take the panel away, leaving a line: a person is asked, or the stage is over."""

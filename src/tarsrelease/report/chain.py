@@ -35,12 +35,11 @@ def read_segment(path: str, content: bytes) -> Segment:
         try:
             record = Record.model_validate_json(line)
         except ValueError:
-            torn = line.startswith(b'{"number":') and not line.endswith(b"}")
-            faults.append(
-                f"line {number} is torn: its process was killed while it wrote; one outcome is lost"
-                if torn
-                else f"line {number} is altered: it is no record"
-            )
+            if torn_end and number == len(lines):
+                what = "is torn: its process was killed while it wrote"
+            else:
+                what = "is no record: torn when its process was killed, or altered"
+            faults.append(f"line {number} {what}; its outcome is lost")
             previous = digest
             continue
         if record.previous != previous:

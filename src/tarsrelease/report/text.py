@@ -89,10 +89,14 @@ def _facts(outcome: Outcome, evidence: str | None) -> list[str]:
             if isinstance(seconds, (int, float))
         ]
         lines.append(f"Phases:    {', '.join(timed)}")
+    faults = lines_of(outcome.details.get("faults"))
+    if faults:
+        lines.append(f"Faults:    {', '.join(faults)}")
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
     lines.append(f"Took:      {show_seconds(seconds)}; exit code {outcome.exit_code:d}")
-    if evidence:
-        lines.append(f"Evidence:  {evidence}")
+    where = evidence or outcome.details.get("evidence")
+    if where:
+        lines.append(f"Evidence:  {where}")
     if outcome.next and outcome.error is None:
         lines.append(f"Next:      {outcome.next}")
     return lines

@@ -96,7 +96,8 @@ def show_samples(check: Check) -> str:
     """Requests (or readings) so far, and how many it takes to decide: ``180 of 693``."""
     if check.samples is None:
         return ""
-    if check.needed is not None and check.samples < check.needed:
+    undecided = check.status in (Status.INCONCLUSIVE, Status.SKIPPED)
+    if undecided and check.needed is not None and check.samples < check.needed:
         return f"{check.samples} of {check.needed}"
     return str(check.samples)
 

@@ -1,0 +1,246 @@
+"""Reports: the result first, then why; nothing in a cell can break out of it."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tarsrelease.adapters.terminal import NoProgress, progress_on
+from tarsrelease.adapters.terminal_live import LiveProgress, bar_height
+from tarsrelease.adapters.terminal_plain import PlainProgress
+from tarsrelease.model.outcome import (
+    Check,
+    ErrorDetail,
+    ExitCode,
+    Observed,
+    Outcome,
+    Status,
+    Verdict,
+    exit_code_of,
+)
+from tarsrelease.report.markdown import outcome_markdown
+from tarsrelease.report.table import markdown_cell, text_table
+from tarsrelease.report.text import outcome_text
+from tarsrelease.report.words import show_bytes, show_seconds, show_share, sparkline
+
+T = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def check(
+    status: Status = Status.PASS,
+    *,
+    name: str = "canary.error_rate",
+    service: str | None = "web",
+    samples: int | None = 100,
+    value: float = 0.004,
+) -> Check:
+    return Check(
+        id=name,
+        status=status,
+        service=service,
+        observed=Observed(value=value, unit="share"),
+        expected="< 2 %",
+        reason="because it was measured",
+        samples=samples,
+        needed=149,
+    )
+
+
+def outcome(
+    verdict: Verdict | None = Verdict.PROCEED,
+    *checks: Check,
+    error: ErrorDetail | None = None,
+    code: ExitCode | None = None,
+    **details: object,
+) -> Outcome:
+    return Outcome(
+        step="canary gate",
+        release="1.0.1",
+        environment="production",
+        verdict=verdict,
+        exit_code=code if code is not None else exit_code_of(verdict or Verdict.PROCEED),
+        summary="what happened",
+        checks=checks,
+        error=error,
+        details=details,
+        started_at=T,
+        finished_at=T + timedelta(seconds=83),
+        next="do this",
+    )
+
+
+ERROR = ErrorDetail(doing="asking", found="two\nlines", expected="an answer", next="ask again")
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_the_first_word_is_the_result(verdict: Verdict) -> None:
+    text = outcome_text(outcome(verdict, check()))
+    assert text.startswith(f"{verdict.value.upper()}  canary gate · 1.0.1 → production: what")
+    assert f"exit code {exit_code_of(verdict):d}" in text
+
+
+@pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.DONE])
+def test_an_error_has_four_labelled_lines(code: ExitCode) -> None:
+    text = outcome_text(outcome(None, error=ERROR, code=code))
+    lines = text.splitlines()
+    assert not lines[0].startswith("EXIT")  # every code has a word of its own
+    assert [line.split()[0] for line in lines[1:4]] == ["doing", "found", "lines"]
+    assert lines[4:6] == ["  expected  an answer", "  next      ask again"]
+    assert text.count("ask again") == 1
+
+
+def test_why_comes_before_the_table_and_the_gravest_first() -> None:
+    passed, failed = check(), check(Status.FAIL, name="canary.slow")
+    unsure = check(Status.INCONCLUSIVE, name="canary.few")
+    skipped = check(Status.SKIPPED, name="canary.none")
+    text = outcome_text(outcome(Verdict.ROLLBACK, passed, unsure, skipped, failed))
+    assert text.splitlines()[0].endswith("(1 NOT CHECKED)")
+    places = [text.index(f"  {word} canary.") for word in ("FAIL", "INCONCLUSIVE", "SKIPPED")]
+    assert places == sorted(places)
+    assert places[-1] < text.index("Checks: 1 pass, 1 fail, 1 inconclusive, 1 NOT CHECKED")
+    assert "100 of 149" in text
+
+
+def test_stages_overrides_plan_and_phases_are_shown() -> None:
+    stage = {"name": "canary-10", "weight": 10, "verdict": "proceed", "seconds": 23.4}
+    shown = outcome(
+        Verdict.PROCEED,
+        check(),
+        stages=[{**stage, "requests": 712, "checks": {"pass": 13, "fail": 0}}],
+        overrides=["stage_duration = 20 s"],
+        plan=["first", "second"],
+        phases={"shift": 0.4},
+    )
+    for text in (outcome_text(shown), outcome_markdown(shown)):
+        for part in ("canary-10", "712", "13 pass", "first", "second"):
+            assert part in text
+    assert "stage_duration = 20 s" in outcome_text(shown)
+    assert "shift 0.4 s" in outcome_text(shown)
+
+
+def test_details_of_another_shape_do_not_break_the_report() -> None:
+    odd = outcome(Verdict.PROCEED, check(), stages="x", overrides=3, plan={}, phases=[1])
+    assert outcome_text(odd)
+    assert outcome_markdown(odd)
+    assert "canary-1" not in outcome_text(outcome(Verdict.PROCEED, stages=[None, 3]))
+
+
+@given(st.text())
+def test_a_cell_stays_a_cell(text: str) -> None:
+    cell = markdown_cell(text)
+    assert "\n" not in cell
+    assert "\r" not in cell
+    assert "|" not in cell.replace("\\|", "").replace("\\\\", "")
+    assert "<" not in cell.replace("<br>", "")
+
+
+def test_columns_are_aligned_and_empty_ones_left_out() -> None:
+    lines = text_table(("a", "b", "c"), [("1", "", "x"), ("22", "", "y")], indent="")
+    assert lines == ["a   c", "1   x", "22  y"]
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (0.0, "0 %"),
+        (1.0, "100 %"),
+        (0.004, "0.4 %"),
+        (0.0123, "1.23 %"),
+        (0.123, "12.3 %"),
+        (0.9994, "99.94 %"),
+        (0.99995, "99.995 %"),
+        (1e-9, "< 0.001 %"),
+        (1 - 1e-9, "> 99.999 %"),
+    ],
+)
+def test_a_share_is_never_rounded_to_none_or_all(share: float, shown: str) -> None:
+    assert show_share(share) == shown
+
+
+def test_quantities() -> None:
+    assert [show_seconds(s) for s in (0.35, 9.96, 12.4, 59.9, 200, 7500)] == [
+        "0.35 s",
+        "10 s",
+        "12 s",
+        "1 m",
+        "3 m 20 s",
+        "2 h 5 m",
+    ]
+    assert [show_bytes(b) for b in (12, 2.5e9, 23e6)] == ["12 B", "2.5 GB", "23 MB"]
+
+
+def test_a_sparkline_has_one_bar_a_value() -> None:
+    assert sparkline([0, 1, None, 0.5]) == "▁█ ▅"
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([]) == ""
+    assert bar_height(Observed(value=0.99, unit="share")) == pytest.approx(0.01)
+    assert bar_height(Observed(value=3, unit="count")) is None
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_plain_lines_are_few_until_something_changes() -> None:
+    stream, time = io.StringIO(), Time()
+    progress = PlainProgress(stream, monotonic=time)
+    for second in range(20):
+        time.now = float(second)
+        unsure = check(Status.INCONCLUSIVE, samples=second)
+        progress.look("canary-1", 1, second, 20, checks=[unsure])
+    calm = stream.getvalue().splitlines()
+    assert len(calm) == 4
+    assert "(canary.error_rate of web has 5 of 149 requests)" in calm[1]
+    progress.look("canary-1", 1, 20, 20, checks=[check(Status.FAIL, value=1.0)])
+    news = stream.getvalue().splitlines()[4:]
+    assert len(news) == 2
+    assert "FAIL canary.error_rate of web: 100 %, limit < 2 %: because" in news[1]
+    progress.look("canary-1", 1, 20, 20, checks=[check(Status.PASS)])
+    assert "PASS canary.error_rate" in stream.getvalue().splitlines()[-1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_who_gets_which_progress() -> None:
+    terminal = Terminal()
+    assert isinstance(progress_on(terminal, variables={"TERM": "xterm"}), LiveProgress)
+    for variables in ({"GITHUB_ACTIONS": "true"}, {"CI": "true"}, {"TERM": "dumb"}):
+        assert isinstance(progress_on(terminal, variables=variables), PlainProgress)
+    assert isinstance(progress_on(terminal, verbose=True, variables={}), PlainProgress)
+    assert isinstance(progress_on(io.StringIO(), variables={}), PlainProgress)
+    assert isinstance(progress_on(terminal, quiet=True, variables={}), NoProgress)
+
+
+def test_the_live_view_shows_a_stage_and_leaves_a_line() -> None:
+    terminal, time = Terminal(), Time()
+    progress = LiveProgress(terminal, monotonic=time)
+    progress.console.width = 120
+    progress.look("canary-10", 10, 4, 20, checks=[check(), check(Status.FAIL, name="canary.slow")])
+    drawn = terminal.getvalue()
+    for part in (
+        "canary-10",
+        "10 % of traffic",
+        "4 s of 20 s",
+        "16 s left",
+        "canary.slow",
+        "0.4 %",
+    ):
+        assert part in drawn
+    progress.look("canary-25", 25, 1, 20, checks=[check()])
+    assert "canary-10: 10 % of traffic, 4 s: 1 pass, 1 fail" in terminal.getvalue()
+    progress.close()
+    assert "canary-25: 25 % of traffic, 1 s: 1 pass" in terminal.getvalue()
+    progress.say("after")
+    assert terminal.getvalue().endswith("after\n")
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
