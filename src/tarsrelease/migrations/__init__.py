@@ -1,0 +1,1 @@
+"""Database migrations in pure values: statements, history, locks, dangers, guards, comparison."""

@@ -1,0 +1,173 @@
+"""What can be told from the statement alone, beyond what the linter squawk finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import postgast
+
+from tarsrelease.migrations.findings import Finding, Weight, finding
+from tarsrelease.migrations.statements import NODES, Apart, Statement, options
+
+NEVER = {
+    "transaction-control": "each statement is a transaction of its own here, so that it can be "
+    "resumed: take BEGIN, COMMIT, ROLLBACK and SAVEPOINT out",
+    "session-state": "a resumed migration has a new session, where this would be forgotten: "
+    "timeouts are set by the environment; give functions and roles their settings with ALTER",
+    "not-resumable": "a crash in the middle of this statement could not be told from its end: "
+    "do it apart from the release",
+    "input-data": "COPY from standard input has no input here: write INSERT, or load data apart",
+    "unnamed-index": "an index built concurrently needs a name, so that a broken build can be "
+    "found and repaired",
+    "several-indexes": "PostgreSQL drops one index at a time concurrently: one statement each",
+    "wide-maintenance": "name one index or table: what is in the middle of a whole schema or "
+    "database cannot be resumed",
+}
+REFUSABLE = {
+    "vacuum-full": "it rewrites the table under ACCESS EXCLUSIVE: nothing can read it meanwhile",
+    "cluster": "it rewrites the table under ACCESS EXCLUSIVE: nothing can read it meanwhile",
+    "lock-table": "it makes others wait until the statement's transaction ends",
+    "unbounded-write": "every row is written and locked in one transaction, and vacuum cannot "
+    "clean behind it: write in batches with a WHERE, or in the application",
+    "breaks-running-version": "the version that still runs may use what this takes away: do it in "
+    "a contract migration, after nothing can be rolled back to",
+}
+MEASURED = {
+    "table-rewrite": "the whole table is written anew under a lock that stops everybody",
+    "long-lock": "the whole table is read under a lock that stops reads or writes meanwhile",
+}
+RULES = {**NEVER, **REFUSABLE, **MEASURED}
+"""Every rule of our own with its remedy or its reason."""
+
+_TAKES_AWAY = {
+    NODES.AlterTableType.AT_DropColumn: "drops a column",
+    NODES.AlterTableType.AT_AlterColumnType: "changes a column's type",
+    NODES.AlterTableType.AT_SetNotNull: "forbids NULL, which the running version may write",
+}
+_DROPS = {
+    NODES.ObjectType.OBJECT_TABLE: "a table",
+    NODES.ObjectType.OBJECT_VIEW: "a view",
+    NODES.ObjectType.OBJECT_MATVIEW: "a materialized view",
+    NODES.ObjectType.OBJECT_FUNCTION: "a function",
+    NODES.ObjectType.OBJECT_PROCEDURE: "a procedure",
+    NODES.ObjectType.OBJECT_SCHEMA: "a schema",
+    NODES.ObjectType.OBJECT_SEQUENCE: "a sequence",
+    NODES.ObjectType.OBJECT_TYPE: "a type",
+}
+_RENAMED = {NODES.ObjectType.OBJECT_COLUMN, *_DROPS}
+_NOT_RESUMABLE = {
+    "createdb_stmt",
+    "dropdb_stmt",
+    "alter_system_stmt",
+    "create_table_space_stmt",
+    "drop_table_space_stmt",
+    "create_subscription_stmt",
+    "alter_subscription_stmt",
+    "drop_subscription_stmt",
+}
+
+
+def check_statement(statement: Statement, phase: str) -> list[Finding]:
+    """Findings of our own rules; `phase` is ``expand``, ``contract`` or ``down``."""
+    rules = [*_never(statement), *_refusable(statement, phase)]
+    return [
+        finding(
+            statement,
+            rule,
+            found,
+            RULES[rule],
+            Weight.NEVER if rule in NEVER else Weight.REFUSED,
+        )
+        for rule, found in rules
+    ]
+
+
+def _kind(statement: Statement) -> str:
+    return str(statement.node.WhichOneof("node"))
+
+
+def _never(statement: Statement) -> Iterator[tuple[str, str]]:
+    node, kind = statement.node, _kind(statement)
+    if kind == "transaction_stmt":
+        yield "transaction-control", statement.first_line
+    if kind in _NOT_RESUMABLE or (kind == "alter_table_stmt" and _detaches_concurrently(node)):
+        yield "not-resumable", statement.first_line
+    if (kind == "variable_set_stmt" and not node.variable_set_stmt.is_local) or kind in {
+        "discard_stmt",
+        "prepare_stmt",
+        "listen_stmt",
+    }:
+        yield "session-state", statement.first_line
+    if kind == "create_stmt" and node.create_stmt.relation.relpersistence == "t":
+        yield "session-state", "a temporary table ends with the session"
+    if kind == "copy_stmt" and node.copy_stmt.is_from and not node.copy_stmt.filename:
+        yield "input-data", statement.first_line
+    if statement.apart is Apart.CREATE_INDEX and not statement.names:
+        yield "unnamed-index", "CREATE INDEX CONCURRENTLY without a name"
+    if statement.apart is Apart.DROP_INDEX and len(statement.names) > 1:
+        yield "several-indexes", f"drops {', '.join(statement.names)} at once"
+    if statement.apart in {Apart.REINDEX, Apart.VACUUM} and len(statement.names) != 1:
+        yield "wide-maintenance", statement.first_line
+
+
+def _refusable(statement: Statement, phase: str) -> Iterator[tuple[str, str]]:
+    node, kind = statement.node, _kind(statement)
+    if kind == "vacuum_stmt" and "full" in options(node.vacuum_stmt.options):
+        yield "vacuum-full", statement.first_line
+    if kind == "cluster_stmt":
+        yield "cluster", statement.first_line
+    if kind == "lock_stmt":
+        yield "lock-table", statement.first_line
+    for verb in _unbounded(node):
+        yield "unbounded-write", f"{verb} without WHERE"
+    if phase == "expand":
+        for found in _takes_away(node, kind):
+            yield "breaks-running-version", found
+
+
+def _detaches_concurrently(node: Any) -> bool:
+    return any(
+        item.alter_table_cmd.subtype == NODES.AlterTableType.AT_DetachPartition
+        and getattr(item.alter_table_cmd, "def").partition_cmd.concurrent
+        for item in node.alter_table_stmt.cmds
+    )
+
+
+def _unbounded(node: Any) -> Iterator[str]:
+    """Also those inside WITH."""
+    for _, found in postgast.walk(node):
+        if isinstance(found, NODES.UpdateStmt) and not found.HasField("where_clause"):
+            yield "UPDATE"
+        if isinstance(found, NODES.DeleteStmt) and not found.HasField("where_clause"):
+            yield "DELETE"
+
+
+def _takes_away(node: Any, kind: str) -> Iterator[str]:
+    match kind:
+        case "drop_stmt" if node.drop_stmt.remove_type in _DROPS:
+            yield f"drops {_DROPS[node.drop_stmt.remove_type]}"
+        case "rename_stmt" if node.rename_stmt.rename_type in _RENAMED:
+            yield "renames what the running version knows by its old name"
+        case "truncate_stmt":
+            yield "empties a table"
+        case "alter_table_stmt":
+            for item in node.alter_table_stmt.cmds:
+                command = item.alter_table_cmd
+                if command.subtype in _TAKES_AWAY:
+                    yield _TAKES_AWAY[command.subtype] + f" ({command.name})"
+                if command.subtype == NODES.AlterTableType.AT_AddColumn and _requires(
+                    getattr(command, "def").column_def
+                ):
+                    yield "adds a column that the running version's INSERT would have to fill"
+
+
+def _requires(column: Any) -> bool:
+    kinds = {item.constraint.contype for item in column.constraints}
+    filled = {
+        NODES.ConstrType.CONSTR_DEFAULT,
+        NODES.ConstrType.CONSTR_IDENTITY,
+        NODES.ConstrType.CONSTR_GENERATED,
+    }
+    serial = any("serial" in part.string.sval for part in column.type_name.names)
+    return NODES.ConstrType.CONSTR_NOTNULL in kinds and not kinds & filled and not serial

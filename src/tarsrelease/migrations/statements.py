@@ -1,0 +1,191 @@
+"""A migration's SQL file, split into the statements that are applied one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import postgast
+from postgast import pg_query_pb2 as pg
+
+from tarsrelease.model.errors import UsageError
+
+_ALLOW = re.compile(r"--\s*tarsrelease:allow\b(.*)$", re.MULTILINE)
+_ALLOWED = re.compile(r"^\s+(?P<rule>[a-z][a-z0-9-]*)\s*:\s*(?P<reason>\S.*?)\s*$")
+
+
+class Apart(StrEnum):
+    """Statements that PostgreSQL refuses to run in a transaction, and that can be resumed."""
+
+    CREATE_INDEX = "create index concurrently"
+    DROP_INDEX = "drop index concurrently"
+    REINDEX = "reindex concurrently"
+    VACUUM = "vacuum"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of `file`; `number` counts from 1, `line` is that of its first word.
+
+    `text` carries neither the semicolon nor comments around it; `sha256` is that of its UTF-8.
+    `apart` is set where it runs outside a transaction; `names` are then the indexes (or, for
+    VACUUM, the tables) it is about, and `table` the table that an index is created on. `allowed`
+    maps rules to the reasons given for breaking them.
+    """
+
+    file: str
+    number: int
+    line: int
+    text: str
+    sha256: str
+    apart: Apart | None
+    names: tuple[str, ...]
+    table: str | None
+    allowed: Mapping[str, str]
+    node: Any
+
+    @property
+    def place(self) -> str:
+        """``file:line``, for people."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def first_line(self) -> str:
+        """The statement on one line, shortened, for people."""
+        text = " ".join(self.text.split())
+        return text if len(text) <= 100 else text[:97] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFile:
+    """A file's statements in order; `sha256` is that of all its bytes."""
+
+    file: str
+    sha256: str
+    text: str
+    statements: tuple[Statement, ...]
+
+
+def read_statements(file: str, content: bytes) -> SqlFile:
+    """Split a file with PostgreSQL's own parser.
+
+    Raises UsageError with file and line where it is not UTF-8, where the syntax is wrong, where it
+    holds no statement, or where an allowance has no rule or no reason.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as problem:
+        raise _wrong(file, 1, f"not UTF-8 at byte {problem.start}", "save it as UTF-8") from None
+    try:
+        parsed = postgast.parse(text)
+    except postgast.PgQueryError as problem:
+        line = content[: max(0, problem.cursorpos - 1)].count(b"\n") + 1
+        raise _wrong(
+            file, line, str(problem.message), "correct the statement; nothing was applied"
+        ) from None
+    statements = tuple(_statements(file, content, parsed.stmts))
+    if not statements:
+        raise _wrong(file, 1, "no statement", "take the file out of the manifest, or fill it")
+    return SqlFile(file, hashlib.sha256(content).hexdigest(), text, statements)
+
+
+def _wrong(file: str, line: int, found: str, next_step: str) -> UsageError:
+    return UsageError(
+        doing="reading the migrations",
+        found=f"{file}:{line}: {found}",
+        expected="SQL as PostgreSQL reads it (no psql commands such as \\i or \\copy)",
+        next_step=next_step,
+    )
+
+
+def _statements(file: str, content: bytes, parsed: Sequence[Any]) -> Iterator[Statement]:
+    ended = 0
+    for number, raw in enumerate(parsed, 1):
+        start = raw.stmt_location
+        # The last statement has no length where no semicolon follows it.
+        end = start + raw.stmt_len if raw.stmt_len else len(content)
+        text = content[start:end].decode().strip()
+        line = content[:start].count(b"\n") + 1
+        apart, names, table = _apart(raw.stmt)
+        yield Statement(
+            file=file,
+            number=number,
+            line=line,
+            text=text,
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
+            apart=apart,
+            names=names,
+            table=table,
+            allowed=_allowances(file, content[ended:end].decode(), content[:ended].count(b"\n")),
+            node=raw.stmt,
+        )
+        ended = end
+
+
+def _allowances(file: str, text: str, line_before: int) -> dict[str, str]:
+    found = {}
+    for comment in _ALLOW.finditer(text):
+        match = _ALLOWED.match(comment[1])
+        if match is None:
+            line = line_before + text[: comment.start()].count("\n") + 1
+            raise _wrong(
+                file,
+                line,
+                f"an allowance without rule and reason: {comment[0].strip()!r}",
+                "write -- tarsrelease:allow RULE: REASON",
+            )
+        found[match["rule"]] = match["reason"]
+    return found
+
+
+def qualified(relation: Any) -> str:
+    """``table`` or ``schema.table`` as written, out of a RangeVar."""
+    return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else relation.relname
+
+
+def _apart(node: Any) -> tuple[Apart | None, tuple[str, ...], str | None]:
+    match node.WhichOneof("node"):
+        case "index_stmt" if node.index_stmt.concurrent:
+            index = node.index_stmt
+            schema = f"{index.relation.schemaname}." if index.relation.schemaname else ""
+            names = (schema + index.idxname,) if index.idxname else ()
+            return Apart.CREATE_INDEX, names, qualified(index.relation)
+        case "drop_stmt" if node.drop_stmt.concurrent:
+            return Apart.DROP_INDEX, tuple(dropped_names(node.drop_stmt)), None
+        case "reindex_stmt" if "concurrently" in options(node.reindex_stmt.params):
+            relation = node.reindex_stmt.relation
+            return Apart.REINDEX, (qualified(relation),) if relation.relname else (), None
+        case "vacuum_stmt" if node.vacuum_stmt.is_vacuumcmd:
+            relations = [rel.vacuum_relation.relation for rel in node.vacuum_stmt.rels]
+            return Apart.VACUUM, tuple(qualified(relation) for relation in relations), None
+    return None, (), None
+
+
+def dropped_names(drop: Any) -> Iterator[str]:
+    """The names in a DROP statement, as written."""
+    for item in drop.objects:
+        if item.WhichOneof("node") == "list":
+            yield ".".join(part.string.sval for part in item.list.items)
+
+
+def options(params: Any) -> dict[str, str]:
+    """Names of a statement's parenthesised options, with their argument as text."""
+    found = {}
+    for item in params:
+        element = item.def_elem
+        argument = element.arg
+        kind = argument.WhichOneof("node")
+        value = argument.string.sval if kind == "string" else ""
+        if kind == "boolean":
+            value = "true" if argument.boolean.boolval else "false"
+        if value.lower() not in {"false", "off", "0"}:
+            found[element.defname.lower()] = value
+    return found
+
+
+NODES = pg
+"""libpg_query's node types, for who looks into `Statement.node`."""
