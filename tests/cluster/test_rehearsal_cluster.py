@@ -320,3 +320,31 @@ def test_two_that_hold_a_cluster_end_it_together(own_name: str) -> None:
         assert mine.record.process.is_running()
         other.kill()
     _wait_gone(mine.folder)
+
+
+_ORDINARY_USER = """
+import os, sys
+from tarsrelease.rehearsal import commands
+assert os.geteuid() == 1000
+cluster = commands.up(sys.argv[1], lambda text: None)
+assert cluster.record.user_namespace
+print(cluster.run(["kubectl", "get", "pods", "-A", "--no-headers"]).stdout)
+commands.down(sys.argv[1], lambda text: None)
+assert not cluster.record.process.is_running()
+"""
+
+
+@pytest.mark.full
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root, every other test shows it")
+def test_it_needs_no_root(own_name: str) -> None:
+    """As user 1000 without any capability, in a user namespace where the files are still ours."""
+    ordinary = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    done = subprocess.run(
+        [*ordinary, sys.executable, "-c", _ORDINARY_USER, own_name],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split("Running")) == 5, done.stdout  # four pods

@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,10 @@ from tarsrelease.rehearsal.keeper import Check, Part, PartError, Surroundings
 from tarsrelease.rehearsal.kubeapi import KubeApi, condition
 from tarsrelease.rehearsal.kubeconfig import kubeconfig
 from tarsrelease.rehearsal.paths import write_atomically
+from tarsrelease.rehearsal.spec import Spec
 
 _DEADLINE = 60.0
 _LOOK_EVERY = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What the supervisor is told (spec.json).
-
-    tools: program name to argument vector. crds: the Gateway API's definitions, a JSON list.
-    manifests: the folder of the backing services. history: the command that writes the blocks
-    of the past into the folder that it gets as its last argument; empty for no history.
-    scrape_interval: seconds.
-    """
-
-    name: str
-    tools: dict[str, list[str]]
-    crds: str
-    manifests: str
-    kubeconfig: str
-    images: str
-    scrape_interval: float
-    history: list[str] = field(default_factory=list)
-
-    def write(self, path: Path) -> None:
-        """Write the file."""
-        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> Spec:
-        """Read the file."""
-        return cls(**json.loads(path.read_text()))
 
 
 class Cluster:

@@ -19,7 +19,6 @@ from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.launch import Launch
 from tarsrelease.rehearsal.paths import Say, cache_root, locked
-from tarsrelease.rehearsal.prepare import prepare
 from tarsrelease.rehearsal.processes import Process
 from tarsrelease.rehearsal.state import ClusterRecord, StateFolder
 
@@ -126,6 +125,9 @@ def up(
     sooner. images: an images.json to use instead of the worked example's. A cluster that runs
     already is returned as it is.
     """
+    # Only here: what is needed to build a cluster takes half a second to import.
+    from tarsrelease.rehearsal.prepare import prepare
+
     _refuse_other_systems()
     folder = folder_of(name)
     with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):

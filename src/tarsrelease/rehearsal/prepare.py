@@ -12,11 +12,11 @@ from typing import Any
 from tarsrelease.model.errors import UsageError
 from tarsrelease.rehearsal.backfill import fill_cache
 from tarsrelease.rehearsal.binaries import Binaries, resolve
-from tarsrelease.rehearsal.boot import Spec
 from tarsrelease.rehearsal.crds import gateway_crds
 from tarsrelease.rehearsal.gobuild import find_go, minimum_go
 from tarsrelease.rehearsal.images import ImageBuildError, build_images
 from tarsrelease.rehearsal.paths import Say, source_root, write_atomically
+from tarsrelease.rehearsal.spec import Spec
 from tarsrelease.rehearsal.state import StateFolder
 
 _ON_PATH = ("kubectl", "helm", "promtool")

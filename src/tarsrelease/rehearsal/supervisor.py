@@ -20,12 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tarsrelease.rehearsal.boot import Cluster, Spec
+from tarsrelease.rehearsal.boot import Cluster
 from tarsrelease.rehearsal.control import short_path
 from tarsrelease.rehearsal.keeper import Part, PartError, Surroundings
 from tarsrelease.rehearsal.kubeapi import KubeApiError
 from tarsrelease.rehearsal.parts import Layout
 from tarsrelease.rehearsal.spawn import ProcessTable
+from tarsrelease.rehearsal.spec import Spec
 from tarsrelease.rehearsal.state import StateFolder
 
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy", "ftp_proxy"}
