@@ -1,0 +1,104 @@
+"""From what a statement does to tables to what is dangerous about it, and how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tarsrelease.migrations.findings import Finding, Weight, finding
+from tarsrelease.migrations.locks import Footprint, Mode
+from tarsrelease.migrations.rules import MEASURED
+from tarsrelease.migrations.statements import Apart, Statement
+
+# Bytes per second of table data on one core with data in memory: benchmarks/migrations_load.py
+# measures a CREATE INDEX CONCURRENTLY; disks that are slower than memory make it longer. Only the
+# order of magnitude is used.
+_READ = 200e6
+_BUILD = 40e6
+_REWRITE = 40e6
+
+
+class Duration(StrEnum):
+    """How long a statement is expected to take, by order of magnitude."""
+
+    INSTANT = "instant"
+    SECONDS = "seconds"
+    MINUTES = "minutes"
+    HOURS = "hours"
+
+
+@dataclass(frozen=True, slots=True)
+class RelationSize:
+    """A table's (or index's) bytes with its indexes and TOAST, and its estimated rows."""
+
+    bytes: int
+    rows: int
+
+
+def expected_seconds(
+    statement: Statement, footprint: Footprint, sizes: Mapping[str, RelationSize]
+) -> float:
+    """Seconds that the work on table data takes; 0 where only the catalog changes."""
+
+    def weight(relations: frozenset[str]) -> int:
+        return sum(sizes[name].bytes for name in relations if name in sizes)
+
+    builds = statement.apart in {Apart.CREATE_INDEX, Apart.REINDEX}
+    builds = builds or statement.node.WhichOneof("node") in {"index_stmt", "reindex_stmt"}
+    read = weight(footprint.scanned - footprint.rewritten) / (_BUILD if builds else _READ)
+    return read + weight(footprint.rewritten) / _REWRITE
+
+
+def duration_class(seconds: float) -> Duration:
+    """The class of an expected duration: below 1 s, a minute, an hour, or more."""
+    if seconds < 1:
+        return Duration.INSTANT
+    if seconds < 60:
+        return Duration.SECONDS
+    return Duration.MINUTES if seconds < 3600 else Duration.HOURS
+
+
+def dangers(statement: Statement, footprint: Footprint) -> list[Finding]:
+    """A rewrite, or a whole table read under a lock that keeps others waiting.
+
+    The size does not matter: what is harmless on staging's small table must not pass there and
+    then stop production. A small table is a reason to allow it by.
+    """
+    findings = []
+    for name in sorted(footprint.rewritten):
+        found = f"writes the whole table {name} anew, and nobody can read it meanwhile"
+        findings.append(
+            finding(statement, "table-rewrite", found, MEASURED["table-rewrite"], Weight.REFUSED)
+        )
+    for lock in footprint.locks:
+        if (
+            lock.mode >= Mode.Share
+            and lock.relation in footprint.scanned
+            and lock.relation not in footprint.rewritten
+        ):
+            found = f"reads the whole table {lock.relation} under {lock.mode.words}, which stops "
+            findings.append(
+                finding(
+                    statement,
+                    "long-lock",
+                    found + lock.mode.stops,
+                    _way_out(statement),
+                    Weight.REFUSED,
+                )
+            )
+    return findings
+
+
+def _way_out(statement: Statement) -> str:
+    match statement.node.WhichOneof("node"):
+        case "index_stmt":
+            return "CREATE INDEX CONCURRENTLY"
+        case "reindex_stmt":
+            return "REINDEX ... CONCURRENTLY"
+        case "alter_table_stmt":
+            return (
+                "add the constraint NOT VALID and VALIDATE it in a statement of its own; for SET "
+                "NOT NULL, validate CHECK (column IS NOT NULL) first"
+            )
+    return "split the statement, or do it apart from the release"

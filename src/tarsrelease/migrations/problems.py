@@ -1,0 +1,29 @@
+"""How a statement can end badly, in the release's words instead of a library's."""
+
+from __future__ import annotations
+
+
+class SqlProblem(Exception):
+    """PostgreSQL answered with an error. `state` is its SQLSTATE (appendix A of its manual)."""
+
+    def __init__(self, state: str, message: str, *, hint: str = "", position: int = 0) -> None:
+        super().__init__(message)
+        self.state = state
+        self.message = message
+        self.hint = hint
+        self.position = position
+        """Character of the statement at which PostgreSQL points, from 1; 0 where it does not."""
+
+    @property
+    def gave_way(self) -> bool:
+        """A lock was not to be had in time, or others would have deadlocked with us."""
+        return self.state in {"55P03", "40P01"}
+
+    @property
+    def cancelled(self) -> bool:
+        """It was cancelled: by us, by its deadline, or by an administrator."""
+        return self.state == "57014"
+
+
+class ConnectionGone(Exception):
+    """The connection broke; whether the last statement took effect is in the history."""
