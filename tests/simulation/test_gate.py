@@ -31,6 +31,8 @@ from tarsrelease.model.release import Release, Run
 from tarsrelease.steps.gate import gate
 
 SHORT = rollout(duration="60s", max_extension="60s")
+MANY = [*range(6), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(6, 40))]
+"""Seeds; some in every run of the tests, all in the full one."""
 
 
 def play(
@@ -77,7 +79,7 @@ def failing(share: float) -> Callable[[Pod], None]:
 # Healthy
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", MANY)
 @pytest.mark.parametrize("share", [0.0, 0.004])
 def test_a_healthy_canary_proceeds_when_its_stage_is_over(seed: int, share: float) -> None:
     world = canaries(World(seed=seed).populate(), failing(share))
@@ -113,7 +115,7 @@ def test_all_stages_one_after_the_other_proceed_and_make_room_first() -> None:
     assert verdicts.count("proceed") == 5
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", MANY)
 def test_at_the_limit_itself_it_is_not_taken_back(seed: int) -> None:
     """The budget for a whole release is 1 %; forty stages at the very limit see none."""
     world = canaries(World(seed=seed, rate=200.0).populate(), failing(0.0149))

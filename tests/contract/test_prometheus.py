@@ -1,0 +1,319 @@
+"""The metrics adapter against a real Prometheus that scrapes a small server of the test's own."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tarsrelease.adapters.prometheus import PrometheusMetrics
+from tarsrelease.gates import counting
+from tarsrelease.gates.measuring import owners
+from tarsrelease.gates.selectors import alternation
+from tarsrelease.model.environment import Prometheus
+from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
+from tarsrelease.model.measurement import Series, Track
+from tarsrelease.model.rollout import MetricLabels
+from tarsrelease.rehearsal.binaries import resolve, standard_modules
+from tarsrelease.rehearsal.paths import cache_root
+
+CONFIGURATION = """
+global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}
+scrape_configs:
+  - job_name: test
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+
+@dataclass
+class Target:
+    """A server whose metrics the test sets; `served` counts the scrapes."""
+
+    lines: dict[str, float | str] = field(default_factory=dict)
+    port: int = 0
+    served: int = 0
+    up: bool = True
+
+    def counter(self, value: float, **labels: str) -> None:
+        """Set one series of ``requests_total``."""
+        said = ",".join(f'{name}="{text}"' for name, text in labels.items())
+        self.lines[f"requests_total{{{said}}}"] = value
+
+
+@dataclass
+class Server:
+    """A running Prometheus, which can be stopped and started again on the same data."""
+
+    argv: list[str]
+    settings: Prometheus
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log)
+        wait_for(lambda: httpx.get(f"{self.settings.url}/-/ready").status_code == 200, 60)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait until it holds; a server that does not answer yet does not hold."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if true():
+                return
+        except (httpx.TransportError, ReleaseError):
+            pass
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def prometheus_binary() -> str:
+    """From where the rehearsal gets it (cache, PATH, built); else whatever is on PATH."""
+    modules = [
+        replace(module, programs=tuple(p for p in module.programs if p.name == "prometheus"))
+        for module in standard_modules()
+    ]
+    try:
+        found = resolve(cache_root(), print, [module for module in modules if module.programs])
+        return found.commands["prometheus"][0]
+    except ReleaseError as error:
+        on_path = shutil.which("prometheus")
+        if on_path is None:
+            pytest.fail(f"no Prometheus: {error}")
+        return on_path
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    state = Target()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not state.up:
+                self.send_error(503)
+                return
+            body = "".join(f"{name} {value}\n" for name, value in state.lines.items()).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            state.served += 1
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.port = server.server_port
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server(
+    prometheus_binary: str, target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("prometheus")
+    configuration = folder / "prometheus.yaml"
+    configuration.write_text(CONFIGURATION.format(port=target.port))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    running = Server(
+        [
+            prometheus_binary,
+            f"--config.file={configuration}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        Prometheus(url=f"http://127.0.0.1:{port}", scrape_interval=0.5, timeout=3.0),
+        folder / "log",
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def metrics(server: Server) -> Iterator[PrometheusMetrics]:
+    adapter = PrometheusMetrics(server.settings)
+    yield adapter
+    adapter.close()
+
+
+def scrapes(target: Target, number: int) -> None:
+    """Wait for so many scrapes, and a moment for the last to be stored."""
+    first = target.served
+    wait_for(lambda: target.served >= first + number)
+    time.sleep(0.1)
+
+
+def ask(metrics: PrometheusMetrics, selector: str, seconds: float = 60.0) -> list[Series]:
+    return metrics.series([selector], seconds)[0]
+
+
+def test_samples_come_as_they_were_scraped(target: Target, metrics: PrometheusMetrics) -> None:
+    target.counter(41, test="raw", status="200")
+    scrapes(target, 2)
+    target.counter(55, test="raw", status="200")
+    scrapes(target, 2)
+    found = ask(metrics, 'requests_total{test="raw"}')
+    assert len(found) == 1
+    assert found[0].labels["status"] == "200"
+    assert found[0].labels["job"] == "test"
+    values = [sample.value for sample in found[0].samples]
+    assert sorted(set(values)) == [41, 55]
+    assert values == sorted(values)
+    times = [sample.time for sample in found[0].samples]
+    assert times == sorted(set(times))
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(0.4 < gap < 1.2 for gap in gaps), "timestamps are those of the scrapes"
+    assert 0 <= metrics.server_time() - times[-1] < 1.5
+
+
+def test_the_window_bounds_what_is_asked(target: Target, metrics: PrometheusMetrics) -> None:
+    target.counter(1, test="window")
+    scrapes(target, 6)
+    newest = ask(metrics, 'requests_total{test="window"}', 1.0)[0].samples
+    assert 1 <= len(newest) <= 3
+    assert len(ask(metrics, 'requests_total{test="window"}', 60.0)[0].samples) >= 5
+
+
+def test_each_selector_has_its_answer_and_none_is_an_empty_one(
+    target: Target, metrics: PrometheusMetrics
+) -> None:
+    target.counter(1, test="many", n="1")
+    target.counter(2, test="many", n="2")
+    scrapes(target, 1)
+    found = metrics.series(
+        [
+            'requests_total{test="many",n="2"}',
+            'requests_total{test="none"}',
+            'requests_total{test="many"}',
+        ],
+        60.0,
+    )
+    assert [len(series) for series in found] == [1, 0, 2]
+    assert found[0][0].samples[-1].value == 2
+    assert metrics.series([], 60.0) == []
+
+
+def test_selectors_as_the_gates_fill_them_in_are_understood(
+    target: Target, metrics: PrometheusMetrics
+) -> None:
+    target.counter(1, test="escaped", version="1.0.1")
+    target.counter(1, test="escaped", version="1x0x1")
+    target.counter(1, test="escaped", version="1.0.1+build-5")
+    scrapes(target, 1)
+    pattern = alternation(["1.0.1", "1.0.1+build-5"])
+    found = ask(metrics, f'requests_total{{test="escaped",version=~"{pattern}"}}')
+    assert {series.labels["version"] for series in found} == {"1.0.1", "1.0.1+build-5"}
+
+
+def test_counts_are_those_that_were_served(target: Target, metrics: PrometheusMetrics) -> None:
+    """Before and after a shift, over a reset, and with a series that is born in between."""
+    labels = {"service": "api", "deployment": "canary", "version": "1.0.1", "pod": "p1"}
+    target.counter(1000, test="count", status="200", **labels)
+    scrapes(target, 2)
+    shift = metrics.server_time()
+    target.counter(1100, test="count", status="200", **labels)
+    target.counter(7, test="count", status="500", **labels)
+    scrapes(target, 2)
+    target.counter(30, test="count", status="200", **labels)
+    scrapes(target, 2)
+    found = ask(metrics, 'requests_total{test="count"}')
+    owner_of = owners(MetricLabels(), {Track.CANARY: "1.0.1"})
+    counter = counting.fold(counting.start(shift, shift - 60), found, owner_of)
+    gained = {dict(name)["status"]: line.increase() for name, line in counter.lines.items()}
+    assert gained == {"200": 100 + 30, "500": 7}
+
+
+def test_a_series_that_ended_has_no_stale_marker(
+    target: Target, metrics: PrometheusMetrics
+) -> None:
+    target.counter(5, test="ends")
+    scrapes(target, 2)
+    target.lines = {name: value for name, value in target.lines.items() if "ends" not in name}
+    scrapes(target, 2)
+    found = ask(metrics, 'requests_total{test="ends"}')
+    assert {sample.value for sample in found[0].samples} == {5}
+
+
+def test_what_is_no_number_is_left_out(target: Target, metrics: PrometheusMetrics) -> None:
+    target.counter(3, test="mixed")
+    scrapes(target, 2)
+    target.lines['requests_total{test="mixed"}'] = "NaN"
+    scrapes(target, 2)
+    assert {s.value for s in ask(metrics, 'requests_total{test="mixed"}')[0].samples} == {3}
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf"])
+def test_only_what_is_no_number_is_no_measurement(
+    target: Target, metrics: PrometheusMetrics, value: str
+) -> None:
+    name = f"only_{value.strip('+').lower()}"
+    target.lines[f"{name}{{}}"] = value
+    scrapes(target, 2)
+    with pytest.raises(UnreachableError, match="no number"):
+        ask(metrics, f"{name}{{}}")
+
+
+def test_a_wrong_query_is_named(metrics: PrometheusMetrics) -> None:
+    with pytest.raises(UsageError) as caught:
+        ask(metrics, 'requests_total{test=="x"}')
+    assert 'requests_total{test=="x"}' in caught.value.detail.doing
+    assert "parse error" in caught.value.detail.found
+
+
+def test_a_selector_that_is_no_selector_is_named(metrics: PrometheusMetrics) -> None:
+    with pytest.raises(UsageError, match="sum"):
+        ask(metrics, "sum(requests_total)")
+
+
+def test_the_same_adapter_goes_on_after_a_restart_and_knows_what_was_before(
+    target: Target, server: Server, metrics: PrometheusMetrics
+) -> None:
+    target.counter(10, test="restart")
+    scrapes(target, 2)
+    before = ask(metrics, 'requests_total{test="restart"}')
+    server.stop()
+    with pytest.raises(UnreachableError):
+        ask(metrics, 'requests_total{test="restart"}')
+    target.counter(25, test="restart")
+    server.start()
+    wait_for(lambda: ask(metrics, 'requests_total{test="restart"}')[0].samples[-1].value == 25)
+    after = ask(metrics, 'requests_total{test="restart"}')
+    assert set(before[0].samples) <= set(after[0].samples)
+
+
+def test_a_target_that_cannot_be_scraped_leaves_old_samples(
+    target: Target, metrics: PrometheusMetrics
+) -> None:
+    target.counter(1, test="down")
+    scrapes(target, 2)
+    target.up = False
+    try:
+        last = ask(metrics, 'requests_total{test="down"}')[0].samples[-1].time
+        wait_for(lambda: metrics.server_time() > last + 2)
+        assert ask(metrics, 'requests_total{test="down"}')[0].samples[-1].time < last + 1
+    finally:
+        target.up = True
