@@ -15,7 +15,7 @@ from tarsrelease.adapters.configuration import environment_file, load_environmen
 from tarsrelease.model.errors import StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.ports import Progress
-from tarsrelease.rehearsal import binaries, commands
+from tarsrelease.rehearsal import binaries, commands, world
 from tarsrelease.rehearsal.faults import parse_fault
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import Say, cache_root, source_root
@@ -70,10 +70,11 @@ def play(
     try:
         work = cluster.folder.data / "day"
         work.mkdir(mode=0o700, exist_ok=True)
+        production = _derived(place, work, cluster.context, overrides)
         asked = DayOptions(
             **options,
-            environment=_derived(place, work, cluster.context, overrides),
-            staging=_derived(root / "environments" / "staging.yaml", work, cluster.context, {}),
+            environment=production,
+            staging=_staging(production, work),
             work=str(work),
             tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
             control=str(cluster.folder.socket),
@@ -88,7 +89,20 @@ def _derived(source: Path, work: Path, context: str, overrides: Mapping[str, str
     content: dict[str, Any] = yaml.safe_load(source.read_text())
     content["kubernetes"]["context"] = context
     content.setdefault("overrides", {}).update(overrides)
-    target = work / source.name
+    return _written(content, work / source.name)
+
+
+def _staging(production: str, work: Path) -> str:
+    """The staging beside it: the same cluster, with a namespace and host names of its own."""
+    content: dict[str, Any] = yaml.safe_load(Path(production).read_text())
+    content["name"] = "staging"
+    content["kubernetes"]["namespace"] = world.STAGING
+    names = content["gateway"]["hostnames"]
+    names.update({key: f"staging.{name}" for key, name in names.items()})
+    return _written(content, work / "staging.yaml")
+
+
+def _written(content: Mapping[str, Any], target: Path) -> str:
     target.write_text(yaml.safe_dump(content, sort_keys=False))
     load_environment(str(target))
     return str(target)

@@ -147,9 +147,9 @@ class _Watch:
         return self.now >= self.pods_read_at + schedule.TICK
 
     def _next_ask(self) -> float:
-        """Our clock's time of the next query."""
+        """Our clock's time of the next query; the first one is due at once."""
         if self.asked_at is None:
-            return self.now
+            return self.started_at
         if self.trouble is not None or self.ledger is None:
             return self.asked_at + schedule.TICK
         newest = self.ledger.targets(self.track).values()
