@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import BUNDLE, Sources, commit_all, git, write_sources
 
 from tarsrelease.adapters.bundle_build import BuiltBundle, build_bundle
+from tarsrelease.adapters.chart_package import gzip_stored, package_chart
 from tarsrelease.model.errors import UsageError
-from tarsrelease.steps.bundling.chart_package import gzip_stored, package_chart
+from tarsrelease.rehearsal.binaries import resolve, standard_modules
+from tarsrelease.rehearsal.paths import cache_root
 
 
 @pytest.fixture
@@ -148,15 +151,18 @@ def test_helm_accepts_the_chart_with_everything_set(sources: Sources, helm_binar
     assert "kind: ConfigMap" in helm("template", "demo", archive)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def helm_binary() -> str:
-    """Helm as the tool itself finds it, or the rehearsal's own."""
+    """Helm as the tool finds it, or the rehearsal's own (built where it is not there yet)."""
     found = os.environ.get("TARSRELEASE_HELM") or shutil.which("helm")
     if found:
         return found
-    from tarsrelease.rehearsal.binaries import resolve  # built on the first use
-
-    return str(resolve("helm"))
+    modules = [
+        replace(module, programs=tuple(one for one in module.programs if one.name == "helm"))
+        for module in standard_modules()
+    ]
+    wanted = [module for module in modules if module.programs]
+    return resolve(cache_root(), print, wanted).commands["helm"][0]
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 200_000])

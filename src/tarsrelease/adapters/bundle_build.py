@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 
 from tarsrelease.adapters.bundle_input import INPUT, BundleInput
+from tarsrelease.adapters.bundle_texts import checksums_text, manifest_text, sha256
+from tarsrelease.adapters.chart_package import EPOCH, package_chart
 from tarsrelease.adapters.configuration import load_bundle_input, wrong_configuration
 from tarsrelease.adapters.git import source_of
 from tarsrelease.adapters.yaml_source import Place, read_yaml, splice_scalars
@@ -25,8 +27,6 @@ from tarsrelease.model.bundle import (
     Source,
 )
 from tarsrelease.model.errors import UsageError
-from tarsrelease.steps.bundling.chart_package import EPOCH, package_chart
-from tarsrelease.steps.bundling.texts import checksums_text, manifest_text, sha256
 
 _DOING = "building the bundle"
 _UNFINISHED = ".part"

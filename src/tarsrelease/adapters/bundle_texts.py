@@ -1,4 +1,4 @@
-"""The texts that a bundle adds: SHA256SUMS and the manifest."""
+"""The texts that a bundle adds, SHA256SUMS and the manifest: pure, same input, same text."""
 
 from __future__ import annotations
 
