@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class SqlProblem(Exception):
+class SqlError(Exception):
     """PostgreSQL answered with an error. `state` is its SQLSTATE (appendix A of its manual)."""
 
     def __init__(self, state: str, message: str, *, hint: str = "", position: int = 0) -> None:
@@ -25,5 +25,5 @@ class SqlProblem(Exception):
         return self.state == "57014"
 
 
-class ConnectionGone(Exception):
+class ConnectionGoneError(Exception):
     """The connection broke; whether the last statement took effect is in the history."""

@@ -1,0 +1,68 @@
+"""What the database says about itself and about those who use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`version` is server_version_num / 10000; `missing` are rights that the role would need."""
+
+    version: int
+    release: str
+    database: str
+    role: str
+    superuser: bool
+    replica: bool
+    encrypted: bool
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockOwner:
+    """Who holds the migrations' lock; what another role's session hides is None."""
+
+    pid: int
+    run: str
+    owner: str
+    since: datetime | None
+    doing: str | None = None
+
+    def __str__(self) -> str:
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        doing = f", now: {self.doing}" if self.doing else ""
+        return f"run {self.run} of {self.owner}{since} (backend {self.pid}{doing})"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody's session that stands in the way; `seconds` is how long its transaction is open."""
+
+    pid: int
+    user: str
+    application: str
+    state: str
+    seconds: float | None
+    query: str = ""
+
+    def __str__(self) -> str:
+        age = f", open for {self.seconds:.0f} s" if self.seconds is not None else ""
+        application = f" {self.application!r}" if self.application else ""
+        query = f": {' '.join(self.query.split())[:80]}" if self.query else ""
+        return f"backend {self.pid} of {self.user}{application} ({self.state}{age}){query}"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildProgress:
+    """A row of pg_stat_progress_create_index; `share` is done of what its phase has to do."""
+
+    pid: int
+    index: str
+    phase: str
+    share: float | None
+
+    def __str__(self) -> str:
+        share = f" {self.share:.0%}" if self.share is not None else ""
+        return f"{self.index}: {self.phase}{share}"

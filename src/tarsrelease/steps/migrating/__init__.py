@@ -1,0 +1,1 @@
+"""migrate: plan, up, verify, status and down, statement by statement."""
