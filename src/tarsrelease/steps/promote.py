@@ -85,7 +85,7 @@ class LookedAt:
             "weight": self.weight,
             "verdict": str(self.seen.verdict),
             "seconds": self.seconds,
-            "requests": max(samples, default=0),
+            "requests": min(samples, default=0),
             "checks": [check.model_dump(mode="json") for check in self.seen.checks],
         }
 

@@ -229,6 +229,7 @@ class _Rollback:
                 self._move(phase.to or Track.STABLE)
             case Action.RESTORE:
                 self._restore(phase, version)
+                self.moved_at = self.clock.now()  # the proof counts from where stable is restored
             case Action.STOP_WORKERS:
                 self._stop_workers()
             case Action.RETIRE:
