@@ -20,6 +20,7 @@ import pytest
 from bundle_samples import commit_all, write_sources
 
 from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.evidence_file import EvidenceFile
 from tarsrelease.cli import main
 from tarsrelease.cli.app import root
 from tarsrelease.cli.exits import EXIT_CODES
@@ -289,6 +290,25 @@ class TestOutcomes:
         assert run("status", *PLACE, "--evidence", "evidence") == 0
         assert "(record 2)" in capsys.readouterr().out
         assert run("report", "evidence", "evidence") == 0
+
+    def test_the_day_records_by_itself_and_only_what_ends_it_early_is_added(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def day(*_: object, evidence: EvidenceFile, **__: object) -> Outcome:
+            evidence.append(outcome())
+            if ends_early:
+                raise KeyboardInterrupt
+            return outcome()
+
+        ends_early = False
+        monkeypatch.setattr("tarsrelease.wiring.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.steps.day.run_day", day)
+        for early, records in ((False, 1), (True, 3)):
+            ends_early = early
+            run("run", *PLACE, *WHAT, "--evidence", "there")
+            assert "there/evidence.jsonl" in capsys.readouterr().out
+            lines = (self.project / "there/evidence.jsonl").read_text().splitlines()
+            assert len(lines) == records
 
     def test_evidence_that_cannot_be_written_stops_it_before_anything_is_done(
         self, monkeypatch: pytest.MonkeyPatch

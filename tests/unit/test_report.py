@@ -244,3 +244,17 @@ def test_the_live_view_shows_a_stage_and_leaves_a_line() -> None:
     progress.say("after")
     assert terminal.getvalue().endswith("after\n")
     assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
+
+
+def test_the_live_view_stands_back_while_a_person_is_asked() -> None:
+    terminal = Terminal()
+    progress = LiveProgress(terminal, monotonic=Time())
+    progress.look("canary-10", 10, 4, 20, checks=[check()])
+    with progress.paused():
+        terminal.write("proceed? ")
+        asked = terminal.getvalue()
+        progress.look("canary-10", 10, 8, 20, checks=[check()])
+        assert terminal.getvalue() == asked
+    progress.look("canary-10", 10, 12, 20, checks=[check()])
+    assert "12 s of 20 s" in terminal.getvalue().removeprefix(asked)
+    progress.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TextIO
 
 from tarsrelease.model.outcome import Check
@@ -13,8 +14,8 @@ from tarsrelease.ports import Progress
 class ClosingProgress(Progress, Protocol):
     """Progress that occupies the terminal, and must give it back."""
 
-    def pause(self) -> None:
-        """Leave the terminal to somebody else until the next look."""
+    def paused(self) -> AbstractContextManager[None]:
+        """Leave the terminal to a question, though looks go on meanwhile in another thread."""
 
     def close(self) -> None:
         """The step is over."""
@@ -31,8 +32,9 @@ class NoProgress:
     ) -> None:
         """Nothing."""
 
-    def pause(self) -> None:
+    def paused(self) -> AbstractContextManager[None]:
         """Nothing is shown."""
+        return nullcontext()
 
     def close(self) -> None:
         """Nothing was shown."""

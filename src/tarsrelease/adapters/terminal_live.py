@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from threading import RLock
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -116,32 +118,43 @@ def bar_height(observed: Observed | None) -> float | None:
 
 
 class LiveProgress:
-    """The port `Progress` on a terminal."""
+    """The port `Progress` on a terminal.
+
+    While a person is asked, another thread goes on looking: nothing is drawn then.
+    """
 
     def __init__(self, stream: TextIO, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.console = Console(file=stream, highlight=False)
         self._monotonic = monotonic
         self._live: Live | None = None
         self._panel: StagePanel | None = None
+        self._asking = False
+        self._lock = RLock()
 
     def say(self, line: str) -> None:
         """A line with the local time, above the panel; after a stage's end, instead of it."""
-        if self._panel is not None and self._panel.decided:
-            self.pause()
-        stamp = datetime.now().astimezone().strftime("%H:%M:%S")
-        self.console.print(Text.assemble((f"{stamp} ", "dim"), line))
+        with self._lock:
+            if self._panel is not None and self._panel.decided:
+                self._take_away()
+            stamp = datetime.now().astimezone().strftime("%H:%M:%S")
+            self.console.print(Text.assemble((f"{stamp} ", "dim"), line))
 
     def look(
         self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
     ) -> None:
         """Draw the look; a new stage gets a panel of its own."""
-        if self._panel is None or self._panel.stage != stage:
-            self.pause()
-            self._panel = StagePanel(stage, weight, self._monotonic)
-        self._panel.look(elapsed, planned, tuple(checks))
+        with self._lock:
+            if self._panel is None or self._panel.stage != stage:
+                self._take_away()
+                self._panel = StagePanel(stage, weight, self._monotonic)
+            self._panel.look(elapsed, planned, tuple(checks))
+            if not self._asking:
+                self._draw(self._panel)
+
+    def _draw(self, panel: StagePanel) -> None:
         if self._live is None:
             self._live = Live(
-                self._panel,
+                panel,
                 console=self.console,
                 refresh_per_second=4,
                 transient=True,
@@ -151,16 +164,27 @@ class LiveProgress:
             self._live.start()
         self._live.refresh()
 
-    def pause(self) -> None:
-        """Take the panel away, leaving a line: a person is asked, or the stage is over."""
+    def _take_away(self) -> None:
+        """Remove the panel, leaving a line; one that was never drawn leaves none."""
+        panel, self._panel = self._panel, None
         if self._live is not None:
             self._live.stop()
             self._live = None
-        if self._panel is not None:
-            summary = self._panel.summary()
-            self._panel = None
-            self.say(summary)
+            if panel is not None:
+                self.say(panel.summary())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the panel away while somebody is asked."""
+        with self._lock:
+            self._take_away()
+            self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
 
     def close(self) -> None:
         """Leave the terminal as it was found."""
-        self.pause()
+        with self._lock:
+            self._take_away()

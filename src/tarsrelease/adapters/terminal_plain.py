@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -59,8 +60,9 @@ class PlainProgress:
         worrying = (Status.FAIL, Status.ERROR)
         return before is not check.status and (before in worrying or check.status in worrying)
 
-    def pause(self) -> None:
+    def paused(self) -> AbstractContextManager[None]:
         """Lines need no pause: nothing is redrawn."""
+        return nullcontext()
 
     def close(self) -> None:
         """Lines need no end."""

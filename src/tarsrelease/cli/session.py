@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,18 +142,28 @@ def _person() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
+class Recording(Enum):
+    """What of a command goes into the evidence."""
+
+    ALWAYS = "always"
+    """Its outcome, into ./evidence/ unless --evidence says otherwise."""
+    WHEN_ASKED = "when asked"
+    """Its outcome, where --evidence is given."""
+    BY_STEP = "by the step"
+    """The step records by itself; only what keeps it from doing so is added here."""
+
+
 def carry_out(
     settings: Settings,
     step: str,
     act: Callable[[Session], Outcome],
     *,
     changes: bool = True,
-    recorded: bool = True,
+    recording: Recording = Recording.ALWAYS,
 ) -> int:
     """Run one step, record and print its outcome, and return its exit code.
 
-    `changes`: see `Session`. `recorded`: evidence goes to ./evidence/ unless --evidence says
-    otherwise; else it is only kept where --evidence is given.
+    `changes`: see `Session`.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -160,12 +171,15 @@ def carry_out(
     )
     started_at = datetime.now(UTC)
     session = Session(settings, changes=changes)
-    evidence = session.evidence(DEFAULT_EVIDENCE if recorded else None)
+    asked = recording is Recording.WHEN_ASKED
+    evidence = session.evidence(None if asked else DEFAULT_EVIDENCE)
+    by_step = recording is Recording.BY_STEP
     try:
         if evidence is not None:
             evidence.check_writable()
         outcome = act(session)
     except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the process's last line
+        by_step = False
         known = session.known_environment
         outcome = failed(
             step,
@@ -178,7 +192,7 @@ def carry_out(
     finally:
         session.progress.close()
     outcome = _with_overrides(outcome, session.known_environment)
-    where = _record(evidence, outcome)
+    where = str(evidence.path) if evidence and by_step else _record(evidence, outcome)
     print_outcome(outcome, settings.format, evidence=where)
     return int(outcome.exit_code)
 

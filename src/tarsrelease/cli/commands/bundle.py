@@ -56,7 +56,7 @@ def _build(
     from tarsrelease.adapters.bundle_files import FolderFiles
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.configuration import read_manifest, read_rollout
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.model.outcome import Verdict
     from tarsrelease.steps.verify import verify as step
 
@@ -85,7 +85,7 @@ def _build(
             }
         )
 
-    return carry_out(settings, "bundle build", act, recorded=False)
+    return carry_out(settings, "bundle build", act, recording=Recording.WHEN_ASKED)
 
 
 build = command(

@@ -67,7 +67,7 @@ def _rehearse(
             quiet=settings.quiet,
         )
 
-    return carry_out(settings, "rehearse", act, changes=False, recorded=False)
+    return carry_out(settings, "rehearse", act, changes=False)
 
 
 rehearse = command(
@@ -92,7 +92,7 @@ def _report(
     settings: Settings, step: str, act: Callable[[Session], tuple[str, dict[str, object]]]
 ) -> int:
     """Run `act`, which gives a summary and facts, as a step that can only succeed or raise."""
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
 
     def whole(session: Session) -> Outcome:
         from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
@@ -111,7 +111,7 @@ def _report(
             finished_at=datetime.now(UTC),
         )
 
-    return carry_out(settings, step, whole, changes=False, recorded=False)
+    return carry_out(settings, step, whole, changes=False, recording=Recording.WHEN_ASKED)
 
 
 @_NAME

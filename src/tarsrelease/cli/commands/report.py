@@ -38,7 +38,7 @@ def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
     from datetime import UTC, datetime
 
     from tarsrelease.adapters.evidence_file import read_segments
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.model.outcome import Outcome, Status, Verdict, exit_code_of, worst
     from tarsrelease.report.chain import prove
 
@@ -60,7 +60,9 @@ def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
             next="" if whole else "compare with the runs' artifacts and the cluster's journal",
         )
 
-    return carry_out(settings, "report evidence", act, changes=False, recorded=False)
+    return carry_out(
+        settings, "report evidence", act, changes=False, recording=Recording.WHEN_ASKED
+    )
 
 
 evidence = command(

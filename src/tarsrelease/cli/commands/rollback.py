@@ -26,7 +26,7 @@ def _rollback(settings: Settings, plan_only: bool, reason: str) -> int:
     It takes the lock from whoever holds it, needs no journal to move the traffic, and can be run
     again at any point.
     """
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
 
     def plan(session: Session) -> Outcome:
         from tarsrelease.steps.rollback import plan_rollback
@@ -67,7 +67,7 @@ def _rollback(settings: Settings, plan_only: bool, reason: str) -> int:
         "rollback",
         plan if plan_only else act,
         changes=not plan_only,
-        recorded=not plan_only,
+        recording=Recording.WHEN_ASKED if plan_only else Recording.ALWAYS,
     )
 
 

@@ -24,14 +24,15 @@ def _run(settings: Settings, plan_only: bool, stages: str | None) -> int:
     Where the pipeline would wait for an approval, the person at the terminal is asked; --yes
     gives every approval in advance, but lifts no hold.
     """
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.cli.weights import stage_weights
 
     def act(session: Session) -> Outcome:
         session.choose_stages(stage_weights(stages))
         return _plan(session) if plan_only else _day(session)
 
-    return carry_out(settings, "run", act, changes=not plan_only, recorded=False)
+    recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
+    return carry_out(settings, "run", act, changes=not plan_only, recording=recording)
 
 
 run = command(
@@ -108,8 +109,8 @@ class _Pausing:
         return self._person.attended
 
     def approves(self, question: str) -> bool:
-        self._progress.pause()
-        return self._person.approves(question)
+        with self._progress.paused():
+            return self._person.approves(question)
 
 
 def _person(settings: Settings, progress: ClosingProgress) -> Attendant:

@@ -44,9 +44,9 @@ def _schema(settings: Settings, name: str | None, folder: Path | None) -> int:
 
         return write_schemas(folder, session.progress)
 
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
 
-    return carry_out(settings, "schema", act, changes=False, recorded=False)
+    return carry_out(settings, "schema", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
 schema = command(name="schema", example="tarsrelease schema --write schemas/")(_schema)

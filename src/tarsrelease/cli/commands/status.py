@@ -16,7 +16,7 @@ def _status(settings: Settings) -> int:
 
     Read from the cluster: routes, journal, lock and Helm's history. Nothing is changed.
     """
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.status import status as step
@@ -33,7 +33,7 @@ def _status(settings: Settings) -> int:
             clock=ports.clock,
         )
 
-    return carry_out(settings, "status", act, changes=False, recorded=False)
+    return carry_out(settings, "status", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
 status = command(

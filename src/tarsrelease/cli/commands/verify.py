@@ -26,7 +26,7 @@ def _verify(settings: Settings, folder: Path | None, offline: bool, checksums_on
     from tarsrelease.adapters.bundle_files import FolderFiles
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.configuration import read_manifest, read_rollout
-    from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.steps.verify import verify as step
 
     def act(session: Session) -> Outcome:
@@ -41,7 +41,7 @@ def _verify(settings: Settings, folder: Path | None, offline: bool, checksums_on
             offline=offline,
         )
 
-    return carry_out(settings, "verify", act, changes=False, recorded=False)
+    return carry_out(settings, "verify", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
 verify = command(
