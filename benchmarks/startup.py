@@ -2,8 +2,9 @@
 
     python benchmarks/startup.py [--runs 20]
 
-Prints the median and the slowest of the runs in milliseconds; exits with 1 where a median is
-beyond its budget.
+Prints the median and the slowest of the runs in milliseconds, and the processor time, which a
+busy machine does not stretch; exits with 1 where `--help` or `--version` is beyond its budget, or
+where any help imports a heavy library.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import time
 from pathlib import Path
 
 BUDGET_MS = 150.0
-COMMANDS = (["--version"], ["--help"], ["canary", "--help"], ["verify", "--help"])
+BUDGETED = (["--version"], ["--help"])
+COMMANDS = (*BUDGETED, ["canary", "--help"], ["verify", "--help"])
 FORBIDDEN = ("pydantic", "kubernetes", "rich", "httpx", "git", "psycopg", "jinja2", "yaml")
 
 
@@ -52,7 +54,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20)
     runs = parser.parse_args().runs
     program = str(Path(sys.executable).with_name("tarsrelease"))
-    print(f"{runs} runs each, budget {BUDGET_MS:.0f} ms (median)")
+    print(f"{runs} runs each, budget of --version and --help {BUDGET_MS:.0f} ms (median)")
     late = False
     for arguments in COMMANDS:
         milliseconds([program, *arguments])  # the first run writes the byte code
@@ -60,7 +62,7 @@ def main() -> int:
         median = statistics.median(wall for wall, _ in times)
         cpu = statistics.median(cpu for _, cpu in times)
         too_much = imported(arguments)
-        late |= median > BUDGET_MS or bool(too_much)
+        late |= (arguments in BUDGETED and median > BUDGET_MS) or bool(too_much)
         print(
             f"tarsrelease {' '.join(arguments):<16} median {median:6.1f} ms"
             f"   slowest {max(times)[0]:6.1f} ms   processor {cpu:6.1f} ms"
