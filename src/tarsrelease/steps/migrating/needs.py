@@ -36,6 +36,9 @@ class Catalog(Protocol):
     def sizes(self, relations: Iterable[str]) -> dict[str, RelationSize]:
         """Size of each relation that exists, by the name that was asked for."""
 
+    def owned(self, relation: str) -> bool | None:
+        """Whether the role may act as the relation's owner; None: it does not exist."""
+
     def table_of(self, index: str) -> str | None:
         """The table that an index is on; None where there is no such index."""
 
