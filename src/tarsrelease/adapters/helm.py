@@ -70,8 +70,14 @@ class Helm:
         deadline: float,
         wait: bool = True,
     ) -> None:
-        """Install or upgrade. Conflicting fields are taken over: what stands there besides is a
-        replica count that somebody or we ourselves scaled by hand, which is scaled again after.
+        """Install or upgrade.
+
+        Conflicting fields are taken over: what stands there besides is a replica count that
+        somebody, or tarsrelease itself, has scaled, and it is scaled again afterwards.
+
+        `wait` is Helm's own waiting. It needs the rights to list and watch everything down to
+        ReplicaSets and pods, and reports a right that is missing as an unknown status when its
+        time is up; so the steps of a release go without it, and look themselves.
         """
         self._change(
             f"installing {release}",
@@ -81,19 +87,22 @@ class Helm:
             stdin=self._values(values, values_from),
         )
 
-    def rollback(self, release: str, revision: int, *, deadline: float) -> None:
-        """Back to `revision`, and wait until it is ready."""
+    def rollback(self, release: str, revision: int, *, deadline: float, wait: bool = True) -> None:
+        """Back to `revision`; see `upgrade` for what is waited for."""
         self._change(
             f"rolling {release} back to revision {revision}",
-            ["rollback", release, str(revision), "--wait", *self._serverside()],
+            ["rollback", release, str(revision), *self._serverside()]
+            + (["--wait"] if wait else []),
             deadline,
         )
 
     def uninstall(self, release: str, *, deadline: float) -> None:
-        """Remove the release and wait until its objects are gone; none there is no error."""
-        self._change(
-            f"removing {release}", ["uninstall", release, "--ignore-not-found", "--wait"], deadline
-        )
+        """Remove the release; none there is no error.
+
+        Its objects are gone when this returns, as Kubernetes deletes them in the background; the
+        pods then end by themselves, in their own time.
+        """
+        self._change(f"removing {release}", ["uninstall", release, "--ignore-not-found"], deadline)
 
     def render(
         self,

@@ -68,7 +68,8 @@ def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Rev
     """The newest revision of stable that worked and is not the new version.
 
     Worked is what Helm calls deployed or superseded; failed and pending ones are passed over.
-    Where the journal says which version was serving, it must be that one.
+    Where the journal says which revision was serving, complete, when the release began, it is
+    that one; else, after a rollback has made a new one of it, the newest of that version.
     """
     candidates = [
         revision
@@ -77,7 +78,8 @@ def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Rev
     ]
     if pinned is not None:
         serving = [c for c in candidates if same_version(c.app_version, pinned.version)]
-        candidates = serving or candidates
+        exactly = [c for c in serving if c.number == pinned.revision]
+        candidates = exactly or serving or candidates
     return max(candidates, key=lambda revision: revision.number, default=None)
 
 

@@ -74,6 +74,9 @@ class RenderedCharts(Charts, Protocol):
     ) -> None:
         """As `Charts.upgrade`; without `wait` it returns once everything is applied."""
 
+    def rollback(self, release: str, revision: int, *, deadline: float, wait: bool = True) -> None:
+        """As `Charts.rollback`; without `wait` it returns once everything is applied."""
+
 
 class Attendant(Person, Protocol):
     """Who answers questions; `attended` says whether a person is really there.

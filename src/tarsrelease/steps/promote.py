@@ -304,7 +304,9 @@ def _upgrade(
             good = last_good(seen.stable_history, release.version, pins)
             progress.say(f"an upgrade of {rollout.application} was cut off ({current.status})")
             if good is not None:
-                charts.rollback(rollout.application, good.number, deadline=limits.deploy)
+                charts.rollback(
+                    rollout.application, good.number, deadline=limits.deploy, wait=False
+                )
         progress.say(f"upgrading {rollout.application} to {release.version}; the canary serves")
         charts.upgrade(
             rollout.application,
@@ -312,6 +314,7 @@ def _upgrade(
             [environment.helm.values],
             values_from=rollout.application,
             deadline=limits.deploy,
+            wait=False,
         )
     scaled = {scaler.deployment for scaler in workloads.autoscalers()}
     for state in workloads.deployments():

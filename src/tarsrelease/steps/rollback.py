@@ -259,7 +259,7 @@ class _Rollback:
         application = self.release.rollout.application
         self.progress.say(f"stable: {phase.reason}")
         if phase.revision is not None:
-            self.charts.rollback(application, phase.revision, deadline=self._left())
+            self.charts.rollback(application, phase.revision, deadline=self._left(), wait=False)
         elif self._stable_runs_the_new_version():
             raise StoppedError(
                 doing=f"restoring {application} at {version}",
