@@ -1,0 +1,71 @@
+"""How long a gate's own work takes at one look, by the number of series that a look brings.
+
+    python benchmarks/gates_look.py
+
+Prints milliseconds for the first look (five minutes of samples) and for the later ones (the
+newest samples only). The metrics server's time and the network's are not in it.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from time import perf_counter
+
+from tarsrelease.gates import ledger as ledgers
+from tarsrelease.gates.ledger import Plan
+from tarsrelease.model.measurement import Sample, Series, Track
+from tarsrelease.model.rollout import MetricLabels
+
+INTERVAL = 5.0
+SHIFT = 1_000_000.0
+LOOKS = 40
+
+
+def answer(pods: int, paths: int, start: float, end: float) -> list[Series]:
+    """Two services' counters, `paths` series a pod, sampled in (start, end]."""
+    found = []
+    for number in range(pods):
+        track = Track.CANARY if number % 2 else Track.STABLE
+        first = int(start // INTERVAL) + 1
+        samples = tuple(
+            Sample(INTERVAL * n, 3.0 * n) for n in range(first, int(end // INTERVAL) + 1)
+        )
+        for path in range(paths):
+            labels = {
+                "service": f"service-{number % 2}",
+                "deployment": str(track),
+                "version": "1.0.1",
+                "pod": f"pod-{number}",
+                "path": f"/{path}",
+            }
+            found.append(Series(labels, samples))
+    return found
+
+
+def measure(pods: int, paths: int) -> tuple[int, float, float]:
+    """Series a look, milliseconds of the first look, median milliseconds of the later ones."""
+    plan = Plan({"errors": ("all", "bad", False)}, {}, "all")
+    versions = {Track.CANARY: "1.0.1", Track.STABLE: None}
+    ledger = ledgers.open_ledger(plan, MetricLabels(), versions, SHIFT, INTERVAL)
+    times, now, series = [], SHIFT + 1, 0
+    for _ in range(LOOKS):
+        found = answer(pods, paths, now - ledger.seconds(now), now)
+        series = 2 * len(found)
+        began = perf_counter()
+        ledger = ledgers.enter(ledger, [found, found], now, {})
+        ledgers.counts(ledger, ["service-0", "service-1"], Track.CANARY, None)
+        times.append(1000 * (perf_counter() - began))
+        now += 1.0
+    return series, times[0], median(times[1:])
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'series':>8} {'first look, ms':>15} {'later looks, ms':>16}")
+    for pods, paths in ((12, 12), (50, 20), (200, 40)):
+        series, first, later = measure(pods, paths)
+        print(f"{series:>8} {first:>15.1f} {later:>16.1f}")
+
+
+if __name__ == "__main__":
+    main()
