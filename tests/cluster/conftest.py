@@ -30,7 +30,7 @@ def cluster() -> Iterator[commands.Cluster]:
     try:
         yield running
     finally:
-        running.close()
+        running.close(keep_logs=False)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def own_name(request: pytest.FixtureRequest) -> Iterator[str]:
     try:
         yield name
     finally:
-        commands.down(name, say)
+        commands.down(name, say, keep_logs=False)
 
 
 @pytest.fixture

@@ -56,7 +56,9 @@ def test_path_comes_before_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = _program_that_says(tmp_path / "path/helm", "v3.16.1+g5a5449d")
     monkeypatch.setenv("PATH", str(tmp_path / "path"), prepend=":")
     module = _unbuildable(tmp_path, Program("helm", "example/helm", "4.2.3"))
-    assert resolve(tmp_path / "cache", print, [module]).commands["helm"] == [str(found)]
+    resolved = resolve(tmp_path / "cache", print, [module])
+    assert resolved.commands["helm"] == [str(found)]
+    assert resolved.versions["helm"] == "3.16.1"  # what runs, not what is pinned
 
 
 @needs_go

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tarsrelease.rehearsal import backfill, history
@@ -25,6 +25,7 @@ def _samples(begin: int, end: int) -> Samples:
     return found
 
 
+@settings(deadline=None, max_examples=20)
 @given(begin=st.integers(NOON, NOON + DAY), cut=st.integers(1, 3000), rest=st.integers(1, 3000))
 def test_two_stretches_are_the_same_as_one(begin: int, cut: int, rest: int) -> None:
     whole = list(history.lines(begin, begin + cut + rest))

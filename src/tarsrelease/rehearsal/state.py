@@ -81,11 +81,12 @@ class StateFolder:
         """Record the running cluster."""
         write_atomically(self.record, record.to_json())
 
-    def clean(self) -> None:
-        """Remove everything that a run left here but its logs."""
-        if not self.root.exists():
+    def clean(self, *, keep_logs: bool = True) -> None:
+        """Remove what a run left here, and the folder itself where no logs are kept."""
+        if not keep_logs:
+            shutil.rmtree(self.root, ignore_errors=True)
             return
-        for entry in self.root.iterdir():
+        for entry in self.root.iterdir() if self.root.exists() else ():
             if entry == self.logs:
                 continue
             if entry.is_dir() and not entry.is_symlink():
