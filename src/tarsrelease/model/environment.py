@@ -199,5 +199,15 @@ def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
 
 def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
     """One line an override, for reports; empty where there is none."""
-    said = overrides.model_dump(exclude_none=True, exclude_defaults=True)
-    return tuple(f"{name} = {value}" for name, value in said.items())
+    seconds = {
+        "stage duration": overrides.stage_duration,
+        "longest extension": overrides.max_extension,
+        "look at each step of the promotion": overrides.promotion_look,
+    }
+    said = [f"{what}: {value:g} s" for what, value in seconds.items() if value is not None]
+    if overrides.confidence is not None:
+        said.append(f"confidence: {overrides.confidence * 100:g} %")
+    said += [
+        f"limit of {name}: {limit / 1e6:g} MB" for name, limit in overrides.gauge_limits.items()
+    ]
+    return tuple(said)
