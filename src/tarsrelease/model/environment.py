@@ -110,6 +110,7 @@ class Database(Value):
     one statement that runs beside the traffic, such as CREATE INDEX CONCURRENTLY. `scratch_env`
     names the variable with the DSN of a server for throwaway copies; without it one is started
     on this machine. `answers_within`: `migrate verify`'s limit for a trivial query.
+    `contract_after`: how long after its promotion a release is not rolled back any more.
     """
 
     dsn_env: VariableName
@@ -122,6 +123,7 @@ class Database(Value):
     statement_timeout: Seconds = 300.0
     build_deadline: Seconds = 3600.0
     answers_within: Seconds = 0.1
+    contract_after: Seconds = 86400.0
     scratch_env: VariableName | None = None
     guards: DatabaseGuards = DatabaseGuards()
     job: MigrationJob | None = None

@@ -134,8 +134,8 @@ class ScratchDatabase(Protocol):
         """The schema as pg_dump prints it."""
 
 
-ScratchCopies = Callable[[], AbstractContextManager[ScratchDatabase]]
-"""Makes throwaway copies of the schema as it stands now."""
+ScratchCopies = Callable[[int], AbstractContextManager[ScratchDatabase]]
+"""Makes throwaway copies of the schema as it stands now; for a server of this major version."""
 
 Linter = Callable[[SqlFile], Sequence[Finding]]
 """What the linter finds in a file."""

@@ -61,7 +61,7 @@ def plan(
     *,
     files: BundleFiles,
     catalog: Callable[[], Catalog],
-    copies: Callable[[int], ScratchCopies],
+    copies: ScratchCopies,
     linter: Callable[[int], Linter],
     clock: Clock,
     progress: Progress,
@@ -91,7 +91,7 @@ def plan(
         }
         progress.say(f"copying the schema of {server.database} (PostgreSQL {server.release})")
         untouched = not any(one.file in state.files for one in release.manifest.migrations)
-        with copies(server.version)() as scratch:
+        with copies(server.version) as scratch:
             before = scratch.dump() if untouched else None
             planned, failed = _try(left, linted, phase, looking, scratch, progress)  # (3), (4)
             proof = (

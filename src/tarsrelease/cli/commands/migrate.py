@@ -1,0 +1,260 @@
+"""tarsrelease migrate plan, up, verify, status and down"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.adapters.postgres import Postgres
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+    from tarsrelease.ports import BundleFiles, Clock, Person
+
+migrate = LazyGroup(
+    "migrate",
+    help="Database migrations: expand before the canary, contract when nothing is rolled back.",
+    entries={
+        "plan": Entry(f"{__name__}:plan", "What each statement would do; down proven."),
+        "up": Entry(f"{__name__}:up", "Apply what is left, statement by statement."),
+        "verify": Entry(f"{__name__}:verify", "Does the schema keep what the manifest promises?"),
+        "status": Entry(f"{__name__}:status", "What is applied, and who works on it now."),
+        "down": Entry(f"{__name__}:down", "Undo a release's migrations; says first what is lost."),
+    },
+)
+
+_PHASE = click.option(
+    "--phase",
+    type=click.Choice(["expand", "contract"]),
+    default="expand",
+    show_default=True,
+    help="expand before the canary; contract once nothing can be rolled back to.",
+)
+_WAIT = click.option(
+    "--wait",
+    default="5s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long to wait for another migration's lock, such as 10m.",
+)
+
+
+def _seconds(text: str) -> float:
+    from tarsrelease.model.base import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError as problem:
+        raise click.UsageError(f"--wait: {problem}") from None
+
+
+@contextmanager
+def _postgres(session: Session) -> Iterator[Postgres]:
+    from tarsrelease.adapters.postgres import Postgres
+    from tarsrelease.steps.migrating.reading import database_of
+
+    with Postgres(
+        session.environment,
+        database_of(session.environment),
+        session.release.manifest.application,
+        session.run,
+    ) as postgres:
+        yield postgres
+
+
+def _files(session: Session) -> BundleFiles:
+    from tarsrelease.adapters.bundle_files import FolderFiles
+
+    return FolderFiles(session.release_folder)
+
+
+def _clock() -> Clock:
+    from tarsrelease.adapters.clock import SystemClock
+
+    return SystemClock()
+
+
+def _usage(session: Session) -> Callable[[], tuple[float | None, float | None]] | None:
+    """What the database's pod uses, where the environment wants it guarded."""
+    database = session.environment.database
+    if database is None or database.guards.usage is None:
+        return None
+    from tarsrelease.adapters.prometheus import PrometheusMetrics
+    from tarsrelease.steps.migrating.usage import pod_usage
+
+    return pod_usage(PrometheusMetrics(session.environment.prometheus), database.guards.usage)
+
+
+def _person(settings: Settings) -> Person:
+    from tarsrelease.adapters.person import AssumedYes, AtTerminal, Nobody
+
+    if settings.yes:
+        return AssumedYes()
+    return AtTerminal() if sys.stdin.isatty() else Nobody()
+
+
+def _working(session: Session, postgres: Postgres, wait: float) -> dict[str, Any]:
+    """What up and down are given alike."""
+    from random import random
+
+    return {
+        "files": _files(session),
+        "catalog": postgres.catalog,
+        "worker": postgres.worker,
+        "usage": _usage(session),
+        "clock": _clock(),
+        "progress": session.progress,
+        "random": random,
+        "wait": wait,
+    }
+
+
+@_PHASE
+def _plan(settings: Settings, phase: str) -> int:
+    """Say what each statement that is left would do to the real database, and change nothing.
+
+    Each is tried on a throwaway copy of the schema: its locks, whether it rewrites or reads a
+    whole table, what the linter finds, who is in the way right now. Then down and up again are
+    walked on the copy. Ends with 1 where up would refuse or fail.
+    """
+    from tarsrelease.cli.session import Recording, carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.squawk import squawk
+        from tarsrelease.steps.migrating.plan import plan as step
+
+        with _postgres(session) as postgres:
+            return step(
+                session.release,
+                session.environment,
+                phase,
+                files=_files(session),
+                catalog=postgres.catalog,
+                copies=postgres.copy,
+                linter=squawk,
+                clock=_clock(),
+                progress=session.progress,
+            )
+
+    return carry_out(settings, "migrate plan", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+@_PHASE
+@_WAIT
+def _up(settings: Settings, phase: str, wait: str) -> int:
+    """Apply the statements that are not applied yet, one by one.
+
+    Each gives way to the application's transactions, and waits while the database is under
+    pressure. It can be killed at any instant and run again: it goes on after the last finished
+    statement. Holds (10) where it had to give way for too long.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    seconds = _seconds(wait)
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.steps.migrating.contracting import refuse_while_rollback_is_possible
+        from tarsrelease.steps.migrating.up import up as step
+
+        if phase == "contract":
+            refuse_while_rollback_is_possible(
+                session.release,
+                session.environment,
+                journal=session.ports.journal,
+                workloads=session.ports.workloads,
+                clock=session.ports.clock,
+            )
+        with _postgres(session) as postgres:
+            return step(
+                session.release,
+                session.environment,
+                session.run,
+                phase,
+                **_working(session, postgres, seconds),
+            )
+
+    return carry_out(settings, "migrate up", act)
+
+
+def _verify(settings: Settings) -> int:
+    """Check what the manifest says of the schema: indexes, columns, queries and their plans.
+
+    Also whether the database answers in time and has free connections.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.steps.migrating.verify import verify as step
+
+        with _postgres(session) as postgres:
+            return step(
+                session.release, session.environment, catalog=postgres.catalog, clock=_clock()
+            )
+
+    return carry_out(settings, "migrate verify", act, changes=False)
+
+
+def _status(settings: Settings) -> int:
+    """Show what is applied, how far, by whom; who holds the lock; builds that run now."""
+    from tarsrelease.cli.session import Recording, carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.steps.migrating.status import status as step
+
+        with _postgres(session) as postgres:
+            return step(
+                session.release,
+                session.environment,
+                files=_files(session),
+                catalog=postgres.catalog,
+                clock=_clock(),
+            )
+
+    return carry_out(settings, "migrate status", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+@_WAIT
+def _down(settings: Settings, wait: str) -> int:
+    """Undo the release's migrations. A rollback of the code does not need it.
+
+    It says first what would be lost, counts the rows, and asks; --yes answers beforehand.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    seconds = _seconds(wait)
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.steps.migrating.down import down as step
+
+        with _postgres(session) as postgres:
+            return step(
+                session.release,
+                session.environment,
+                session.run,
+                person=_person(settings),
+                **_working(session, postgres, seconds),
+            )
+
+    return carry_out(settings, "migrate down", act)
+
+
+_SHARED = ("release", "environment", "evidence")
+_WHERE = "--release release/v1_0_1 --environment production"
+
+plan = command(*_SHARED, name="plan", example=f"tarsrelease migrate plan {_WHERE}")(_plan)
+up = command(
+    *_SHARED,
+    name="up",
+    example=f"tarsrelease migrate up {_WHERE}\n"
+    f"tarsrelease migrate up --phase contract --wait 10m {_WHERE}",
+)(_up)
+verify = command(*_SHARED, name="verify", example=f"tarsrelease migrate verify {_WHERE}")(_verify)
+status = command(*_SHARED, name="status", example=f"tarsrelease migrate status {_WHERE}")(_status)
+down = command(*_SHARED, "yes", name="down", example=f"tarsrelease migrate down {_WHERE}")(_down)
