@@ -7,6 +7,7 @@ from tarsrelease.cli.exits import EXIT_CODES
 COMMANDS = {
     "verify": ("verify:verify", "Is the bundle whole, and does it agree with itself?"),
     "bundle": ("bundle:bundle", "Build bundles."),
+    "migrate": ("migrate:migrate", "Apply the database migrations, and stop nobody."),
     "canary": ("canary:canary", "Deploy the canary, and take it through a stage."),
     "promote": ("promote:promote", "Make the canary's version the stable one."),
     "rollback": ("rollback:rollback", "Take traffic off, and restore what was there."),
