@@ -308,6 +308,9 @@ def test_a_detached_cluster_outlives_its_caller(own_name: str) -> None:
         assert any(line == "up\n" for line in caller.stdout)
         caller.kill()
     assert commands.status(own_name).phase == "ready"
+    # Nor does it end with somebody who held it for a while.
+    commands.up(own_name, lambda _: None, tied=True).close()
+    assert commands.status(own_name).phase == "ready"
 
 
 @pytest.mark.full

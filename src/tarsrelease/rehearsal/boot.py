@@ -15,12 +15,13 @@ from typing import Any
 from tarsrelease.rehearsal import manifests, network, parts, prometheus, world
 from tarsrelease.rehearsal.certificates import ClusterCertificates
 from tarsrelease.rehearsal.keeper import Check, Part, PartError, Surroundings
-from tarsrelease.rehearsal.kubeapi import KubeApi, condition
+from tarsrelease.rehearsal.kubeapi import KubeApi, NoAnswerError, condition
 from tarsrelease.rehearsal.kubeconfig import kubeconfig
 from tarsrelease.rehearsal.paths import write_atomically
 from tarsrelease.rehearsal.spec import Spec
 
-_DEADLINE = 60.0
+# Ten times what a quiet machine needs: a busy one is slow, not broken.
+_DEADLINE = 120.0
 _LOOK_EVERY = 0.05
 
 
@@ -201,15 +202,35 @@ class Cluster:
         self._around.say(f"{name} ready in {time.monotonic() - began:.1f} s")
 
     async def _until(self, what: str, check: Callable[[], bool]) -> None:
-        began = time.monotonic()
-        while not await asyncio.to_thread(check):
-            if time.monotonic() - began > _DEADLINE:
-                raise PartError(f"not after {_DEADLINE:.0f} s: {what}")
-            await asyncio.sleep(_LOOK_EVERY)
+        await self._done(what, check)
         self._around.say(f"{what} ({time.monotonic() - self._began:.1f} s)")
 
+    async def _done(self, what: str, action: Callable[[], bool]) -> None:
+        """Repeat `action` until it is True; an API server too busy to answer is asked again.
+
+        Raises PartError with the reason when it is not True in time.
+        """
+        began = time.monotonic()
+        reason = ""
+        while True:
+            try:
+                if await asyncio.to_thread(action):
+                    return
+            except NoAnswerError as error:
+                reason = f"; {error}"
+            if time.monotonic() - began > _DEADLINE:
+                raise PartError(f"not after {_DEADLINE:.0f} s: {what}{reason}")
+            await asyncio.sleep(_LOOK_EVERY)
+
     async def _apply(self, api: KubeApi, documents: Iterable[manifests.Document]) -> None:
-        await asyncio.gather(*(asyncio.to_thread(api.apply, document) for document in documents))
+        await asyncio.gather(*(self._apply_one(api, document) for document in documents))
+
+    async def _apply_one(self, api: KubeApi, document: manifests.Document) -> None:
+        def apply() -> bool:
+            api.apply(document)
+            return True
+
+        await self._done(f"applying {document['kind']} {document['metadata']['name']}", apply)
 
     async def _run(self, argv: list[str]) -> None:
         log = self._around.logs / "commands.log"

@@ -4,8 +4,8 @@ Requests: {"do": "status"}; {"do": "stop" | "start" | "kill" | "restart" | "paus
 "part": NAME}; {"do": "load-start", "arguments": [...]}; {"do": "load-stop"}; {"do": "shutdown"};
 {"do": "detach"} (outlive everybody, until `down`); {"do": "hold"}, whose connection stays open:
 a cluster that is not detached ends when the last one that holds it has said {"do": "leave"}
-(reply: "left", how many still hold) or has died. Replies: {"ok": true, ...} or {"ok": false,
-"error": TEXT}. `kill` leaves the part down until `start`; `restart` kills it and starts it again.
+(reply: "left", how many still hold it; detached counts as one) or has died.
+Replies: {"ok": true, ...} or {"ok": false, "error": TEXT}. `kill` leaves the part down until `start`; `restart` kills it and starts it again.
 """
 
 from __future__ import annotations
@@ -71,10 +71,16 @@ class Hold:
         self._kept.add(self)
 
     def leave(self) -> int:
-        """Let go; how many others still hold the cluster. It ends by itself where none does."""
+        """Let go; how many others still hold the cluster, 0 too for one that has ended meanwhile.
+
+        It ends by itself where nobody holds it.
+        """
         self._kept.discard(self)
         with self._stack:
-            return int(_exchange(self._connection, {"do": "leave"})["left"])
+            try:
+                return int(_exchange(self._connection, {"do": "leave"})["left"])
+            except ControlError:
+                return 0
 
 
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,10 @@ class KubeApiError(Exception):
     """The API server refused a request."""
 
 
+class NoAnswerError(Exception):
+    """The API server did not answer: it is not there yet, or the machine is very busy."""
+
+
 class KubeApi:
     """The rehearsal's API server, as its administrator. Safe to use from several threads."""
 
@@ -38,12 +42,15 @@ class KubeApi:
         """Whether GET `path` answers 200; False while nothing listens."""
         try:
             status, _ = self._request("GET", path)
-        except (OSError, http.client.HTTPException):
+        except NoAnswerError:
             return False
         return status == http.client.OK
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The object at `path`; None for 404. Raises KubeApiError on any other refusal."""
+        """The object at `path`; None for 404.
+
+        Raises KubeApiError on any other refusal, NoAnswerError where there is none.
+        """
         status, body = self._request("GET", path)
         if status == http.client.NOT_FOUND:
             return None
@@ -58,7 +65,7 @@ class KubeApi:
         return listing is not None and kinds <= {one["kind"] for one in listing["resources"]}
 
     def apply(self, document: Mapping[str, Any]) -> None:
-        """Server-side apply of one object. Raises KubeApiError where it is refused."""
+        """Server-side apply of one object; may be repeated. Raises as `get`."""
         path = self._path(document)
         status, body = self._request(
             "PATCH",
@@ -99,6 +106,8 @@ class KubeApi:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswerError(f"{method} {path}: {error!r}") from error
         finally:
             connection.close()
 

@@ -129,7 +129,8 @@ class Supervisor:
                             holds, reply = True, {}
                             self._holders += 1
                         case {"do": "leave"} if holds:
-                            holds, reply = False, {"left": self._holders - 1}
+                            left = self._holders - 1 + (1 if self._detached else 0)
+                            holds, reply = False, {"left": left}
                             # The reply goes first: letting go may end us.
                             self._loop.call_soon(self._let_go)
                         case _:
