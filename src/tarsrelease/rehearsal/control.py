@@ -5,7 +5,8 @@ Requests: {"do": "status"}; {"do": "stop" | "start" | "kill" | "restart" | "paus
 {"do": "detach"} (outlive everybody, until `down`); {"do": "hold"}, whose connection stays open:
 a cluster that is not detached ends when the last one that holds it has said {"do": "leave"}
 (reply: "left", how many still hold it; detached counts as one) or has died.
-Replies: {"ok": true, ...} or {"ok": false, "error": TEXT}. `kill` leaves the part down until `start`; `restart` kills it and starts it again.
+Replies: {"ok": true, ...} or {"ok": false, "error": TEXT}. `kill` leaves the part down until
+`start`; `restart` kills it and starts it again.
 """
 
 from __future__ import annotations
