@@ -18,7 +18,7 @@ from tarsrelease.adapters.bundle_files import FolderFiles
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.configuration import read_manifest, read_rollout
 from tarsrelease.model.outcome import Outcome, Status, Verdict
-from tarsrelease.steps.verification.checksums import parse_checksums
+from tarsrelease.steps.verification.listed import parse_checksums
 from tarsrelease.steps.verify import verify
 
 
@@ -116,7 +116,7 @@ SUMS_OF_NOTHING = hashlib.sha256(b"").hexdigest()
         (sums(lambda s: s.rstrip("\n")), "bundle.checksums_form", "has no end"),
         (sums(lambda s: s + s.splitlines()[0] + "\n"), "bundle.checksums_form", "stands twice"),
         (sums(lambda s: s.replace("  ", " ", 1)), "bundle.checksums_form", "line 1 is malformed"),
-        (sums(lambda s: s.replace("\n", "\r\n")), "bundle.checksums_form", "holds characters"),
+        (sums(lambda s: s.replace("\n", "\r\n")), "bundle.checksums_form", "line 1 holds a carriage return"),
         (sums(lambda s: "# hello\n" + s), "bundle.checksums_form", "line 1 is malformed"),
         (
             sums(lambda s: s + f"{SUMS_OF_NOTHING}  ../x\n"),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import yaml
 
-from tarsrelease.adapters.bundle_input import INPUT, BundleInput
 from tarsrelease.adapters.bundle_texts import checksums_text, manifest_text, sha256
 from tarsrelease.adapters.chart_package import EPOCH, package_chart
 from tarsrelease.adapters.configuration import load_bundle_input, wrong_configuration
@@ -26,6 +25,7 @@ from tarsrelease.model.bundle import (
     Migration,
     Source,
 )
+from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.errors import UsageError
 
 _DOING = "building the bundle"

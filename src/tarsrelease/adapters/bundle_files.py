@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tarsrelease.adapters.hashing import Hashed, hash_files
 from tarsrelease.model.errors import UsageError
 from tarsrelease.ports import BundleFile
 
 
 class FolderFiles:
-    """The port `BundleFiles` on a local folder."""
+    """The port `BundleFiles` on a local folder.
 
-    def __init__(self, folder: Path) -> None:
-        """Raises `UsageError` where `folder` is none."""
-        if not folder.is_dir():
+    A file with a second name (a hard link) is a problem unless `hard_links` are allowed: whoever
+    has the other name can change it after it was verified.
+    """
+
+    def __init__(
+        self, folder: Path, *, hard_links: bool = False, hashed: Hashed | None = None
+    ) -> None:
+        """`hashed` is told of each piece that was hashed. Raises `UsageError` for no folder."""
+        try:
+            good = folder.is_dir()
+        except (OSError, ValueError):  # a name too long, or with a NUL in it
+            good = False
+        if not good:
             raise UsageError(
                 doing="opening the bundle",
                 found=f"{folder} is not a folder",
@@ -26,61 +35,96 @@ class FolderFiles:
                 next_step="check the path",
             )
         self._root = folder.resolve()
+        self._hard_links = hard_links
+        self._hashed = hashed
+        self._regular: dict[str, int] | None = None
 
     def listing(self) -> list[BundleFile]:
         """Everything but real folders; a folder that cannot be read is listed with a problem."""
         found: list[BundleFile] = []
-
-        def unreadable(problem: OSError) -> None:
-            found.append(BundleFile(self._relative(Path(problem.filename)), 0, "cannot be read"))
-
-        for folder, folders, files in os.walk(self._root, onerror=unreadable):
-            here = Path(folder)
-            links = [name for name in folders if (here / name).is_symlink()]
-            found.extend(self._entry(here / name) for name in (*files, *links))
+        self._regular = {}
+        self._walk(str(self._root), "", found)
         return sorted(found, key=lambda file: file.path)
 
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+    def _walk(self, folder: str, prefix: str, found: list[BundleFile]) -> None:
+        try:
+            with os.scandir(folder) as entries:
+                here = list(entries)
+        except OSError:
+            found.append(BundleFile(prefix.rstrip("/"), 0, "a folder that cannot be read"))
+            return
+        for entry in here:
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                self._walk(entry.path, path + "/", found)
+            else:
+                found.append(self._entry(entry, path))
 
-    def _entry(self, path: Path) -> BundleFile:
-        relative = self._relative(path)
-        if path.is_symlink():
-            target = str(path.readlink())
-            try:
-                goal = path.resolve(strict=True)
-            except (OSError, RuntimeError):
-                return BundleFile(relative, 0, f"a link that leads nowhere ({target})")
-            if not goal.is_relative_to(self._root):
-                return BundleFile(relative, 0, f"a link that leaves the bundle ({target})")
-            if not goal.is_file():
-                return BundleFile(relative, 0, f"a link to a folder ({target})")
-        status = path.stat()
+    def _entry(self, entry: os.DirEntry[str], path: str) -> BundleFile:
+        try:
+            path.encode()
+        except UnicodeEncodeError:  # the bytes of the name are no UTF-8
+            readable = os.fsencode(path).decode(errors="backslashreplace")
+            return BundleFile(readable, 0, "a file whose name is not UTF-8")
+        if entry.is_symlink():
+            return self._link(Path(entry.path), path)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            return BundleFile(path, 0, "gone while it was looked at")
         if not stat.S_ISREG(status.st_mode):
-            return BundleFile(relative, 0, "neither a file nor a folder")
-        return BundleFile(relative, status.st_size)
+            return BundleFile(path, 0, "neither a file nor a folder")
+        if status.st_nlink > 1 and not self._hard_links:
+            return BundleFile(
+                path, status.st_size, "a hard link: the file has another name, and can change"
+            )
+        if self._regular is not None:
+            self._regular[path] = status.st_size
+        return BundleFile(path, status.st_size)
+
+    def _link(self, link: Path, path: str) -> BundleFile:
+        try:
+            target = os.fsencode(link.readlink()).decode(errors="backslashreplace")
+        except OSError:
+            return BundleFile(path, 0, "a link that cannot be read")
+        try:
+            goal = link.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return BundleFile(path, 0, f"a link that leads nowhere ({target!r})")
+        if not goal.is_relative_to(self._root):
+            return BundleFile(path, 0, f"a link that leaves the bundle ({target!r})")
+        if goal.is_dir():
+            return BundleFile(path, 0, f"a link to a folder ({target!r})")
+        if not goal.is_file():
+            return BundleFile(path, 0, "neither a file nor a folder")
+        return BundleFile(path, goal.stat().st_size)
 
     def read(self, path: str) -> bytes | None:
         """The content of a regular file inside the bundle; None for anything else."""
         inside = self._inside(path)
-        return inside.read_bytes() if inside else None
-
-    def digests(self, paths: Sequence[str]) -> dict[str, str | None]:
-        """Hashed in threads: `hashlib` lets go of the interpreter's lock while it works."""
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            return dict(zip(paths, pool.map(self._digest, paths), strict=True))
-
-    def _digest(self, path: str) -> str | None:
-        inside = self._inside(path)
-        if inside is None:
-            return None
         try:
-            with inside.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return inside.read_bytes() if inside else None
         except OSError:
             return None
 
+    def digests(self, paths: Sequence[str]) -> dict[str, str | None]:
+        """Of all at once, in threads; None for what is no regular file inside the bundle."""
+        sizes = self._regular if self._regular is not None else {}
+        root = str(self._root)
+        chosen: list[tuple[Path, int]] = []
+        for path in paths:
+            if path in sizes:  # seen, and no link: neither resolved nor asked again
+                chosen.append((Path(root, path), sizes[path]))
+                continue
+            inside = self._inside(path)
+            # A path that does not exist gives None, as does everything that cannot be read.
+            chosen.append((inside, inside.stat().st_size) if inside else (Path(root), 0))
+        return dict(zip(paths, hash_files(chosen, self._hashed), strict=True))
+
     def _inside(self, path: str) -> Path | None:
         """The real path of a regular file in the bundle; opening a device could block for ever."""
-        goal = (self._root / path).resolve()
-        return goal if goal.is_relative_to(self._root) and goal.is_file() else None
+        try:
+            goal = (self._root / path).resolve()
+            return goal if goal.is_relative_to(self._root) and goal.is_file() else None
+        except (OSError, ValueError, RuntimeError):
+            return None

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from tarsrelease.adapters.bundle_input import BundleInput
 from tarsrelease.adapters.explain import validated
 from tarsrelease.adapters.yaml_source import (
     Document,
@@ -20,6 +19,7 @@ from tarsrelease.adapters.yaml_source import (
     read_yaml,
 )
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
+from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.environment import Environment, apply_overrides
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from tarsrelease.adapters.bundle_input import BundleInput
 from tarsrelease.model.bundle import Manifest
+from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.evidence import Record

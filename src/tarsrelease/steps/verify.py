@@ -20,8 +20,9 @@ from tarsrelease.steps.verification.checksums import (
     completeness_checks,
     digest_checks,
     form_check,
-    parse_checksums,
+    names_checks,
 )
+from tarsrelease.steps.verification.listed import parse_checksums
 
 
 def verify(
@@ -39,6 +40,8 @@ def verify(
     listing = files.listing()
     checks, digests = _checksums(files, listing)  # (1) to (3)
     manifest: Manifest | None = None
+    if not checksums_only:
+        checks += names_checks(file.path for file in listing)
     if checksums_only:
         checks.append(_skipped("manifest.schema", "--checksums-only"))
     elif any(file.path == MANIFEST for file in listing):
