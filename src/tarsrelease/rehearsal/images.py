@@ -155,8 +155,10 @@ def _compile(source: Path, version: str, architecture: str, program: Path, go: s
             text=True,
             check=False,
         )
-    except FileNotFoundError:
-        raise ImageBuildError(f"{go} was not found: install Go 1.26 or newer") from None
+    except OSError as error:
+        raise ImageBuildError(
+            f"{go} could not be run ({error}): install Go 1.26 or newer"
+        ) from error
     if done.returncode != 0:
         raise ImageBuildError(
             f"building T.A.R.S. {version} for linux/{architecture} failed:\n{done.stdout[-4000:]}"
