@@ -17,13 +17,13 @@ class PodMemory:
     """What was seen so far.
 
     `baseline` holds the lifetime restarts at the shift, None before the first look where nobody
-    read them beforehand; `highest` the most seen since, also of pods that are gone by now.
+    read them beforehand; `latest` the last seen, also of pods that are gone by now.
     `owners` maps pods to their Deployments; `incomplete_since` says since when a Deployment has
     lacked a pod (Unix time of the run's clock).
     """
 
     baseline: RestartCounts | None = None
-    highest: RestartCounts | None = None
+    latest: RestartCounts | None = None
     owners: Mapping[str, str] | None = None
     incomplete_since: Mapping[str, float] | None = None
 
@@ -32,7 +32,7 @@ class PodMemory:
         owners, baseline = self.owners or {}, self.baseline or {}
         return {
             container: count - baseline.get(container, 0)
-            for container, count in (self.highest or {}).items()
+            for container, count in (self.latest or {}).items()
             if owners.get(container.partition("/")[0]) == deployment
             and count > baseline.get(container, 0)
         }
@@ -66,12 +66,11 @@ def remember(
     if baseline is None:
         old = [pod for pod in seen if pod.started_at is None or pod.started_at < since]
         baseline = restart_counts(old)
-    known = memory.highest or {}
     before = memory.incomplete_since or {}
     return replace(
         memory,
         baseline=baseline,
-        highest={**known, **{name: max(n, known.get(name, 0)) for name, n in counts.items()}},
+        latest={**(memory.latest or {}), **counts},
         owners={**(memory.owners or {}), **{pod.name: pod.owner for pod in seen}},
         incomplete_since={
             each.name: before.get(each.name, now) for each in deployments if not each.complete
