@@ -26,7 +26,8 @@ UNIT_MB = 32
 VERSIONS = ("1.0.0", "1.0.1")
 SERVICES = ("orchestration-agent", "insight-engine", "dashboard-api", "ppo-agent")
 
-pytestmark = pytest.mark.slow
+# One process for all of them: they share the database and the services.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("example-services")]
 
 
 _numbers = itertools.count(1)
