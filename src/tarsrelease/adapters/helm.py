@@ -192,7 +192,7 @@ class Helm:
         try:
             run(
                 self._program,
-                [*arguments, *timeout, *self._where],
+                [*arguments, *timeout, "--debug", *self._where],  # its log has the reasons
                 stdin=stdin,
                 deadline=deadline,
             )

@@ -34,14 +34,17 @@ _UNREACHABLE = (
 _FORBIDDEN = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
 )
+_HIDDEN = re.compile(r'^level=DEBUG msg="[^"]*[Ff]ail[^"]*".* error=(.*)$', re.MULTILINE)
+_CHANGING = {"create", "update", "patch", "delete"}
 
 
 class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseError
-    """Helm ended with an error; `said` is its message."""
+    """Helm ended with an error: `said` is its message, `log` all that it wrote beside it."""
 
-    def __init__(self, said: str, *, timed_out: bool = False) -> None:
+    def __init__(self, said: str, *, log: str = "", timed_out: bool = False) -> None:
         super().__init__(said)
         self.said = said
+        self.log = log.replace('\\"', '"')
         self.timed_out = timed_out
 
     @property
@@ -49,9 +52,15 @@ class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseE
         """Whether there is no such release."""
         return "release: not found" in self.said
 
+    @property
+    def _whole(self) -> str:
+        """The message, with the reason that Helm tells only its log (as for an uninstall)."""
+        hidden = [reason for reason in _HIDDEN.findall(self.log) if "not found" not in reason]
+        return f"{self.said}: {hidden[-1][:1000]}" if hidden else self.said
+
     def explained(self, doing: str, namespace: str, *, changing: bool) -> ReleaseError:
         """The error in the release's words. `changing`: Helm may have changed something."""
-        right = _FORBIDDEN.search(self.said)
+        right = _FORBIDDEN.search(self.said) or _FORBIDDEN.search(self.log)
         if right:
             resource = right["resource"] + (f".{right['group']}" if right["group"] else "")
             named = f"{right['verb']} {resource} in {namespace}"
@@ -72,7 +81,7 @@ class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseE
             )
         return _sort(changing)(
             doing=doing,
-            found=self.said,
+            found=self._whole,
             expected="Helm to end without an error",
             next_step="`tarsrelease status` says where the release stands; the same command "
             "can be run again"
@@ -103,7 +112,8 @@ def find_helm() -> str:
 def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: float) -> str:
     """Run Helm and return its standard output. Raises Failure.
 
-    After `deadline` and a grace it is asked to end, and later killed.
+    After `deadline` and a grace it is asked to end, and later killed. Helm ends well although it
+    had no right to record what it did; that is a failure here.
     """
     command = [program, *arguments]
     if sys.platform == "linux":
@@ -132,18 +142,25 @@ def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: 
         process.terminate()
         raise
     if timed_out:
-        raise Failure(
-            f"Helm had not ended after {deadline + _GRACE:g} s. {_last(err)}", timed_out=True
-        )
+        said = f"Helm had not ended after {deadline + _GRACE:g} s. {_last(err)}"
+        raise Failure(said, log=err, timed_out=True)
     if process.returncode != 0:
-        raise Failure(_last(err) or f"exit {process.returncode}", timed_out="timed out" in err)
+        said = _last(err) or f"exit {process.returncode}"
+        raise Failure(said, log=err, timed_out="timed out" in said)
+    unrecorded = _FORBIDDEN.search(err.replace('\\"', '"'))
+    if unrecorded and unrecorded["verb"] in _CHANGING:
+        raise Failure(f"Helm could not record what it did: {unrecorded[0]}", log=err)
     return out
 
 
 def _last(err: str) -> str:
     """Helm's message: from the last line that begins with Error, else the last line."""
-    lines = [line for line in err.strip().splitlines() if line.strip()]
+    lines = [line for line in err.strip().splitlines() if line.strip() and not _is_log(line)]
     for number in range(len(lines) - 1, -1, -1):
         if lines[number].startswith("Error:"):
             return " ".join(lines[number:]).removeprefix("Error:").strip()[:2000]
     return lines[-1][:2000] if lines else ""
+
+
+def _is_log(line: str) -> bool:
+    return line.startswith(("level=", "time="))
