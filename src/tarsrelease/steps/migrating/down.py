@@ -164,7 +164,7 @@ def said_losses(work: list[Work], catalog: Catalog) -> list[str]:
         for statement in one.statements:
             for loss in losses(statement):
                 rows = catalog.rows_lost(loss, _COUNTING)
-                if rows is None:
+                if rows is None or rows == (0, True):
                     continue
                 number, counted = rows
                 about = "" if counted else "about "

@@ -1,0 +1,111 @@
+"""A server for each version, and a database of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from migration_rig import SCHEMA, Rig, free_port, server_program
+
+from tarsrelease.adapters.postgres_throwaway import ThrowawayServer
+
+DEFAULT = 17
+
+
+class Servers:
+    """Servers that are started when a version is first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[int, ThrowawayServer] = {}
+
+    def version(self, version: int) -> ThrowawayServer:
+        if version not in self._running:
+            program = server_program(version)
+            if program is None:
+                pytest.skip(f"no PostgreSQL {version} on this machine, and no npm to get it")
+            server = self._stack.enter_context(fresh_server(program))
+            self._running[version] = server
+        return self._running[version]
+
+
+def fresh_server(program: Path, **settings: str) -> ThrowawayServer:
+    """A server with the roles that a database has in production."""
+    return _WithRoles(program, {"autovacuum": "on", **settings})
+
+
+class _WithRoles(ThrowawayServer):
+    def create(self) -> None:
+        super().create()
+        self.start()
+        with psycopg.connect(self.dsn(), autocommit=True) as admin:
+            admin.execute("CREATE ROLE tars LOGIN PASSWORD 'tars'")
+            admin.execute("GRANT pg_monitor TO tars")
+            admin.execute("CREATE ROLE reader LOGIN PASSWORD 'reader'")
+        self.stop()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture
+def version() -> int:
+    """The major version that a test runs on; tests name others by parametrizing it."""
+    return DEFAULT
+
+
+@pytest.fixture
+def rig(
+    servers: Servers, version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rig]:
+    """A database with the tables of T.A.R.S. 1.0.0."""
+    yield from new_rig(servers.version(version), tmp_path, monkeypatch)
+
+
+def new_rig(
+    server: ThrowawayServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rig]:
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} OWNER tars")
+    rig = Rig(server, name, folder, monkeypatch)
+    with rig.connect("postgres") as connection:
+        connection.execute("ALTER SCHEMA public OWNER TO tars")
+    with rig.connect() as connection:
+        connection.execute(SCHEMA.read_bytes())
+    yield rig
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def own_server() -> Iterator[ThrowawayServer]:
+    """A server that a test may kill; reached by TCP, too, with passwords."""
+    program = server_program(DEFAULT)
+    assert program is not None
+    server = fresh_server(program, listen_addresses="127.0.0.1")
+    server.port = free_port()
+    with server:
+        rules = server.data / "pg_hba.conf"
+        rules.write_text(
+            "local all all trust\nlocal replication all trust\n"
+            "host all all 127.0.0.1/32 scram-sha-256\n"
+        )
+        with psycopg.connect(server.dsn(), autocommit=True) as admin:
+            admin.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture
+def own_server_rig(
+    own_server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rig]:
+    """A database on a server that the test may kill."""
+    yield from new_rig(own_server, tmp_path, monkeypatch)
