@@ -15,7 +15,8 @@ _GRACE = 10.0
 """Seconds that Helm gets after its own deadline, and again after it was asked to end."""
 
 # Helm must not outlive the run that started it: two of them would work on one release. The
-# kernel sends it SIGTERM when this process dies, upon which it marks its revision as failed.
+# kernel sends it SIGTERM when this process dies. What it leaves then (a revision that is failed or
+# pending) is recovered by the next run.
 _TIED = (
     "import ctypes, os, sys\n"
     "ctypes.CDLL(None).prctl(1, 15)\n"
