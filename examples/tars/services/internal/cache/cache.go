@@ -33,7 +33,8 @@ func Open(rel release.Release) *Cache {
 		client: redis.NewClient(&redis.Options{
 			Addr:        settings.Text("REDIS_ADDR", "tars-redis:6379"),
 			DialTimeout: 300 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, WriteTimeout: 200 * time.Millisecond,
-			MaxRetries: -1,
+			MaxRetries:    -1,
+			DialerRetries: 1,
 		}),
 		prefix: "tars:" + rel.Version + ":",
 	}

@@ -150,23 +150,23 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // converse greets, answers each text with its echo and sends heartbeats, until
-// either side ends it.
+// either side ends it. The end of ctx is a reason to say farewell; what is read
+// and written has a context of its own, as a read or write whose context ends
+// takes the connection down before the farewell is said.
 func (h *hub) converse(ctx context.Context, s *session, resumed bool) error {
-	if err := s.send(ctx, message{Type: "session", SessionID: s.id, Resumed: resumed, Seq: s.seq}); err != nil {
+	talking := context.WithoutCancel(ctx)
+	if err := s.send(talking, message{Type: "session", SessionID: s.id, Resumed: resumed, Seq: s.seq}); err != nil {
 		return err
 	}
 	go func() {
-		// Not with ctx: a read whose context ends takes the connection down
-		// before the farewell is said. CloseNow in serve ends this read.
-		reading := context.WithoutCancel(ctx)
-		for {
-			kind, text, err := s.conn.Read(reading)
+		for { // until CloseNow in serve
+			kind, text, err := s.conn.Read(talking)
 			if err != nil {
 				s.cancel(err)
 				return
 			}
 			if kind == websocket.MessageText {
-				if err := s.send(ctx, message{Type: "echo", Text: string(text)}); err != nil {
+				if err := s.send(talking, message{Type: "echo", Text: string(text)}); err != nil {
 					s.cancel(err)
 					return
 				}
@@ -194,11 +194,11 @@ func (h *hub) converse(ctx context.Context, s *session, resumed bool) error {
 			return errLifetime
 		case <-beat.C:
 			s.seq++
-			if err := s.send(ctx, message{Type: "heartbeat", Seq: s.seq}); err != nil {
+			if err := s.send(talking, message{Type: "heartbeat", Seq: s.seq}); err != nil {
 				return err
 			}
 			if h.reconnects {
-				h.cache.Set(ctx, "session:"+s.id, strconv.AppendInt(nil, s.seq, 10), sessionKept)
+				h.cache.Set(talking, "session:"+s.id, strconv.AppendInt(nil, s.seq, 10), sessionKept)
 			}
 		}
 	}
