@@ -76,6 +76,31 @@ migrations:
 files: [NOTES.md]
 """
 
+TEMPLATE = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: demo}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: demo-web}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - name: web
+          {{- with .Values.images.web }}
+          image: "{{ .repository }}:{{ .tag }}@{{ .digest }}"
+          {{- end }}
+"""
+
+SCHEMA = """\
+{"type": "object", "properties": {"replicas": {"type": "integer", "minimum": 1}}}
+"""
+
 VALUES = """\
 # The images; the build pins them.
 images:
@@ -106,8 +131,9 @@ def write_sources(root: Path) -> Sources:
         ),
         sources.source / "chart/values.yaml": VALUES,
         sources.source / "chart/templates/web.yaml": (
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: demo}\n"
+            TEMPLATE
         ),
+        sources.source / "chart/values.schema.json": SCHEMA,
         sources.out / "bundle.yaml": BUNDLE,
         sources.out / "rollout.yaml": ROLLOUT,
         sources.out / "values-canary.yaml": "replicas: 1\n",

@@ -134,7 +134,7 @@ def test_every_check_is_documented() -> None:
     documented = set(re.findall(r"^### `([a-z0-9_.]+)`", page, re.MULTILINE))
     ids: set[str] = set()
     for source in (REPOSITORY / "src" / "tarsrelease").rglob("*.py"):
-        rooms = "bundle|manifest|rollout|images|certification|evidence|canary|rollback|rehearsal"
+        rooms = "bundle|chart|migrations|signatures|manifest|rollout|images|certification|evidence|canary|rollback|rehearsal"
         ids |= set(re.findall(rf'"((?:{rooms})\.[a-z0-9_]+)"', source.read_text()))
     for path in files("release/*/rollout.yaml"):
         ids |= set(re.findall(r"id: ([a-z0-9_.]+)", path.read_text()))

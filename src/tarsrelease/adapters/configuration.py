@@ -115,6 +115,11 @@ def read_rollout(path: str, content: bytes) -> Rollout | tuple[str, ...]:
     return _from_bytes(Rollout, path, content)
 
 
+def read_bundle_input(path: str, content: bytes) -> BundleInput | tuple[str, ...]:
+    """A bundle.yaml from its bytes, or what is wrong."""
+    return _from_bytes(BundleInput, path, content)
+
+
 def _from_bytes(model: type[M], path: str, content: bytes) -> M | tuple[str, ...]:
     try:
         value = validated(model, read_yaml(content.decode()))

@@ -8,7 +8,9 @@ from pathlib import Path
 import git
 
 from tarsrelease.model.bundle import Source
+from tarsrelease.model.bundle_input import INPUT
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.verification import Commit
 
 
 def source_of(paths: Sequence[Path], version: str) -> Source | None:
@@ -43,3 +45,31 @@ def source_of(paths: Sequence[Path], version: str) -> Source | None:
             tag=next((tag for tag in (f"v{version}", version) if tag in tags), None),
             clean=not repository.git.status("--porcelain", "--untracked-files=all", "--", *names),
         )
+
+
+def commit_of(folder: Path, source: Source) -> Commit | str:
+    """What the repository that holds the bundle's `folder` knows of the commit that it names.
+
+    A text says why it knows nothing: there is no repository, or it is a clone without it.
+    """
+    try:
+        repository = git.Repo(folder, search_parent_directories=True)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+        return "the bundle lies in no git repository"
+    with repository:
+        root = Path(repository.working_tree_dir or repository.git_dir).resolve()
+        inside = (folder.resolve() / INPUT).relative_to(root).as_posix()
+        try:
+            repository.git.cat_file("-e", f"{source.commit}^{{commit}}")
+        except git.GitCommandError:
+            return f"the repository at {root.name}/ does not hold commit {source.commit}"
+        try:
+            inputs = repository.git.execute(
+                ["git", "show", f"{source.commit}:{inside}"],
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+            )
+        except git.GitCommandError:
+            inputs = None
+        tags = repository.git.tag("--points-at", source.commit).splitlines()
+        return Commit(frozenset(tags), inputs if isinstance(inputs, bytes) else None)

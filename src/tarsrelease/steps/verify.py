@@ -1,28 +1,76 @@
 """verify: is the bundle whole, and does it agree with itself? Nothing is changed.
 
 (1) SHA256SUMS is well-formed, (2) lists exactly what is there, (3) every content matches,
-(4) the manifest and the rollout can be read, (5) they, the chart and the migrations agree,
-(6) GA_CERTIFICATION/, where there is one, is whole by its own list.
+(4) the manifest, bundle.yaml and the rollout can be read, (5) they, the chart and the migrations
+agree, (6) the chart renders objects that Kubernetes takes, with exactly the pinned images, (7) the
+migrations can be applied, (8) commit, registry and signatures confirm what the bundle says,
+(9) GA_CERTIFICATION/, where there is one, is whole by its own list.
+
+What is parsed in (4) to (7) are the very bytes that were hashed in (3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
+
+import yaml
 
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifest
+from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of, worst
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.verification import Signed
 from tarsrelease.ports import BundleFile, BundleFiles, Clock
-from tarsrelease.steps.verification.agreement import agreement_checks
-from tarsrelease.steps.verification.chart_archive import read_chart
+from tarsrelease.steps.verification.agreement import agreement_checks, running_check
+from tarsrelease.steps.verification.artifacts import artifact_rows, image_rows
+from tarsrelease.steps.verification.chart_archive import LARGEST_ARCHIVE, read_chart
+from tarsrelease.steps.verification.chart_checks import chart_checks
 from tarsrelease.steps.verification.checksums import (
     completeness_checks,
     digest_checks,
     form_check,
     names_checks,
 )
-from tarsrelease.steps.verification.listed import parse_checksums
+from tarsrelease.steps.verification.documents import LARGEST_TEXT, document_fault
+from tarsrelease.steps.verification.images import image_checks
+from tarsrelease.steps.verification.listed import LARGEST, Listed, parse_checksums, shown
+from tarsrelease.steps.verification.migrations import lint_checks
+from tarsrelease.steps.verification.needs import NOTHING, Means
+from tarsrelease.steps.verification.origin import origin_checks
+from tarsrelease.steps.verification.requirements import required
+from tarsrelease.steps.verification.results import not_checked
+from tarsrelease.steps.verification.signatures import signature_checks
+
+Reader = Callable[[str, bytes], Any]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass
+class _Bundle:
+    """What is known of the bundle so far; `digests` is the SHA-256 found, by path."""
+
+    files: BundleFiles
+    listing: Sequence[BundleFile]
+    listed: Listed = field(default_factory=lambda: Listed({}, ()))
+    digests: dict[str, str] = field(default_factory=dict)
+    manifest: Manifest | None = None
+    signed: dict[str, Signed] = field(default_factory=dict)
+
+    def content(self, path: str, largest: int = LARGEST_TEXT) -> bytes | str:
+        """The bytes that were hashed, or why they are not there."""
+        sizes = {file.path: file.size for file in self.listing}
+        if path not in self.digests:
+            return f"{shown(path)} is absent"
+        if sizes.get(path, 0) > largest:
+            return f"{shown(path)} has {sizes[path]} bytes; more than {largest} are not read"
+        content = self.files.read(path)
+        if content is None or hashlib.sha256(content).hexdigest() != self.digests[path]:
+            return f"{shown(path)} was changed while it was being checked"
+        return content
 
 
 def verify(
@@ -34,87 +82,137 @@ def verify(
     clock: Clock,
     checksums_only: bool = False,
     offline: bool = False,
+    means: Means = NOTHING,
+    require: Collection[str] = (),
 ) -> Outcome:
-    """Check the bundle `name` (a folder's path, for people); proceed or no-go."""
+    """Check the bundle `name` (a folder's path, for people); proceed or no-go.
+
+    `means` are the ways to look further, `require` names what must not be left unchecked (see
+    `requirements.GROUPS`).
+    """
     started_at = clock.now()
-    listing = files.listing()
-    checks, digests = _checksums(files, listing)  # (1) to (3)
-    manifest: Manifest | None = None
-    if not checksums_only:
-        checks += names_checks(file.path for file in listing)
+    bundle = _Bundle(files, files.listing())
+    checks = _checksums(bundle)  # (1) to (3)
     if checksums_only:
-        checks.append(_skipped("manifest.schema", "--checksums-only"))
-    elif any(file.path == MANIFEST for file in listing):
-        manifest, more = _contents(files, digests, read_manifest, read_rollout)  # (4), (5)
-        checks += more
+        checks.append(not_checked("manifest.schema", "checked", "--checksums-only"))
     else:
-        checks.append(_schema_check("manifest.schema", MANIFEST, (f"{MANIFEST} is absent",)))
+        checks += names_checks(file.path for file in bundle.listing)
+        checks += _contents(bundle, read_manifest, read_rollout, means, name)  # (4) to (7)
+        if bundle.manifest is not None:
+            checks += _confirmations(bundle, bundle.manifest, means, offline=offline)  # (8)
+    checks += _certification(bundle)  # (9)
     if not checksums_only:
-        why = "--offline" if offline else "registries are not asked by this version"
-        checks.append(_skipped("images.registry", why))
-    checks += _certification(files, listing)  # (6)
-    return _outcome(name, manifest, tuple(checks), started_at=started_at, clock=clock)
+        checks = required(checks, require)
+    return _outcome(name, bundle, tuple(checks), started_at=started_at, clock=clock)
 
 
-def _checksums(
-    files: BundleFiles, listing: Sequence[BundleFile]
-) -> tuple[list[Check], dict[str, str]]:
-    content = files.read(CHECKSUMS)
-    listed = parse_checksums(content) if content is not None else None
-    checks = form_check(listed)
-    if listed is None:
-        return checks, {}
-    checks += completeness_checks(listed, listing)
-    sound = {file.path for file in listing if file.problem is None}
-    there = [path for path in listed.digests if path in sound]
-    found = files.digests(there)
-    checks += digest_checks(listed.digests, found)
-    return checks, {path: digest for path, digest in found.items() if digest is not None}
+def _checksums(bundle: _Bundle) -> list[Check]:
+    size = next((file.size for file in bundle.listing if file.path == CHECKSUMS), 0)
+    content = bundle.files.read(CHECKSUMS) if size <= LARGEST else None
+    if size > LARGEST:
+        bundle.listed = Listed({}, (f"it has {size} bytes; more than {LARGEST} are not read",))
+    elif content is None:
+        return form_check(None)
+    else:
+        bundle.listed = parse_checksums(content)
+    checks = form_check(bundle.listed) + completeness_checks(bundle.listed, bundle.listing)
+    sound = {file.path for file in bundle.listing if file.problem is None}
+    there = [path for path in bundle.listed.digests if path in sound]
+    found = bundle.files.digests(there)
+    bundle.digests = {path: digest for path, digest in found.items() if digest is not None}
+    return checks + digest_checks(bundle.listed.digests, found)
 
 
 def _contents(
-    files: BundleFiles,
-    digests: dict[str, str],
-    read_manifest: Callable[[str, bytes], Manifest | tuple[str, ...]],
-    read_rollout: Callable[[str, bytes], Rollout | tuple[str, ...]],
-) -> tuple[Manifest | None, list[Check]]:
-    manifest = read_manifest(MANIFEST, files.read(MANIFEST) or b"")
+    bundle: _Bundle,
+    read_manifest: Reader,
+    read_rollout: Reader,
+    means: Means,
+    name: str,
+) -> list[Check]:
+    manifest = _document(bundle, MANIFEST, read_manifest)
+    checks = [_schema_check("manifest.schema", MANIFEST, manifest)]
     if isinstance(manifest, tuple):
-        return None, [_schema_check("manifest.schema", MANIFEST, manifest)]
-    checks = [_schema_check("manifest.schema", MANIFEST, ())]
-    content = files.read(manifest.rollout)
-    rollout = (
-        (f"{manifest.rollout} is absent",)
-        if content is None
-        else read_rollout(manifest.rollout, content)
-    )
-    faults = rollout if isinstance(rollout, tuple) else ()
-    checks.append(_schema_check("rollout.schema", manifest.rollout, faults))
-    archive = files.read(manifest.chart.file)
-    chart = None if archive is None else read_chart(archive, manifest.chart.name)
+        return checks
+    bundle.manifest = manifest
+    rollout = _document(bundle, manifest.rollout, read_rollout)
+    checks.append(_schema_check("rollout.schema", manifest.rollout, rollout))
+    inputs: BundleInput | tuple[str, ...] | None = None
+    if means.read_input is not None:
+        inputs = _document(bundle, INPUT, means.read_input)
+        checks.append(_schema_check("bundle.schema", INPUT, inputs))
+    archive = bundle.content(manifest.chart.file, LARGEST_ARCHIVE)
+    chart = read_chart(archive, manifest.chart.name) if isinstance(archive, bytes) else None
     checks += agreement_checks(
-        manifest, None if isinstance(rollout, tuple) else rollout, chart, digests
+        manifest,
+        inputs if isinstance(inputs, BundleInput) else None,
+        None if isinstance(rollout, tuple) else rollout,
+        chart,
+        bundle.digests,
+        folder=name.replace("\\", "/").rstrip("/").rpartition("/")[2],
     )
-    return manifest, checks
+    canary = _canary_values(bundle, manifest.canary_values)
+    checks.append(_schema_check("bundle.canary_values", manifest.canary_values, canary))
+    if isinstance(archive, str):
+        checks.append(_schema_check("chart.archive", manifest.chart.file, (archive,)))
+    elif chart is not None:
+        layer = {} if isinstance(canary, tuple) else canary
+        checks += chart_checks(manifest, chart, archive, layer, means)
+    contents = {path: bundle.content(path) for path in bundle.digests if path.endswith(".sql")}
+    return checks + lint_checks(manifest, contents, means)
 
 
-def _certification(files: BundleFiles, listing: Sequence[BundleFile]) -> list[Check]:
+def _document(bundle: _Bundle, path: str, read: Reader) -> Any:
+    """What `read` makes of the file, or a tuple of what is wrong with it."""
+    content = bundle.content(path)
+    if isinstance(content, str):
+        return (content,)
+    fault = document_fault(content, json_only=path == MANIFEST)
+    if fault is not None:
+        return (f"{path}: {fault}",)
+    return read(path, content)
+
+
+def _canary_values(bundle: _Bundle, path: str) -> Mapping[str, Any] | tuple[str, ...]:
+    def read(path: str, content: bytes) -> Mapping[str, Any] | tuple[str, ...]:
+        data = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe one
+        return data if isinstance(data, dict) else (f"{path}: holds no mapping of values",)
+
+    found: Mapping[str, Any] | tuple[str, ...] = _document(bundle, path, read)
+    return found
+
+
+def _confirmations(
+    bundle: _Bundle, manifest: Manifest, means: Means, *, offline: bool
+) -> list[Check]:
+    content = bundle.content(INPUT)
+    checks = origin_checks(manifest, content if isinstance(content, bytes) else None, means)
+    checks.append(running_check(manifest, means.running))
+    why = "--offline" if offline else "no registry was asked"
+    registry = None if offline else means.registry
+    checks += image_checks(manifest.images, registry, why, means.platform, layers=means.layers)
+    more, bundle.signed = signature_checks(manifest, bundle.digests, means.signatures)
+    return checks + more
+
+
+def _certification(bundle: _Bundle) -> list[Check]:
     prefix = f"{CERTIFICATION}/"
     inside = [
         BundleFile(file.path.removeprefix(prefix), file.size, file.problem)
-        for file in listing
+        for file in bundle.listing
         if file.path.startswith(prefix)
     ]
     if not inside:
         return []
-    content = files.read(prefix + CHECKSUMS)
+    small = all(file.size <= LARGEST for file in inside if file.path == CHECKSUMS)
+    content = bundle.files.read(prefix + CHECKSUMS) if small else None
     listed = parse_checksums(content) if content is not None else None
     checks = form_check(listed)
     if listed is not None:
         checks += completeness_checks(listed, inside)
         sound = {file.path for file in inside if file.problem is None}
         there = [path for path in listed.digests if path in sound]
-        found = files.digests([prefix + path for path in there])
+        found = bundle.files.digests([prefix + path for path in there])
         relative = {path.removeprefix(prefix): digest for path, digest in found.items()}
         checks += digest_checks(listed.digests, relative)
     return [
@@ -125,7 +223,8 @@ def _certification(files: BundleFiles, listing: Sequence[BundleFile]) -> list[Ch
     ]
 
 
-def _schema_check(check: str, path: str, faults: tuple[str, ...]) -> Check:
+def _schema_check(check: str, path: str, found: object) -> Check:
+    faults = found if isinstance(found, tuple) else ()
     return Check(
         id=check,
         status=Status.FAIL if faults else Status.PASS,
@@ -135,35 +234,31 @@ def _schema_check(check: str, path: str, faults: tuple[str, ...]) -> Check:
     )
 
 
-def _skipped(check: str, why: str) -> Check:
-    return Check(
-        id=check,
-        status=Status.SKIPPED,
-        expected="checked",
-        reason=f"NOT CHECKED: {why}",
-    )
-
-
 def _outcome(
     name: str,
-    manifest: Manifest | None,
+    bundle: _Bundle,
     checks: tuple[Check, ...],
     *,
     started_at: datetime,
     clock: Clock,
 ) -> Outcome:
-    required = [check.status for check in checks if check.status is not Status.SKIPPED]
-    good = worst(required) is Status.PASS
+    made = [check.status for check in checks if check.status is not Status.SKIPPED]
+    good = worst(made) is Status.PASS
     verdict = Verdict.PROCEED if good else Verdict.NO_GO
-    bad = sum(status is not Status.PASS for status in required)
+    bad = sum(status is not Status.PASS for status in made)
+    where = shown(name)
+    rows = artifact_rows(bundle.listing, bundle.listed.digests, bundle.digests, bundle.signed)
+    if bundle.manifest is not None:
+        rows += image_rows(bundle.manifest.images, checks, bundle.signed)
     return Outcome(
         step="verify",
-        release=manifest.version if manifest else None,
+        release=bundle.manifest.version if bundle.manifest else None,
         environment=None,
         verdict=verdict,
         exit_code=exit_code_of(verdict),
-        summary=f"{name} is whole" if good else f"{name}: {bad} of {len(required)} checks failed",
+        summary=f"{where} is whole" if good else f"{where}: {bad} of {len(made)} checks failed",
         checks=checks,
+        details={"artifacts": rows},
         started_at=started_at,
         finished_at=clock.now(),
         next=""

@@ -53,32 +53,26 @@ def _build(
     (SOURCE_DATE_EPOCH sets the time stamps in the archive).
     """
     from tarsrelease.adapters.bundle_build import build_bundle
-    from tarsrelease.adapters.bundle_files import FolderFiles
-    from tarsrelease.adapters.clock import SystemClock
-    from tarsrelease.adapters.configuration import read_manifest, read_rollout
     from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.cli.verifying import Wishes, verified
     from tarsrelease.model.outcome import Verdict
-    from tarsrelease.steps.verify import verify as step
 
     def act(session: Session) -> Outcome:
         built = build_bundle(source, version, out, described)
         session.progress.say(
             f"{out}: {len(built.digests)} files, {len(built.changed)} of them with new bytes"
         )
-        outcome = step(
-            str(out),
-            files=FolderFiles(out),
-            read_manifest=read_manifest,
-            read_rollout=read_rollout,
-            clock=SystemClock(),
-            offline=True,
-        )
+        outcome = verified(out, Wishes(offline=True, quiet=settings.quiet))
         good = outcome.verdict is Verdict.PROCEED
         return outcome.model_copy(
             update={
                 "step": "bundle build",
                 "summary": f"{out} built" if good else f"{out} built, but {outcome.summary}",
-                "details": {"files": dict(built.digests), "changed": list(built.changed)},
+                "details": {
+                    **outcome.details,
+                    "files": dict(built.digests),
+                    "changed": list(built.changed),
+                },
                 "next": ""
                 if good
                 else "correct what the failed checks name, commit it, build again",

@@ -17,31 +17,75 @@ if TYPE_CHECKING:
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]")
 @click.option("--offline", is_flag=True, help="Ask nothing outside of this machine.")
 @click.option("--checksums-only", is_flag=True, help="Any folder with a SHA256SUMS.")
-def _verify(settings: Settings, folder: Path | None, offline: bool, checksums_only: bool) -> int:
-    """Check a bundle: checksums, files nobody listed, manifest, chart, rollout.
+@click.option(
+    "--require",
+    metavar="LIST",
+    default="",
+    help="What must not be left unchecked: images, signatures, chart, commit, migrations, "
+    "previous; separated by commas.",
+)
+@click.option("--running", metavar="VERSION", help="The version that runs now.")
+@click.option(
+    "--platform",
+    metavar="OS/ARCH",
+    default="linux/amd64",
+    show_default=True,
+    help="The platform that images must be for.",
+)
+@click.option("--layers", is_flag=True, help="Ask the registry for every layer, too.")
+def _verify(
+    settings: Settings,
+    folder: Path | None,
+    offline: bool,
+    checksums_only: bool,
+    require: str,
+    running: str | None,
+    platform: str,
+    layers: bool,
+) -> int:
+    """Check a bundle: checksums, files nobody listed, manifest, chart, images, migrations.
 
     DIR is the bundle's folder; by default what --release says, else the newest in ./release/.
-    Evidence is written only where --evidence is given.
+    What cannot be reached from here (a registry, Helm, a repository) is NOT CHECKED and said so;
+    --require makes that a failure. Evidence is written only where --evidence is given.
     """
-    from tarsrelease.adapters.bundle_files import FolderFiles
-    from tarsrelease.adapters.clock import SystemClock
-    from tarsrelease.adapters.configuration import read_manifest, read_rollout
     from tarsrelease.cli.session import Recording, carry_out
-    from tarsrelease.steps.verify import verify as step
+    from tarsrelease.cli.verifying import Wishes, verified
+
+    wishes = Wishes(
+        offline=offline,
+        checksums_only=checksums_only,
+        require=_groups(require),
+        platform=_platform(platform),
+        layers=layers,
+        running=running,
+        quiet=settings.quiet,
+    )
 
     def act(session: Session) -> Outcome:
-        chosen = folder or session.release_folder
-        return step(
-            str(chosen),
-            files=FolderFiles(chosen),
-            read_manifest=read_manifest,
-            read_rollout=read_rollout,
-            clock=SystemClock(),
-            checksums_only=checksums_only,
-            offline=offline,
-        )
+        return verified(folder or session.release_folder, wishes)
 
     return carry_out(settings, "verify", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    from tarsrelease.steps.verification.requirements import GROUPS
+
+    groups = tuple(filter(None, (word.strip() for word in text.split(","))))
+    unknown = [group for group in groups if group not in GROUPS]
+    if unknown:
+        known = ", ".join(GROUPS)
+        raise click.BadParameter(f"{unknown[0]!r} is none of {known}", param_hint="--require")
+    return groups
+
+
+def _platform(text: str) -> str:
+    from tarsrelease.steps.verification.images import Platform
+
+    try:
+        return str(Platform.parse(text))
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--platform") from None
 
 
 verify = command(
@@ -49,5 +93,6 @@ verify = command(
     "evidence",
     name="verify",
     example="tarsrelease verify release/v1_0_1\n"
+    "tarsrelease verify release/v1_0_1 --require images,chart\n"
     "tarsrelease verify ~/Downloads/v1_0_1 --offline --checksums-only",
 )(_verify)

@@ -1,73 +1,99 @@
-"""Do manifest, rollout, chart, migrations and checksums tell the same story? Pure."""
+"""Do manifest, bundle.yaml, rollout, chart, migrations and checksums tell the same story? Pure.
+
+Every disagreement is one finding that names the two places.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
-from tarsrelease.model.bundle import Manifest
+from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
+from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.steps.verification.chart_archive import ChartArchive
+from tarsrelease.steps.verification.results import judged, not_checked
+
+_VERSION = re.compile(r"(?<![0-9.])v?(\d+)([._])(\d+)\2(\d+)(?![0-9])")
 
 
 def agreement_checks(
     manifest: Manifest,
+    inputs: BundleInput | None,
     rollout: Rollout | None,
     chart: ChartArchive | None,
     listed: Mapping[str, str],
+    *,
+    folder: str = "",
 ) -> list[Check]:
-    """All of the bundle's cross-references; `listed` is SHA-256 by path, from SHA256SUMS."""
+    """All of the bundle's cross-references; `listed` is the SHA-256 of each file by path."""
     return [
-        *_file_checks(manifest, listed),
-        *_version_checks(manifest, rollout, chart),
+        *_file_checks(manifest, inputs, listed),
+        *_version_checks(manifest, rollout, chart, folder),
+        *_input_checks(manifest, inputs),
+        *_hotfix_checks(manifest),
         *_migration_checks(manifest, listed),
         *_image_checks(manifest, chart),
-        _source_check(manifest),
     ]
 
 
-def _checks(check: str, expected: str, source: str, faults: list[str], whole: str) -> list[Check]:
-    """One failing check per fault, or one that passes and says `whole`."""
-    if not faults:
-        faults, status = [whole], Status.PASS
-    else:
-        status = Status.FAIL
-    return [
-        Check(id=check, status=status, expected=expected, reason=reason, source=source)
-        for reason in faults
-    ]
-
-
-def _file_checks(manifest: Manifest, listed: Mapping[str, str]) -> list[Check]:
+def named_files(manifest: Manifest) -> list[str]:
+    """Every file that the manifest names, in its order."""
     named = [manifest.chart.file, manifest.canary_values, manifest.rollout]
     for migration in manifest.migrations:
         named += [migration.file, *([migration.down] if migration.down else [])]
+    return named
+
+
+def _file_checks(
+    manifest: Manifest, inputs: BundleInput | None, listed: Mapping[str, str]
+) -> list[Check]:
+    named = named_files(manifest)
     faults = [f"{file} is named, but not in the bundle" for file in named if file not in listed]
-    return _checks(
+    if inputs is not None:
+        known = {*named, *inputs.named_files, MANIFEST, CHECKSUMS}
+        faults += [
+            f"{file} is in the bundle, but neither {MANIFEST} nor {INPUT} names it"
+            for file in sorted(set(listed) - known)
+        ]
+    faults += [
+        f"{file} is a second manifest beside {MANIFEST}"
+        for file in sorted(listed)
+        if file != MANIFEST and file.rpartition("/")[2].casefold() == MANIFEST
+    ]
+    return judged(
         "manifest.files",
-        "every file that the manifest names is in the bundle",
-        "manifest.production.json",
+        "every file that the manifest names is in the bundle, and nothing that nobody names",
+        MANIFEST,
         faults,
         f"{len(named)} files named, all there",
     )
 
 
 def _version_checks(
-    manifest: Manifest, rollout: Rollout | None, chart: ChartArchive | None
+    manifest: Manifest, rollout: Rollout | None, chart: ChartArchive | None, folder: str
 ) -> list[Check]:
+    version = manifest.version
     said = [("the manifest's chart entry", manifest.chart.version)]
+    said += [(f"the tag of {image.name}", image.tag.removeprefix("v")) for image in manifest.images]
     if rollout is not None:
         said.append((manifest.rollout, rollout.version))
-    if chart is not None:
+    if chart is not None and chart.metadata:
         said += [
             (f"Chart.yaml's {key}", str(chart.metadata.get(key)))
             for key in ("version", "appVersion")
         ]
+    said += _versions_in_names({manifest.chart.file, *named_files(manifest)}, version)
+    said += [(f"the folder {folder}", one) for _, one in _versions_in_names([folder], version)]
     faults = [
-        f"{where} says {version}, the manifest {manifest.version}"
-        for where, version in said
-        if version != manifest.version
+        f"{where} says {other}, the manifest {version}" for where, other in said if other != version
     ]
+    archive = f"{manifest.chart.name}-{version}.tgz"
+    if manifest.chart.file != archive:
+        faults.append(
+            f"the chart's file is {manifest.chart.file}, but its name and version are {archive}"
+        )
     if rollout is not None:
         faults += [
             f"{manifest.rollout}: {what} is {written!r}, in the manifest {other!r}"
@@ -78,21 +104,101 @@ def _version_checks(
             )
             if written != other
         ]
-    if chart is not None:
+    if chart is not None and chart.metadata:
         name = chart.metadata.get("name")
         if name != manifest.chart.name:
             faults.append(f"Chart.yaml's name is {name}, in the manifest {manifest.chart.name}")
-        faults += chart.faults
-    return _checks(
+    least = manifest.min_previous_version
+    if least is not None and precedence(least) >= precedence(version):
+        faults.append(f"min_previous_version is {least}, which does not come before {version}")
+    return judged(
         "manifest.agreement",
         "one version and one application everywhere",
-        "manifest.production.json",
+        MANIFEST,
         faults,
-        f"{manifest.application} {manifest.version} in all {len(said) + 1} places",
+        f"{manifest.application} {version} in all {len(said) + 1} places",
+    )
+
+
+def _versions_in_names(names: Iterable[str], version: str) -> list[tuple[str, str]]:
+    """Versions that file names hold, as ``1.0.1``: of ``v1_0_1_add.sql`` and of ``x-1.0.1.tgz``.
+
+    A name that holds the whole version, pre-release and all, says just that one.
+    """
+    found = []
+    for name in sorted(set(names)):
+        for match in _VERSION.finditer(name.rpartition("/")[2]):
+            core = ".".join((match[1], match[3], match[4]))
+            same = version in name or core == precedence_core(version)
+            found.append((f"the name {name}", version if same else core))
+    return found
+
+
+def precedence_core(version: str) -> str:
+    """Major, minor and patch alone."""
+    return re.split(r"[-+]", version, maxsplit=1)[0]
+
+
+def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...]]:
+    """A key that orders versions (semver.org 2.0.0, section 11); build metadata does not count."""
+    core, _, pre = version.partition("+")[0].partition("-")
+    numbers = tuple(int(part) for part in core.split("."))
+    parts = tuple(
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".") if part
+    )
+    return numbers, not pre, parts
+
+
+def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]:
+    """What bundle.yaml asked for is what the manifest says: images, hotfixes, migrations."""
+    expected = f"{INPUT} and {MANIFEST} say the same"
+    if inputs is None:
+        return [not_checked("manifest.input", expected, f"{INPUT} was not read", source=INPUT)]
+    asked = inputs.model_dump(
+        exclude={"schema_", "chart", "files", "images", "hotfixes", "migrations"}
+    )
+    said = manifest.model_dump()
+    faults = [
+        f"{key} is {value!r} in {INPUT}, {said[key]!r} in {MANIFEST}"
+        for key, value in asked.items()
+        if said[key] != value
+    ]
+    for what, key in (("images", "service"), ("hotfixes", "id"), ("migrations", "file")):
+        ours = {item[key]: item for item in inputs.model_dump()[what]}
+        theirs = {
+            item[key]: {name: value for name, value in item.items() if name != "sha256"}
+            for item in said[what]
+        }
+        for name in sorted(ours.keys() | theirs.keys()):
+            one, other = ours.get(name), theirs.get(name)
+            if one is None or other is None:
+                where = MANIFEST if one is None else INPUT
+                faults.append(f"{what}: {name} stands in {where} alone")
+                continue
+            faults += [
+                f"{what}: {name}: {part} is {one[part]!r} in {INPUT}, "
+                f"{other.get(part)!r} in {MANIFEST}"
+                for part in one
+                if one[part] != other.get(part)
+            ]
+    return judged("manifest.input", expected, INPUT, faults, "they say the same")
+
+
+def _hotfix_checks(manifest: Manifest) -> list[Check]:
+    expected = "every hotfix with an id of its own"
+    count = len(manifest.hotfixes)
+    if count == 0:
+        why = "the manifest lists no hotfixes"
+        return [not_checked("manifest.hotfixes", expected, why, source=MANIFEST)]
+    faults = [f"{hotfix.id} has no title" for hotfix in manifest.hotfixes if not hotfix.title]
+    ids = ", ".join(hotfix.id for hotfix in manifest.hotfixes)
+    return judged(
+        "manifest.hotfixes", expected, MANIFEST, faults, f"{count} hotfixes: {ids}", count=count
     )
 
 
 def _migration_checks(manifest: Manifest, listed: Mapping[str, str]) -> list[Check]:
+    expected = "every migration has the content the manifest pins"
     faults = [
         f"{migration.file}: the manifest pins {migration.sha256}, "
         f"the file is {listed[migration.file]}"
@@ -104,19 +210,12 @@ def _migration_checks(manifest: Manifest, listed: Mapping[str, str]) -> list[Che
         if sorted(orders) != list(range(1, len(orders) + 1)):
             faults.append(f"the order of {phase} migrations is {orders}; it must count 1, 2, 3 ...")
     if not manifest.migrations and not faults:
-        return [
-            Check(
-                id="manifest.migrations",
-                status=Status.SKIPPED,
-                expected="every migration has the content the manifest pins",
-                reason="NOT CHECKED: this release has no migrations",
-                source="manifest.production.json",
-            )
-        ]
-    return _checks(
+        why = "this release has no migrations"
+        return [not_checked("manifest.migrations", expected, why, source=MANIFEST)]
+    return judged(
         "manifest.migrations",
-        "every migration has the content the manifest pins",
-        "manifest.production.json",
+        expected,
+        MANIFEST,
         faults,
         f"{len(manifest.migrations)} migrations match",
     )
@@ -144,26 +243,27 @@ def _image_checks(manifest: Manifest, chart: ChartArchive | None) -> list[Check]
         f"values.yaml has images.{service}, which the manifest does not pin"
         for service in sorted(set(map(str, blocks)) - {image.service for image in manifest.images})
     ]
-    return _checks(
+    return judged(
         "manifest.images", expected, "values.yaml", faults, f"{len(manifest.images)} images pinned"
     )
 
 
-def _source_check(manifest: Manifest) -> Check:
-    expected = "built from a commit, with no uncommitted change"
-    source = manifest.source
-    if source is None:
-        status, reason = Status.SKIPPED, "NOT CHECKED: the manifest names no commit"
-    elif not source.clean:
-        status, reason = Status.FAIL, f"built from {source.commit} with uncommitted changes"
-    else:
-        tag = f", tag {source.tag}" if source.tag else ""
-        status, reason = Status.PASS, f"built from {source.commit}{tag}"
+def running_check(manifest: Manifest, running: str | None) -> Check:
+    """May the version that runs be followed by this one?"""
+    least = manifest.min_previous_version
+    expected = f"at least {least} runs" if least else "no least version is asked for"
+    if least is None or running is None:
+        why = "the manifest names no min_previous_version" if least is None else "no --running"
+        return not_checked("manifest.previous", expected, why, source=MANIFEST)
+    try:
+        low = precedence(running) < precedence(least)
+    except ValueError:
+        low, running = True, f"{running} (no version)"
     return Check(
-        id="manifest.source",
-        status=status,
-        observed=Observed(value=source.commit, unit="commit") if source else None,
+        id="manifest.previous",
+        status=Status.FAIL if low else Status.PASS,
+        observed=Observed(value=running, unit="version"),
         expected=expected,
-        reason=reason,
-        source="manifest.production.json",
+        reason=f"{running} runs, the manifest asks for at least {least}",
+        source=MANIFEST,
     )

@@ -1,0 +1,1 @@
+"""Schemas of others, pinned: each with what makes it from its source."""

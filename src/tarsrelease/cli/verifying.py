@@ -1,0 +1,116 @@
+"""Putting together what verify needs; every library is imported only where it is used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tarsrelease.model.bundle import Source
+    from tarsrelease.model.outcome import Outcome
+    from tarsrelease.model.verification import Commit
+    from tarsrelease.ports import Clock
+    from tarsrelease.steps.verification.needs import Means, Signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the flags say. `running` is the version that runs, where somebody says it."""
+
+    offline: bool = False
+    checksums_only: bool = False
+    require: Collection[str] = ()
+    platform: str = "linux/amd64"
+    layers: bool = False
+    running: str | None = None
+    quiet: bool = True
+
+
+NO_WISHES = Wishes()
+
+
+def verified(
+    folder: Path,
+    wishes: Wishes = NO_WISHES,
+    *,
+    clock: Clock | None = None,
+    signatures: Signatures | None = None,
+) -> Outcome:
+    """The outcome of verify on this folder, with all means that this machine has."""
+    from tarsrelease.adapters.bundle_files import FolderFiles
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.configuration import read_manifest, read_rollout
+    from tarsrelease.adapters.hashing_bar import HashingBar
+    from tarsrelease.steps.verification.needs import NOTHING
+    from tarsrelease.steps.verify import verify
+
+    bar = HashingBar(sys.stderr, quiet=wishes.quiet)
+    try:
+        return verify(
+            str(folder),
+            files=FolderFiles(folder, hard_links=wishes.checksums_only, hashed=bar.hashed),
+            read_manifest=read_manifest,
+            read_rollout=read_rollout,
+            clock=clock or SystemClock(),
+            checksums_only=wishes.checksums_only,
+            offline=wishes.offline,
+            means=NOTHING if wishes.checksums_only else _means(folder, wishes, signatures),
+            require=wishes.require,
+        )
+    finally:
+        bar.close()
+
+
+def _means(folder: Path, wishes: Wishes, signatures: Signatures | None) -> Means:
+    from tarsrelease.adapters.chart_render import renderer
+    from tarsrelease.adapters.configuration import read_bundle_input
+    from tarsrelease.adapters.kubernetes_schema import object_faults
+    from tarsrelease.steps.verification.needs import Means
+
+    registry = None
+    if not wishes.offline:
+        from tarsrelease.adapters.registry import HttpRegistry
+
+        registry = HttpRegistry()
+    return Means(
+        read_input=read_bundle_input,
+        values_faults=_values_faults,
+        render=renderer(),
+        object_faults=object_faults,
+        sql_faults=_sql_faults,
+        commit=partial(_commit, folder),
+        running=wishes.running,
+        registry=registry,
+        signatures=signatures,
+        platform=wishes.platform,
+        layers=wishes.layers,
+    )
+
+
+def _values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
+    from tarsrelease.adapters.values_schema import values_faults
+
+    return values_faults(schema, values)
+
+
+def _sql_faults(path: str, content: bytes, phase: str) -> list[str]:
+    from tarsrelease.adapters.squawk import squawk
+    from tarsrelease.steps.verification.sql import sql_faults
+
+    return sql_faults(path, content, phase, squawk(_POSTGRES))
+
+
+_POSTGRES = 17
+"""Linted as for this major version; `migrate plan` does it again for the server's own."""
+
+
+def _commit(folder: Path, source: Source) -> Commit | str:
+    try:
+        from tarsrelease.adapters.git import commit_of
+    except ImportError:  # GitPython refuses to be imported where there is no git
+        return "there is no git here"
+    return commit_of(folder, source)

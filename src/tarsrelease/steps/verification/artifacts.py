@@ -1,0 +1,73 @@
+"""One row per artifact: what was expected, what was found, and who vouches for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, Image
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.verification import Signed
+from tarsrelease.ports import BundleFile
+from tarsrelease.steps.verification.listed import shown
+
+Row = dict[str, object]
+
+_WORDS = {Status.PASS: "PASS", Status.SKIPPED: "NOT CHECKED"}
+
+
+def artifact_rows(
+    listing: Sequence[BundleFile],
+    expected: Mapping[str, str],
+    found: Mapping[str, str],
+    signed: Mapping[str, Signed],
+) -> list[Row]:
+    """The bundle's files. `expected` and `found` are SHA-256 by path, `signed` by digest."""
+    sizes = {file.path: file.size for file in listing}
+    paths = {path for path in sizes if not path.startswith(f"{CERTIFICATION}/")} - {CHECKSUMS}
+    return [
+        _row(
+            shown(path),
+            sizes.get(path),
+            expected.get(path),
+            found.get(path),
+            CHECKSUMS if path in expected else "",
+            signed.get(found.get(path, "")),
+        )
+        for path in sorted(paths | set(expected))
+    ]
+
+
+def image_rows(
+    images: Sequence[Image], checks: Sequence[Check], signed: Mapping[str, Signed]
+) -> list[Row]:
+    """The images; their check is that of the registry."""
+    by_service = {check.service: check for check in checks if check.id == "images.registry"}
+    rows = []
+    for image in images:
+        check = by_service.get(image.service)
+        status = check.status if check else Status.SKIPPED
+        actual = image.digest if status is Status.PASS else None
+        who = signed.get(image.digest.removeprefix("sha256:"))
+        row = _row(f"{image.name}:{image.tag}", None, image.digest, actual, "the manifest", who)
+        rows.append(row | {"result": _WORDS.get(status, "FAIL")})
+    return rows
+
+
+def _row(
+    name: str,
+    size: int | None,
+    expected: str | None,
+    actual: str | None,
+    source: str,
+    signed: Signed | None,
+) -> Row:
+    return {
+        "artifact": name,
+        "size": size,
+        "expected": expected,
+        "actual": actual,
+        "source": source,
+        "signer": signed.signer if signed else None,
+        "built_from": f"{signed.repository}@{signed.commit}" if signed else None,
+        "result": "PASS" if expected is not None and expected == actual else "FAIL",
+    }

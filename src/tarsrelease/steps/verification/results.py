@@ -1,0 +1,45 @@
+"""Making checks: one failing check per fault, or one that passes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tarsrelease.model.outcome import Check, Observed, Status
+
+
+def judged(
+    check: str,
+    expected: str,
+    source: str,
+    faults: Sequence[str],
+    whole: str,
+    *,
+    count: int | None = None,
+) -> list[Check]:
+    """One failing check per fault, or one that passes and says `whole`."""
+    status = Status.FAIL if faults else Status.PASS
+    return [
+        Check(
+            id=check,
+            status=status,
+            observed=None if count is None else Observed(value=count, unit="count"),
+            expected=expected,
+            reason=reason,
+            source=source,
+        )
+        for reason in (faults or [whole])
+    ]
+
+
+def not_checked(
+    check: str, expected: str, why: str, *, source: str = "", service: str | None = None
+) -> Check:
+    """A check that nobody made; it is told, and counted in the first line."""
+    return Check(
+        id=check,
+        status=Status.SKIPPED,
+        service=service,
+        expected=expected,
+        reason=f"NOT CHECKED: {why}",
+        source=source,
+    )
