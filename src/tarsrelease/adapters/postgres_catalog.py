@@ -11,7 +11,7 @@ from psycopg import sql
 from tarsrelease.adapters.postgres_connect import connect
 from tarsrelease.adapters.postgres_errors import own_errors
 from tarsrelease.adapters.postgres_history import HISTORY, Connection, History
-from tarsrelease.adapters.postgres_names import regclass
+from tarsrelease.adapters.postgres_names import name_of, regclass
 from tarsrelease.migrations.asserted import IndexState, QueryRun
 from tarsrelease.migrations.dangers import RelationSize
 from tarsrelease.migrations.guards import Vitals
@@ -122,7 +122,7 @@ class PostgresCatalog:
     def table_of(self, index: str) -> str | None:
         """The table that an index is on; None where there is no such index."""
         rows = self._all(
-            "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass(%s)",
+            f"SELECT {name_of('indrelid')} FROM pg_index WHERE indexrelid = to_regclass(%s)",  # noqa: S608 - constants only
             [regclass(index)],
         )
         return rows[0][0] if rows else None
@@ -186,7 +186,7 @@ class PostgresCatalog:
     def invalid_indexes(self) -> list[str]:
         """INVALID indexes outside of system schemas, also those on partitioned tables."""
         rows = self._all(
-            "SELECT indexrelid::regclass::text FROM pg_index i JOIN pg_class c "
+            f"SELECT {name_of('indexrelid')} FROM pg_index i JOIN pg_class c "  # noqa: S608 - constants only
             "ON c.oid = i.indexrelid WHERE NOT (i.indisvalid AND i.indisready) AND "
             "c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%') "
             "ORDER BY 1",
@@ -197,7 +197,7 @@ class PostgresCatalog:
     def index(self, name: str) -> IndexState | None:
         """An index as it stands in the catalog. Bit 1 of indoption is DESC (pg_index.h)."""
         rows = self._all(
-            "SELECT i.indrelid::regclass::text, i.indisvalid, i.indisready, "
+            f"SELECT {name_of('i.indrelid')}, i.indisvalid, i.indisready, "  # noqa: S608 - constants only
             "ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) || "
             "CASE WHEN i.indoption[k - 1] & 1 = 1 THEN ' DESC' ELSE '' END "
             "FROM generate_series(1, i.indnkeyatts) k ORDER BY k) "
@@ -269,7 +269,7 @@ class PostgresCatalog:
     def builds(self) -> list[BuildProgress]:
         """Index builds that run now in this database."""
         rows = self._all(
-            "SELECT pid, coalesce(nullif(index_relid, 0)::regclass::text, relid::regclass::text), "
+            f"SELECT pid, coalesce({name_of('index_relid')}, {name_of('relid')}), "  # noqa: S608 - constants only
             "phase, CASE WHEN blocks_total > 0 THEN blocks_done::float8 / blocks_total "
             "WHEN tuples_total > 0 THEN tuples_done::float8 / tuples_total END "
             "FROM pg_stat_progress_create_index WHERE datname = current_database()"

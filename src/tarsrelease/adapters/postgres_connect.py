@@ -32,9 +32,11 @@ def dsn_of(database: Database, variable: str | None = None) -> str:
     try:
         settings = conninfo.conninfo_to_dict(value)
     except psycopg.ProgrammingError as problem:
+        # libpq quotes the part that it cannot read, and that may be the password.
+        said = re.sub(r'"[^"]*"', '"..."', str(problem)).strip()
         raise UsageError(
             doing=doing,
-            found=f"{name} is no DSN: {without_password(str(problem)).strip()}",
+            found=f"{name} is no DSN: {said}",
             expected="a DSN as libpq reads it: a postgresql:// address or key=value pairs",
             next_step=f"correct {name}; special characters in an address are percent-encoded",
         ) from None

@@ -15,6 +15,7 @@ from psycopg import conninfo, sql
 from tarsrelease.adapters.postgres_connect import address, dsn_of, refused, without_password
 from tarsrelease.adapters.postgres_errors import own_errors
 from tarsrelease.adapters.postgres_history import HISTORY, OWNER
+from tarsrelease.adapters.postgres_names import name_of
 from tarsrelease.adapters.postgres_programs import find
 from tarsrelease.adapters.postgres_throwaway import ThrowawayServer
 from tarsrelease.migrations.dumps import executable
@@ -26,14 +27,14 @@ from tarsrelease.model.errors import UnreachableError, UsageError
 
 _DUMP = 120.0
 _TRY = "60s"
-_RELATIONS = """
-SELECT c.oid, c.oid::regclass::text, c.relkind::text, pg_relation_filenode(c.oid),
+_RELATIONS = f"""
+SELECT c.oid, {name_of("c.oid")}, c.relkind::text, pg_relation_filenode(c.oid),
        coalesce(s.seq_scan, 0) + coalesce(s.idx_scan, 0)
 FROM pg_class c LEFT JOIN pg_stat_xact_all_tables s ON s.relid = c.oid
 WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I', 'v', 'S')
   AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%'
                              OR nspname = 'information_schema')
-"""
+"""  # noqa: S608 - constants only
 _LOCKS = """
 SELECT relation, mode FROM pg_locks
 WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,8 +61,11 @@ def duration_class(seconds: float) -> Duration:
     return Duration.MINUTES if seconds < 3600 else Duration.HOURS
 
 
-def dangers(statement: Statement, footprint: Footprint) -> list[Finding]:
+def dangers(statement: Statement, footprint: Footprint, existing: Container[str]) -> list[Finding]:
     """A rewrite, or a whole table read under a lock that keeps others waiting.
+
+    Only of relations that are `existing` in the real database: what the migration itself makes
+    is used by nobody yet.
 
     The size does not matter: what is harmless on staging's small table must not pass there and
     then stop production. A small table is a reason to allow it by.
@@ -70,7 +73,7 @@ def dangers(statement: Statement, footprint: Footprint) -> list[Finding]:
     if statement.node.WhichOneof("node") == "truncate_stmt":
         return []  # new storage, but empty: at once, and told by `breaks-running-version`
     findings = []
-    for name in sorted(footprint.rewritten):
+    for name in sorted(one for one in footprint.rewritten if one in existing):
         found = f"writes the whole table {name} anew, and nobody can read it meanwhile"
         findings.append(
             finding(statement, "table-rewrite", found, MEASURED["table-rewrite"], Weight.REFUSED)
@@ -78,6 +81,7 @@ def dangers(statement: Statement, footprint: Footprint) -> list[Finding]:
     for lock in footprint.locks:
         if (
             lock.mode >= Mode.Share
+            and lock.relation in existing
             and lock.relation in footprint.scanned
             and lock.relation not in footprint.rewritten
         ):

@@ -19,7 +19,7 @@ import pytest
 from migration_proxy import Proxy, tcp_dsn
 from migration_rig import EVERY_VERSION, VARIABLE, Heard, Rig, Sql
 
-from tarsrelease.model.errors import StoppedError, UnreachableError
+from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.model.release import Release
 
@@ -259,7 +259,7 @@ def test_a_wrong_unique_index_is_not_left_to_refuse_rows(rig: Rig) -> None:
     release = rig.release(
         {"a.sql": Sql("CREATE UNIQUE INDEX CONCURRENTLY u ON missions (status);")}
     )
-    with pytest.raises(StoppedError) as stopped:
+    with pytest.raises(RefusedError) as stopped:
         rig.up(release)
     assert "a.sql:1: could not create unique index" in stopped.value.detail.found
     assert rig.invalid_indexes() == []

@@ -41,10 +41,12 @@ class HeldError(Exception):
 
 @dataclass
 class Counts:
-    """What this run did; `begun` says that a statement was sent at all."""
+    """What this run did; `begun` says that a statement was sent at all, `left_behind` that one
+    outside a transaction failed and was not cleaned away."""
 
     finished: int = 0
     begun: bool = False
+    left_behind: bool = False
     gave_way: int = 0
     repaired: int = 0
     paused: float = 0.0
@@ -87,7 +89,8 @@ class Applying:
             else:
                 self._apart(statement, row, begun)
         except SqlError as problem:
-            raise statement_failed(statement, problem, self.counts.finished) from problem
+            changed = self.counts.finished > 0 or self.counts.left_behind
+            raise statement_failed(statement, problem, changed) from problem
         except ConnectionGoneError as problem:
             raise connection_gone(
                 statement, problem, self.counts.begun, self._database
@@ -144,7 +147,9 @@ class Applying:
                     ) from why
             except SqlError:
                 # Not left for the next run: a broken unique index still refuses rows.
+                self.counts.left_behind = True
                 self._repair(statement)
+                self.counts.left_behind = False
                 raise
             else:
                 self._insist(statement)

@@ -112,8 +112,8 @@ def not_usable(server: Server) -> UsageError | None:
     return None
 
 
-def statement_failed(statement: Statement, problem: SqlError, finished: int) -> ReleaseError:
-    """PostgreSQL refused a statement; `finished` statements had been applied by this run.
+def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> ReleaseError:
+    """PostgreSQL refused a statement; `changed` says whether this run changed something before.
 
     The line is the one that PostgreSQL points at, where it points at one.
     """
@@ -130,12 +130,10 @@ def statement_failed(statement: Statement, problem: SqlError, finished: int) -> 
         "doing": f"applying statement {statement.number} of {statement.file}: "
         f"{statement.first_line}",
         "found": f"{found} [SQLSTATE {problem.state}]",
-        "expected": "the statement to succeed; it was taken back as a whole"
-        if statement.apart is None
-        else "the statement to succeed; what it left is repaired by the next run",
+        "expected": "the statement to succeed; nothing of it is left",
         "next_step": f"{remedy}; then run migrate again: it goes on at this statement",
     }
-    if finished or statement.apart is not None:
+    if changed:
         return StoppedError(**arguments)
     return RefusedError(**arguments)
 

@@ -199,7 +199,7 @@ def _planned(
         footprint=footprint,
         sizes=sizes,
         seconds=expected_seconds(statement, footprint, sizes),
-        findings=(*findings, *dangers(statement, footprint), *rights),
+        findings=(*findings, *dangers(statement, footprint, sizes), *rights),
         users=tuple(users),
     )
 
