@@ -1,0 +1,264 @@
+"""What a whole day needs beside the gates' world: Helm, the gateway's answers, people, evidence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from world import (
+    NEW,
+    OLD,
+    RUN,
+    SERVICES,
+    RecordedProgress,
+    SimulatedClock,
+    SimulatedJournal,
+    SimulatedLock,
+    SimulatedMetrics,
+    SimulatedRoutes,
+    SimulatedWorkloads,
+    World,
+    deployment,
+    environment,
+    release,
+    rollout,
+)
+
+from tarsrelease.model.cluster import AutoscalerState, Revision
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.steps.day import run_day
+from tarsrelease.steps.needs import Attendant
+
+
+class SimulatedCharts:
+    """Helm: the releases ``tars`` and ``tars-canary`` become pods of the world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.histories: dict[str, list[Revision]] = {"tars": [_revision(1, OLD)]}
+
+    def history(self, release: str) -> list[Revision]:
+        return list(self.histories.get(release, []))
+
+    def defaults(self, chart: str) -> dict[str, Any]:
+        return {}
+
+    def render(
+        self,
+        release: str,
+        chart: str,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        values_from: str | None,
+    ) -> list[dict[str, Any]]:
+        track = Track.CANARY if release == "tars-canary" else Track.STABLE
+        return [
+            {"kind": "Deployment", "metadata": {"name": deployment(service, track)}}
+            for service in SERVICES
+        ]
+
+    def upgrade(
+        self,
+        release: str,
+        chart: str,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        values_from: str | None,
+        deadline: float,
+        wait: bool = True,
+    ) -> None:
+        if release == "tars-canary":
+            for service in SERVICES:
+                self.world.set_replicas(deployment(service, Track.CANARY), 1)
+        else:
+            self._stable_becomes(NEW)
+        self._append(release, NEW)
+
+    def rollback(self, release: str, revision: int, *, deadline: float, wait: bool = True) -> None:
+        self._stable_becomes(OLD)
+        self._append(release, OLD)
+
+    def uninstall(self, release: str, *, deadline: float) -> None:
+        assert release == "tars-canary"
+        self.histories.pop(release, None)
+        for service in SERVICES:
+            name = deployment(service, Track.CANARY)
+            self.world.set_replicas(name, 0)
+            self.world.replicas.pop(name)
+
+    def _stable_becomes(self, version: str) -> None:
+        for service in SERVICES:
+            name = deployment(service, Track.STABLE)
+            replicas = self.world.replicas[name]
+            self.world.set_replicas(name, 0)
+            self.world.set_replicas(name, replicas, version)
+
+    def _append(self, release: str, version: str) -> None:
+        history = self.histories.setdefault(release, [])
+        if history:
+            history[-1] = history[-1].model_copy(update={"status": "superseded"})
+        history.append(_revision(len(history) + 1, version))
+
+
+def _revision(number: int, version: str) -> Revision:
+    return Revision(number=number, status="deployed", chart=f"tars-{version}", app_version=version)
+
+
+class DayWorkloads(SimulatedWorkloads):
+    """Workloads without autoscalers, that leave nothing behind."""
+
+    def autoscalers(self) -> list[AutoscalerState]:
+        return []
+
+    def keep_at_least(self, autoscaler: str, replicas: int) -> None:
+        raise AssertionError("there is none")
+
+    def remove_leftovers(self, helm_release: str) -> list[str]:
+        return []
+
+
+class Healthy:
+    """The gateway answers; what it answers is not the simulation's subject."""
+
+    def get(self, host: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+        return 200, "healthy"
+
+
+class Unattended:
+    """``--yes``."""
+
+    attended = False
+
+    def approves(self, question: str) -> bool:
+        return True
+
+
+class Absent(Unattended):
+    """Nobody, and no ``--yes``."""
+
+    def approves(self, question: str) -> bool:
+        return False
+
+
+class There:
+    """A person at the terminal; answers what is in the list, in order."""
+
+    attended = True
+
+    def __init__(self, *answers: bool) -> None:
+        self.answers = list(answers)
+        self.questions: list[str] = []
+
+    def approves(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.answers.pop(0)
+
+
+class Silent(There):
+    """A person who is there and does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Event()
+
+    def approves(self, question: str) -> bool:
+        self.questions.append(question)
+        self.over.wait(60)
+        return True
+
+
+class Kept:
+    """The evidence, in memory."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def append(self, outcome: Outcome) -> Record:
+        self.outcomes.append(outcome)
+        return Record(
+            number=len(self.outcomes),
+            at=outcome.finished_at,
+            run=RUN.id,
+            segment="simulated",
+            previous=None,
+            outcome=outcome,
+        )
+
+
+class DayWorld:
+    """A world at the morning of the day: 1.0.0 serves, there is no canary."""
+
+    def __init__(self, seed: int = 0, rate: float = 33.0, plan: Rollout | None = None) -> None:
+        self.world = World(seed=seed, rate=rate)
+        for service in SERVICES:
+            self.world.weights[service] = 0
+            self.world.followed[service] = [(self.world.now, 0)]
+            self.world.annotations[service] = {}
+            self.world.set_replicas(deployment(service, Track.STABLE), 2)
+        self.world.advance(120.0)
+        self.release = release(plan or rollout(weights=(10, 100), duration="1m"))
+        place = environment()
+        limits = place.limits.model_copy(update={"wait": 300.0})
+        self.environment = place.model_copy(update={"limits": limits})
+        self.charts = SimulatedCharts(self.world)
+        self.evidence = Kept()
+
+    def at_stage(self, name: str, happens: Callable[[], None], after: float = 10.0) -> None:
+        """Let something happen some seconds after the traffic was shifted to a stage."""
+
+        def look() -> None:
+            if any(notes.get("stage") == name for notes in self.world.annotations.values()):
+                self.world.at(after, happens)
+            else:
+                self.world.at(1.0, look)
+
+        self.world.at(1.0, look)
+
+    def play(self, person: Attendant, verdict: Verdict = Verdict.PROCEED) -> Outcome:
+        """The day; `verdict` is what verify says."""
+        world = self.world
+
+        def verify() -> Outcome:
+            now = datetime.fromtimestamp(world.now, UTC)
+            return Outcome(
+                step="verify",
+                release=NEW,
+                environment=None,
+                verdict=verdict,
+                exit_code=exit_code_of(verdict),
+                summary="simulated",
+                started_at=now,
+                finished_at=now,
+            )
+
+        return run_day(
+            self.release,
+            self.environment,
+            RUN,
+            verify=verify,
+            charts=self.charts,
+            workloads=DayWorkloads(world),
+            routes=SimulatedRoutes(world),
+            metrics=SimulatedMetrics(world),
+            web=Healthy(),
+            journal=SimulatedJournal(world),
+            lock=SimulatedLock(world),
+            clock=SimulatedClock(world),
+            progress=RecordedProgress(world),
+            person=person,
+            evidence=self.evidence,
+        )
+
+    @property
+    def weights(self) -> set[int]:
+        """The canary's weights in the routes."""
+        return set(self.world.weights.values())
+
+    def serving(self) -> set[tuple[Track, str]]:
+        """Sides and versions of the pods that run."""
+        return {(pod.track, pod.version) for pod in self.world.running()}

@@ -1,0 +1,175 @@
+"""The day on a virtual clock: who is asked, what follows from the answers, and where it ends."""
+
+from __future__ import annotations
+
+import pytest
+from day_world import Absent, DayWorld, Silent, There, Unattended
+from world import NEW, OLD, rollout
+
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import ExitCode, Verdict
+from tarsrelease.model.rollout import Rollout
+
+STABLE_OLD, STABLE_NEW = {(Track.STABLE, OLD)}, {(Track.STABLE, NEW)}
+WITH_CANARY = {(Track.STABLE, OLD), (Track.CANARY, NEW)}
+
+
+def with_approval() -> Rollout:
+    """A person is asked before 100 %."""
+    plan = rollout(weights=(10, 100), duration="1m")
+    stages = tuple(
+        stage.model_copy(update={"approval": stage.weight == 100}) for stage in plan.stages
+    )
+    return plan.model_copy(update={"stages": stages})
+
+
+def breaking(day: DayWorld) -> None:
+    """From now on the canary answers with errors."""
+    for pod in day.world.running(Track.CANARY):
+        pod.error_share = 1.0
+
+
+def test_a_healthy_release_is_promoted_and_every_step_is_recorded() -> None:
+    day = DayWorld()
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.DONE
+    assert day.serving() == STABLE_NEW
+    assert day.weights == {0}
+    steps = [each.step for each in day.evidence.outcomes]
+    assert steps == ["verify", "canary deploy", "gate", "gate", "promote", "run"]
+    rows = outcome.details["stages"]
+    assert isinstance(rows, list)
+    names = ["canary-10", "canary-100", "promote-50", "promote-0"]
+    assert [row["name"] for row in rows] == names
+    # Played again, there is nothing left to be done.
+    again = day.play(Unattended())
+    assert again.exit_code is ExitCode.DONE
+    assert day.serving() == STABLE_NEW
+
+
+def test_a_bundle_that_does_not_verify_changes_nothing() -> None:
+    day = DayWorld()
+    outcome = day.play(Unattended(), Verdict.NO_GO)
+    assert outcome.exit_code is ExitCode.NO
+    assert day.serving() == STABLE_OLD
+    assert day.world.journal == []
+
+
+def test_errors_end_rolled_back_and_a_repaired_canary_passes_afterwards() -> None:
+    day = DayWorld()
+    day.world.new_pods = lambda pod: setattr(pod, "error_share", 1.0)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.ROLLBACK
+    assert day.serving() == STABLE_OLD
+    assert {check.id for check in outcome.checks} >= {
+        "canary.error_rate",
+        "rollback.traffic_share",
+        "rollback.error_rate",
+        "rollback.pods",
+        "rollback.health",
+    }
+    day.world.new_pods = lambda pod: None
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    assert day.serving() == STABLE_NEW
+
+
+def test_a_hold_that_nobody_can_decide_leaves_the_canary_without_traffic() -> None:
+    day = DayWorld(rate=0.05)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert day.weights == {0}
+    assert day.serving() == WITH_CANARY
+    # With traffic, the day goes on from the stage that held.
+    day.world.rate = 33.0
+    again = day.play(Unattended())
+    assert again.exit_code is ExitCode.DONE
+    assert [each.step for each in day.evidence.outcomes].count("canary deploy") == 1
+
+
+def test_a_person_lifts_a_hold_and_the_stage_is_looked_at_again() -> None:
+    day = DayWorld(rate=0.05)
+    day.at_stage("canary-10", lambda: setattr(day.world, "rate", 33.0), after=659.0)
+    person = There(True)
+    outcome = day.play(person)
+    assert len(person.questions) == 1
+    assert outcome.exit_code is ExitCode.DONE
+    rows = outcome.details["stages"]
+    assert isinstance(rows, list)
+    assert [row["verdict"] for row in rows[:2]] == ["hold", "proceed"]
+
+
+def test_a_person_rejects_a_hold() -> None:
+    day = DayWorld(rate=0.05)
+    day.at_stage("canary-10", lambda: setattr(day.world, "rate", 33.0), after=659.0)
+    outcome = day.play(There(False))
+    assert outcome.exit_code is ExitCode.ROLLBACK
+    assert day.serving() == STABLE_OLD
+
+
+def test_nobody_to_approve_takes_the_traffic_off() -> None:
+    day = DayWorld(plan=with_approval())
+    outcome = day.play(Absent())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert day.weights == {0}
+    assert day.serving() == WITH_CANARY
+
+
+@pytest.mark.parametrize(
+    ("yes", "code", "serving"),
+    [(True, ExitCode.DONE, STABLE_NEW), (False, ExitCode.ROLLBACK, STABLE_OLD)],
+)
+def test_an_approval_decides(yes: bool, code: ExitCode, serving: set[tuple[Track, str]]) -> None:
+    day = DayWorld(plan=with_approval())
+    person = There(yes)
+    assert day.play(person).exit_code is code
+    assert person.questions == ["Take 1.0.1 to 100 %?"]
+    assert day.serving() == serving
+
+
+def test_a_canary_that_fails_while_a_person_thinks_is_rolled_back() -> None:
+    day = DayWorld(plan=with_approval())
+    day.at_stage("canary-10", lambda: breaking(day), after=100.0)
+    person = Silent()
+    try:
+        outcome = day.play(person)
+    finally:
+        person.over.set()
+    assert person.questions
+    assert outcome.exit_code is ExitCode.ROLLBACK
+    assert "while waiting for a person" in outcome.summary
+    assert day.serving() == STABLE_OLD
+
+
+def test_a_wait_that_is_too_long_takes_the_traffic_off_and_is_no_rollback() -> None:
+    day = DayWorld(plan=with_approval())
+    person = Silent()
+    try:
+        outcome = day.play(person)
+    finally:
+        person.over.set()
+    assert outcome.exit_code is ExitCode.HOLD
+    assert "no answer within 300 s" in outcome.summary
+    assert day.weights == {0}
+    assert day.serving() == WITH_CANARY
+    assert not [entry for entry in day.world.journal if entry.action == "rollback"]
+
+
+def test_another_run_that_takes_the_lock_is_left_alone() -> None:
+    day = DayWorld()
+    day.at_stage("canary-10", lambda: setattr(day.world, "lock_holder", "another"))
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.LOCKED
+    assert day.weights == {10}, "where its traffic is, is that run's business now"
+
+
+def test_an_error_in_a_stage_takes_the_traffic_off() -> None:
+    day = DayWorld()
+
+    def break_down() -> None:
+        day.world.metrics_state = "down"
+        day.world.at(400.0, lambda: setattr(day.world, "metrics_state", "up"))
+
+    day.at_stage("canary-10", break_down)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD  # 3 minutes without metrics
+    assert day.weights == {0}
