@@ -150,6 +150,7 @@ def agent(tools: Tools, layout: Layout) -> list[str]:
         f"--logs={layout.logs / 'pods'}",
         f"--run={layout.data / 'pods'}",
         f"--pod-cidr={world.POD_RANGE}",
+        "--restart-backoff=2s",  # a crash loop shows within a stage of twenty seconds
         f"--service-cidr={world.SERVICE_RANGE}",
         f"--tls-cert={layout.certificate('agent.crt')}",
         f"--tls-key={layout.certificate('agent.key')}",
