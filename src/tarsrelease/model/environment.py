@@ -91,13 +91,15 @@ class DatabaseGuards(Value):
 class MigrationJob(Value):
     """The Job that `--as-job` makes: an image with tarsrelease in it, and the Secret with the DSN.
 
-    `secret_key` is the key of `secret` that holds it.
+    `secret_key` is the key of `secret` that holds it. A contract migration asks the cluster whether
+    there is a way back, so its Job needs a `service_account` that may read pods and ConfigMaps.
     """
 
     image: str
     secret: Name
     secret_key: str = "dsn"  # noqa: S105 - the name of a key
     deadline: Seconds = 7200.0
+    service_account: Name | None = None
 
 
 class Database(Value):

@@ -44,6 +44,28 @@ _WAIT = click.option(
     metavar="DURATION",
     help="How long to wait for another migration's lock, such as 10m.",
 )
+_AS_JOB = click.option(
+    "--as-job",
+    is_flag=True,
+    help="Run it in a Job inside the cluster (database.job in the environment).",
+)
+
+
+def _in_a_job(session: Session, *arguments: str) -> Outcome:
+    """The same command inside the cluster."""
+    from tarsrelease.adapters.kubernetes_client import Cluster
+    from tarsrelease.adapters.postgres_job import run_as_job
+
+    place = session.environment.kubernetes
+    return run_as_job(
+        Cluster.connect(place.context, place.namespace),
+        session.environment,
+        session.release_folder,
+        session.run,
+        ["migrate", *arguments],
+        clock=_clock(),
+        progress=session.progress,
+    )
 
 
 def _seconds(text: str) -> float:
@@ -148,7 +170,8 @@ def _plan(settings: Settings, phase: str) -> int:
 
 @_PHASE
 @_WAIT
-def _up(settings: Settings, phase: str, wait: str) -> int:
+@_AS_JOB
+def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     """Apply the statements that are not applied yet, one by one.
 
     Each gives way to the application's transactions, and waits while the database is under
@@ -171,6 +194,8 @@ def _up(settings: Settings, phase: str, wait: str) -> int:
                 workloads=session.ports.workloads,
                 clock=session.ports.clock,
             )
+        if as_job:
+            return _in_a_job(session, "up", "--phase", phase, "--wait", wait)
         with _postgres(session) as postgres:
             return step(
                 session.release,
@@ -183,7 +208,8 @@ def _up(settings: Settings, phase: str, wait: str) -> int:
     return carry_out(settings, "migrate up", act)
 
 
-def _verify(settings: Settings) -> int:
+@_AS_JOB
+def _verify(settings: Settings, as_job: bool) -> int:
     """Check what the manifest says of the schema: indexes, columns, queries and their plans.
 
     Also whether the database answers in time and has free connections.
@@ -193,6 +219,8 @@ def _verify(settings: Settings) -> int:
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.migrating.verify import verify as step
 
+        if as_job:
+            return _in_a_job(session, "verify")
         with _postgres(session) as postgres:
             return step(
                 session.release, session.environment, catalog=postgres.catalog, clock=_clock()
@@ -201,13 +229,16 @@ def _verify(settings: Settings) -> int:
     return carry_out(settings, "migrate verify", act, changes=False)
 
 
-def _status(settings: Settings) -> int:
+@_AS_JOB
+def _status(settings: Settings, as_job: bool) -> int:
     """Show what is applied, how far, by whom; who holds the lock; builds that run now."""
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.migrating.status import status as step
 
+        if as_job:
+            return _in_a_job(session, "status")
         with _postgres(session) as postgres:
             return step(
                 session.release,
@@ -221,10 +252,12 @@ def _status(settings: Settings) -> int:
 
 
 @_WAIT
-def _down(settings: Settings, wait: str) -> int:
+@_AS_JOB
+def _down(settings: Settings, wait: str, as_job: bool) -> int:
     """Undo the release's migrations. A rollback of the code does not need it.
 
-    It says first what would be lost, counts the rows, and asks; --yes answers beforehand.
+    It says first what would be lost, counts the rows, and asks; --yes answers beforehand. A Job
+    cannot be answered: without --yes it only says what would be lost.
     """
     from tarsrelease.cli.session import carry_out
 
@@ -233,6 +266,8 @@ def _down(settings: Settings, wait: str) -> int:
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.migrating.down import down as step
 
+        if as_job:
+            return _in_a_job(session, "down", "--wait", wait, *(["--yes"] if settings.yes else []))
         with _postgres(session) as postgres:
             return step(
                 session.release,
