@@ -23,7 +23,7 @@ from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.environment import Environment, apply_overrides
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
-from tarsrelease.model.rollout import GaugeCheck, Rollout
+from tarsrelease.model.rollout import Rollout
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -254,17 +254,18 @@ def _disagreements(
                     f"{host!r} is no key of gateway.hostnames in environment "
                     f"{environment.name} (it has {known})",
                 )
-    gauges = {
-        check.id
-        for stage in rollout.stages
-        for check in stage.checks
-        if isinstance(check, GaugeCheck)
-    }
-    for unknown in sorted(set(environment.overrides.gauge_limits) - gauges):
-        find(
-            ("stages",),
-            f"environment {environment.name} overrides {unknown}, which is no gauge check here",
-        )
+    overrides = environment.overrides
+    for overridden, kind in (
+        (overrides.gauge_limits, "gauge"),
+        (overrides.bad_share_limits, "proportion"),
+    ):
+        known_ids = {c.id for stage in rollout.stages for c in stage.checks if c.kind == kind}
+        for unknown in sorted(set(overridden) - known_ids):
+            find(
+                ("stages",),
+                f"environment {environment.name} overrides {unknown}, "
+                f"which is no {kind} check here",
+            )
     return findings
 
 

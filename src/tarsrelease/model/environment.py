@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
-from tarsrelease.model.rollout import CheckId, GaugeCheck, Rollout, Stage
+from tarsrelease.model.rollout import (
+    CheckId,
+    CheckRule,
+    GaugeCheck,
+    ProportionCheck,
+    Rollout,
+    Stage,
+)
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
@@ -153,6 +160,7 @@ class Overrides(Value):
     confidence: Share | None = None
     promotion_look: Seconds | None = None
     gauge_limits: dict[CheckId, Bytes] = {}
+    bad_share_limits: dict[CheckId, Share] = {}
 
 
 class Environment(Value):
@@ -169,13 +177,17 @@ class Environment(Value):
     overrides: Overrides = Overrides()
 
 
+def _overridden(check: CheckRule, overrides: Overrides) -> CheckRule:
+    if isinstance(check, GaugeCheck) and check.id in overrides.gauge_limits:
+        return check.model_copy(update={"below": overrides.gauge_limits[check.id]})
+    if isinstance(check, ProportionCheck) and check.id in overrides.bad_share_limits:
+        limit = overrides.bad_share_limits[check.id]
+        return check.model_copy(update={"below": limit, "at_least": None})
+    return check
+
+
 def _overridden_stage(stage: Stage, overrides: Overrides) -> Stage:
-    checks = tuple(
-        check.model_copy(update={"below": overrides.gauge_limits[check.id]})
-        if isinstance(check, GaugeCheck) and check.id in overrides.gauge_limits
-        else check
-        for check in stage.checks
-    )
+    checks = tuple(_overridden(check, overrides) for check in stage.checks)
     update: dict[str, object] = {"checks": checks}
     if overrides.stage_duration is not None:
         update["duration"] = overrides.stage_duration
@@ -213,5 +225,8 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         said.append(f"confidence: {overrides.confidence * 100:g} %")
     said += [
         f"limit of {name}: {limit / 1e6:g} MB" for name, limit in overrides.gauge_limits.items()
+    ]
+    said += [
+        f"limit of {name}: {limit * 100:g} %" for name, limit in overrides.bad_share_limits.items()
     ]
     return tuple(said)
