@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tarsrelease.model.outcome import Outcome, Status
+from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.rows import (
     STAGE_HEADER,
     check_tables,
@@ -40,6 +41,12 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     if outcome.checks:
         blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
         blocks += [markdown_table(*table) for table in check_tables(outcome.checks)]
+    artifacts, more = artifact_rows(outcome)
+    if artifacts:
+        blocks.append(markdown_table(ARTIFACT_HEADER, artifacts))
+        blocks.append([f"and {more} more"] if more else [])
+    differences = difference_lines(outcome)
+    blocks.append([f"- {markdown_cell(line)}" for line in differences])
     for title, key in (("Plan", "plan"), ("Overridden by the environment", "overrides")):
         lines = lines_of(outcome.details.get(key))
         if lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
+from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.rows import (
     STAGE_HEADER,
     check_tables,
@@ -30,6 +31,8 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
     if outcome.checks:
         tables = [line for table in check_tables(outcome.checks) for line in text_table(*table)]
         blocks.append([f"Checks: {count_statuses(outcome.checks)}", *tables])
+    blocks.append(_artifacts(outcome))
+    blocks.append(difference_lines(outcome))
     blocks.append(_plan(outcome))
     blocks.append(_facts(outcome, evidence))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -68,6 +71,17 @@ def reason_lines(check: Check) -> list[str]:
 
 def _needs_words(check: Check) -> bool:
     return check.status is not Status.PASS
+
+
+def _artifacts(outcome: Outcome) -> list[str]:
+    rows, more = artifact_rows(outcome)
+    if not rows:
+        return []
+    return [
+        "Artifacts",
+        *text_table(ARTIFACT_HEADER, rows),
+        *([f"and {more} more"] if more else []),
+    ]
 
 
 def _plan(outcome: Outcome) -> list[str]:

@@ -1,4 +1,4 @@
-"""tarsrelease bundle build"""
+"""tarsrelease bundle build, diff"""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 bundle = LazyGroup(
     "bundle",
-    help="Build bundles: everything of a release in one folder, every file pinned.",
-    entries={"build": Entry(f"{__name__}:build", "Build a bundle; same input, same bytes.")},
+    help="Build and compare bundles: everything of a release in one folder, every file pinned.",
+    entries={
+        "build": Entry(f"{__name__}:build", "Build a bundle; same input, same bytes."),
+        "diff": Entry(f"{__name__}:diff", "What differs between two bundles."),
+    },
 )
 
 
@@ -87,3 +90,36 @@ build = command(
     name="build",
     example="tarsrelease bundle build --source examples/tars --version 1.0.1 --out release/v1_0_1",
 )(_build)
+
+
+@click.argument("before", type=click.Path(path_type=Path), metavar="BEFORE")
+@click.argument("after", type=click.Path(path_type=Path), metavar="AFTER")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where they differ.")
+def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int:
+    """Compare two bundles: their files, what their manifests say, and what their charts hold.
+
+    Nothing is judged: whether a bundle is whole is what verify says.
+    """
+    from tarsrelease.adapters.bundle_files import FolderFiles
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.configuration import read_manifest
+    from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.steps.bundle_diff import bundle_diff
+
+    def act(_: Session) -> Outcome:
+        return bundle_diff(
+            (str(before), str(after)),
+            (FolderFiles(before, hard_links=True), FolderFiles(after, hard_links=True)),
+            read_manifest=read_manifest,
+            clock=SystemClock(),
+            exit_code=exit_code,
+        )
+
+    return carry_out(settings, "bundle diff", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+diff = command(
+    "evidence",
+    name="diff",
+    example="tarsrelease bundle diff release/v1_0_0 release/v1_0_1",
+)(_diff)

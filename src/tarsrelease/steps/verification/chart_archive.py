@@ -7,6 +7,7 @@ refused, and nothing larger than the limits below is ever held in memory.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import tarfile
@@ -42,6 +43,8 @@ class ChartArchive:
     values: Mapping[str, Any]
     faults: tuple[str, ...]
     values_schema: bytes | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 (hex) of every file in it, by path."""
 
 
 @dataclass
@@ -50,6 +53,7 @@ class _Reading:
     wanted: dict[str, bytes] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 def read_chart(content: bytes, name: str) -> ChartArchive:
@@ -71,6 +75,7 @@ def read_chart(content: bytes, name: str) -> ChartArchive:
         texts["values.yaml"] or {},
         tuple(faults),
         reading.wanted.get(f"{name}/values.schema.json"),
+        reading.digests,
     )
 
 
@@ -126,10 +131,11 @@ def _member(
     reading.faults += faults
     if faults or not member.isfile():
         return
+    file = archive.extractfile(member)
+    content = file.read() if file else b""
+    reading.digests[path] = hashlib.sha256(content).hexdigest()
     subchart = _SUBCHART.fullmatch(path)
     if path.count("/") == 1 or subchart:
-        file = archive.extractfile(member)
-        content = file.read() if file else b""
         if subchart and depth >= _DEEPEST:
             reading.faults.append(f"{path}: subcharts lie too deep in each other")
         elif subchart:

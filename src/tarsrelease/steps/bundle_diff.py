@@ -1,0 +1,89 @@
+"""bundle diff: what differs between two bundles. Nothing is changed, and nothing is judged.
+
+(1) What lies in both is hashed, (2) what both manifests say and (3) what both charts hold is
+compared. Whether a bundle is whole is verify's question; here even a broken one can be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tarsrelease.model.bundle import MANIFEST, Manifest
+from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.ports import BundleFiles, Clock
+from tarsrelease.steps.verification.chart_archive import LARGEST_ARCHIVE, ChartArchive, read_chart
+from tarsrelease.steps.verification.difference import (
+    chart_differences,
+    file_differences,
+    manifest_differences,
+)
+from tarsrelease.steps.verification.documents import LARGEST_TEXT, document_fault
+from tarsrelease.steps.verification.listed import shown
+
+ReadManifest = Callable[[str, bytes], Manifest | tuple[str, ...]]
+
+
+def bundle_diff(
+    names: tuple[str, str],
+    bundles: tuple[BundleFiles, BundleFiles],
+    *,
+    read_manifest: ReadManifest,
+    clock: Clock,
+    exit_code: bool = False,
+) -> Outcome:
+    """Compare. `exit_code` makes a difference the answer no, as ``git diff --exit-code`` does."""
+    started_at = clock.now()
+    first, second = (_digests(files) for files in bundles)  # (1)
+    plan = [f"file     {line}" for line in file_differences(first, second)]
+    before, after = (_manifest(files, read_manifest) for files in bundles)
+    unread = [
+        shown(name)
+        for name, manifest in zip(names, (before, after), strict=True)
+        if manifest is None
+    ]
+    if before is not None and after is not None:
+        plan += [f"manifest {line}" for line in manifest_differences(before, after)]  # (2)
+        charts = (_chart(bundles[0], before), _chart(bundles[1], after))
+        if charts[0] is not None and charts[1] is not None:
+            plan += [f"chart    {line}" for line in chart_differences(charts[0], charts[1])]  # (3)
+    verdict = Verdict.NO_GO if plan and exit_code else Verdict.PROCEED
+    said = f"{len(plan)} differences" if plan else "the same, byte for byte"
+    if unread:
+        said += f" (NOT COMPARED: the manifest of {' and '.join(unread)} cannot be read)"
+    return Outcome(
+        step="bundle diff",
+        release=after.version if after is not None else None,
+        environment=None,
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary=f"{shown(names[0])} and {shown(names[1])}: {said}",
+        details={"differences": plan},
+        started_at=started_at,
+        finished_at=clock.now(),
+    )
+
+
+def _digests(files: BundleFiles) -> dict[str, str]:
+    """SHA-256 by path; of what is no readable file, its problem."""
+    listing = files.listing()
+    found = files.digests([file.path for file in listing if file.problem is None])
+    problems = {file.path: file.problem for file in listing if file.problem is not None}
+    return {path: digest or "cannot be read" for path, digest in found.items()} | problems
+
+
+def _manifest(files: BundleFiles, read_manifest: ReadManifest) -> Manifest | None:
+    content = _small(files, MANIFEST, LARGEST_TEXT)
+    if content is None or document_fault(content, json_only=True) is not None:
+        return None
+    manifest = read_manifest(MANIFEST, content)
+    return manifest if isinstance(manifest, Manifest) else None
+
+
+def _chart(files: BundleFiles, manifest: Manifest) -> ChartArchive | None:
+    content = _small(files, manifest.chart.file, LARGEST_ARCHIVE)
+    return None if content is None else read_chart(content, manifest.chart.name)
+
+
+def _small(files: BundleFiles, path: str, largest: int) -> bytes | None:
+    sizes = {file.path: file.size for file in files.listing()}
+    return files.read(path) if sizes.get(path, largest + 1) <= largest else None
