@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from tarsrelease.adapters.kubernetes_client import CONFIG_MAP, POD, Cluster, Kind
@@ -51,6 +52,7 @@ _SCRIPT = (
 def run_as_job(
     cluster: Cluster,
     environment: Environment,
+    environment_file: Path,
     bundle: Path,
     run: Run,
     command: Sequence[str],
@@ -82,9 +84,9 @@ def run_as_job(
             next_step="install it",
         )
     name = _name(run)
-    cluster.create(CONFIG_MAP, _config_map(name, packed(bundle, environment)))
+    cluster.create(CONFIG_MAP, _config_map(name, packed(bundle, environment_file)))
     made = cluster.create(
-        JOB, _job(name, job, database.dsn_env, [*command, *_arguments(environment)], run)
+        JOB, _job(name, job, database.dsn_env, [*command, *_arguments(environment_file)], run)
     )
     _own(cluster, name, made)
     progress.say(f"Job {name} runs `tarsrelease {' '.join(command)}` in {cluster.namespace}")
@@ -99,23 +101,20 @@ def _name(run: Run) -> str:
     return f"tarsrelease-migrate-{plain}-{secrets.token_hex(3)}"
 
 
-def packed(bundle: Path, environment: Environment) -> str:
+def packed(bundle: Path, environment_file: Path) -> str:
     """The bundle and the environment's file as base64 of a tar archive.
 
     In the cluster, the database is reached as the DSN says, and the API by the pod's own account.
     """
-    database = environment.database
-    inside = environment.model_copy(
-        update={
-            "kubernetes": environment.kubernetes.model_copy(update={"context": None}),
-            "database": database.model_copy(update={"port_forward": None}) if database else None,
-        }
-    )
-    text = inside.model_dump_json(by_alias=True, exclude_none=True).encode()
+    # Scalars stay the texts that they are, as the units of quantities are part of them.
+    inside = yaml.load(environment_file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts only
+    inside["kubernetes"].pop("context", None)
+    inside["database"].pop("port_forward", None)
+    text = yaml.safe_dump(inside).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         archive.add(bundle, "release")
-        entry = tarfile.TarInfo(f"environments/{environment.name}.yaml")  # JSON is YAML
+        entry = tarfile.TarInfo(f"environments/{environment_file.name}")
         entry.size = len(text)
         archive.addfile(entry, io.BytesIO(text))
     content = base64.b64encode(buffer.getvalue()).decode()
@@ -129,9 +128,9 @@ def packed(bundle: Path, environment: Environment) -> str:
     return content
 
 
-def _arguments(environment: Environment) -> list[str]:
+def _arguments(environment_file: Path) -> list[str]:
     return [
-        *("--release", "release", "--environment", f"environments/{environment.name}.yaml"),
+        *("--release", "release", "--environment", f"environments/{environment_file.name}"),
         *("--evidence", "evidence", "--format", "json"),
     ]
 

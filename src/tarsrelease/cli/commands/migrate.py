@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,13 +54,16 @@ _AS_JOB = click.option(
 
 def _in_a_job(session: Session, *arguments: str) -> Outcome:
     """The same command inside the cluster."""
+    from tarsrelease.adapters.configuration import ENVIRONMENTS
     from tarsrelease.adapters.kubernetes_client import Cluster
     from tarsrelease.adapters.postgres_job import run_as_job
 
     place = session.environment.kubernetes
+    named = Path(str(session.settings.environment))
     return run_as_job(
         Cluster.connect(place.context, place.namespace),
         session.environment,
+        named if named.suffix in {".yaml", ".yml"} else ENVIRONMENTS / f"{named}.yaml",
         session.release_folder,
         session.run,
         ["migrate", *arguments],
