@@ -327,7 +327,7 @@ class TestOutcomes:
         path.write_text(path.read_text() + "overrides: {stage_duration: 20s}\n")
         self.ending(monkeypatch, outcome)
         assert run("status", *PLACE) == 0
-        assert "overridden by the environment:\n  stage_duration" in capsys.readouterr().out
+        assert "overridden by the environment:\n  stage duration: 20 s" in capsys.readouterr().out
 
 
 class Anything:
@@ -448,7 +448,9 @@ def test_no_kubernetes_is_a_clear_message(project: Path) -> None:
     assert "kubeconfig" in json.loads(done.stdout)["error"]["doing"]
 
 
-def test_rehearse_hands_everything_to_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rehearse_hands_everything_to_the_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     got: dict[str, Any] = {}
 
     def play(**named: Any) -> Outcome:
@@ -458,17 +460,8 @@ def test_rehearse_hands_everything_to_the_day(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tarsrelease.rehearsal.day.play", play)
     code = run(
         *("rehearse", "--fault", "errors", "--fault", "memory", "--stage-duration", "20s"),
-        *(
-            "--stages",
-            "1,100",
-            "--name",
-            "x",
-            "--evidence",
-            "there",
-            "--context",
-            "kind",
-            "--quiet",
-        ),
+        *("--stages", "1,100", "--name", "x", "--evidence", str(tmp_path), "--context", "kind"),
+        "--quiet",
     )
     assert code == 11
     del got["progress"]
@@ -478,7 +471,7 @@ def test_rehearse_hands_everything_to_the_day(monkeypatch: pytest.MonkeyPatch) -
         "stage_duration": "20s",
         "stages": (1, 100),
         "context": "kind",
-        "evidence": Path("there"),
+        "evidence": tmp_path,
         "rate": 300.0,
         "release": None,
         "environment": None,
