@@ -183,16 +183,15 @@ class PostgresCatalog:
             why="" if sees else "this role may not see other roles' sessions (grant pg_monitor)",
         )
 
-    def invalid_indexes(self) -> list[str]:
-        """INVALID indexes outside of system schemas, also those on partitioned tables."""
+    def invalid_indexes(self) -> dict[str, str]:
+        """INVALID indexes by name, with their table; a TOAST index has the table it belongs to."""
         rows = self._all(
-            f"SELECT {name_of('indexrelid')} FROM pg_index i JOIN pg_class c "  # noqa: S608 - constants only
-            "ON c.oid = i.indexrelid WHERE NOT (i.indisvalid AND i.indisready) AND "
-            "c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%') "
-            "ORDER BY 1",
-            [],
+            f"SELECT {name_of('i.indexrelid')}, coalesce({name_of('main.oid')}, "  # noqa: S608 - constants only
+            f"{name_of('i.indrelid')}) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+            "LEFT JOIN pg_class main ON main.reltoastrelid = i.indrelid "
+            "WHERE NOT (i.indisvalid AND i.indisready) AND c.relpersistence <> 't' ORDER BY 1"
         )
-        return [row[0] for row in rows]
+        return dict(rows)
 
     def index(self, name: str) -> IndexState | None:
         """An index as it stands in the catalog. Bit 1 of indoption is DESC (pg_index.h)."""

@@ -48,8 +48,8 @@ class Catalog(Protocol):
     def vitals(self) -> Vitals:
         """What the guards look at, but for the pod's usage."""
 
-    def invalid_indexes(self) -> list[str]:
-        """INVALID indexes outside of system schemas."""
+    def invalid_indexes(self) -> dict[str, str]:
+        """INVALID indexes by name, with the table that each is on (of TOAST: belongs to)."""
 
     def index(self, name: str) -> IndexState | None:
         """An index as it stands in the catalog."""

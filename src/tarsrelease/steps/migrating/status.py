@@ -63,7 +63,7 @@ def status(
             "plan": [_line(migration, state) for migration in migrations],
             "lock": str(owner) if owner else None,
             "builds": [str(build) for build in builds],
-            "invalid_indexes": invalid,
+            "invalid_indexes": sorted(invalid),
         },
         next_step=_next(release, state),
         verdict=Verdict.NO_GO if against else Verdict.PROCEED,
