@@ -28,6 +28,10 @@ class Wishes:
     layers: bool = False
     running: str | None = None
     quiet: bool = True
+    attestations: tuple[Path, ...] = ()
+    repository: str | None = None
+    signer_workflow: str | None = None
+    trusted_root: Path | None = None
 
 
 NO_WISHES = Wishes()
@@ -38,7 +42,6 @@ def verified(
     wishes: Wishes = NO_WISHES,
     *,
     clock: Clock | None = None,
-    signatures: Signatures | None = None,
 ) -> Outcome:
     """The outcome of verify on this folder, with all means that this machine has."""
     from tarsrelease.adapters.bundle_files import FolderFiles
@@ -58,14 +61,14 @@ def verified(
             clock=clock or SystemClock(),
             checksums_only=wishes.checksums_only,
             offline=wishes.offline,
-            means=NOTHING if wishes.checksums_only else _means(folder, wishes, signatures),
+            means=NOTHING if wishes.checksums_only else _means(folder, wishes),
             require=wishes.require,
         )
     finally:
         bar.close()
 
 
-def _means(folder: Path, wishes: Wishes, signatures: Signatures | None) -> Means:
+def _means(folder: Path, wishes: Wishes) -> Means:
     from tarsrelease.adapters.chart_render import renderer
     from tarsrelease.adapters.configuration import read_bundle_input
     from tarsrelease.adapters.kubernetes_schema import object_faults
@@ -85,9 +88,40 @@ def _means(folder: Path, wishes: Wishes, signatures: Signatures | None) -> Means
         commit=partial(_commit, folder),
         running=wishes.running,
         registry=registry,
-        signatures=signatures,
+        signatures=_signatures(wishes),
         platform=wishes.platform,
         layers=wishes.layers,
+    )
+
+
+def _signatures(wishes: Wishes) -> Signatures | None:
+    """None without attestations. Raises UsageError where they cannot be pinned or verified."""
+    from tarsrelease.model.errors import UsageError
+
+    if not wishes.attestations:
+        return None
+    if wishes.repository is None or wishes.signer_workflow is None:
+        raise UsageError(
+            doing="reading the attestations",
+            found="--attestations without --repository and --signer-workflow",
+            expected="who may have signed: anybody can make an attestation",
+            next_step="add --repository OWNER/NAME and "
+            "--signer-workflow OWNER/NAME/.github/workflows/FILE",
+        )
+    try:
+        from tarsrelease.adapters.provenance import SigstoreSignatures
+    except ImportError as problem:
+        raise UsageError(
+            doing="reading the attestations",
+            found=f"sigstore is not installed ({problem})",
+            expected="the extra: tarsrelease[sigstore]",
+            next_step="pip install 'tarsrelease[sigstore]'",
+        ) from problem
+    return SigstoreSignatures(
+        wishes.attestations,
+        repository=wishes.repository,
+        workflow=wishes.signer_workflow,
+        trusted_root=wishes.trusted_root,
     )
 
 

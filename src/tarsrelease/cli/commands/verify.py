@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -33,6 +33,25 @@ if TYPE_CHECKING:
     help="The platform that images must be for.",
 )
 @click.option("--layers", is_flag=True, help="Ask the registry for every layer, too.")
+@click.option(
+    "--attestations",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Sigstore bundles: a file, JSON lines, or a folder of them. Needs the extra [sigstore].",
+)
+@click.option("--repository", metavar="OWNER/NAME", help="Whose attestations count.")
+@click.option(
+    "--signer-workflow",
+    metavar="PATH",
+    help="OWNER/NAME/.github/workflows/FILE that must have signed.",
+)
+@click.option(
+    "--trusted-root",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instead of the root that sigstore carries.",
+)
 def _verify(
     settings: Settings,
     folder: Path | None,
@@ -42,6 +61,7 @@ def _verify(
     running: str | None,
     platform: str,
     layers: bool,
+    **signing: Any,
 ) -> int:
     """Check a bundle: checksums, files nobody listed, manifest, chart, images, migrations.
 
@@ -60,6 +80,7 @@ def _verify(
         layers=layers,
         running=running,
         quiet=settings.quiet,
+        **signing,
     )
 
     def act(session: Session) -> Outcome:
