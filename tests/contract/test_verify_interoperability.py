@@ -133,13 +133,14 @@ def test_the_bar_shows_after_a_second_and_goes_away(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tarsrelease.adapters.hashing_bar.time.monotonic", lambda: now[0])
     stream = Terminal()
     bar = HashingBar(stream)
+    bar.expect(4 * 10**9)
     bar.hashed(10**9)
     now[0] = 0.9
     bar.hashed(10**9)
     assert stream.getvalue() == ""
     now[0] = 2.0
     bar.hashed(10**9)
-    assert "hashed 3.0 GB in 2 s, 1.50 GB/s" in stream.getvalue()
+    assert " 75%  3.0 of 4.0 GB, 1.50 GB/s" in stream.getvalue()
     bar.close()
     assert stream.getvalue().endswith("\r\x1b[K")
     quiet = Terminal()

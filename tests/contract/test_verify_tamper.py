@@ -180,6 +180,8 @@ CONTENT: list[Case] = [
     ("another title", manifest(lambda m: m["hotfixes"][0].update(title="x")), "DEMO-1: title"),
     ("another digest", manifest(lambda m: m["images"][0].update(digest="sha256:" + "b" * 64)),
      "images: web: digest"),
+    ("a tag that clears the screen", manifest(lambda m: m["images"][0].update(tag="\x1b[2J")),
+     "\\x1b[2J"),
     ("a digest of another algorithm", manifest(
         lambda m: m["images"][0].update(digest="md5:" + "b" * 32)), "images[0].digest"),
     ("an image twice", manifest(lambda m: second(m, "images")), "web stands twice"),
@@ -329,6 +331,9 @@ def test_it_is_refused_and_nothing_is_written(
     )
     assert code in (1, 2)
     outcome = json.loads(out)
+    assert all(
+        check["reason"].replace("\n", "").isprintable() for check in outcome["checks"]
+    )  # nothing in a bundle can move the reader's cursor
     failed = [check["reason"] for check in outcome["checks"] if check["status"] == "fail"]
     assert named in "\n".join(failed)
     after = everything(tmp_path)

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from tarsrelease.adapters.hashing import Hashed, hash_files
+from tarsrelease.adapters.hashing import Watching, hash_files
 from tarsrelease.model.errors import UsageError
 from tarsrelease.ports import BundleFile
 
@@ -20,9 +20,9 @@ class FolderFiles:
     """
 
     def __init__(
-        self, folder: Path, *, hard_links: bool = False, hashed: Hashed | None = None
+        self, folder: Path, *, hard_links: bool = False, progress: Watching | None = None
     ) -> None:
-        """`hashed` is told of each piece that was hashed. Raises `UsageError` for no folder."""
+        """`progress` is told how far hashing is. Raises `UsageError` for no folder."""
         try:
             good = folder.is_dir()
         except (OSError, ValueError):  # a name too long, or with a NUL in it
@@ -36,7 +36,7 @@ class FolderFiles:
             )
         self._root = folder.resolve()
         self._hard_links = hard_links
-        self._hashed = hashed
+        self._progress = progress
         self._regular: dict[str, int] | None = None
 
     def listing(self) -> list[BundleFile]:
@@ -119,7 +119,10 @@ class FolderFiles:
             inside = self._inside(path)
             # A path that does not exist gives None, as does everything that cannot be read.
             chosen.append((inside, inside.stat().st_size) if inside else (Path(root), 0))
-        return dict(zip(paths, hash_files(chosen, self._hashed), strict=True))
+        if self._progress is not None:
+            self._progress.expect(sum(size for _, size in chosen))
+        hashed = self._progress.hashed if self._progress is not None else None
+        return dict(zip(paths, hash_files(chosen, hashed), strict=True))
 
     def _inside(self, path: str) -> Path | None:
         """The real path of a regular file in the bundle; opening a device could block for ever."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 _PIECE = 256 * 2**10
 """Bytes read at once: fits a core's second-level cache, so that hashing finds them there."""
@@ -18,6 +19,17 @@ _BATCH = 64
 
 Hashed = Callable[[int], None]
 """Told of every piece that was hashed, in bytes; called from several threads."""
+
+
+class Watching(Protocol):
+    """Who wants to know how far hashing is."""
+
+    def expect(self, count: int) -> None:
+        """So many bytes more will be hashed."""
+
+    def hashed(self, count: int) -> None:
+        """So many bytes more were hashed; called from several threads."""
+
 
 _local = threading.local()
 

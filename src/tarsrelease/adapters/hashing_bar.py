@@ -8,12 +8,13 @@ from typing import TextIO
 
 _PATIENCE = 1.0
 _OFTEN = 0.2
+_WIDTH = 24
 _SELDOM = 10.0
 """Seconds between two lines where there is no terminal to draw on."""
 
 
 class HashingBar:
-    """Bytes hashed and the rate, on one line that is drawn over; on no terminal, now and then."""
+    """A bar with bytes and rate, on one line that is drawn over; on no terminal, now and then."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
@@ -22,8 +23,13 @@ class HashingBar:
         self._lock = threading.Lock()
         self._began: float | None = None
         self._next = 0.0
-        self._bytes = 0
+        self._bytes = self._total = 0
         self._drawn = False
+
+    def expect(self, count: int) -> None:
+        """`count` bytes more will be hashed."""
+        with self._lock:
+            self._total += count
 
     def hashed(self, count: int) -> None:
         """`count` bytes more; called by several threads, and never the one to fail."""
@@ -40,7 +46,10 @@ class HashingBar:
 
     def _show(self, seconds: float) -> None:
         rate = self._bytes / seconds / 1e9
-        line = f"hashed {self._bytes / 1e9:.1f} GB in {seconds:.0f} s, {rate:.2f} GB/s"
+        share = min(1.0, self._bytes / max(1, self._total))
+        bar = "█" * round(share * _WIDTH) + "░" * (_WIDTH - round(share * _WIDTH))
+        done = f"{self._bytes / 1e9:.1f} of {self._total / 1e9:.1f} GB"
+        line = f"SHA-256 {bar} {share:4.0%}  {done}, {rate:.2f} GB/s"
         self._drawn = True
         try:
             self._stream.write(f"\r{line}\033[K" if self._live else line + "\n")

@@ -55,7 +55,7 @@ def verified(
     try:
         return verify(
             str(folder),
-            files=FolderFiles(folder, hard_links=wishes.checksums_only, hashed=bar.hashed),
+            files=FolderFiles(folder, hard_links=wishes.checksums_only, progress=bar),
             read_manifest=read_manifest,
             read_rollout=read_rollout,
             clock=clock or SystemClock(),

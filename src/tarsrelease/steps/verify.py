@@ -37,7 +37,7 @@ from tarsrelease.steps.verification.checksums import (
 )
 from tarsrelease.steps.verification.documents import LARGEST_TEXT, document_fault
 from tarsrelease.steps.verification.images import image_checks
-from tarsrelease.steps.verification.listed import LARGEST, Listed, parse_checksums, shown
+from tarsrelease.steps.verification.listed import LARGEST, Listed, parse_checksums, printable, shown
 from tarsrelease.steps.verification.migrations import lint_checks
 from tarsrelease.steps.verification.needs import NOTHING, Means
 from tarsrelease.steps.verification.origin import origin_checks
@@ -234,6 +234,12 @@ def _schema_check(check: str, path: str, found: object) -> Check:
     )
 
 
+def _printable(check: Check) -> Check:
+    """What somebody wrote into a bundle must not move the reader's cursor."""
+    reason = printable(check.reason)
+    return check if reason == check.reason else check.model_copy(update={"reason": reason})
+
+
 def _outcome(
     name: str,
     bundle: _Bundle,
@@ -242,6 +248,7 @@ def _outcome(
     started_at: datetime,
     clock: Clock,
 ) -> Outcome:
+    checks = tuple(_printable(check) for check in checks)
     made = [check.status for check in checks if check.status is not Status.SKIPPED]
     good = worst(made) is Status.PASS
     verdict = Verdict.PROCEED if good else Verdict.NO_GO

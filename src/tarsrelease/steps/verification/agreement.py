@@ -13,6 +13,7 @@ from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.steps.verification.chart_archive import ChartArchive
+from tarsrelease.steps.verification.listed import shown
 from tarsrelease.steps.verification.results import judged, not_checked
 
 _VERSION = re.compile(r"(?<![0-9.])v?(\d+)([._])(\d+)\2(\d+)(?![0-9])")
@@ -54,7 +55,7 @@ def _file_checks(
     if inputs is not None:
         known = {*named, *inputs.named_files, MANIFEST, CHECKSUMS}
         faults += [
-            f"{file} is in the bundle, but neither {MANIFEST} nor {INPUT} names it"
+            f"{shown(file)} is in the bundle, but neither {MANIFEST} nor {INPUT} names it"
             for file in sorted(set(listed) - known)
         ]
     faults += [

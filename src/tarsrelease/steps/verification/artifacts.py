@@ -48,7 +48,9 @@ def image_rows(
         status = check.status if check else Status.SKIPPED
         actual = image.digest if status is Status.PASS else None
         who = signed.get(image.digest.removeprefix("sha256:"))
-        row = _row(f"{image.name}:{image.tag}", None, image.digest, actual, "the manifest", who)
+        row = _row(
+            shown(f"{image.name}:{image.tag}"), None, image.digest, actual, "the manifest", who
+        )
         rows.append(row | {"result": _WORDS.get(status, "FAIL")})
     return rows
 

@@ -144,3 +144,13 @@ def shown(text: str, longest: int = 120) -> str:
     """
     short = text if len(text) <= longest else text[: longest - 3] + "..."
     return short if short.isascii() and short.isprintable() else ascii(short)
+
+
+def printable(text: str) -> str:
+    """A message that quotes a bundle, with what a terminal would obey shown by number."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in text
+    )
