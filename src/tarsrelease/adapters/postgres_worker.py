@@ -83,6 +83,11 @@ class PostgresWorker:
         self._history = History(self._connection, database.schema_name, application)
         self.pid = backend_pid(self._connection)
         self._end_with_the_client()
+        # What is said to be done must outlive a crash of the server, wherever its default is off.
+        self._connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
 
     def close(self) -> None:
         """End the session, and with it the lock."""

@@ -115,8 +115,9 @@ class Database(Value):
     `tls` is libpq's sslmode, and replaces the DSN's. `schema_name` is where the history is kept
     and unqualified names are looked up. `lock_timeout`: how long a statement may wait for a lock,
     with everybody else queueing behind it; then it gives way, and tries again for
-    `lock_patience` in all. `statement_timeout`: one statement in a transaction. `build_deadline`:
-    one statement that runs beside the traffic, such as CREATE INDEX CONCURRENTLY. `scratch_env`
+    `lock_patience` in all. `statement_timeout`: one statement in a transaction; `blocking_timeout`:
+    one whose locks may stop others, where its file does not allow that by name and reason.
+    `build_deadline`: one that runs beside the traffic, as CREATE INDEX CONCURRENTLY. `scratch_env`
     names the variable with the DSN of a server for throwaway copies; without it one is started
     on this machine. `answers_within`: `migrate verify`'s limit for a trivial query.
     `contract_after`: how long after its promotion a release is not rolled back any more.
@@ -130,6 +131,7 @@ class Database(Value):
     lock_timeout: Seconds = 1.0
     lock_patience: Seconds = 300.0
     statement_timeout: Seconds = 300.0
+    blocking_timeout: Seconds = 5.0
     build_deadline: Seconds = 3600.0
     answers_within: Seconds = 0.1
     contract_after: Seconds = 86400.0

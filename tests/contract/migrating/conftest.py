@@ -35,7 +35,8 @@ class Servers:
 
 def fresh_server(program: Path, **settings: str) -> ThrowawayServer:
     """A server with the roles that a database has in production."""
-    return _WithRoles(program, {"autovacuum": "on", **settings})
+    # A test that kills the server must find again what it wrote before.
+    return _WithRoles(program, {"autovacuum": "on", "synchronous_commit": "on", **settings})
 
 
 class _WithRoles(ThrowawayServer):

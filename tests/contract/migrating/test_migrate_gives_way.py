@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from migration_rig import Heard, Rig, Sql
 
-from tarsrelease.model.errors import LockedError
+from tarsrelease.model.errors import LockedError, RefusedError
 from tarsrelease.model.outcome import ExitCode
 
 COLUMN = {"a.sql": Sql("ALTER TABLE missions ADD COLUMN trace_id text;")}
@@ -228,3 +228,17 @@ def test_a_build_is_broken_off_when_the_pressure_comes_while_it_runs(rig: Rig) -
     assert outcome.details["repaired"] == 1
     assert [row.finished is None for row in rig.history()] == [True, False]
     assert rig.invalid_indexes() == []
+
+
+def test_a_rewrite_that_nobody_planned_stops_others_for_a_short_time_only(rig: Rig) -> None:
+    """Without plan, up does not know that it rewrites the table; it finds out by the clock."""
+    slow = "ALTER TABLE missions ADD COLUMN c text DEFAULT pg_sleep(0.001)::text;"
+    with Reader(rig) as reader, pytest.raises(RefusedError) as refused:
+        rig.up(rig.release({"a.sql": Sql(slow)}), blocking_timeout=0.5)
+    assert 0.4 < reader.longest < 1.5
+    assert "table-rewrite" in refused.value.detail.next
+    assert not any(" c text" in line for line in rig.schema())
+
+    allowed = f"-- tarsrelease:allow table-rewrite: 3000 rows take 4 s\n{slow}"
+    outcome = rig.up(rig.release({"a.sql": Sql(allowed)}), blocking_timeout=0.5)
+    assert outcome.exit_code is ExitCode.DONE

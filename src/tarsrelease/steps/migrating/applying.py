@@ -25,6 +25,9 @@ _PATIENCE_RUNNING = 5.0
 """Seconds that a guard may be broken while a build runs before it is broken off."""
 _SAID = 10.0
 """Seconds between two lines about the same build."""
+_ROW_LOCKS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "select_stmt"}
+"""Statements whose table locks stop no query; what they lock is rows."""
+_MAY_BLOCK = {"table-rewrite", "long-lock", "cluster", "lock-table"}
 _MANY = 3
 """Times that a build is begun anew after a guard broke it off."""
 
@@ -106,7 +109,7 @@ class Applying:
             attempt += 1
             self._wait_for_guards(statement)
             try:
-                self._run(statement, row, self._database.statement_timeout)
+                self._run(statement, row, self._time_for(statement))
             except SqlError as problem:
                 if not problem.gave_way:
                     raise
@@ -125,6 +128,17 @@ class Applying:
                 f"({self._in_the_way()}); again in {seconds:.1f} s"
             )
             self._clock.sleep(seconds)
+
+    def _time_for(self, statement: Statement) -> float:
+        """Seconds that it may take: few where its locks may stop others and nobody allowed it.
+
+        Plan refuses such statements by what it measures; this bounds the harm where no plan was
+        made, or where the tables are not what they were then.
+        """
+        rows_only = statement.node.WhichOneof("node") in _ROW_LOCKS
+        if rows_only or _MAY_BLOCK & statement.allowed.keys():
+            return self._database.statement_timeout
+        return min(self._database.blocking_timeout, self._database.statement_timeout)
 
     def _in_the_way(self) -> str:
         return "; ".join(map(str, self._blockers[:3])) or "somebody who is gone by now"
