@@ -130,9 +130,7 @@ def write_sources(root: Path) -> Sources:
             "apiVersion: v2\nname: demo # the product\nversion: 0.0.0\nappVersion: 0.0.0\n"
         ),
         sources.source / "chart/values.yaml": VALUES,
-        sources.source / "chart/templates/web.yaml": (
-            TEMPLATE
-        ),
+        sources.source / "chart/templates/web.yaml": (TEMPLATE),
         sources.source / "chart/values.schema.json": SCHEMA,
         sources.out / "bundle.yaml": BUNDLE,
         sources.out / "rollout.yaml": ROLLOUT,
