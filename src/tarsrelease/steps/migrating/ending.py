@@ -26,8 +26,8 @@ _REMEDIES = {
     "owner TO role)",
     "25006": "point the DSN at the primary",
     "57014": "it took longer than the environment lets it (blocking_timeout where its locks may "
-    "stop others, else statement_timeout or build_deadline): `tarsrelease migrate plan` shows what it "
-    "does; change it, or allow it in the file by name and reason (table-rewrite, long-lock)",
+    "stop others, else statement_timeout or build_deadline): `tarsrelease migrate plan` shows what "
+    "it does; change it, or allow it in the file by name and reason (table-rewrite, long-lock)",
     "53100": "free disk space first",
     "53300": "free connections first, or raise max_connections",
     "42P07": "it is there already and the history does not know it: drop it, or write IF NOT "
