@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -62,27 +63,15 @@ def _plan(session: Session) -> Outcome:
 
 
 def _day(session: Session) -> Outcome:
-    from tarsrelease.adapters.bundle_files import FolderFiles
-    from tarsrelease.adapters.configuration import read_manifest, read_rollout
+    from tarsrelease.cli.verifying import verified
     from tarsrelease.steps.day import run_day
-    from tarsrelease.steps.verify import verify
 
     ports, folder = session.ports, session.release_folder
-
-    def verified() -> Outcome:
-        return verify(
-            str(folder),
-            files=FolderFiles(folder),
-            read_manifest=read_manifest,
-            read_rollout=read_rollout,
-            clock=ports.clock,
-        )
-
     return run_day(
         session.release,
         session.environment,
         session.run,
-        verify=verified,
+        verify=partial(verified, folder, clock=ports.clock),
         charts=ports.charts,
         workloads=ports.workloads,
         routes=ports.routes,
