@@ -1,18 +1,18 @@
-"""Runs a command and kills it (SIGKILL) a moment after a line of its progress.
+"""Runs a command and kills it (SIGKILL) at a line of its progress, or when a condition holds then.
 
-python kill_at.py TEXT DELAY COMMAND...: TEXT is looked for in the lines on standard error.
-Exits with 137 when the command was killed, else with 1: the line never came.
+python kill_at.py TEXT WAIT COMMAND...: TEXT is looked for in the lines on standard error, WAIT is
+a shell command that ends when the moment has come (empty: at once). Exits with 137 when the
+command was killed, else with 1: the line never came.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 
 def main() -> int:
-    text, delay, *command = sys.argv[1:]
+    text, wait, *command = sys.argv[1:]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -20,7 +20,7 @@ def main() -> int:
     for line in process.stderr:
         sys.stderr.write(line)
         if text in line:
-            time.sleep(float(delay))
+            subprocess.run(["bash", "-c", wait], check=True, timeout=60)
             process.kill()
             process.wait()
             return 137

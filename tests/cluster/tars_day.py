@@ -79,10 +79,13 @@ class Day:
         outcome: dict[str, Any] = json.loads(done.stdout)
         return outcome
 
-    def killed(self, at: str, *step: str, delay: float = 0.0) -> None:
-        """A step that is killed (SIGKILL) when it says `at`, or `delay` seconds later."""
+    def killed(self, at: str, *step: str, delay: float = 0.0, until: str = "") -> None:
+        """A step that is killed (SIGKILL) when it says `at`, or `delay` seconds later.
+
+        `until` is a shell command instead, which ends when the moment has come.
+        """
         script = str(Path(__file__).parent / "kill_at.py")
-        command = [sys.executable, script, at, str(delay), *self.command(*step)]
+        command = [sys.executable, script, at, until or f"sleep {delay}", *self.command(*step)]
         done = self.cluster.run(command, timeout=300)
         assert done.returncode == 137, f"{at!r} was not said: {done.stderr}"
 

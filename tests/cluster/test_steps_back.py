@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tars_day import Day
+from tars_day import NAMESPACE, Day
 
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.rehearsal.commands import Cluster
@@ -23,10 +23,15 @@ def day(cluster: Cluster, tmp_path: Path) -> Iterator[Day]:
 
 
 def half_promoted(day: Day) -> None:
-    """The canary has everything, and a promotion was killed right after Helm was started."""
+    """The canary has everything, and a promotion was killed while Helm upgraded stable."""
     day.tarsrelease("canary", "deploy")
     day.tarsrelease("canary", "gate", "--stage", "100")
-    day.killed("upgrading tars", "promote", delay=2.0)
+    touched = (
+        f"until kubectl --namespace {NAMESPACE} get deployments --output jsonpath="
+        "'{.items[?(@.metadata.labels.deployment==\"stable\")].spec.template.metadata.labels.version}'"
+        " | grep -q 1.0.1; do sleep 0.05; done"
+    )
+    day.killed("upgrading tars", "promote", until=touched)
 
 
 def test_a_rollback_in_the_middle_of_a_promotion_loses_no_request(day: Day) -> None:
