@@ -11,7 +11,7 @@ import yaml
 
 from tarsrelease.adapters.helm_process import Failure, find_helm, run
 from tarsrelease.model.cluster import Revision
-from tarsrelease.model.errors import UsageError
+from tarsrelease.model.errors import StoppedError, UsageError
 
 _READING = 30.0
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -102,7 +102,14 @@ class Helm:
         Its objects are gone when this returns, as Kubernetes deletes them in the background; the
         pods then end by themselves, in their own time.
         """
-        self._change(f"removing {release}", ["uninstall", release, "--ignore-not-found"], deadline)
+        try:
+            self._change(
+                f"removing {release}", ["uninstall", release, "--ignore-not-found"], deadline
+            )
+        except StoppedError:
+            # Another run, killed while it did the same, may have come to its end just before.
+            if self.history(release):
+                raise
 
     def render(
         self,

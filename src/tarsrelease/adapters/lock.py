@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,10 @@ from tarsrelease.model.journal import LockHolder
 from tarsrelease.model.release import Run
 
 _OWNER = "tarsrelease.dev/owner"
-_DURATION = 30
-_ATTEMPTS = 5
+_DURATION = 20
+_RENEWAL = 5.0
+"""Seconds between renewals: whoever has not renewed for four of them is taken for dead."""
+_POLL = 0.5
 
 
 def _written(moment: datetime) -> str:
@@ -23,9 +26,9 @@ def _written(moment: datetime) -> str:
 class LeaseLock:
     """A Lease that is renewed by a thread while it is held, as Helm may block for minutes.
 
-    A run that dies stops renewing, and 30 s later anyone may take the Lease. Expiry compares the
-    holder's clock with ours: machines whose clocks are apart by more than that must not release
-    together.
+    A run that dies stops renewing, and 20 s later anyone may take the Lease; a run that lives is
+    told from it within a renewal. Expiry compares the holder's clock with ours: machines whose
+    clocks are apart by more than that must not release together.
     """
 
     def __init__(self, cluster: Cluster, application: str, run: Run) -> None:
@@ -35,29 +38,35 @@ class LeaseLock:
         self._stop: threading.Event | None = None
 
     def acquire(self, *, preempt: bool = False) -> None:
-        """Take it, or raise LockedError naming the holder. Ours already is taken again."""
-        for _ in range(_ATTEMPTS):
+        """Take it, or raise LockedError naming a holder that lives. Ours already is taken again.
+
+        A holder that does not renew (it was killed) is waited for until its time is up.
+        """
+        seen: datetime | None = None
+        while True:
             lease = self._cluster.get(LEASE, self._name)
             holder = _holder(lease)
-            if holder is not None and holder.run != self._run.id and not preempt:
+            if holder is None or holder.run == self._run.id or preempt:
+                try:
+                    self._write(lease, fresh=holder is None or holder.run != self._run.id)
+                except Conflict:
+                    continue
+                self._keep_renewing()
+                return
+            if seen is not None and holder.expires_at != seen:
                 raise self._locked(holder, "taking the release's lock")
-            try:
-                self._write(lease, fresh=holder is None or holder.run != self._run.id)
-            except Conflict:
-                continue
-            self._keep_renewing()
-            return
-        raise self._locked(self.holder(), "taking the release's lock")
+            seen = holder.expires_at
+            time.sleep(_POLL)
 
     def check(self) -> None:
-        """Raise LockedError where another run has taken it; renew it when a third has passed."""
+        """Raise LockedError where another run has taken it; renew it when that is due."""
         lease = self._cluster.get(LEASE, self._name)
-        holder = _holder(lease)
+        holder = _holder(lease, even_expired=True)  # ours still, when nobody took it meanwhile
         if holder is None or holder.run != self._run.id:
             self._stop_renewing()
             raise self._locked(holder, "keeping the release's lock")
         renewed = holder.expires_at - timedelta(seconds=_DURATION)
-        if datetime.now(UTC) - renewed > timedelta(seconds=_DURATION / 3):
+        if datetime.now(UTC) - renewed > timedelta(seconds=_RENEWAL):
             try:
                 self._write(lease, fresh=False)
             except Conflict:
@@ -102,7 +111,7 @@ class LeaseLock:
         stop = self._stop = threading.Event()
 
         def renew() -> None:
-            while not stop.wait(_DURATION / 3):
+            while not stop.wait(_RENEWAL):
                 try:
                     self.check()
                 except LockedError:
@@ -134,13 +143,13 @@ class LeaseLock:
         )
 
 
-def _holder(lease: dict[str, Any] | None) -> LockHolder | None:
+def _holder(lease: dict[str, Any] | None, *, even_expired: bool = False) -> LockHolder | None:
     spec = (lease or {}).get("spec") or {}
     if not spec.get("holderIdentity") or not spec.get("renewTime"):
         return None
     renewed = datetime.fromisoformat(spec["renewTime"])
     expires = renewed + timedelta(seconds=spec.get("leaseDurationSeconds") or _DURATION)
-    if expires < datetime.now(UTC):
+    if expires < datetime.now(UTC) and not even_expired:
         return None
     annotations = ((lease or {}).get("metadata") or {}).get("annotations") or {}
     return LockHolder(

@@ -114,6 +114,33 @@ def test_an_expired_lock_may_be_taken(cluster: Cluster, locks: tuple[LeaseLock, 
         first.check()
 
 
+def test_an_expired_lock_that_nobody_took_is_still_ours(
+    cluster: Cluster, locks: tuple[LeaseLock, LeaseLock]
+) -> None:
+    first, second = locks
+    first.acquire()
+    long_ago = (datetime.now(UTC) - timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
+    cluster.merge(LEASE, "tarsrelease-tars", {"spec": {"renewTime": long_ago}})
+    first.check()
+    holder = second.holder()
+    assert holder is not None
+    assert holder.run == "first"
+
+
+def test_a_holder_that_was_killed_is_waited_for(
+    cluster: Cluster, locks: tuple[LeaseLock, LeaseLock]
+) -> None:
+    first, second = locks
+    first.acquire()
+    first._stop_renewing()  # as kill -9 does
+    nearly = (datetime.now(UTC) - timedelta(seconds=17)).isoformat().replace("+00:00", "Z")
+    cluster.merge(LEASE, "tarsrelease-tars", {"spec": {"renewTime": nearly}})
+    second.acquire()
+    holder = second.holder()
+    assert holder is not None
+    assert holder.run == "second"
+
+
 def test_of_two_at_the_same_time_one_gets_it(cluster: Cluster) -> None:
     runs = [lease_lock(cluster, f"run-{number}") for number in range(4)]
 
