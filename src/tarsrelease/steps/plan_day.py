@@ -11,7 +11,8 @@ from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Clock, Journal, Routes
-from tarsrelease.steps.deploy import canary_values, check_render, refuse
+from tarsrelease.steps.checking_render import canary_values, check_render
+from tarsrelease.steps.deploy import refuse
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.looking import look
 from tarsrelease.steps.needs import RenderedCharts, ScaledWorkloads

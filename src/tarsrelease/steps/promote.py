@@ -12,7 +12,6 @@ A look that fails sends the traffic back to the canary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from tarsrelease.gates import day_journal
@@ -20,74 +19,25 @@ from tarsrelease.gates.day_journal import Pins
 from tarsrelease.gates.rollback_plan import last_good, same_version, stable_names
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
+from tarsrelease.model.errors import RefusedError, StoppedError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
-from tarsrelease.model.rollout import Stage
 from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress
-from tarsrelease.steps import counting_served, pinning, traffic
+from tarsrelease.steps import pinning, traffic
+from tarsrelease.steps.draining import drain
 from tarsrelease.steps.ending import Stopwatch, changing, ended
 from tarsrelease.steps.looking import look, wait_until_complete
 from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads, holding
-from tarsrelease.steps.observe import Observation, observe
+from tarsrelease.steps.observe import observe
+from tarsrelease.steps.promotion_looks import LookedAt, promotion_look, stage_name
 from tarsrelease.steps.removing import remove_canary, retire
 
 STEP = "promote"
 PROMOTED = "promoted"
 """The stage written to the routes when the canary has left them after a promotion."""
 _AGAIN = "run `tarsrelease promote` again, or `tarsrelease rollback`"
-_DRAIN = 60.0
-_POLL = 1.0
-
-
-class PromotionLook(Stage):
-    """A look at stable while the canary still has some of the traffic."""
-
-    weight: int  # 0 belongs here, too
-
-    @property
-    def name(self) -> str:
-        """The name in journals, annotations and reports."""
-        return stage_name(self.weight)
-
-
-def stage_name(weight: int) -> str:
-    """The name of the promotion's stage at a canary weight."""
-    return f"promote-{weight}"
-
-
-def promotion_look(last: Stage, weight: int, seconds: float) -> PromotionLook:
-    """The last stage's checks, asked for `seconds` while the canary has `weight` percent."""
-    return PromotionLook(
-        weight=weight,
-        duration=seconds,
-        max_extension=last.max_extension,
-        checks=last.checks,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class LookedAt:
-    """One step of the traffic's way back, for the report."""
-
-    name: str
-    weight: int
-    seconds: float
-    seen: Observation
-
-    def row(self) -> dict[str, object]:
-        """As a row of the table of stages."""
-        samples = [check.samples or 0 for check in self.seen.checks if check.needed is not None]
-        return {
-            "name": self.name,
-            "weight": self.weight,
-            "verdict": str(self.seen.verdict),
-            "seconds": self.seconds,
-            "requests": min(samples, default=0),
-            "checks": [check.model_dump(mode="json") for check in self.seen.checks],
-        }
 
 
 def promote(
@@ -442,45 +392,6 @@ def _back_to_canary(
 
 def _reason(failed: Sequence[Check]) -> str:
     return "; ".join(f"{check.id} of {check.service}: {check.reason}" for check in failed[:3])
-
-
-# (4) The canary's end
-
-
-def drain(
-    release: Release,
-    environment: Environment,
-    since: datetime,
-    *,
-    metrics: Metrics,
-    clock: Clock,
-    progress: Progress,
-    alive: Callable[[], None],
-) -> None:
-    """Wait until the canary answers no more requests after the last shift.
-
-    A minute at most: what is still open then (a long request, a WebSocket) is ended by the pods'
-    own graceful end. Without metrics the gateway's time to settle has to do.
-    """
-    began = clock.now()
-    while (clock.now() - began).total_seconds() < _DRAIN:
-        alive()
-        try:
-            found = counting_served.ask(release, environment, since, metrics=metrics, clock=clock)
-        except UnreachableError as error:
-            progress.say(f"drain: not measured ({error})")
-            clock.sleep(environment.gateway.settle)
-            return
-        answered = sum(
-            found.requests.total(service.name, track=Track.CANARY)
-            for service in release.rollout.services
-        )
-        if found.requests.scrapes and min(found.requests.scrapes.values()) >= 2:
-            if answered == 0:
-                return
-            since = clock.now()  # count anew from here
-        clock.sleep(_POLL)
-    progress.say(f"drain: given up after {_DRAIN:g} s; the pods end what is still open")
 
 
 def _note(release: Release, run: Run, journal: Journal, clock: Clock, phase: Phase) -> None:

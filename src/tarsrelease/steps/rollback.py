@@ -34,56 +34,28 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports import (
-    Charts,
     Clock,
     Journal,
     Lock,
     Metrics,
     Progress,
-    Routes,
     Web,
-    Workloads,
 )
 from tarsrelease.steps import pinning, traffic
 from tarsrelease.steps.ending import Stopwatch, changing, ended
 from tarsrelease.steps.looking import look, wait_until_complete
 from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads
+from tarsrelease.steps.plan_rollback import plan_rollback
 from tarsrelease.steps.proving import prove
 from tarsrelease.steps.removing import remove_canary, retire
+
+__all__ = ["plan_rollback", "rollback"]
 
 STEP = "rollback"
 _AGAIN = "run `tarsrelease rollback` again: it goes on from here"
 _LEAST = 15.0
 """Seconds that every phase gets, even when the budget is used up: stopping would not be faster."""
 _LONGEST_PROOF = 60.0
-
-
-def plan_rollback(
-    release: Release,
-    environment: Environment,
-    *,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    journal: Journal,
-    clock: Clock,
-) -> Outcome:
-    """What a rollback would do now, and why; nothing is changed."""
-    started_at = clock.now()
-    seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
-    pins = day_journal.pins(journal.entries(), release.version)
-    made = plan(seen, release.rollout, pins)
-    return ended(
-        f"{STEP} --plan",
-        release,
-        environment,
-        Verdict.PROCEED,
-        f"{len(made.phases)} phases, back to {made.version or 'the version of before'}",
-        started_at=started_at,
-        clock=clock,
-        details={"plan": made.lines(), "budget": environment.limits.rollback},
-        next_step="tarsrelease rollback",
-    )
 
 
 def rollback(

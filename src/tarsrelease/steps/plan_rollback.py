@@ -1,0 +1,40 @@
+"""What a rollback would do now; nothing is changed."""
+
+from __future__ import annotations
+
+from tarsrelease.gates import day_journal
+from tarsrelease.gates.rollback_plan import plan
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.ports import Charts, Clock, Journal, Routes, Workloads
+from tarsrelease.steps.ending import ended
+from tarsrelease.steps.looking import look
+
+
+def plan_rollback(
+    release: Release,
+    environment: Environment,
+    *,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    journal: Journal,
+    clock: Clock,
+) -> Outcome:
+    """What a rollback would do now, and why; nothing is changed."""
+    started_at = clock.now()
+    seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
+    pins = day_journal.pins(journal.entries(), release.version)
+    made = plan(seen, release.rollout, pins)
+    return ended(
+        "rollback --plan",
+        release,
+        environment,
+        Verdict.PROCEED,
+        f"{len(made.phases)} phases, back to {made.version or 'the version of before'}",
+        started_at=started_at,
+        clock=clock,
+        details={"plan": made.lines(), "budget": environment.limits.rollback},
+        next_step="tarsrelease rollback",
+    )
