@@ -1,0 +1,71 @@
+"""What deploy refuses of the real chart, rendered by the real Helm, and the remedy it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tarsrelease.adapters.helm import Helm
+from tarsrelease.adapters.kubernetes_client import Cluster
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.release import Release
+from tarsrelease.steps.checking_render import check_render
+
+
+@pytest.fixture
+def helm(cluster: Cluster) -> Helm:
+    return Helm("bare", cluster.namespace)
+
+
+def with_values(release: Release, **values: Any) -> Release:
+    return release.model_copy(update={"canary_values": release.canary_values | values})
+
+
+def test_the_bundle_as_it_ships_is_let_in(
+    helm: Helm, release: Release, environment: Environment
+) -> None:
+    check_render(release, environment, helm)
+
+
+@pytest.mark.parametrize(
+    ("values", "found", "remedy"),
+    [
+        ({"maintenance": {"enabled": True}}, "CronJob/", "maintenance.enabled: false"),
+    ],
+)
+def test_what_must_exist_once_is_refused_with_the_value_to_switch_it_off(
+    helm: Helm,
+    release: Release,
+    environment: Environment,
+    values: dict[str, Any],
+    found: str,
+    remedy: str,
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_render(with_values(release, **values), environment, helm)
+    assert found in refused.value.detail.found
+    assert remedy in refused.value.detail.next
+    assert release.rollout.canary_values in refused.value.detail.next
+
+
+def test_images_that_stable_was_given_by_hand_are_not_taken_for_the_bundles(
+    helm: Helm, release: Release, environment: Environment
+) -> None:
+    """The user's own values lie under the canary's, and would bring the old image back."""
+    other = {"dashboard-api": {"tag": "v1.0.0", "digest": ""}}
+    chart = str(Path(release.directory).parent / "v1_0_0" / "tars-1.0.0.tgz")
+    helm.upgrade(*("tars", chart, [{"images": other}]), values_from=None, deadline=60, wait=False)
+    with pytest.raises(UsageError) as refused:
+        check_render(release, environment, helm)
+    assert "dashboard-api" in refused.value.detail.found
+    assert "not the image that the bundle pins" in refused.value.detail.found
+
+
+def test_a_chart_without_the_deployments_of_the_rollout_is_refused(
+    helm: Helm, release: Release, environment: Environment
+) -> None:
+    with pytest.raises(UsageError, match="tars-canary-ppo-agent"):
+        check_render(with_values(release, ppoAgent={"enabled": False}), environment, helm)
