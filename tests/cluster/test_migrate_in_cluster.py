@@ -14,7 +14,7 @@ import yaml
 
 from tarsrelease.rehearsal import commands, world
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 Kubectl = Callable[..., str]
 ROOT = Path(__file__).parents[2]

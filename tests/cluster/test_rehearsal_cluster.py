@@ -19,7 +19,7 @@ import pytest
 from tarsrelease.rehearsal import commands, control, world
 from tarsrelease.rehearsal.state import StateFolder
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 Kubectl = Callable[..., str]
 

@@ -11,7 +11,7 @@ from tars_day import NAMESPACE, Day
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.rehearsal.commands import Cluster
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from tarsrelease.model.outcome import ExitCode
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]  # one cluster at a time
+pytestmark = pytest.mark.slow
 
 STAGE = 20.0
 """Seconds of a stage in environments/rehearsal.yaml."""

@@ -27,7 +27,7 @@ VERSIONS = ("1.0.0", "1.0.1")
 SERVICES = ("orchestration-agent", "insight-engine", "dashboard-api", "ppo-agent")
 
 # One process for all of them: they share the database and the services.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("example-services")]
+pytestmark = pytest.mark.slow
 
 
 _numbers = itertools.count(1)

@@ -17,6 +17,8 @@ from tarsrelease.steps.migrating.ending import connection_gone, locked, not_usab
 from tarsrelease.steps.migrating.needs import Catalog, Worker
 
 _POLL = 0.25
+_FAREWELL = 2.0
+"""Seconds that the server may take to end a session whose client has left, and with it its lock."""
 _NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 
@@ -27,11 +29,12 @@ def take_lock(worker: Worker, *, wait: float, clock: Clock, progress: Progress) 
     """
     started = clock.now()
     said = False
+    patience = max(wait, _FAREWELL)
     while (owner := worker.acquire()) is not None:
         waited = (clock.now() - started).total_seconds()
-        if waited >= wait:
+        if waited >= patience:
             raise locked(owner, waited)
-        if not said:
+        if wait and not said:
             progress.say(f"waits for {owner}, for {wait:.0f} s at most")
             said = True
         clock.sleep(_POLL)
