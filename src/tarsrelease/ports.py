@@ -1,4 +1,4 @@
-"""What a step may ask of the world. Protocols of one to four methods, in the release's words.
+"""What a step may ask of the world. Protocols of few methods, in the release's words.
 
 Adapters raise `UnreachableError` where a system does not answer, `UsageError` where it answers
 that the request or the rights are wrong; never their library's own errors.
@@ -6,12 +6,19 @@ that the request or the rights are wrong; never their library's own errors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from tarsrelease.model.cluster import DeploymentState, PodState, Revision, RouteState
+from tarsrelease.model.cluster import (
+    AutoscalerState,
+    DeploymentState,
+    PodState,
+    Revision,
+    RouteState,
+)
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.measurement import Series
@@ -57,9 +64,23 @@ class Routes(Protocol):
         route that does not exist; keeps filters and matches of one that does.
         """
 
+    def annotate(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
+        """Change these annotations and nothing else.
+
+        Weights are left alone, so that extending a loan can never undo a rollback that another
+        run has just made.
+        """
+
+    def retire(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
+        """Name only stable in the routes: no canary backend, no header rule.
+
+        A route that names a Service that is gone is not `ResolvedRefs`, so this comes before the
+        canary's removal. Creates a route that does not exist.
+        """
+
 
 class Workloads(Protocol):
-    """Deployments and their pods."""
+    """Deployments, their pods, what scales them, and what a canary may leave behind."""
 
     def deployments(self) -> list[DeploymentState]:
         """All Deployments of the namespace."""
@@ -70,9 +91,31 @@ class Workloads(Protocol):
     def scale(self, deployment: str, replicas: int) -> None:
         """Ask for this many replicas; returns at once."""
 
+    def autoscalers(self) -> list[AutoscalerState]:
+        """All HorizontalPodAutoscalers of the namespace that scale a Deployment."""
+
+    def keep_at_least(self, autoscaler: str, replicas: int) -> None:
+        """Set the autoscaler's minimum."""
+
+    def remove_leftovers(self, helm_release: str) -> list[str]:
+        """Delete what belongs to this Helm release and outlived it; say what, as ``Kind/name``."""
+
 
 class Charts(Protocol):
     """Helm releases in the namespace."""
+
+    def render(
+        self,
+        release: str,
+        chart: str,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        values_from: str | None,
+    ) -> list[dict[str, Any]]:
+        """The objects, hooks included, that `upgrade` with the same arguments would apply."""
+
+    def defaults(self, chart: str) -> dict[str, Any]:
+        """The chart's own values."""
 
     def history(self, release: str) -> list[Revision]:
         """The release's revisions, oldest first; empty where there is no such release."""
@@ -85,15 +128,17 @@ class Charts(Protocol):
         *,
         values_from: str | None,
         deadline: float,
+        wait: bool = True,
     ) -> None:
         """Install or upgrade `release` and wait until it is ready, `deadline` seconds at most.
 
         `values` are laid over each other, the last one wins; under them the values that the
-        user gave the release `values_from`, where it exists.
+        user gave the release `values_from`, where it exists. Without `wait` it returns once
+        everything is applied.
         """
 
-    def rollback(self, release: str, revision: int, *, deadline: float) -> None:
-        """Back to `revision`, and wait until it is ready."""
+    def rollback(self, release: str, revision: int, *, deadline: float, wait: bool = True) -> None:
+        """Back to `revision`, and wait until it is ready; as `upgrade` without `wait`."""
 
     def uninstall(self, release: str, *, deadline: float) -> None:
         """Remove the release and wait until its objects are gone; none there is no error."""
@@ -125,6 +170,16 @@ class Lock(Protocol):
         """Who holds it now, if anyone does."""
 
 
+@contextmanager
+def holding(lock: Lock, *, preempt: bool = False) -> Iterator[None]:
+    """Hold the lock for the length of the block."""
+    lock.acquire(preempt=preempt)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Web(Protocol):
     """Plain HTTP requests, for smoke tests."""
 
@@ -134,6 +189,13 @@ class Web(Protocol):
 
 class Person(Protocol):
     """Whoever decides where the day waits for a person."""
+
+    @property
+    def attended(self) -> bool:
+        """True where a person reads the question.
+
+        An assumed yes approves, but it never lifts a hold.
+        """
 
     def approves(self, question: str) -> bool:
         """Ask; True is yes."""

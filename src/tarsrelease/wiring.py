@@ -9,8 +9,7 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release, Run
 
 if TYPE_CHECKING:
-    from tarsrelease.ports import Clock, Journal, Lock, Metrics, Web
-    from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads
+    from tarsrelease.ports import Charts, Clock, Journal, Lock, Metrics, Routes, Web, Workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +18,9 @@ class Ports:
 
     clock: Clock
     metrics: Metrics
-    routes: LentRoutes
-    workloads: ScaledWorkloads
-    charts: RenderedCharts
+    routes: Routes
+    workloads: Workloads
+    charts: Charts
     journal: Journal
     lock: Lock
     web: Web

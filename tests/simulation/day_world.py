@@ -31,8 +31,8 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.ports import Person
 from tarsrelease.steps.day import run_day
-from tarsrelease.steps.needs import Attendant
 
 
 class SimulatedCharts:
@@ -219,7 +219,7 @@ class DayWorld:
 
         self.world.at(1.0, look)
 
-    def play(self, person: Attendant, verdict: Verdict = Verdict.PROCEED) -> Outcome:
+    def play(self, person: Person, verdict: Verdict = Verdict.PROCEED) -> Outcome:
         """The day; `verdict` is what verify says."""
         world = self.world
 

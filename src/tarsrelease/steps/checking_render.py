@@ -10,7 +10,7 @@ from tarsrelease.gates.rollback_plan import canary_names
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
-from tarsrelease.steps.needs import RenderedCharts
+from tarsrelease.ports import Charts
 
 
 def canary_values(release: Release, environment: Environment) -> list[Mapping[str, Any]]:
@@ -18,7 +18,7 @@ def canary_values(release: Release, environment: Environment) -> list[Mapping[st
     return [release.canary_values, environment.helm.values, environment.helm.canary_values]
 
 
-def check_render(release: Release, environment: Environment, charts: RenderedCharts) -> None:
+def check_render(release: Release, environment: Environment, charts: Charts) -> None:
     """Refuse a canary that would contain what must exist once, or images nobody verified."""
     rollout = release.rollout
     values = canary_values(release, environment)
@@ -70,7 +70,7 @@ def check_render(release: Release, environment: Environment, charts: RenderedCha
 def _switch(
     name: str,
     release: Release,
-    charts: RenderedCharts,
+    charts: Charts,
     rendered: Any,
     stable: Sequence[Mapping[str, Any]],
 ) -> str:

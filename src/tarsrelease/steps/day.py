@@ -22,13 +22,24 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Evidence, Journal, Lock, Metrics, Progress, Web
+from tarsrelease.ports import (
+    Charts,
+    Clock,
+    Evidence,
+    Journal,
+    Lock,
+    Metrics,
+    Person,
+    Progress,
+    Routes,
+    Web,
+    Workloads,
+)
 from tarsrelease.steps import traffic
 from tarsrelease.steps.day_report import DayRecord, failed_step, stage_row
 from tarsrelease.steps.deploy import deploy
 from tarsrelease.steps.ending import changing
 from tarsrelease.steps.gate import gate
-from tarsrelease.steps.needs import Attendant, LentRoutes, RenderedCharts, ScaledWorkloads
 from tarsrelease.steps.plan_day import plan_day
 from tarsrelease.steps.promote import promote
 from tarsrelease.steps.rollback import rollback
@@ -46,16 +57,16 @@ def run_day(
     run: Run,
     *,
     verify: Callable[[], Outcome],
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     metrics: Metrics,
     web: Web,
     journal: Journal,
     lock: Lock,
     clock: Clock,
     progress: Progress,
-    person: Attendant,
+    person: Person,
     evidence: Evidence | None,
 ) -> Outcome:
     """Play the day; its outcome has one row a stage in ``details.stages``.
@@ -88,16 +99,16 @@ class _Day:
         environment: Environment,
         run: Run,
         verify: Callable[[], Outcome],
-        charts: RenderedCharts,
-        workloads: ScaledWorkloads,
-        routes: LentRoutes,
+        charts: Charts,
+        workloads: Workloads,
+        routes: Routes,
         metrics: Metrics,
         web: Web,
         journal: Journal,
         lock: Lock,
         clock: Clock,
         progress: Progress,
-        person: Attendant,
+        person: Person,
         evidence: Evidence | None,
     ) -> None:
         self.release, self.environment, self.run = release, environment, run

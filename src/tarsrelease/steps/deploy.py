@@ -25,12 +25,21 @@ from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import Clock, Journal, Lock, Progress, Web
+from tarsrelease.ports import (
+    Charts,
+    Clock,
+    Journal,
+    Lock,
+    Progress,
+    Routes,
+    Web,
+    Workloads,
+    holding,
+)
 from tarsrelease.steps import pinning, traffic
 from tarsrelease.steps.checking_render import canary_values, check_render
 from tarsrelease.steps.ending import Stopwatch, changing, ended
 from tarsrelease.steps.looking import look, wait_until_complete
-from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads, holding
 from tarsrelease.steps.removing import remove_canary, retire
 from tarsrelease.steps.smoke import smoke_test
 
@@ -46,9 +55,9 @@ def deploy(
     environment: Environment,
     run: Run,
     *,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     web: Web,
     journal: Journal,
     lock: Lock,
@@ -219,9 +228,9 @@ def _clear(
     environment: Environment,
     run: Run,
     seen: Snapshot,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     clock: Clock,
     progress: Progress,
 ) -> None:
@@ -252,8 +261,8 @@ def _clear(
 def _install(
     release: Release,
     environment: Environment,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
+    charts: Charts,
+    workloads: Workloads,
     lock: Lock,
     clock: Clock,
     progress: Progress,
@@ -301,9 +310,9 @@ def _take_back(
     environment: Environment,
     run: Run,
     pins: Pins,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     journal: Journal,
     clock: Clock,
     progress: Progress,

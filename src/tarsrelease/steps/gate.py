@@ -31,9 +31,8 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress, Workloads
+from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress, Routes, Workloads, holding
 from tarsrelease.steps import traffic
-from tarsrelease.steps.needs import LentRoutes, holding
 from tarsrelease.steps.observe import Observation, observe
 from tarsrelease.steps.room import make_room
 
@@ -48,7 +47,7 @@ def gate(
     *,
     metrics: Metrics,
     workloads: Workloads,
-    routes: LentRoutes,
+    routes: Routes,
     journal: Journal,
     lock: Lock,
     clock: Clock,
@@ -170,7 +169,7 @@ def _refuse_rolled_back(release: Release, entries: Sequence[Entry]) -> None:
         )
 
 
-def _standing(release: Release, routes: LentRoutes) -> list[RouteState]:
+def _standing(release: Release, routes: Routes) -> list[RouteState]:
     services = release.rollout.services
     found = routes.read(services)
     missing = sorted({each.name for each in services} - {each.service for each in found})

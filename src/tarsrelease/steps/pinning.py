@@ -8,8 +8,7 @@ from tarsrelease.gates.day_journal import Pins
 from tarsrelease.model.cluster import DeploymentState, Revision
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import Clock, Journal
-from tarsrelease.steps.needs import ScaledWorkloads
+from tarsrelease.ports import Clock, Journal, Workloads
 
 UNPIN = "unpin"
 
@@ -19,7 +18,7 @@ def observed_pins(
     deployments: Sequence[DeploymentState],
     serving: Revision,
     entries: Sequence[Entry],
-    workloads: ScaledWorkloads,
+    workloads: Workloads,
 ) -> Pins:
     """What stands now, to be kept. Minimums that an earlier attempt raised are not taken for
     what the user wants: those it wrote down are."""
@@ -36,7 +35,7 @@ def observed_pins(
     )
 
 
-def pin(pins: Pins, workloads: ScaledWorkloads) -> list[str]:
+def pin(pins: Pins, workloads: Workloads) -> list[str]:
     """Keep the autoscalers from shrinking stable below what it has; what was changed."""
     changed = []
     for scaler in workloads.autoscalers():
@@ -52,7 +51,7 @@ def unpin(
     release: Release,
     run: Run,
     *,
-    workloads: ScaledWorkloads,
+    workloads: Workloads,
     journal: Journal,
     clock: Clock,
 ) -> list[str]:

@@ -10,20 +10,19 @@ from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
-from tarsrelease.ports import Clock, Journal, Routes
+from tarsrelease.ports import Charts, Clock, Journal, Routes, Workloads
 from tarsrelease.steps.checking_render import canary_values, check_render
 from tarsrelease.steps.deploy import refuse
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.looking import look
-from tarsrelease.steps.needs import RenderedCharts, ScaledWorkloads
 
 
 def plan_day(
     release: Release,
     environment: Environment,
     *,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
+    charts: Charts,
+    workloads: Workloads,
     routes: Routes,
     journal: Journal,
     clock: Clock,
@@ -71,8 +70,8 @@ def _deploying(
     release: Release,
     environment: Environment,
     seen: Snapshot,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
+    charts: Charts,
+    workloads: Workloads,
 ) -> list[str]:
     rollout = release.rollout
     journal = f"tarsrelease-{rollout.application}"

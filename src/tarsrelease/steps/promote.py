@@ -24,12 +24,21 @@ from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress
+from tarsrelease.ports import (
+    Charts,
+    Clock,
+    Journal,
+    Lock,
+    Metrics,
+    Progress,
+    Routes,
+    Workloads,
+    holding,
+)
 from tarsrelease.steps import pinning, traffic
 from tarsrelease.steps.draining import drain
 from tarsrelease.steps.ending import Stopwatch, changing, ended
 from tarsrelease.steps.looking import look, wait_until_complete
-from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads, holding
 from tarsrelease.steps.observe import observe
 from tarsrelease.steps.promotion_looks import LookedAt, promotion_look, stage_name
 from tarsrelease.steps.removing import remove_canary, retire
@@ -45,9 +54,9 @@ def promote(
     environment: Environment,
     run: Run,
     *,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     metrics: Metrics,
     journal: Journal,
     lock: Lock,
@@ -225,9 +234,9 @@ def _upgrade(
     environment: Environment,
     seen: Snapshot,
     pins: Pins | None,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     clock: Clock,
     progress: Progress,
     keep: Callable[[], None],
@@ -310,9 +319,9 @@ def _step_back(
     weight: int,
     seen: Snapshot,
     *,
-    routes: LentRoutes,
+    routes: Routes,
     metrics: Metrics,
-    workloads: ScaledWorkloads,
+    workloads: Workloads,
     journal: Journal,
     lock: Lock,
     clock: Clock,
@@ -362,7 +371,7 @@ def _back_to_canary(
     environment: Environment,
     run: Run,
     looked: LookedAt,
-    routes: LentRoutes,
+    routes: Routes,
     journal: Journal,
     clock: Clock,
     progress: Progress,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import Charts, Clock, Progress
-from tarsrelease.steps.needs import LentRoutes, ScaledWorkloads
+from tarsrelease.ports import Charts, Clock, Progress, Routes, Workloads
 from tarsrelease.steps.traffic import OFF, timestamp, wait_until_accepted
 
 
@@ -13,7 +12,7 @@ def retire(
     run: Run,
     settle: float,
     *,
-    routes: LentRoutes,
+    routes: Routes,
     clock: Clock,
     progress: Progress,
     stage: str = OFF,
@@ -45,7 +44,7 @@ def remove_canary(
     deadline: float,
     *,
     charts: Charts,
-    workloads: ScaledWorkloads,
+    workloads: Workloads,
     progress: Progress,
 ) -> list[str]:
     """Remove the canary's Helm release and whatever of it Helm left; what had been left."""

@@ -34,17 +34,19 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports import (
+    Charts,
     Clock,
     Journal,
     Lock,
     Metrics,
     Progress,
+    Routes,
     Web,
+    Workloads,
 )
 from tarsrelease.steps import pinning, traffic
 from tarsrelease.steps.ending import Stopwatch, changing, ended
 from tarsrelease.steps.looking import look, wait_until_complete
-from tarsrelease.steps.needs import LentRoutes, RenderedCharts, ScaledWorkloads
 from tarsrelease.steps.plan_rollback import plan_rollback
 from tarsrelease.steps.proving import prove
 from tarsrelease.steps.removing import remove_canary, retire
@@ -64,9 +66,9 @@ def rollback(
     run: Run,
     reason: str,
     *,
-    charts: RenderedCharts,
-    workloads: ScaledWorkloads,
-    routes: LentRoutes,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
     metrics: Metrics,
     web: Web,
     journal: Journal,
@@ -93,9 +95,9 @@ class _Rollback:
         environment: Environment,
         run: Run,
         reason: str,
-        charts: RenderedCharts,
-        workloads: ScaledWorkloads,
-        routes: LentRoutes,
+        charts: Charts,
+        workloads: Workloads,
+        routes: Routes,
         metrics: Metrics,
         web: Web,
         journal: Journal,

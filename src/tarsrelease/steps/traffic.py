@@ -12,7 +12,6 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Service
 from tarsrelease.ports import Clock, Journal, Lock, Progress, Routes
-from tarsrelease.steps.needs import LentRoutes
 
 OFF = "off"
 """The stage written to the routes when the canary has no traffic because it was taken off."""
@@ -146,7 +145,7 @@ def lend(
     release: Release,
     environment: Environment,
     *,
-    routes: LentRoutes,
+    routes: Routes,
     clock: Clock,
     seconds: float | None = None,
 ) -> None:
@@ -159,7 +158,7 @@ def keeper(
     release: Release,
     environment: Environment,
     *,
-    routes: LentRoutes,
+    routes: Routes,
     lock: Lock,
     clock: Clock,
 ) -> Callable[[], None]:

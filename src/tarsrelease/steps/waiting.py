@@ -10,9 +10,8 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Lock, Metrics, Progress, Workloads
+from tarsrelease.ports import Clock, Lock, Metrics, Person, Progress, Routes, Workloads, holding
 from tarsrelease.steps import traffic
-from tarsrelease.steps.needs import Attendant, LentRoutes, holding
 from tarsrelease.steps.observe import Observation, observe
 
 
@@ -35,10 +34,10 @@ def ask_watched(
     environment: Environment,
     stage: Stage | None,
     *,
-    person: Attendant,
+    person: Person,
     metrics: Metrics,
     workloads: Workloads,
-    routes: LentRoutes,
+    routes: Routes,
     lock: Lock,
     clock: Clock,
     progress: Progress,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tarsrelease.adapters.terminal import ClosingProgress
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.steps.needs import Attendant
+    from tarsrelease.ports import Person
 
 
 @click.option("--plan", "plan_only", is_flag=True, help="Print every change it would make.")
@@ -89,7 +89,7 @@ def _day(session: Session) -> Outcome:
 class _Pausing:
     """Asks with the live view taken away, so that the question can be read."""
 
-    def __init__(self, person: Attendant, progress: ClosingProgress) -> None:
+    def __init__(self, person: Person, progress: ClosingProgress) -> None:
         self._person = person
         self._progress = progress
 
@@ -102,7 +102,7 @@ class _Pausing:
             return self._person.approves(question)
 
 
-def _person(settings: Settings, progress: ClosingProgress) -> Attendant:
+def _person(settings: Settings, progress: ClosingProgress) -> Person:
     """Who answers: an assumed yes, whoever sits at the terminal, or nobody."""
     from tarsrelease.adapters.person import AssumedYes, AtTerminal, Nobody
 
