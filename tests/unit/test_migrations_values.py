@@ -149,7 +149,7 @@ def test_duration_classes(seconds: float, duration: str) -> None:
 def test_backing_off_is_never_immediate_and_never_longer_than_45_seconds(
     attempt: int, random: float
 ) -> None:
-    assert 0.25 <= pause(attempt, random) < 45
+    assert 0.25 <= pause(attempt, random) <= 45
     assert pause(attempt + 1, random) >= pause(attempt, random)
 
 
