@@ -108,19 +108,33 @@ class Day:
         script = f"{shlex.join(argv)} >/dev/null 2>&1 & echo $!"
         number = self.inside("bash", "-c", script).strip()
         try:
+            self._wait_for_report()
             self._wait_for_answers()
             yield
         finally:
             self.inside("kill", number, expected=None)
 
+    def _wait_for_report(self) -> None:
+        end = time.monotonic() + 20
+        while self.cluster.run(["curl", "-sf", f"http://{REPORT}/report"]).returncode != 0:
+            assert time.monotonic() < end, "the load generator does not start"
+            time.sleep(0.1)
+
     def _wait_for_answers(self) -> None:
+        """Until a span had only good answers; then count anew.
+
+        The router says that a route is accepted a moment before it follows it, and answers 404
+        until then.
+        """
         end = time.monotonic() + 20
         while True:
-            done = self.cluster.run(["curl", "-s", f"http://{REPORT}/report"])
-            if done.returncode == 0 and json.loads(done.stdout)["answered"] > 100:
+            self.forget_clients()
+            time.sleep(0.5)  # the span that is looked at, not a wait for something
+            seen = self.clients()
+            if seen["answered"] > 20 and set(seen["by_status"]) == {"200"} and not seen["lost"]:
+                self.forget_clients()
                 return
-            assert time.monotonic() < end, "the load generator gets no answers"
-            time.sleep(0.2)
+            assert time.monotonic() < end, f"not every request is answered: {seen['by_status']}"
 
     def clients(self) -> dict[str, Any]:
         """What clients saw so far."""
