@@ -26,10 +26,13 @@ from world import (
     rollout,
 )
 
+from tarsrelease.model.bundle import Migration
 from tarsrelease.model.cluster import AutoscalerState, Revision
+from tarsrelease.model.environment import Database
+from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports import Person
 from tarsrelease.steps.day import run_day
@@ -172,6 +175,52 @@ class Silent(There):
         return True
 
 
+class SimulatedMigrator:
+    """What plan, up and verify come to; `taken` are those that were asked for."""
+
+    def __init__(self, world: World, statements: int = 4) -> None:
+        self.world = world
+        self.statements = statements
+        self.verdicts = dict.fromkeys(("plan", "up", "verify"), Verdict.PROCEED)
+        self.error: ReleaseError | None = None
+        self.taken: list[str] = []
+
+    def plan(self) -> Outcome:
+        return self._outcome("plan", {"plan": ["add_indexes.sql:1: CREATE INDEX i ON t (c)"]})
+
+    def up(self) -> Outcome:
+        outcome = self._outcome("up", {"statements": self.statements})
+        if self.error is not None:
+            raise self.error
+        return outcome
+
+    def verify(self) -> Outcome:
+        return self._outcome("verify", {})
+
+    def _outcome(self, step: str, details: dict[str, object]) -> Outcome:
+        self.taken.append(step)
+        now = datetime.fromtimestamp(self.world.now, UTC)
+        good = self.verdicts[step] is Verdict.PROCEED
+        check = Check(
+            id=f"migrate.{step}",
+            status=Status.PASS if good else Status.FAIL,
+            expected="good",
+            reason="as it should be" if good else "not as it should be",
+        )
+        return Outcome(
+            step=f"migrate {step}",
+            release=NEW,
+            environment="simulated",
+            verdict=self.verdicts[step],
+            exit_code=exit_code_of(self.verdicts[step]),
+            summary="simulated",
+            checks=(check,),
+            details=details,
+            started_at=now,
+            finished_at=now,
+        )
+
+
 class Kept:
     """The evidence, in memory."""
 
@@ -207,6 +256,16 @@ class DayWorld:
         self.environment = place.model_copy(update={"limits": limits})
         self.charts = SimulatedCharts(self.world)
         self.evidence = Kept()
+        self.migrator = SimulatedMigrator(self.world)
+
+    def has_migrations(self) -> None:
+        """From now on the release has an expand migration, and the environment a database."""
+        manifest = self.release.manifest
+        file = Migration(file="migrations/add.sql", phase="expand", order=1, sha256="0" * 64)
+        widened = manifest.model_copy(update={"migrations": (file,)})
+        self.release = self.release.model_copy(update={"manifest": widened})
+        database = Database(dsn_env="TARS_DATABASE_DSN")
+        self.environment = self.environment.model_copy(update={"database": database})
 
     def at_stage(self, name: str, happens: Callable[[], None], after: float = 10.0) -> None:
         """Let something happen some seconds after the traffic was shifted to a stage."""
@@ -241,6 +300,7 @@ class DayWorld:
             self.environment,
             RUN,
             verify=verify,
+            migrator=self.migrator,
             charts=self.charts,
             workloads=DayWorkloads(world),
             routes=SimulatedRoutes(world),

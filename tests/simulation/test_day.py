@@ -36,10 +36,10 @@ def test_a_healthy_release_is_promoted_and_every_step_is_recorded() -> None:
     assert day.serving() == STABLE_NEW
     assert day.weights == {0}
     steps = [each.step for each in day.evidence.outcomes]
-    assert steps == ["verify", "canary deploy", "gate", "gate", "promote", "run"]
+    assert steps == ["verify", "migrate", "canary deploy", "gate", "gate", "promote", "run"]
     rows = outcome.details["stages"]
     assert isinstance(rows, list)
-    names = ["canary-10", "canary-100", "promote-50", "promote-0"]
+    names = ["migrate", "canary-10", "canary-100", "promote-50", "promote-0"]
     assert [row["name"] for row in rows] == names
     # Played again, there is nothing left to be done.
     again = day.play(Unattended())
@@ -95,7 +95,7 @@ def test_a_person_lifts_a_hold_and_the_stage_is_looked_at_again() -> None:
     assert outcome.exit_code is ExitCode.DONE
     rows = outcome.details["stages"]
     assert isinstance(rows, list)
-    assert [row["verdict"] for row in rows[:2]] == ["hold", "proceed"]
+    assert [row["verdict"] for row in rows[1:3]] == ["hold", "proceed"]
 
 
 def test_a_person_rejects_a_hold() -> None:

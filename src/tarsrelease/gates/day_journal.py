@@ -8,6 +8,7 @@ from typing import Any
 from tarsrelease.model.base import Value
 from tarsrelease.model.journal import Entry, Phase
 
+MIGRATE = "migrate"
 DEPLOY = "deploy"
 SHIFT = "shift"
 GATE = "gate"

@@ -66,11 +66,13 @@ class Cluster:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment for a command inside: kubectl and helm on PATH, and no way out."""
+        """The environment for a command inside: kubectl and helm on PATH, the rehearsal's own
+        database instead of any other, and no way out."""
         helm = self.folder.data / "helm"
         return {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
+            world.DSN_VARIABLE: world.DSN,
             "PATH": f"{self.folder.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             # Another cluster was at this address before, and another will be.
             "KUBECACHEDIR": str(self.folder.data / "kube-cache"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -84,9 +85,13 @@ def play(
         cluster.close()
 
 
-def _derived(source: Path, work: Path, context: str, overrides: Mapping[str, str]) -> str:
+def _derived(
+    source: Path, work: Path, context: str, overrides: Mapping[str, str], *, database: bool = True
+) -> str:
     """The environment for this very day: the cluster's context, and what was asked for."""
     content: dict[str, Any] = yaml.safe_load(source.read_text())
+    if not database:
+        content.pop("database", None)
     content["kubernetes"]["context"] = context
     content.setdefault("overrides", {}).update(overrides)
     return _written(content, work / source.name)
@@ -142,11 +147,15 @@ def _elsewhere(
 
     from tarsrelease.rehearsal import inside
 
+    database = load_environment(str(environment)).database
+    known = database is not None and database.dsn_env in os.environ
+    if database is not None and not known:
+        say(f"{database.dsn_env} is not set: this day leaves the database alone")
     found = binaries.resolve(cache_root(), say)
     with TemporaryDirectory(prefix="tarsrelease-") as work:
         asked = DayOptions(
             **options,
-            environment=_derived(environment, Path(work), context, overrides),
+            environment=_derived(environment, Path(work), context, overrides, database=known),
             staging=None,
             work=work,
             tools={tool: tuple(found.commands[tool]) for tool in ("kubectl", "loadgen")},

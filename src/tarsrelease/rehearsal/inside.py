@@ -89,7 +89,7 @@ def _wait_for_answers(load: Load) -> None:
     )
 
 
-def _play(options: DayOptions, kubeconfig: str) -> Outcome:
+def _play(options: DayOptions, environment: Environment, kubeconfig: str) -> Outcome:
     """`tarsrelease run` in a process of its own, with its live view on our standard error."""
     argv = [sys.executable, "-m", "tarsrelease", "run", "--format", "json", "--yes"]
     argv += ["--release", options.release, "--environment", options.environment]
@@ -97,6 +97,8 @@ def _play(options: DayOptions, kubeconfig: str) -> Outcome:
     argv += ["--stages", options.stages] if options.stages else []
     argv += ["--quiet"] if options.quiet else []
     environ = {**os.environ, "KUBECONFIG": kubeconfig, "TARSRELEASE_RUN": f"day-{os.getpid()}"}
+    if options.control is not None and environment.database is not None:
+        environ[environment.database.dsn_env] = world.DSN
     done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, text=True, check=False)
     return Outcome.model_validate_json(done.stdout)
 
@@ -136,7 +138,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
         ready_seconds = time.monotonic() - begun
         say(f"{release.rollout.application} serves {rate:g} requests/s ({ready_seconds:.1f} s)")
         stack.enter_context(_injector(faults, options, environment, release, ports, kubectl, say))
-        run = _play(options, runner)
+        run = _play(options, environment, runner)
         clients = load.report()
     return day_outcome(
         run,

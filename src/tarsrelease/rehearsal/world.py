@@ -40,3 +40,7 @@ ADDRESSES: Final[dict[str, str]] = {
     "node_metrics": f"http://{NODE_METRICS}",
     "load": f"http://{LOAD_REPORT}",
 }
+
+DSN_VARIABLE: Final = "TARS_DATABASE_DSN"
+DSN: Final = f"postgresql://tars:tars@tars-postgres.{PRODUCTION}.svc.{CLUSTER_DOMAIN}/tars"
+"""The worked example's database, and where the environments look for its address."""

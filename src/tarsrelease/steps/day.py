@@ -1,4 +1,4 @@
-"""The whole day in one process: verify, deploy, each stage, promote; or back.
+"""The whole day in one process: verify, migrate, deploy, each stage, promote; or back.
 
 The steps are those that the pipeline's jobs run, and the decisions are theirs. Here is only what
 lies between them: whom to ask, what follows a verdict, and what is recorded. A day that was cut
@@ -40,6 +40,7 @@ from tarsrelease.steps.day_report import DayRecord, failed_step, stage_row
 from tarsrelease.steps.deploy import deploy
 from tarsrelease.steps.ending import changing
 from tarsrelease.steps.gate import gate
+from tarsrelease.steps.migrating.in_day import DayMigration, Migrator
 from tarsrelease.steps.plan_day import plan_day
 from tarsrelease.steps.promote import promote
 from tarsrelease.steps.rollback import rollback
@@ -57,6 +58,7 @@ def run_day(
     run: Run,
     *,
     verify: Callable[[], Outcome],
+    migrator: Migrator,
     charts: Charts,
     workloads: Workloads,
     routes: Routes,
@@ -73,12 +75,13 @@ def run_day(
 
     Proceed: promoted. Rollback: a gate or the person decided so, and it is rolled back and
     proven. Hold: nobody could decide a hold, or the wait was too long; the traffic is off the
-    canary, which stays. No-go: verify or the smoke test said no. Foreseen errors end the day with
-    their exit code; after the canary was deployed that is 12 (75 for another run's lock).
+    canary, which stays. No-go: verify, the migrations' plan or the smoke test said no. Foreseen
+    errors end the day with their exit code; after a statement was applied or the canary deployed
+    that is 12 (75 for another run's lock).
     """
     return _Day(
-        release, environment, run, verify, charts, workloads, routes, metrics, web, journal, lock,
-        clock, progress, person, evidence,
+        release, environment, run, verify, migrator, charts, workloads, routes, metrics, web,
+        journal, lock, clock, progress, person, evidence,
     ).play()  # fmt: skip
 
 
@@ -99,6 +102,7 @@ class _Day:
         environment: Environment,
         run: Run,
         verify: Callable[[], Outcome],
+        migrator: Migrator,
         charts: Charts,
         workloads: Workloads,
         routes: Routes,
@@ -117,6 +121,9 @@ class _Day:
         self.metrics, self.web = metrics, web
         self.journal, self.lock = journal, lock
         self.clock, self.progress = clock, progress
+        self.migration = DayMigration(
+            release, environment, run, migrator, journal=journal, clock=clock
+        )
         self.record = DayRecord(release, environment, clock, evidence)
 
     def play(self) -> Outcome:
@@ -140,7 +147,10 @@ class _Day:
         entries = self.journal.entries()
         if not self._promotion_begun(entries):
             if not self._deployed(entries):
-                self._step("canary deploy", self._deploy)
+                for name, act in self.migration.steps():
+                    self._step(name, act)
+                widened = self.migration.applied > 0
+                self._step("canary deploy", self._deploy, after_change=widened)
             standing: Stage | None = None
             with changing(_AGAIN), self._traffic_is_lent():
                 for stage in self.release.rollout.stages:

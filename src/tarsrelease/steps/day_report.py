@@ -35,6 +35,16 @@ def stage_row(stage: Stage, outcome: Outcome) -> dict[str, object]:
     return row | {key: outcome.details[key] for key in more if key in outcome.details}
 
 
+def migration_row(outcome: Outcome) -> dict[str, object]:
+    """A step of the migrations as a row of the same table; it has neither traffic nor requests."""
+    return {
+        "name": outcome.step,
+        "verdict": None if outcome.verdict is None else str(outcome.verdict),
+        "seconds": (outcome.finished_at - outcome.started_at).total_seconds(),
+        "checks": [check.model_dump(mode="json") for check in outcome.checks],
+    }
+
+
 def failed_step(
     step: str,
     error: ReleaseError,
@@ -82,6 +92,8 @@ class DayRecord:
         name = outcome.step if outcome.step != "gate" else str(outcome.details.get("stage", "gate"))
         self._phases[name] = round(self._phases.get(name, 0.0) + took, 3)
         self._last = outcome
+        if outcome.step.startswith("migrate"):
+            self.stages.append(migration_row(outcome))
         if self._evidence is not None:
             self._evidence.append(outcome)
 

@@ -8,34 +8,44 @@ from tarsrelease.gates.day_position import position
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.journal import Entry
-from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.outcome import Check, Outcome, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Charts, Clock, Journal, Routes, Workloads
 from tarsrelease.steps.checking_render import canary_values, check_render
 from tarsrelease.steps.deploy import refuse
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.looking import look
+from tarsrelease.steps.migrating.in_day import Migrator, why_not
 
 
 def plan_day(
     release: Release,
     environment: Environment,
     *,
+    migrator: Migrator,
     charts: Charts,
     workloads: Workloads,
     routes: Routes,
     journal: Journal,
     clock: Clock,
 ) -> Outcome:
-    """The plan from where the day is. Raises what `deploy` would raise for a day not begun."""
+    """The plan from where the day is. No-go where the migrations' plan refuses.
+
+    Raises what `deploy` and the migrations would raise for a day not begun.
+    """
     started_at = clock.now()
     seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
     entries = journal.entries()
     here = position(release.rollout, seen, entries, None)
     lines: list[str] = []
+    checks: tuple[Check, ...] = ()
+    verdict = Verdict.PROCEED
     if here.weight == 0 and here.at != "promoting":
         refuse(release, seen)
         check_render(release, environment, charts)
+        migrating, checks, refused = _migrating(release, environment, migrator)
+        lines += migrating
+        verdict = Verdict.NO_GO if refused else Verdict.PROCEED
         lines += _deploying(release, environment, seen, charts, workloads)
     if here.at != "promoting":
         lines += [
@@ -49,13 +59,30 @@ def plan_day(
         "run --plan",
         release,
         environment,
-        Verdict.PROCEED,
-        f"{here.says}; {len(lines)} changes to come, nothing was changed",
+        verdict,
+        f"{here.says}; {len(lines)} changes to come, nothing was changed"
+        if verdict is Verdict.PROCEED
+        else "the migrations' plan is against it; nothing was changed",
         started_at=started_at,
         clock=clock,
+        checks=checks,
         details={"plan": lines, "overrides": list(describe_overrides(environment.overrides))},
-        next_step="tarsrelease run",
+        next_step="tarsrelease run" if verdict is Verdict.PROCEED else "tarsrelease migrate plan",
     )
+
+
+def _migrating(
+    release: Release, environment: Environment, migrator: Migrator
+) -> tuple[list[str], tuple[Check, ...], bool]:
+    """The statements with their locks; the plan's checks; and whether it refuses."""
+    reason = why_not(release, environment)
+    if reason is not None:
+        return [f"migrate: nothing; {reason}"], (), False
+    planned = migrator.plan()
+    found = planned.details.get("plan")
+    lines = [f"migrate: {line}" for line in found] if isinstance(found, list) else []
+    refused = planned.verdict is not Verdict.PROCEED
+    return lines or ["migrate: nothing is left to apply"], planned.checks, refused
 
 
 def _passed_line(release: Release, entries: list[Entry], line: str) -> bool:

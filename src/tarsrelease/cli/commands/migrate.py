@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,10 +13,9 @@ from tarsrelease.cli.lazy import Entry, LazyGroup
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
-    from tarsrelease.adapters.postgres import Postgres
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports import BundleFiles, Clock, Person
+    from tarsrelease.ports import Clock
 
 migrate = LazyGroup(
     "migrate",
@@ -81,65 +79,18 @@ def _seconds(text: str) -> float:
         raise click.UsageError(f"--wait: {problem}") from None
 
 
-@contextmanager
-def _postgres(session: Session) -> Iterator[Postgres]:
-    from tarsrelease.adapters.postgres import Postgres
-    from tarsrelease.steps.migrating.reading import database_of
+def _journaled(session: Session, direction: str, act: Callable[[], Outcome]) -> Outcome:
+    from tarsrelease.cli.migrating import WhereReachable
+    from tarsrelease.steps.migrating.in_day import journaled
 
-    with Postgres(
-        session.environment,
-        database_of(session.environment),
-        session.release.manifest.application,
-        session.run,
-    ) as postgres:
-        yield postgres
-
-
-def _files(session: Session) -> BundleFiles:
-    from tarsrelease.adapters.bundle_files import FolderFiles
-
-    return FolderFiles(session.release_folder)
+    journal = WhereReachable(session)
+    return journaled(act, direction, session.release, session.run, journal=journal, clock=_clock())
 
 
 def _clock() -> Clock:
     from tarsrelease.adapters.clock import SystemClock
 
     return SystemClock()
-
-
-def _usage(session: Session) -> Callable[[], tuple[float | None, float | None]] | None:
-    """What the database's pod uses, where the environment wants it guarded."""
-    database = session.environment.database
-    if database is None or database.guards.usage is None:
-        return None
-    from tarsrelease.adapters.prometheus import PrometheusMetrics
-    from tarsrelease.steps.migrating.usage import pod_usage
-
-    return pod_usage(PrometheusMetrics(session.environment.prometheus), database.guards.usage)
-
-
-def _person(settings: Settings) -> Person:
-    from tarsrelease.adapters.person import AssumedYes, AtTerminal, Nobody
-
-    if settings.yes:
-        return AssumedYes()
-    return AtTerminal() if sys.stdin.isatty() else Nobody()
-
-
-def _working(session: Session, postgres: Postgres, wait: float) -> dict[str, Any]:
-    """What up and down are given alike."""
-    from random import random
-
-    return {
-        "files": _files(session),
-        "catalog": postgres.catalog,
-        "worker": postgres.worker,
-        "usage": _usage(session),
-        "clock": _clock(),
-        "progress": session.progress,
-        "random": random,
-        "wait": wait,
-    }
 
 
 @_PHASE
@@ -150,24 +101,11 @@ def _plan(settings: Settings, phase: str) -> int:
     whole table, what the linter finds, who is in the way right now. Then down and up again are
     walked on the copy. Ends with 1 where up would refuse or fail.
     """
+    from tarsrelease.cli.migrating import Migrations
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.squawk import squawk
-        from tarsrelease.steps.migrating.plan import plan as step
-
-        with _postgres(session) as postgres:
-            return step(
-                session.release,
-                session.environment,
-                phase,
-                files=_files(session),
-                catalog=postgres.catalog,
-                copies=postgres.copy,
-                linter=squawk,
-                clock=_clock(),
-                progress=session.progress,
-            )
+        return Migrations(session).plan(phase)
 
     return carry_out(settings, "migrate plan", act, changes=False, recording=Recording.WHEN_ASKED)
 
@@ -187,8 +125,8 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.cli.migrating import Migrations
         from tarsrelease.steps.migrating.contracting import refuse_while_rollback_is_possible
-        from tarsrelease.steps.migrating.up import up as step
 
         if phase == "contract":
             refuse_while_rollback_is_possible(
@@ -199,15 +137,9 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
                 clock=session.ports.clock,
             )
         if as_job:
-            return _in_a_job(session, "up", "--phase", phase, "--wait", wait)
-        with _postgres(session) as postgres:
-            return step(
-                session.release,
-                session.environment,
-                session.run,
-                phase,
-                **_working(session, postgres, seconds),
-            )
+            arguments = ("up", "--phase", phase, "--wait", wait)
+            return _journaled(session, phase, partial(_in_a_job, session, *arguments))
+        return _journaled(session, phase, partial(Migrations(session).up, phase, seconds))
 
     return carry_out(settings, "migrate up", act)
 
@@ -218,17 +150,11 @@ def _verify(settings: Settings, as_job: bool) -> int:
 
     Also whether the database answers in time and has free connections.
     """
+    from tarsrelease.cli.migrating import Migrations
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.steps.migrating.verify import verify as step
-
-        if as_job:
-            return _in_a_job(session, "verify")
-        with _postgres(session) as postgres:
-            return step(
-                session.release, session.environment, catalog=postgres.catalog, clock=_clock()
-            )
+        return _in_a_job(session, "verify") if as_job else Migrations(session).verify()
 
     return carry_out(settings, "migrate verify", act, changes=False)
 
@@ -236,21 +162,11 @@ def _verify(settings: Settings, as_job: bool) -> int:
 @_AS_JOB
 def _status(settings: Settings, as_job: bool) -> int:
     """Show what is applied, how far, by whom; who holds the lock; builds that run now."""
+    from tarsrelease.cli.migrating import Migrations
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.steps.migrating.status import status as step
-
-        if as_job:
-            return _in_a_job(session, "status")
-        with _postgres(session) as postgres:
-            return step(
-                session.release,
-                session.environment,
-                files=_files(session),
-                catalog=postgres.catalog,
-                clock=_clock(),
-            )
+        return _in_a_job(session, "status") if as_job else Migrations(session).status()
 
     return carry_out(settings, "migrate status", act, changes=False, recording=Recording.WHEN_ASKED)
 
@@ -268,18 +184,14 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.steps.migrating.down import down as step
+        from tarsrelease.cli.asking import who_answers
+        from tarsrelease.cli.migrating import Migrations
 
         if as_job:
-            return _in_a_job(session, "down", "--wait", wait, *(["--yes"] if settings.yes else []))
-        with _postgres(session) as postgres:
-            return step(
-                session.release,
-                session.environment,
-                session.run,
-                person=_person(settings),
-                **_working(session, postgres, seconds),
-            )
+            arguments = ("down", "--wait", wait, *(["--yes"] if settings.yes else []))
+            return _journaled(session, "down", partial(_in_a_job, session, *arguments))
+        person = who_answers(settings, session.progress)
+        return _journaled(session, "down", partial(Migrations(session).down, person, seconds))
 
     return carry_out(settings, "migrate down", act)
 

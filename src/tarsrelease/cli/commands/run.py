@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,16 +10,14 @@ import click
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
-    from tarsrelease.adapters.terminal import ClosingProgress
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports import Person
 
 
 @click.option("--plan", "plan_only", is_flag=True, help="Print every change it would make.")
 @click.option("--stages", metavar="LIST", help="Only these stages, such as 1,10,100.")
 def _run(settings: Settings, plan_only: bool, stages: str | None) -> int:
-    """The whole day from here: verify, deploy, every stage, promote; rolled back if a gate says so.
+    """The whole day from here: verify, migrate, deploy, stages, promote; or back, by a gate.
 
     Where the pipeline would wait for an approval, the person at the terminal is asked; --yes
     gives every approval in advance, but lifts no hold.
@@ -48,12 +45,14 @@ run = command(
 
 
 def _plan(session: Session) -> Outcome:
+    from tarsrelease.cli.migrating import Migrations
     from tarsrelease.steps.day import plan_day
 
     ports = session.ports
     return plan_day(
         session.release,
         session.environment,
+        migrator=Migrations(session),
         charts=ports.charts,
         workloads=ports.workloads,
         routes=ports.routes,
@@ -63,6 +62,8 @@ def _plan(session: Session) -> Outcome:
 
 
 def _day(session: Session) -> Outcome:
+    from tarsrelease.cli.asking import who_answers
+    from tarsrelease.cli.migrating import Migrations
     from tarsrelease.cli.verifying import verified
     from tarsrelease.steps.day import run_day
 
@@ -72,6 +73,7 @@ def _day(session: Session) -> Outcome:
         session.environment,
         session.run,
         verify=partial(verified, folder, clock=ports.clock),
+        migrator=Migrations(session),
         charts=ports.charts,
         workloads=ports.workloads,
         routes=ports.routes,
@@ -81,31 +83,6 @@ def _day(session: Session) -> Outcome:
         lock=ports.lock,
         clock=ports.clock,
         progress=session.progress,
-        person=_person(session.settings, session.progress),
+        person=who_answers(session.settings, session.progress),
         evidence=session.evidence(),
     )
-
-
-class _Pausing:
-    """Asks with the live view taken away, so that the question can be read."""
-
-    def __init__(self, person: Person, progress: ClosingProgress) -> None:
-        self._person = person
-        self._progress = progress
-
-    @property
-    def attended(self) -> bool:
-        return self._person.attended
-
-    def approves(self, question: str) -> bool:
-        with self._progress.paused():
-            return self._person.approves(question)
-
-
-def _person(settings: Settings, progress: ClosingProgress) -> Person:
-    """Who answers: an assumed yes, whoever sits at the terminal, or nobody."""
-    from tarsrelease.adapters.person import AssumedYes, AtTerminal, Nobody
-
-    if settings.yes:
-        return AssumedYes()
-    return _Pausing(AtTerminal(), progress) if sys.stdin.isatty() else Nobody()

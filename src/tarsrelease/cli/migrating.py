@@ -1,0 +1,176 @@
+"""A session's migrations: each step with its connections; libraries only where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tarsrelease.adapters.postgres import Postgres
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.journal import Entry
+    from tarsrelease.model.outcome import Outcome
+    from tarsrelease.ports import BundleFiles, Clock, Journal, Person, Progress
+
+WAIT = 5.0
+"""Seconds to wait for another migration's lock, unless --wait says otherwise."""
+
+
+class Migrations:
+    """The release's migrations in the session's environment. Each step connects, and lets go."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def plan(self, phase: str = "expand") -> Outcome:
+        """See `steps.migrating.plan`."""
+        from tarsrelease.adapters.squawk import squawk
+        from tarsrelease.steps.migrating.plan import plan as step
+
+        session = self._session
+        with self._postgres() as postgres:
+            return step(
+                session.release,
+                session.environment,
+                phase,
+                files=self._files(),
+                catalog=postgres.catalog,
+                copies=postgres.copy,
+                linter=squawk,
+                clock=_clock(),
+                progress=session.progress,
+            )
+
+    def up(self, phase: str = "expand", wait: float = WAIT) -> Outcome:
+        """See `steps.migrating.up`."""
+        from tarsrelease.steps.migrating.up import up as step
+
+        session = self._session
+        with self._postgres() as postgres:
+            return step(
+                session.release, session.environment, session.run, phase,
+                **self._working(postgres, wait),
+            )  # fmt: skip
+
+    def verify(self) -> Outcome:
+        """See `steps.migrating.verify`."""
+        from tarsrelease.steps.migrating.verify import verify as step
+
+        session = self._session
+        with self._postgres() as postgres:
+            return step(
+                session.release, session.environment, catalog=postgres.catalog, clock=_clock()
+            )
+
+    def status(self) -> Outcome:
+        """See `steps.migrating.status`."""
+        from tarsrelease.steps.migrating.status import status as step
+
+        session = self._session
+        with self._postgres() as postgres:
+            return step(
+                session.release,
+                session.environment,
+                files=self._files(),
+                catalog=postgres.catalog,
+                clock=_clock(),
+            )
+
+    def down(self, person: Person, wait: float = WAIT) -> Outcome:
+        """See `steps.migrating.down`."""
+        from tarsrelease.steps.migrating.down import down as step
+
+        session = self._session
+        with self._postgres() as postgres:
+            return step(
+                session.release, session.environment, session.run, person=person,
+                **self._working(postgres, wait),
+            )  # fmt: skip
+
+    @contextmanager
+    def _postgres(self) -> Iterator[Postgres]:
+        from tarsrelease.adapters.postgres import Postgres
+        from tarsrelease.steps.migrating.reading import database_of
+
+        session = self._session
+        with Postgres(
+            session.environment,
+            database_of(session.environment),
+            session.release.manifest.application,
+            session.run,
+        ) as postgres:
+            yield postgres
+
+    def _working(self, postgres: Postgres, wait: float) -> dict[str, Any]:
+        """What up and down are given alike."""
+        from random import random
+
+        return {
+            "files": self._files(),
+            "catalog": postgres.catalog,
+            "worker": postgres.worker,
+            "usage": self._usage(),
+            "clock": _clock(),
+            "progress": self._session.progress,
+            "random": random,
+            "wait": wait,
+        }
+
+    def _files(self) -> BundleFiles:
+        from tarsrelease.adapters.bundle_files import FolderFiles
+
+        return FolderFiles(self._session.release_folder)
+
+    def _usage(self) -> Callable[[], tuple[float | None, float | None]] | None:
+        """What the database's pod uses, where the environment wants it guarded."""
+        environment = self._session.environment
+        if environment.database is None or environment.database.guards.usage is None:
+            return None
+        from tarsrelease.adapters.prometheus import PrometheusMetrics
+        from tarsrelease.steps.migrating.usage import pod_usage
+
+        return pod_usage(
+            PrometheusMetrics(environment.prometheus), environment.database.guards.usage
+        )
+
+
+class WhereReachable:
+    """The cluster's journal for who migrates by hand, and may not reach the cluster from there.
+
+    The database's own history has every statement; what cannot be written here is said.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._given_up = False
+
+    def entries(self) -> list[Entry]:
+        """As the journal's."""
+        return self._journal.entries()
+
+    def append(self, entry: Entry) -> None:
+        """Write it, or say once that it could not be written."""
+        from tarsrelease.model.errors import ReleaseError
+
+        if self._given_up:
+            return
+        try:
+            self._journal.append(entry)
+        except ReleaseError as problem:
+            self._given_up = True
+            self._say(f"journal: not written ({problem}); the database's history has it")
+
+    @property
+    def _journal(self) -> Journal:
+        return self._session.ports.journal
+
+    def _say(self, line: str) -> None:
+        progress: Progress = self._session.progress
+        progress.say(line)
+
+
+def _clock() -> Clock:
+    from tarsrelease.adapters.clock import SystemClock
+
+    return SystemClock()

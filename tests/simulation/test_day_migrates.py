@@ -1,0 +1,134 @@
+"""The day's database: before the canary, refusals before anything else, and honest ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from day_world import DayWorld, Unattended
+from world import OLD
+
+from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
+from tarsrelease.model.journal import Phase
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+
+STABLE_OLD = {(Track.STABLE, OLD)}
+
+
+def a_day() -> DayWorld:
+    day = DayWorld()
+    day.has_migrations()
+    return day
+
+
+def rows(outcome: Outcome) -> list[dict[str, Any]]:
+    found = outcome.details["stages"]
+    assert isinstance(found, list)
+    return [row for row in found if row["name"].startswith("migrate")]
+
+
+def journaled(day: DayWorld) -> list[tuple[str, Phase]]:
+    return [(entry.action, entry.phase) for entry in day.world.journal[:4]]
+
+
+def test_the_database_comes_before_the_canary_and_is_recorded() -> None:
+    day = a_day()
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.DONE
+    assert day.migrator.taken == ["plan", "up", "verify"]
+    recorded = [each.step for each in day.evidence.outcomes]
+    assert recorded[:5] == [
+        *("verify", "migrate plan", "migrate up", "migrate verify"),
+        "canary deploy",
+    ]
+    assert [row["name"] for row in rows(outcome)] == [
+        *("migrate plan", "migrate up", "migrate verify"),
+    ]
+    assert journaled(day)[:3] == [
+        *(("migrate", Phase.INTENT), ("migrate", Phase.RESULT)),
+        ("deploy", Phase.INTENT),
+    ]
+    assert day.world.journal[1].facts["statements"] == 4
+
+
+def test_a_plan_that_refuses_ends_the_day_before_anything_is_touched() -> None:
+    day = a_day()
+    day.migrator.verdicts["plan"] = Verdict.NO_GO
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.NO
+    assert day.migrator.taken == ["plan"]
+    assert day.world.journal == []
+    assert day.serving() == STABLE_OLD
+    assert [check.id for check in outcome.checks] == ["migrate.plan"]
+
+
+def test_up_that_gives_way_holds_the_day_and_the_next_one_goes_on() -> None:
+    day = a_day()
+    day.migrator.verdicts["up"] = Verdict.HOLD
+    assert day.play(Unattended()).exit_code is ExitCode.HOLD
+    assert day.serving() == STABLE_OLD
+    day.migrator.verdicts["up"] = Verdict.PROCEED
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+
+
+def test_errors_keep_their_exit_codes() -> None:
+    words = {"doing": "migrating", "found": "x", "expected": "y", "next_step": "z"}
+    for error, code in (
+        (RefusedError(**words), ExitCode.NO),
+        (StoppedError(**words), ExitCode.STOPPED),
+        (UnreachableError(**words), ExitCode.UNREACHABLE),
+    ):
+        day = a_day()
+        day.migrator.error = error
+        outcome = day.play(Unattended())
+        assert outcome.exit_code is code
+        assert rows(outcome)[-1]["verdict"] is None
+        assert day.serving() == STABLE_OLD
+        assert journaled(day) == [("migrate", Phase.INTENT)]
+
+
+def test_a_schema_that_is_not_as_promised_after_statements_were_applied_is_a_stop() -> None:
+    day = a_day()
+    day.migrator.verdicts["verify"] = Verdict.NO_GO
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert outcome.error is not None
+    assert "4 statements were applied" in outcome.error.doing
+    assert [check.id for check in outcome.checks] == ["migrate.verify"]
+    assert day.serving() == STABLE_OLD
+    # Nothing was left to apply: then nothing was changed, and the answer is a plain no.
+    day.migrator.statements = 0
+    assert day.play(Unattended()).exit_code is ExitCode.NO
+
+
+def test_an_error_of_the_canary_after_the_schema_was_widened_is_a_stop() -> None:
+    for statements, code in ((4, ExitCode.STOPPED), (0, ExitCode.NO)):
+        day = a_day()
+        day.migrator.statements = statements
+        day.charts.histories.clear()
+        assert day.play(Unattended()).exit_code is code
+
+
+def test_a_day_without_migrations_or_without_a_database_says_so() -> None:
+    for keep, said in (("manifest", "names no database"), ("database", "no expand migration")):
+        day, other = a_day(), DayWorld()
+        if keep == "manifest":
+            day.environment = other.environment
+        else:
+            day.release = other.release
+        outcome = day.play(Unattended())
+        assert outcome.exit_code is ExitCode.DONE
+        assert day.migrator.taken == []
+        [row] = rows(outcome)
+        assert [check["status"] for check in row["checks"]] == ["skipped"]
+        assert said in row["checks"][0]["reason"]
+
+
+def test_a_day_that_goes_on_does_not_migrate_again() -> None:
+    day = a_day()
+    day.world.rate = 0.05
+    assert day.play(Unattended()).exit_code is ExitCode.HOLD
+    day.migrator.taken.clear()
+    day.world.rate = 33.0
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    assert day.migrator.taken == []
