@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tarsrelease.model.outcome import ExitCode
+from tarsrelease.rehearsal.commands import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -125,3 +126,25 @@ def test_an_outage_of_the_metrics_ends_no_release(tmp_path: Path, fault: str) ->
     outcome = rehearse(tmp_path, "--fault", fault, "--stages", "10,50,100")
     assert outcome["verdict"] == "proceed", story(outcome)
     assert clients(outcome)["lost"] == 0
+
+
+@pytest.mark.full
+def test_a_day_is_played_on_a_cluster_that_is_already_there(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    done = cluster.run(
+        [
+            *(sys.executable, "-m", "tarsrelease", "rehearse", "--format", "json"),
+            *("--context", cluster.context, "--stages", "10,100"),
+            *("--evidence", str(tmp_path / "evidence")),
+        ],
+        timeout=540,
+    )
+    assert done.stdout.strip(), done.stderr[-4000:]
+    outcome = json.loads(done.stdout)
+    assert outcome["verdict"] == "proceed", story(outcome)
+    assert clients(outcome)["lost"] == 0
+    assert [stage["name"] for stage in outcome["details"]["stages"]][:2] == [
+        "canary-10",
+        "canary-100",
+    ]
