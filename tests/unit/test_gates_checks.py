@@ -11,28 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarsrelease.gates import gauges
-from tarsrelease.gates.checks import (
-    Cluster,
-    Patience,
-    Sight,
-    gauge,
-    proportion,
-    ready,
-    restarts,
-)
+from tarsrelease.gates.checks import JUDGES, Cluster, Patience, Sight, Subject
 from tarsrelease.gates.pods import PodMemory, remember
 from tarsrelease.gates.verdict import decide
-from tarsrelease.model.cluster import ContainerState, DeploymentState, PodState
-from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Track, Unmeasured
-from tarsrelease.model.outcome import Check, Status, Verdict
-from tarsrelease.model.rollout import (
+from tarsrelease.model.checks import (
+    CheckRule,
     GaugeCheck,
-    MetricLabels,
     ProportionCheck,
     ReadyCheck,
     RestartsCheck,
-    Stage,
 )
+from tarsrelease.model.cluster import ContainerState, DeploymentState, PodState
+from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Track, Unmeasured
+from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.model.rollout import MetricLabels, Stage
 
 NOW = 10_000.0
 STARTED = datetime.fromtimestamp(NOW - 600, UTC)
@@ -95,8 +87,20 @@ READY = ReadyCheck(kind="ready", id="canary.ready")
 RESTARTS = RestartsCheck(kind="restarts", id="canary.restarts")
 
 
+API = Subject("api", Track.CANARY, NAME, "tars-api")
+KEY = ("api", Track.CANARY)
+
+
+def by_law(rule: CheckRule, sight: Sight = SIGHT) -> Check:
+    return JUDGES[rule.kind](rule, API, sight, PATIENCE)
+
+
+def of_pods(rule: CheckRule, seen: Cluster | Unmeasured) -> Check:
+    return by_law(rule, replace(SIGHT, cluster=seen))
+
+
 def judge(bad: float, total: float, rule: ProportionCheck = BELOW, age: float = 1.0) -> Check:
-    return proportion(rule, "api", Counts(bad, total, NOW - age), SIGHT, PATIENCE)
+    return by_law(rule, replace(SIGHT, counts={rule.sli: {KEY: Counts(bad, total, NOW - age)}}))
 
 
 # Proportions
@@ -144,7 +148,7 @@ def test_a_failure_says_how_strong_its_proof_is() -> None:
 
 
 def test_unmeasured_is_an_error_and_never_a_failure() -> None:
-    check = proportion(BELOW, "api", Unmeasured("refused"), SIGHT, PATIENCE)
+    check = by_law(BELOW, replace(SIGHT, counts={BELOW.sli: {KEY: Unmeasured("refused")}}))
     assert check.status is Status.ERROR
     assert "refused" in check.reason
 
@@ -184,7 +188,7 @@ def readings(*values: float, every: float = 5.0, end: float = NOW) -> tuple[Samp
 def judge_gauge(
     by_pod: Mapping[str, tuple[Sample, ...]], sight: Sight = SIGHT, rule: GaugeCheck = MEMORY
 ) -> Check:
-    return gauge(rule, "api", NAME, Gauges(by_pod), sight, PATIENCE, unit="bytes")
+    return by_law(rule, replace(sight, gauges={rule.sli: {NAME: Gauges(by_pod)}}))
 
 
 def test_a_gauge_passes_with_a_fresh_reading_of_every_pod() -> None:
@@ -231,9 +235,8 @@ def test_no_pods_and_unknown_pods_do_not_pass() -> None:
     unknown = replace(SIGHT, cluster=Unmeasured("refused"))
     assert judge_gauge({}, none).status is Status.INCONCLUSIVE
     assert judge_gauge({"p1": readings(1e9)}, unknown).status is Status.ERROR
-    measured = Unmeasured("refused")
-    check = gauge(MEMORY, "api", NAME, measured, SIGHT, PATIENCE, unit="bytes")
-    assert check.status is Status.ERROR
+    refused = replace(SIGHT, gauges={MEMORY.sli: {NAME: Unmeasured("refused")}})
+    assert by_law(MEMORY, refused).status is Status.ERROR
 
 
 def test_containers_of_a_pod_are_added_up_and_repeats_replace_themselves() -> None:
@@ -254,13 +257,13 @@ def test_containers_of_a_pod_are_added_up_and_repeats_replace_themselves() -> No
 
 
 def test_all_pods_ready_passes() -> None:
-    assert ready(READY, "api", NAME, cluster()).status is Status.PASS
+    assert of_pods(READY, cluster()).status is Status.PASS
 
 
 @pytest.mark.parametrize("reason", ["CrashLoopBackOff", "ImagePullBackOff"])
 def test_hopeless_pods_fail_at_once(reason: str) -> None:
     seen = cluster((pod(waiting=reason, ready=False),), deployment(1, 0))
-    check = ready(READY, "api", NAME, seen)
+    check = of_pods(READY, seen)
     assert check.status is Status.FAIL
     assert reason in check.reason
 
@@ -269,34 +272,34 @@ def test_missing_pods_are_waited_for_as_long_as_the_check_says() -> None:
     lacking = (pod(ready=False),)
     within = cluster(lacking, deployment(1, 0), incomplete_for=59)
     beyond = cluster(lacking, deployment(1, 0), incomplete_for=61)
-    assert ready(READY, "api", NAME, within).status is Status.INCONCLUSIVE
-    assert ready(READY, "api", NAME, beyond).status is Status.FAIL
+    assert of_pods(READY, within).status is Status.INCONCLUSIVE
+    assert of_pods(READY, beyond).status is Status.FAIL
 
 
 def test_no_deployment_and_no_replicas_fail_and_unread_pods_are_an_error() -> None:
     gone = Cluster(deployments={}, pods=(), restarts={}, incomplete_for={})
-    assert ready(READY, "api", NAME, gone).status is Status.FAIL
-    assert ready(READY, "api", NAME, cluster((), deployment(0, 0))).status is Status.FAIL
-    assert ready(READY, "api", NAME, Unmeasured("refused")).status is Status.ERROR
-    assert restarts(RESTARTS, "api", NAME, Unmeasured("refused"), 1.0).status is Status.ERROR
+    assert of_pods(READY, gone).status is Status.FAIL
+    assert of_pods(READY, cluster((), deployment(0, 0))).status is Status.FAIL
+    assert of_pods(READY, Unmeasured("refused")).status is Status.ERROR
+    assert of_pods(RESTARTS, Unmeasured("refused")).status is Status.ERROR
 
 
 def test_a_deployment_that_says_ready_without_its_pods_does_not_pass() -> None:
-    assert ready(READY, "api", NAME, cluster((), deployment(1, 1))).status is Status.INCONCLUSIVE
+    assert of_pods(READY, cluster((), deployment(1, 1))).status is Status.INCONCLUSIVE
     leaving = cluster((pod(terminating=True),), deployment(1, 1))
-    assert ready(READY, "api", NAME, leaving).status is Status.INCONCLUSIVE
+    assert of_pods(READY, leaving).status is Status.INCONCLUSIVE
 
 
 def test_restarts_are_counted_against_what_is_allowed() -> None:
     seen = cluster(restarted={"p1/c": 2})
-    check = restarts(RESTARTS, "api", NAME, seen, 10.0)
+    check = of_pods(RESTARTS, seen)
     assert check.status is Status.FAIL
     assert "p1/c 2 times" in check.reason
     allowed = RESTARTS.model_copy(update={"at_most": 2})
-    assert restarts(allowed, "api", NAME, seen, 10.0).status is Status.PASS
-    assert restarts(RESTARTS, "api", NAME, cluster(), 10.0).status is Status.PASS
+    assert of_pods(allowed, seen).status is Status.PASS
+    assert of_pods(RESTARTS, cluster()).status is Status.PASS
     none = cluster((), deployment(1, 0))
-    assert restarts(RESTARTS, "api", NAME, none, 10.0).status is Status.INCONCLUSIVE
+    assert of_pods(RESTARTS, none).status is Status.INCONCLUSIVE
 
 
 SINCE = datetime.fromtimestamp(NOW - 300, UTC)

@@ -255,16 +255,13 @@ def _disagreements(
                     f"{environment.name} (it has {known})",
                 )
     overrides = environment.overrides
-    for overridden, kind in (
-        (overrides.gauge_limits, "gauge"),
-        (overrides.bad_share_limits, "proportion"),
-    ):
-        known_ids = {c.id for stage in rollout.stages for c in stage.checks if c.kind == kind}
-        for unknown in sorted(set(overridden) - known_ids):
+    for unit in ("bytes", "share"):
+        known_ids = {c.id for stage in rollout.stages for c in stage.checks if c.limit_unit == unit}
+        for unknown in sorted(set(overrides.limits(unit)) - known_ids):
             find(
                 ("stages",),
                 f"environment {environment.name} overrides {unknown}, "
-                f"which is no {kind} check here",
+                f"which is no check with a limit in {unit} here",
             )
     return findings
 

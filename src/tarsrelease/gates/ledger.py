@@ -10,16 +10,8 @@ from tarsrelease.gates.counting import Counter, OwnerOf
 from tarsrelease.gates.gauges import Readings
 from tarsrelease.gates.selectors import render
 from tarsrelease.gates.share import FOLLOW
-from tarsrelease.model.measurement import Counts, Gauges, Series, Track, Unmeasured
-from tarsrelease.model.rollout import (
-    GaugeCheck,
-    GaugeSli,
-    MetricLabels,
-    ProportionCheck,
-    ProportionSli,
-    Rollout,
-    Stage,
-)
+from tarsrelease.model.measurement import Counts, Gauges, Key, Series, Track, Unmeasured
+from tarsrelease.model.rollout import GaugeSli, MetricLabels, ProportionSli, Rollout, Stage
 
 REACH = 300.0
 """Seconds before the shift that the first query asks back to: an outage of that length may lie
@@ -63,15 +55,13 @@ def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]
     def filled(template: str) -> str:
         return render(template, rollout, namespace, in_play, stage.duration)
 
-    for check in stage.checks:
-        if not isinstance(check, (ProportionCheck, GaugeCheck)):
-            continue
-        sli = rollout.slis[check.sli]
+    for name in dict.fromkeys(name for check in stage.checks for name in check.named_slis()):
+        sli = rollout.slis[name]
         if isinstance(sli, ProportionSli):
             part = sli.good if sli.good is not None else sli.bad or ""
-            proportions[check.sli] = (filled(sli.of), filled(part), sli.good is not None)
+            proportions[name] = (filled(sli.of), filled(part), sli.good is not None)
         elif isinstance(sli, GaugeSli):
-            gauge_selectors[check.sli] = filled(sli.value)
+            gauge_selectors[name] = filled(sli.value)
     share = next((of for of, _, _ in proportions.values()), None)
     return Plan(proportions, gauge_selectors, share)
 
@@ -173,16 +163,16 @@ def enter(
 
 
 def counts(
-    ledger: Ledger, services: Iterable[str], track: Track, alive: frozenset[str] | None
-) -> dict[str, dict[str, Counts | Unmeasured]]:
-    """By SLI and service, the judged side's requests. `alive`: see `measuring.proportion`."""
-    names = list(services)
-    result: dict[str, dict[str, Counts | Unmeasured]] = {}
+    ledger: Ledger, services: Iterable[str], alive: frozenset[str] | None
+) -> dict[str, dict[Key, Counts | Unmeasured]]:
+    """By SLI and (service, side), the requests. `alive`: see `measuring.proportion`."""
+    keys = [(name, track) for name in services for track in Track]
+    result: dict[str, dict[Key, Counts | Unmeasured]] = {}
     for sli, (of, part, is_good) in ledger.plan.proportions.items():
         of_key = measuring.proportion(
             ledger.counters[of], ledger.counters[part], part_is_good=is_good, alive=alive
         )
-        result[sli] = {name: _explained(of_key((name, track)), ledger, of) for name in names}
+        result[sli] = {key: _explained(of_key(key), ledger, of) for key in keys}
     return result
 
 

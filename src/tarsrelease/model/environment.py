@@ -7,14 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
-from tarsrelease.model.rollout import (
-    CheckId,
-    CheckRule,
-    GaugeCheck,
-    ProportionCheck,
-    Rollout,
-    Stage,
-)
+from tarsrelease.model.checks import CheckId, CheckRule
+from tarsrelease.model.rollout import Rollout, Stage
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
@@ -164,6 +158,10 @@ class Overrides(Value):
     gauge_limits: dict[CheckId, Bytes] = {}
     bad_share_limits: dict[CheckId, Share] = {}
 
+    def limits(self, unit: str | None) -> dict[CheckId, float]:
+        """The limits in this unit by check id."""
+        return {"bytes": self.gauge_limits, "share": self.bad_share_limits}.get(unit or "", {})
+
 
 class Environment(Value):
     """environments/<name>.yaml."""
@@ -180,12 +178,8 @@ class Environment(Value):
 
 
 def _overridden(check: CheckRule, overrides: Overrides) -> CheckRule:
-    if isinstance(check, GaugeCheck) and check.id in overrides.gauge_limits:
-        return check.model_copy(update={"below": overrides.gauge_limits[check.id]})
-    if isinstance(check, ProportionCheck) and check.id in overrides.bad_share_limits:
-        limit = overrides.bad_share_limits[check.id]
-        return check.model_copy(update={"below": limit, "at_least": None})
-    return check
+    limits = overrides.limits(check.limit_unit)
+    return check.limited_to(limits[check.id]) if check.id in limits else check
 
 
 def _overridden_stage(stage: Stage, overrides: Overrides) -> Stage:

@@ -6,9 +6,10 @@ import re
 from string import Template
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from tarsrelease.model.base import Bytes, FileName, Name, Seconds, Share, Value, Version
+from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
+from tarsrelease.model.checks import CheckRule
 
 TEMPLATE_NAMES = frozenset({"namespace", "service", "track", "version", "window"})
 
@@ -39,7 +40,6 @@ def _matches_many(selector: str) -> str:
 
 
 Selector = Annotated[str, AfterValidator(_matches_many)]
-CheckId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$")]
 
 
 class MetricLabels(Value):
@@ -75,66 +75,6 @@ class GaugeSli(Value):
 
 
 Sli = Annotated[ProportionSli | GaugeSli, Field(discriminator="kind")]
-
-
-class ProportionCheck(Value):
-    """The share of bad requests stays below a limit (or of good ones at least at one).
-
-    Passes at the end of its stage when the estimate is within the limit and there were enough
-    requests; fails as soon as an always-valid bound proves the limit broken. With ``proof:
-    strict`` it passes only when the bound proves the limit kept.
-    """
-
-    kind: Literal["proportion"]
-    id: CheckId
-    sli: str
-    below: Share | None = None
-    at_least: Share | None = None
-    proof: Literal["failure", "strict"] = "failure"
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> Self:
-        if (self.below is None) == (self.at_least is None):
-            raise ValueError("give exactly one of below and at_least")
-        if not 0 < self.bad_limit < 1:
-            raise ValueError("the limit must lie strictly between 0% and 100%")
-        return self
-
-    @property
-    def bad_limit(self) -> float:
-        """The limit as a share of bad requests, strictly between 0 and 1."""
-        return self.below if self.below is not None else 1.0 - (self.at_least or 0.0)
-
-
-class GaugeCheck(Value):
-    """Every pod's reading stays below a limit in bytes; `sustained` above it is a failure."""
-
-    kind: Literal["gauge"]
-    id: CheckId
-    sli: str
-    below: Bytes
-    sustained: Seconds = 15.0
-
-
-class ReadyCheck(Value):
-    """All wanted pods are ready, none in CrashLoopBackOff; `within` bounds the wait for them."""
-
-    kind: Literal["ready"]
-    id: CheckId
-    within: Seconds = 60.0
-
-
-class RestartsCheck(Value):
-    """Containers, init containers too, that restarted since the stage began."""
-
-    kind: Literal["restarts"]
-    id: CheckId
-    at_most: int = Field(default=0, ge=0)
-
-
-CheckRule = Annotated[
-    ProportionCheck | GaugeCheck | ReadyCheck | RestartsCheck, Field(discriminator="kind")
-]
 
 
 class Stage(Value):
@@ -260,19 +200,24 @@ class Rollout(Value):
                 raise ValueError(f"{what}: {min(twice)} stands twice")
         for stage in self.stages:
             for check in stage.checks:
-                if isinstance(check, (ProportionCheck, GaugeCheck)):
-                    self._sli_for(check)
+                self._fits(check)
         return self
 
-    def _sli_for(self, check: ProportionCheck | GaugeCheck) -> None:
-        sli = self.slis.get(check.sli)
-        if sli is None:
-            known = ", ".join(sorted(self.slis))
-            raise ValueError(f"check {check.id}: there is no sli {check.sli!r}; known are {known}")
-        if sli.kind != check.kind:
-            raise ValueError(
-                f"check {check.id}: sli {check.sli!r} is a {sli.kind}, the check is a {check.kind}"
-            )
+    def _fits(self, check: CheckRule) -> None:
+        for name, kind in check.named_slis().items():
+            sli = self.slis.get(name)
+            if sli is None:
+                known = ", ".join(sorted(self.slis))
+                raise ValueError(f"check {check.id}: there is no sli {name!r}; known are {known}")
+            if sli.kind != kind:
+                raise ValueError(
+                    f"check {check.id}: sli {name!r} is a {sli.kind}, the check needs a {kind}"
+                )
+        judged = [each.name for each in self.services] + [each.name for each in self.workers]
+        for name in check.services:
+            if name not in judged:
+                known = ", ".join(judged)
+                raise ValueError(f"check {check.id}: there is no {name!r}; there are {known}")
 
     def stage(self, weight: int) -> Stage:
         """The stage of this weight. Raises KeyError with the known weights."""

@@ -8,9 +8,10 @@ from datetime import datetime
 from tarsrelease.gates.selectors import render
 from tarsrelease.gates.served import Served, served
 from tarsrelease.gates.share import FOLLOW
+from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release
-from tarsrelease.model.rollout import ProportionCheck, ProportionSli
+from tarsrelease.model.rollout import ProportionSli
 from tarsrelease.ports import Clock, Metrics
 
 

@@ -20,11 +20,14 @@ from tarsrelease.gates.verdict import decide
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.measurement import Track, Unmeasured
+from tarsrelease.model.measurement import Counts, Gauges, Key, Track, Unmeasured
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.ports import Clock, Metrics, Progress, Workloads
+
+Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]
+Read = Mapping[str, Mapping[str, Gauges | Unmeasured]]
 
 _SKEW_TO_MENTION = 2.0
 _RECORDS = 200
@@ -255,40 +258,36 @@ class _Watch:
 
     def _evaluate(self) -> tuple[Check, ...]:
         rollout, interval = self.release.rollout, self.environment.prometheus.scrape_interval
-        workloads = judged(rollout, self.track)
         names = [service.name for service in rollout.services]
+        deployments = [name for track in Track for name in judged(rollout, track).values()]
         patience = Patience(
             alpha=alpha_per_check(rollout),
             confidence=rollout.statistics.confidence,
             stale_after=max(3 * interval, 15.0),
         )
         ledger = self.ledger
+        away = None
         if ledger is None or self.trouble is not None:
             away = Unmeasured(self.trouble or "not asked yet")
-            slis = {check.sli for check in self.stage.checks if hasattr(check, "sli")}
-            sight = Sight(
-                counts={sli: dict.fromkeys(names, away) for sli in slis},
-                gauges={sli: dict.fromkeys(workloads.values(), away) for sli in slis},
-                cluster=self._cluster(),
-                sources=ledger.plan.sources if ledger else {},
-                now=self.now + self.skew,
-                elapsed=self.elapsed,
-            )
-            shared: Unmeasured | None = away
+            keys = [(name, track) for name in names for track in Track]
+            slis = {name for check in self.stage.checks for name in check.named_slis()}
+            counts: Counted = {sli: dict.fromkeys(keys, away) for sli in slis}
+            gauges: Read = {sli: dict.fromkeys(deployments, away) for sli in slis}
         else:
-            sight = Sight(
-                counts=ledgers.counts(ledger, names, self.track, self._scrapable()),
-                gauges=ledgers.readings(ledger, self.memory.owners or {}, workloads.values()),
-                cluster=self._cluster(),
-                sources=ledger.plan.sources,
-                now=self.now + self.skew,
-                elapsed=self.elapsed,
-            )
-            shared = None
+            counts = ledgers.counts(ledger, names, self._scrapable())
+            gauges = ledgers.readings(ledger, self.memory.owners or {}, deployments)
+        sight = Sight(
+            counts=counts,
+            gauges=gauges,
+            cluster=self._cluster(),
+            sources=ledger.plan.sources if ledger else {},
+            now=self.now + self.skew,
+            elapsed=self.elapsed,
+        )
         checks = evaluate(self.stage, rollout, self.track, sight, patience)
         if ledger is None or ledger.plan.share is None or ledger.share is None:
             return checks
-        seen = shared or ledger.share
+        seen = away or ledger.share
         weights = dict.fromkeys(names, self.weight)
         return checks + share.of_services(seen, weights, interval, ledger.plan.share)
 

@@ -1,0 +1,23 @@
+"""A stage's checks: measurements in, results out. One file per kind of check.
+
+`fail` says that the side under judgement is bad; `error` that it could not be measured;
+`inconclusive` that it cannot be told yet. Nothing passes because there was nothing to see.
+
+A new kind is a model in model/checks.py, a file here with its `judge`, a line in `JUDGES`, and a
+heading in docs/checks.md.
+"""
+
+from tarsrelease.gates.checks.evaluating import JUDGES, evaluate, judged
+from tarsrelease.gates.checks.ready import HOPELESS
+from tarsrelease.gates.checks.seeing import Cluster, Patience, Sight, Subject
+
+__all__ = [
+    "HOPELESS",
+    "JUDGES",
+    "Cluster",
+    "Patience",
+    "Sight",
+    "Subject",
+    "evaluate",
+    "judged",
+]

@@ -1,0 +1,83 @@
+"""Every pod's reading against a limit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.gauges import longest_above
+from tarsrelease.gates.words import amount, count, names
+from tarsrelease.model.checks import GaugeCheck
+from tarsrelease.model.measurement import Gauges, Unmeasured
+from tarsrelease.model.outcome import Check, Observed, Status
+
+
+def judge(rule: GaugeCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+    """Every pod's reading against a limit; it fails when one stays beyond it for `sustained`."""
+    measured, deployment = sight.read(rule.sli, subject.deployment), subject.deployment
+    unit = rule.limit_unit
+    latest: dict[str, float] = {}
+
+    def check(status: Status, reason: str, observed: float | None = None) -> Check:
+        return Check(
+            id=rule.id,
+            status=status,
+            service=subject.name,
+            observed=None if observed is None else Observed(value=observed, unit=unit),
+            expected=f"< {amount(rule.below, unit)} in every pod",
+            reason=reason,
+            source=sight.sources.get(rule.sli, ""),
+            window=sight.elapsed,
+            samples=sum(map(len, measured.by_pod.values()))
+            if isinstance(measured, Gauges)
+            else None,
+        )
+
+    if isinstance(measured, Unmeasured):
+        return check(Status.ERROR, f"not measured: {measured.reason}")
+    for pod, samples in measured.by_pod.items():
+        lasted = longest_above(samples, rule.below)
+        if lasted >= rule.sustained and lasted > 0:
+            highest = max(sample.value for sample in samples)
+            return check(
+                Status.FAIL,
+                f"pod {pod} stayed at or above the limit for {lasted:.0f} s "
+                f"(up to {amount(highest, unit)})",
+                highest,
+            )
+    if isinstance(sight.cluster, Unmeasured):
+        return check(Status.ERROR, f"which pods to expect is not known: {sight.cluster.reason}")
+    running = [pod for pod in sight.cluster.pods_of(deployment) if pod.phase == "Running"]
+    if not running:
+        return check(Status.INCONCLUSIVE, f"{deployment} has no running pod")
+    missing, young = [], []
+    for state in running:
+        samples = measured.by_pod.get(state.name, ())
+        if samples and sight.now - samples[-1].time <= patience.stale_after:
+            latest[state.name] = samples[-1].value
+        elif _age(state.started_at, sight.now) <= patience.stale_after or (
+            sight.elapsed <= patience.stale_after
+        ):
+            young.append(state.name)
+        else:
+            missing.append(state.name)
+    if missing:
+        return check(Status.ERROR, f"no reading of {names(missing)}")
+    observed = max(latest.values()) if latest else None
+    if young:
+        return check(Status.INCONCLUSIVE, f"no reading yet of {names(young)}", observed)
+    worst_pod = max(latest, key=lambda pod: latest[pod])
+    said = f"the highest of {count(len(latest), 'pod')} is {amount(latest[worst_pod], unit)}"
+    if latest[worst_pod] >= rule.below:
+        return check(
+            Status.INCONCLUSIVE,
+            f"{said} ({worst_pod}); it fails when it stays for {rule.sustained:g} s",
+            observed,
+        )
+    return check(Status.PASS, said, observed)
+
+
+def _age(started_at: datetime | None, now: float) -> float:
+    if started_at is None:
+        return 0.0
+    return (datetime.fromtimestamp(now, UTC) - started_at).total_seconds()

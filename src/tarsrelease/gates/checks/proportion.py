@@ -1,0 +1,79 @@
+"""The share of bad requests against a limit: proceed on measurement, fail on proof."""
+
+from __future__ import annotations
+
+from math import exp
+
+from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.statistics import (
+    log_evidence_above,
+    log_evidence_below,
+    proof_needs,
+    required_requests,
+)
+from tarsrelease.gates.words import count, percent
+from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.measurement import Counts, Unmeasured
+from tarsrelease.model.outcome import Check, Observed, Status
+
+
+def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+    """The share of bad requests against its limit.
+
+    Proof comes first: what is proven bad stays so, however old the newest sample is.
+    """
+    measured = sight.counted(rule.sli, subject, subject.track)
+    limit = rule.bad_limit
+    needed = required_requests(limit, patience.confidence)
+    good_is_shown = rule.at_least is not None
+    expected = f"≥ {percent(rule.at_least)}" if rule.at_least is not None else f"< {percent(limit)}"
+
+    def check(status: Status, reason: str) -> Check:
+        counts = measured if isinstance(measured, Counts) else None
+        observed = None
+        if counts is not None and counts.total > 0:
+            share = counts.bad / counts.total
+            observed = Observed(value=1 - share if good_is_shown else share, unit="share")
+        return Check(
+            id=rule.id,
+            status=status,
+            service=subject.name,
+            observed=observed,
+            expected=expected,
+            reason=reason,
+            source=sight.sources.get(rule.sli, ""),
+            window=sight.elapsed,
+            samples=None if counts is None else round(counts.total),
+            needed=needed,
+        )
+
+    if isinstance(measured, Unmeasured):
+        return check(Status.ERROR, f"not measured: {measured.reason}")
+    if measured.total <= 0:
+        since = "no requests yet" if measured.newest is not None else "no series yet"
+        return check(Status.INCONCLUSIVE, f"{since}; {needed} are needed to tell")
+    bad, total = measured.bad, measured.total
+    evidence = log_evidence_above(bad, total, limit)
+    said = f"{bad:.0f} of {count(total, 'request')} bad ({percent(bad / total)})"
+    if evidence >= proof_needs(patience.alpha):
+        odds = f"10^{evidence / 2.302585:.0f}" if evidence > 20 else f"{exp(evidence):.0f}"
+        return check(
+            Status.FAIL,
+            f"{said}: proof beyond the limit (evidence {odds} to 1, "
+            f"needed {1 / patience.alpha:.0f} to 1)",
+        )
+    age = sight.now - (measured.newest if measured.newest is not None else sight.now)
+    if age > patience.stale_after:
+        return check(Status.ERROR, f"{said}, but the newest sample of a pod is {age:.0f} s old")
+    if total < needed:
+        return check(Status.INCONCLUSIVE, f"{said}; {needed} requests are needed to tell")
+    share = bad / total
+    beyond = share > limit if good_is_shown else share >= limit
+    if beyond:
+        return check(Status.INCONCLUSIVE, f"{said}: beyond the limit, but not proven")
+    if rule.proof == "strict":
+        sure = log_evidence_below(bad, total, limit) >= proof_needs(1 - patience.confidence)
+        if not sure:
+            return check(Status.INCONCLUSIVE, f"{said}: within the limit, but not proven")
+        return check(Status.PASS, f"{said}: proven within the limit")
+    return check(Status.PASS, f"{said}; {needed} were needed to tell")
