@@ -26,7 +26,7 @@ SCHEMAS = all_schemas()
 
 ROOMS = (
     *("bundle", "chart", "migrations", "signatures", "manifest", "rollout", "images"),
-    *("certification", "evidence", "canary", "rollback", "rehearsal"),
+    *("plan", "certification", "evidence", "canary", "rollback", "rehearsal"),
 )
 """What an id of a check begins with."""
 

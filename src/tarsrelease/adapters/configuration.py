@@ -18,11 +18,12 @@ from tarsrelease.adapters.yaml_source import (
     parse_yaml_file,
     read_yaml,
 )
+from tarsrelease.gates.stage_list import with_duration, with_stages
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.environment import Environment, apply_overrides
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.release import Release
+from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release
 from tarsrelease.model.rollout import Rollout
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,6 +31,7 @@ M = TypeVar("M", bound=BaseModel)
 ENVIRONMENTS = Path("environments")
 RELEASES = Path("release")
 _HANDED_ON: tuple[Place, ...] = (("helm", "values"), ("helm", "canary_values"))
+_FLAGS: tuple[Place, ...] = (("feature_flags",),)
 
 
 def load_environment(name_or_path: str) -> Environment:
@@ -50,12 +52,12 @@ def load_environment(name_or_path: str) -> Environment:
 
 
 def load_release(
-    directory: str | Path, environment: Environment | None, *, stages: Sequence[int] | None = None
+    directory: str | Path, environment: Environment | None, choice: DayChoice = AS_WRITTEN
 ) -> Release:
     """The bundle in `directory`, with the environment's overrides applied to its rollout.
 
-    `stages` keeps only the stages of these weights; the last must be 100. Raises `UsageError`
-    where a file is missing or wrong, or where bundle and environment do not fit together.
+    `choice` is what was chosen for this day, and wins over both. Raises `UsageError` where a file
+    is missing or wrong, or where bundle and environment do not fit together.
     """
     folder = Path(directory)
     doing = "reading the release"
@@ -67,7 +69,7 @@ def load_release(
             next_step=_known_releases(),
         )
     manifest = load_manifest(folder / MANIFEST)
-    rollout, document = _load(folder / manifest.rollout, Rollout, doing)
+    rollout, document = _load(folder / manifest.rollout, Rollout, doing, free=_FLAGS)
     findings = list(_disagreements(manifest, rollout, document, environment))
     chart = folder / manifest.chart.file
     if not chart.is_file():
@@ -77,16 +79,19 @@ def load_release(
             doing, [f"{folder / manifest.rollout}:{found}" for found in findings]
         )
     canary_values = _mapping(folder / manifest.canary_values, doing)
-    if stages is not None:
-        rollout = _only_stages(rollout, stages)
+    if choice.stages is not None:
+        rollout = with_stages(rollout, choice.stages)
     if environment is not None:
         rollout = apply_overrides(rollout, environment.overrides)
+    if choice.stage_duration is not None:
+        rollout = with_duration(rollout, choice.stage_duration)
     return Release(
         directory=str(folder),
         chart=str(chart),
         manifest=manifest,
         rollout=rollout,
         canary_values=canary_values,
+        feature_flags=rollout.feature_flags if choice.feature_flags else {},
     )
 
 
@@ -97,7 +102,7 @@ def load_manifest(path: Path) -> Manifest:
 
 def load_rollout(path: Path) -> Rollout:
     """rollout.yaml as it stands, without any environment's overrides."""
-    return _load(path, Rollout, "reading the rollout")[0]
+    return _load(path, Rollout, "reading the rollout", free=_FLAGS)[0]
 
 
 def load_bundle_input(path: Path) -> BundleInput:
@@ -112,7 +117,7 @@ def read_manifest(path: str, content: bytes) -> Manifest | tuple[str, ...]:
 
 def read_rollout(path: str, content: bytes) -> Rollout | tuple[str, ...]:
     """A rollout from its bytes, or what is wrong."""
-    return _from_bytes(Rollout, path, content)
+    return _from_bytes(Rollout, path, content, _FLAGS)
 
 
 def read_bundle_input(path: str, content: bytes) -> BundleInput | tuple[str, ...]:
@@ -120,9 +125,11 @@ def read_bundle_input(path: str, content: bytes) -> BundleInput | tuple[str, ...
     return _from_bytes(BundleInput, path, content)
 
 
-def _from_bytes(model: type[M], path: str, content: bytes) -> M | tuple[str, ...]:
+def _from_bytes(
+    model: type[M], path: str, content: bytes, free: Sequence[Place] = ()
+) -> M | tuple[str, ...]:
     try:
-        value = validated(model, read_yaml(content.decode()))
+        value = validated(model, read_yaml(content.decode(), free=free))
     except UnicodeDecodeError as problem:
         return (f"{path}: not UTF-8 at byte {problem.start}",)
     return tuple(f"{path}:{found}" for found in value) if isinstance(value, tuple) else value
@@ -264,19 +271,3 @@ def _disagreements(
                 f"which is no check with a limit in {unit} here",
             )
     return findings
-
-
-def _only_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
-    known = [stage.weight for stage in rollout.stages]
-    wanted = list(weights)
-    unknown = [weight for weight in wanted if weight not in known]
-    if unknown or wanted != sorted(set(wanted)) or wanted[-1:] != [100]:
-        raise UsageError(
-            doing="choosing the stages",
-            found=f"--stages {','.join(map(str, wanted))}"
-            + (f": there is no stage of {unknown[0]} %" if unknown else ""),
-            expected=f"rising weights out of {', '.join(map(str, known))}, ending in 100",
-            next_step="for example --stages " + ",".join(map(str, sorted({known[0], 100}))),
-        )
-    kept = tuple(stage for stage in rollout.stages if stage.weight in wanted)
-    return rollout.model_copy(update={"stages": kept})

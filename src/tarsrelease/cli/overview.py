@@ -5,6 +5,7 @@ from __future__ import annotations
 from tarsrelease.cli.exits import EXIT_CODES
 
 COMMANDS = {
+    "plan": ("plan:plan", "The day on paper: stages, minutes, window."),
     "verify": ("verify:verify", "Is the bundle whole, and does it agree with itself?"),
     "bundle": ("bundle:bundle", "Build bundles."),
     "migrate": ("migrate:migrate", "Apply the database migrations, and stop nobody."),

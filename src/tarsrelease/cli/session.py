@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
@@ -21,7 +21,7 @@ from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.outcome import ExitCode, Outcome
-from tarsrelease.model.release import Release, Run
+from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
 
 if TYPE_CHECKING:
     from tarsrelease.wiring import Ports
@@ -42,7 +42,7 @@ class Session:
         )
         self.run = this_run()
         self._changes = changes
-        self._stages: Sequence[int] | None = None
+        self._choice = AS_WRITTEN
 
     @cached_property
     def environment(self) -> Environment:
@@ -71,14 +71,14 @@ class Session:
             )
         return newest_release()
 
-    def choose_stages(self, weights: Sequence[int] | None) -> None:
-        """Keep only the stages of these weights; before `release` is asked for."""
-        self._stages = weights
+    def choose(self, choice: DayChoice) -> None:
+        """Play the day so, whatever the files say; before `release` is asked for."""
+        self._choice = choice
 
     @cached_property
     def release(self) -> Release:
         """The bundle as this environment plays it."""
-        return load_release(self.release_folder, self.environment, stages=self._stages)
+        return load_release(self.release_folder, self.environment, self._choice)
 
     @cached_property
     def ports(self) -> Ports:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.rollout import Rollout
 
@@ -29,10 +31,10 @@ def stage_weights(text: str | None) -> tuple[int, ...] | None:
 
 def _number(text: str, flag: str) -> int:
     digits = text.strip().removeprefix("canary-").removesuffix("%").strip()
-    if not digits.isdecimal() or not 1 <= int(digits) <= 100:
+    if not re.fullmatch("[0-9]{1,3}", digits) or not 1 <= int(digits) <= 100:
         raise UsageError(
             doing="choosing the stage",
-            found=f"{flag} {text}",
+            found=f"{flag} {text[:60]!r}",
             expected="a share of the traffic in percent, from 1 to 100",
             next_step=f"for example {flag} 10" + (",100" if flag == "--stages" else ""),
         )

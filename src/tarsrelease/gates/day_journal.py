@@ -15,6 +15,9 @@ GATE = "gate"
 PROMOTE = "promote"
 ROLLBACK = "rollback"
 
+FEATURE_FLAGS = "feature_flags"
+"""The fact of a deploy that says whether the day switched them on."""
+
 
 class Pins(Value):
     """What was pinned when the canary was deployed, to be given back when the release is over.
@@ -51,6 +54,12 @@ def pins(entries: Sequence[Entry], release: str) -> Pins | None:
     if not {"version", "revision", "replicas", "minimums"} <= facts.keys():
         return None
     return Pins.model_validate({name: facts[name] for name in Pins.model_fields})
+
+
+def feature_flags(entries: Sequence[Entry], release: str) -> bool:
+    """Whether this attempt's canary was deployed with the release's feature flags on."""
+    attempt = of_this_attempt(entries, release)
+    return bool(attempt) and attempt[0].facts.get(FEATURE_FLAGS) is True
 
 
 def has(entries: Sequence[Entry], release: str, action: str, phase: Phase) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tarsrelease.gates import day_journal
+from tarsrelease.gates import day_journal, stage_list
 from tarsrelease.gates.rollback_plan import canary_names, same_version, stable_names
 from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import Snapshot
@@ -41,7 +41,8 @@ class Position(Value):
 def position(
     rollout: Rollout, seen: Snapshot, entries: Sequence[Entry], holder: LockHolder | None
 ) -> Position:
-    """Where the day of `rollout.version` is."""
+    """Where the day of `rollout.version` is, played as the journal says that it is played."""
+    rollout, flags = stage_list.played(rollout, entries)
     weight = max((route.weight for route in seen.routes), default=0)
     stages = {route.stage for route in seen.routes}
     stage = stages.pop() if len(stages) == 1 else None
@@ -105,10 +106,14 @@ def position(
             f"no release is on its way; stable is {', '.join(sorted(serving)) or 'absent'}",
             "tarsrelease canary deploy",
         )
-    return _on_the_way(rollout, entries, weight, there)
+    return _on_the_way(rollout, entries, weight, flags, there)
 
 
-def _on_the_way(rollout: Rollout, entries: Sequence[Entry], weight: int, there: _There) -> Position:
+def _on_the_way(
+    rollout: Rollout, entries: Sequence[Entry], weight: int, flags: str, there: _There
+) -> Position:
+    """`flags` are those that a gate by hand needs, so that it takes the stages of this day."""
+    gate = "tarsrelease canary gate --stage"
     weights = [stage.weight for stage in rollout.stages]
     if weight == 0:
         passed = [w for w in weights if day_journal.passed(entries, rollout.version, w)]
@@ -118,12 +123,12 @@ def _on_the_way(rollout: Rollout, entries: Sequence[Entry], weight: int, there: 
             else "the canary is deployed and has no traffic"
         )
         following = next((w for w in weights if w not in passed), weights[-1])
-        return there("deployed", said, f"tarsrelease canary gate --stage {following}")
+        return there("deployed", said, f"{gate} {following}{flags}")
     verdict = _verdict(entries, rollout.version, weight)
-    at, again = f"canary-{weight}", f"tarsrelease canary gate --stage {weight}, or {_ROLLBACK}"
+    at, again = f"canary-{weight}", f"{gate} {weight}{flags}, or {_ROLLBACK}"
     if verdict == "proceed":
         later = [w for w in weights if w > weight]
-        step = f"tarsrelease canary gate --stage {later[0]}" if later else "tarsrelease promote"
+        step = f"{gate} {later[0]}{flags}" if later else "tarsrelease promote"
         return there(at, f"{weight} % proceeded", step, waits_for="an approval, or the next step")
     if verdict == "hold":
         return there(at, f"{weight} % holds", again, waits_for="a person's decision")

@@ -149,12 +149,16 @@ class Limits(Value):
 
 
 class Overrides(Value):
-    """Deviations from rollout.yaml, for rehearsals; every report prints them."""
+    """Deviations from rollout.yaml, for rehearsals; every report prints them.
+
+    `any_time` leaves out the deployment window.
+    """
 
     stage_duration: Seconds | None = None
     max_extension: Seconds | None = None
     confidence: Share | None = None
     promotion_look: Seconds | None = None
+    any_time: bool = False
     gauge_limits: dict[CheckId, Bytes] = {}
     bad_share_limits: dict[CheckId, Share] = {}
 
@@ -205,6 +209,7 @@ def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
             "stages": tuple(_overridden_stage(stage, overrides) for stage in rollout.stages),
             "statistics": statistics,
             "promotion": promotion,
+            "window": None if overrides.any_time else rollout.window,
         }
     )
 
@@ -217,6 +222,8 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         "look at each step of the promotion": overrides.promotion_look,
     }
     said = [f"{what}: {value:g} s" for what, value in seconds.items() if value is not None]
+    if overrides.any_time:
+        said.append("deployment window: any time")
     if overrides.confidence is not None:
         said.append(f"confidence: {overrides.confidence * 100:g} %")
     said += [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from string import Template
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
 from tarsrelease.model.checks import CheckRule
+from tarsrelease.model.window import DeploymentWindow
 
 TEMPLATE_NAMES = frozenset({"namespace", "service", "track", "version", "window"})
 
@@ -164,7 +165,12 @@ class Promotion(Value):
 
 
 class Rollout(Value):
-    """rollout.yaml."""
+    """rollout.yaml.
+
+    `feature_flags` are Helm values that switch the release's new behaviour on: given to the
+    canary, and to stable when it is promoted, on a day that asks for them. `window`: when a day
+    may begin; without one it may at any time.
+    """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")
     application: Name
@@ -178,6 +184,8 @@ class Rollout(Value):
     stages: tuple[Stage, ...] = Field(min_length=1)
     statistics: Statistics = Statistics()
     promotion: Promotion = Promotion()
+    feature_flags: dict[str, Any] = {}
+    window: DeploymentWindow | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -15,6 +15,7 @@ import yaml
 from tarsrelease.adapters.configuration import environment_file, load_environment, load_release
 from tarsrelease.model.errors import StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
+from tarsrelease.model.release import DayChoice
 from tarsrelease.ports import Progress
 from tarsrelease.rehearsal import binaries, commands, world
 from tarsrelease.rehearsal.faults import parse_fault
@@ -54,7 +55,7 @@ def play(
     root = source_root()
     bundle, previous = release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
     place = environment_file(environment or str(root / "environments" / "rehearsal.yaml"))
-    load_release(bundle, load_environment(str(place)), stages=stages)
+    load_release(bundle, load_environment(str(place)), DayChoice(stages=stages))
     options = {
         "name": name,
         "release": str(bundle.absolute()),

@@ -14,8 +14,12 @@ from tarsrelease.ports import Charts
 
 
 def canary_values(release: Release, environment: Environment) -> list[Mapping[str, Any]]:
-    """The canary's values; under them lie those that the user gave stable."""
-    return [release.canary_values, environment.helm.values, environment.helm.canary_values]
+    """The canary's values; under them lie those that the user gave stable.
+
+    Feature flags that the day switches on win over all of them.
+    """
+    own, shared = release.canary_values, environment.helm
+    return [own, shared.values, shared.canary_values, release.feature_flags]
 
 
 def check_render(release: Release, environment: Environment, charts: Charts) -> None:

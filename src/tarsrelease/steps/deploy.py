@@ -94,7 +94,8 @@ def deploy(
         pins = pinning.observed_pins(
             stable_names(rollout), seen.deployments, serving, entries, workloads
         )
-        _note(release, run, journal, clock, Phase.INTENT, **pins.model_dump())
+        flags = {day_journal.FEATURE_FLAGS: bool(release.feature_flags)}
+        _note(release, run, journal, clock, Phase.INTENT, **pins.model_dump(), **flags)
         for line in pinning.pin(pins, workloads):
             progress.say(f"pinned {line}")
         with watch.phase("install"):

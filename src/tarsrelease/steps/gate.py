@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from tarsrelease.gates import day_journal
+from tarsrelease.gates import day_journal, stage_list
 from tarsrelease.gates.budget import alpha_per_check
 from tarsrelease.gates.ledger import plan
 from tarsrelease.gates.pods import restart_counts
@@ -243,6 +243,7 @@ def _journal_restarts(
     """Note the canary's restart counts, so that those before the shift never count."""
     counts = restart_counts(pod for pod in workloads.pods() if pod.track is Track.CANARY)
     facts: dict[str, object] = {"weight": stage.weight, "restarts": counts}
+    facts |= stage_list.facts(release.rollout, stage)
     journal.append(
         Entry(
             at=clock.now(),

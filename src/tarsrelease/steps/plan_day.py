@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tarsrelease.gates import canary_render, day_journal
 from tarsrelease.gates.capacity import replicas_for
 from tarsrelease.gates.day_position import position
@@ -102,6 +106,14 @@ def _deploying(
 ) -> list[str]:
     rollout = release.rollout
     journal = f"tarsrelease-{rollout.application}"
+    flags = (
+        [
+            "feature flags on in the canary, and in stable when it is promoted: "
+            + ", ".join(_paths(release.feature_flags))
+        ]
+        if release.feature_flags
+        else []
+    )
     made = charts.render(
         rollout.canary_release,
         release.chart,
@@ -119,6 +131,7 @@ def _deploying(
     return [
         f"lock and journal: lease/{journal} and configmap/{journal} are written at every step",
         *pinned,
+        *flags,
         f"helm install {rollout.canary_release} {release.manifest.chart.file}, one replica each: "
         + ", ".join(canary_render.name_of(found) for found in made),
         *(
@@ -132,6 +145,16 @@ def _deploying(
             for request in service.smoke
         ),
     ]
+
+
+def _paths(values: Mapping[str, Any]) -> list[str]:
+    """Helm values as ``a.b=true``."""
+    found = []
+    for name, value in values.items():
+        below = _paths(value) if isinstance(value, Mapping) else None
+        shown = f"{name}={json.dumps(value)}"
+        found += [shown] if below is None else [f"{name}.{path}" for path in below]
+    return found
 
 
 def _stages(release: Release, seen: Snapshot) -> list[list[str]]:

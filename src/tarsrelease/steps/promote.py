@@ -101,6 +101,7 @@ def promote(
                     environment,
                     seen,
                     pins,
+                    day_journal.feature_flags(entries, release.version),
                     charts,
                     workloads,
                     routes,
@@ -234,6 +235,7 @@ def _upgrade(
     environment: Environment,
     seen: Snapshot,
     pins: Pins | None,
+    flags_on: bool,
     charts: Charts,
     workloads: Workloads,
     routes: Routes,
@@ -241,7 +243,10 @@ def _upgrade(
     progress: Progress,
     keep: Callable[[], None],
 ) -> None:
-    """Helm upgrade of stable, at its pinned size; nothing where it is done already."""
+    """Helm upgrade of stable, at its pinned size; nothing where it is done already.
+
+    `flags_on`: stable gets the feature flags that the canary was proven with.
+    """
     rollout, limits = release.rollout, environment.limits
     replicas = dict.fromkeys(stable_names(rollout), 1) | dict(pins.replicas if pins else {})
     current = seen.stable_history[-1] if seen.stable_history else None
@@ -270,7 +275,7 @@ def _upgrade(
         charts.upgrade(
             rollout.application,
             release.chart,
-            [environment.helm.values],
+            [environment.helm.values, *([rollout.feature_flags] if flags_on else [])],
             values_from=rollout.application,
             deadline=limits.deploy,
             wait=False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tarsrelease.cli.choosing import FEATURE_FLAGS, STAGE_DURATION, STAGES, day_choice
 from tarsrelease.cli.lazy import Entry, LazyGroup
 from tarsrelease.cli.settings import Settings, command
 
@@ -23,7 +24,8 @@ canary = LazyGroup(
 )
 
 
-def _deploy(settings: Settings) -> int:
+@FEATURE_FLAGS
+def _deploy(settings: Settings, feature_flags: bool) -> int:
     """Deploy the canary at weight 0, and test it by requests that only it gets.
 
     Users see nothing of it: the header x-tars-canary leads to the canary, and nothing else does.
@@ -31,8 +33,10 @@ def _deploy(settings: Settings) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.model.release import DayChoice
         from tarsrelease.steps.deploy import deploy as step
 
+        session.choose(DayChoice(feature_flags=feature_flags))
         ports = session.ports
         return step(
             session.release,
@@ -58,11 +62,14 @@ def _deploy(settings: Settings) -> int:
     metavar="WEIGHT",
     help="The stage, by its share of the traffic in percent, such as 10.",
 )
-def _gate(settings: Settings, weight: str) -> int:
+@STAGES
+@STAGE_DURATION
+def _gate(settings: Settings, weight: str, stages: str | None, stage_duration: str | None) -> int:
     """Give the canary a stage's share of the traffic, look at it, and decide.
 
     On a failure the traffic is taken off at once, by this very process (exit code 11). While
-    there is too little to tell, the stage is extended, then it holds (exit code 10).
+    there is too little to tell, the stage is extended, then it holds (exit code 10). A weight
+    that rollout.yaml does not name is looked at by the next higher stage's gates.
     """
     from tarsrelease.cli.session import carry_out
     from tarsrelease.cli.weights import stage_weight
@@ -70,6 +77,7 @@ def _gate(settings: Settings, weight: str) -> int:
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.gate import gate as step
 
+        session.choose(day_choice(stages, stage_duration))
         chosen = stage_weight(weight, session.release.rollout)
         ports = session.ports
         return step(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tarsrelease.cli.choosing import FEATURE_FLAGS, STAGE_DURATION, STAGES, day_choice
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -15,18 +16,25 @@ if TYPE_CHECKING:
 
 
 @click.option("--plan", "plan_only", is_flag=True, help="Print every change it would make.")
-@click.option("--stages", metavar="LIST", help="Only these stages, such as 1,10,100.")
-def _run(settings: Settings, plan_only: bool, stages: str | None) -> int:
+@STAGES
+@STAGE_DURATION
+@FEATURE_FLAGS
+def _run(
+    settings: Settings,
+    plan_only: bool,
+    stages: str | None,
+    stage_duration: str | None,
+    feature_flags: bool,
+) -> int:
     """The whole day from here: verify, migrate, deploy, stages, promote; or back, by a gate.
 
     Where the pipeline would wait for an approval, the person at the terminal is asked; --yes
     gives every approval in advance, but lifts no hold.
     """
     from tarsrelease.cli.session import Recording, carry_out
-    from tarsrelease.cli.weights import stage_weights
 
     def act(session: Session) -> Outcome:
-        session.choose_stages(stage_weights(stages))
+        session.choose(day_choice(stages, stage_duration, feature_flags=feature_flags))
         return _plan(session) if plan_only else _day(session)
 
     recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP

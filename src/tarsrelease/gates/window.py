@@ -1,0 +1,31 @@
+"""Whether a release day may begin now, and whether it will be over in time. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from tarsrelease.model.window import DAYS, DeploymentWindow
+
+
+def closes(window: DeploymentWindow, at: datetime) -> datetime | None:
+    """When the window that is open at `at` closes; None where none is open."""
+    begins, ends = window.on(at)
+    today = DAYS[at.astimezone(window.zone).weekday()]
+    return ends if today in window.days and begins <= at < ends else None
+
+
+def opens(window: DeploymentWindow, at: datetime) -> datetime:
+    """The next time after `at` at which a window opens."""
+    for number in range(8):
+        begins, _ = window.on(at + timedelta(days=number))
+        if begins > at and DAYS[begins.weekday()] in window.days:
+            return begins
+    raise AssertionError("a window has at least one day")  # the model's rule
+
+
+def overrun(window: DeploymentWindow, at: datetime, minutes: float) -> float:
+    """By how many minutes a day that begins at `at` ends after the window; 0 where it does not."""
+    end = closes(window, at)
+    if end is None:
+        return 0.0
+    return max(0.0, minutes - (end - at).total_seconds() / 60)

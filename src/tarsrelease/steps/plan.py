@@ -1,0 +1,96 @@
+"""The day on paper, before anything is touched: stages, minutes, window, and what to branch on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tarsrelease.gates import day_schedule
+from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.ports import Clock
+from tarsrelease.steps.ending import ended
+
+STEP = "plan"
+
+
+def plan(
+    release: Release,
+    written: Rollout,
+    environment: Environment,
+    *,
+    stage_duration: float | None,
+    flags_wanted: bool,
+    override: str | None,
+    at: datetime | None,
+    clock: Clock,
+) -> Outcome:
+    """Proceed, or no-go outside the deployment window that nobody overrode.
+
+    `written` is rollout.yaml as it stands, `release` the bundle as the day plays it, `override` a
+    person's reason to begin outside the window, `at` another time than now to plan for. What the
+    pipeline branches on is in ``details.outputs``.
+    """
+    started_at = clock.now()
+    begins = at or started_at
+    rollout = release.rollout
+    paper = day_schedule.schedule(written, rollout)
+    window = day_schedule.window_check(rollout, begins, override)
+    closed = window.status is Status.FAIL
+    checks: tuple[Check, ...] = (_stages(paper), window)
+    if flags_wanted:
+        checks += (_flags(rollout),)
+    warned = day_schedule.warnings(rollout, paper, begins)
+    list_of_stages = ", ".join(f"{stage.weight} %" for stage in paper.stages)
+    summary = (
+        f"{list_of_stages}; {paper.minutes:g} minutes of stages, at most {paper.minutes_at_most:g}"
+    )
+    if closed:
+        summary = f"outside the deployment window: {window.reason}"
+    duration = "" if stage_duration is None else f"{stage_duration:g}s"
+    flags = "true" if release.feature_flags else "false"
+    return ended(
+        STEP,
+        release,
+        environment,
+        Verdict.NO_GO if closed else Verdict.PROCEED,
+        "; ".join((summary, *(f"WARNING: {line}" for line in warned))),
+        started_at=started_at,
+        clock=clock,
+        checks=checks,
+        details={
+            "outputs": day_schedule.outputs(
+                release.directory, rollout, paper, environment.name, (duration, flags)
+            ),
+            "schedule": [stage.model_dump() for stage in paper.stages],
+            "warnings": list(warned),
+            "window_override": override,
+            "overrides": list(describe_overrides(environment.overrides)),
+        },
+        next_step="wait for the window, or override it with a reason" if closed else "verify",
+    )
+
+
+def _stages(paper: day_schedule.Schedule) -> Check:
+    borrowed = [
+        f"{stage.weight} % by the gates of {stage.gates_of} %"
+        for stage in paper.stages
+        if stage.weight != stage.gates_of
+    ]
+    return Check(
+        id="plan.stages",
+        status=Status.PASS,
+        expected="weights that rise and end in 100",
+        reason=", ".join(borrowed) or "each stage has gates of its own",
+    )
+
+
+def _flags(rollout: Rollout) -> Check:
+    named = ", ".join(sorted(rollout.feature_flags))
+    return Check(
+        id="plan.feature_flags",
+        status=Status.PASS if named else Status.SKIPPED,
+        expected="feature flags in rollout.yaml to switch on",
+        reason=f"{named} go on with the canary" if named else "rollout.yaml names none",
+    )
