@@ -5,9 +5,9 @@ from __future__ import annotations
 from tarsrelease.cli.exits import EXIT_CODES
 
 COMMANDS = {
-    "plan": ("plan:plan", "The day on paper: stages, minutes, window."),
     "verify": ("verify:verify", "Is the bundle whole, and does it agree with itself?"),
     "bundle": ("bundle:bundle", "Build bundles."),
+    "plan": ("plan:plan", "The day on paper: stages, minutes, window."),
     "migrate": ("migrate:migrate", "Apply the database migrations, and stop nobody."),
     "canary": ("canary:canary", "Deploy the canary, and take it through a stage."),
     "promote": ("promote:promote", "Make the canary's version the stable one."),
