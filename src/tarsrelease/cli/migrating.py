@@ -88,6 +88,19 @@ class Migrations:
                 **self._working(postgres, wait),
             )  # fmt: skip
 
+    def plan_down(self) -> list[str]:
+        """See `steps.migrating.plan_down`."""
+        from tarsrelease.steps.migrating.plan_down import plan_down as step
+
+        session = self._session
+        with self._postgres() as postgres:
+            return step(
+                session.release,
+                session.environment,
+                files=self._files(),
+                catalog=postgres.catalog,
+            )
+
     @contextmanager
     def _postgres(self) -> Iterator[Postgres]:
         from tarsrelease.adapters.postgres import Postgres
@@ -135,7 +148,7 @@ class Migrations:
         )
 
 
-class WhereReachable:
+class _WhereReachable:
     """The cluster's journal for who migrates by hand, and may not reach the cluster from there.
 
     The database's own history has every statement; what cannot be written here is said.
@@ -168,6 +181,14 @@ class WhereReachable:
     def _say(self, line: str) -> None:
         progress: Progress = self._session.progress
         progress.say(line)
+
+
+def journaled_by_hand(session: Session, direction: str, act: Callable[[], Outcome]) -> Outcome:
+    """Do it, with its entries in the cluster's journal where that can be reached."""
+    from tarsrelease.steps.migrating.in_day import journaled
+
+    journal = _WhereReachable(session)
+    return journaled(act, direction, session.release, session.run, journal=journal, clock=_clock())
 
 
 def _clock() -> Clock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from tarsrelease.gates import day_journal
 from tarsrelease.gates.rollback_plan import plan
 from tarsrelease.model.environment import Environment
@@ -21,12 +23,17 @@ def plan_rollback(
     routes: Routes,
     journal: Journal,
     clock: Clock,
+    undoing: Callable[[], Sequence[str]] | None = None,
 ) -> Outcome:
-    """What a rollback would do now, and why; nothing is changed."""
+    """What a rollback would do now, and why; nothing is changed.
+
+    `undoing` gives the lines of what would be done to the database, where that is asked for.
+    """
     started_at = clock.now()
     seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
     pins = day_journal.pins(journal.entries(), release.version)
     made = plan(seen, release.rollout, pins)
+    lines = made.lines() + [f"database: {line}" for line in (undoing() if undoing else ())]
     return ended(
         "rollback --plan",
         release,
@@ -35,6 +42,6 @@ def plan_rollback(
         f"{len(made.phases)} phases, back to {made.version or 'the version of before'}",
         started_at=started_at,
         clock=clock,
-        details={"plan": made.lines(), "budget": environment.limits.rollback},
+        details={"plan": lines, "budget": environment.limits.rollback},
         next_step="tarsrelease rollback",
     )

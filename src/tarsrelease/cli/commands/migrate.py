@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,14 +78,6 @@ def _seconds(text: str) -> float:
         raise click.UsageError(f"--wait: {problem}") from None
 
 
-def _journaled(session: Session, direction: str, act: Callable[[], Outcome]) -> Outcome:
-    from tarsrelease.cli.migrating import WhereReachable
-    from tarsrelease.steps.migrating.in_day import journaled
-
-    journal = WhereReachable(session)
-    return journaled(act, direction, session.release, session.run, journal=journal, clock=_clock())
-
-
 def _clock() -> Clock:
     from tarsrelease.adapters.clock import SystemClock
 
@@ -125,7 +116,7 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.migrating import Migrations
+        from tarsrelease.cli.migrating import Migrations, journaled_by_hand
         from tarsrelease.steps.migrating.contracting import refuse_while_rollback_is_possible
 
         if phase == "contract":
@@ -138,8 +129,8 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
             )
         if as_job:
             arguments = ("up", "--phase", phase, "--wait", wait)
-            return _journaled(session, phase, partial(_in_a_job, session, *arguments))
-        return _journaled(session, phase, partial(Migrations(session).up, phase, seconds))
+            return journaled_by_hand(session, phase, partial(_in_a_job, session, *arguments))
+        return journaled_by_hand(session, phase, partial(Migrations(session).up, phase, seconds))
 
     return carry_out(settings, "migrate up", act)
 
@@ -185,13 +176,15 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.cli.asking import who_answers
-        from tarsrelease.cli.migrating import Migrations
+        from tarsrelease.cli.migrating import Migrations, journaled_by_hand
 
         if as_job:
             arguments = ("down", "--wait", wait, *(["--yes"] if settings.yes else []))
-            return _journaled(session, "down", partial(_in_a_job, session, *arguments))
+            return journaled_by_hand(session, "down", partial(_in_a_job, session, *arguments))
         person = who_answers(settings, session.progress)
-        return _journaled(session, "down", partial(Migrations(session).down, person, seconds))
+        return journaled_by_hand(
+            session, "down", partial(Migrations(session).down, person, seconds)
+        )
 
     return carry_out(settings, "migrate down", act)
 

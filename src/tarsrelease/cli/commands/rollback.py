@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -20,15 +22,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="Why; it goes into the journal and the evidence.",
 )
-def _rollback(settings: Settings, plan_only: bool, reason: str) -> int:
+@click.option(
+    "--with-database",
+    is_flag=True,
+    help="Then undo the release's migrations, too: says what is lost, and asks.",
+)
+def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: bool) -> int:
     """Take the traffic to the side that is proven good, then restore what was there.
 
     It takes the lock from whoever holds it, needs no journal to move the traffic, and can be run
-    again at any point.
+    again at any point. The version of before works on the database as it is: --with-database is
+    for who wants the schema of before, too (--yes answers its question beforehand).
     """
     from tarsrelease.cli.session import Recording, carry_out
 
     def plan(session: Session) -> Outcome:
+        from tarsrelease.cli.migrating import Migrations
         from tarsrelease.steps.rollback import plan_rollback
 
         ports = session.ports
@@ -40,27 +49,12 @@ def _rollback(settings: Settings, plan_only: bool, reason: str) -> int:
             routes=ports.routes,
             journal=ports.journal,
             clock=ports.clock,
+            undoing=Migrations(session).plan_down if with_database else None,
         )
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.steps.rollback import rollback as step
-
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            session.run,
-            reason,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            metrics=ports.metrics,
-            web=ports.web,
-            journal=ports.journal,
-            lock=ports.lock,
-            clock=ports.clock,
-            progress=session.progress,
-        )
+        roll_back = partial(_roll_back, session, reason)
+        return _and_database(session, roll_back) if with_database else roll_back()
 
     return carry_out(
         settings,
@@ -71,10 +65,53 @@ def _rollback(settings: Settings, plan_only: bool, reason: str) -> int:
     )
 
 
+def _roll_back(session: Session, reason: str) -> Outcome:
+    from tarsrelease.steps.rollback import rollback as step
+
+    ports = session.ports
+    return step(
+        session.release,
+        session.environment,
+        session.run,
+        reason,
+        charts=ports.charts,
+        workloads=ports.workloads,
+        routes=ports.routes,
+        metrics=ports.metrics,
+        web=ports.web,
+        journal=ports.journal,
+        lock=ports.lock,
+        clock=ports.clock,
+        progress=session.progress,
+    )
+
+
+def _and_database(session: Session, roll_back: Callable[[], Outcome]) -> Outcome:
+    from tarsrelease.cli.asking import who_answers
+    from tarsrelease.cli.migrating import Migrations, journaled_by_hand
+    from tarsrelease.steps.rollback_database import rollback_with_database
+
+    ports = session.ports
+    person = who_answers(session.settings, session.progress)
+    undo = partial(Migrations(session).down, person)
+    return rollback_with_database(
+        session.release,
+        session.environment,
+        roll_back=roll_back,
+        down=partial(journaled_by_hand, session, "down", undo),
+        metrics=ports.metrics,
+        workloads=ports.workloads,
+        web=ports.web,
+        clock=ports.clock,
+        progress=session.progress,
+    )
+
+
 rollback = command(
     "release",
     "environment",
     "evidence",
+    "yes",
     name="rollback",
     example="tarsrelease rollback --release release/v1_0_1 --environment production --plan\n"
     'tarsrelease rollback --release release/v1_0_1 --environment production --reason "P0"',
