@@ -1,0 +1,18 @@
+"""Runs this checkout's tarsrelease under ``python -I``: nothing in the caller's directory, home or
+PYTHONPATH can stand before it.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+if __name__ == "__main__":
+    _, what, *arguments = sys.argv
+    if what == "action":
+        from tarsrelease.github.main import main as action
+
+        sys.exit(action(arguments[0]))
+    from tarsrelease.cli import main
+
+    main(arguments)

@@ -1,0 +1,215 @@
+"""Every action: its inputs, and the command line that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tarsrelease.github import kinds
+from tarsrelease.github.inputs import Given, Input
+
+Arguments = Callable[[Given], list[str]]
+
+
+@dataclass(frozen=True)
+class Action:
+    """`arguments` makes the command line; `refusal` says why a set of inputs makes no sense.
+
+    `outputs` are the action's own, taken from the outcome's ``details.outputs``.
+    """
+
+    arguments: Arguments
+    inputs: Mapping[str, Input]
+    refusal: Callable[[Given], str | None] = lambda _given: None
+    outputs: tuple[str, ...] = ()
+
+
+_RELEASE = {"release": Input(kinds.PATH, required=True)}
+_ENVIRONMENT = {"environment": Input(kinds.PATH, required=True)}
+_EVIDENCE = {"evidence": Input(kinds.PATH, default="evidence")}
+_CLUSTER = {"kubeconfig": Input(kinds.KUBECONFIG)}
+_DAY = _RELEASE | _ENVIRONMENT | _EVIDENCE | _CLUSTER
+_STAGES = {"stages": Input(kinds.WEIGHTS), "stage-duration": Input(kinds.DURATION)}
+_FLAGS = {"feature-flags": Input(kinds.BOOLEAN, default="false")}
+
+
+def _flags(given: Given, *names: str) -> list[str]:
+    """``--name=value``, which no value can leave; booleans as ``--name`` or not at all."""
+    made = []
+    for name in names:
+        value = given.get(name)
+        if value in (None, "false"):
+            continue
+        made.append(f"--{name}" if value == "true" else f"--{name}={value}")
+    return made
+
+
+def _command(*words: str, flags: tuple[str, ...]) -> Arguments:
+    return lambda given: [*words, *_flags(given, *flags)]
+
+
+_PLACE = ("release", "environment", "evidence")
+
+
+def _verify(given: Given) -> list[str]:
+    flags = ("release", "evidence", "require", "offline", "checksums-only", "running", "platform")
+    more = ("layers", "repository", "signer-workflow", "trusted-root")
+    attestations = [
+        f"--attestations={path}" for path in given.get("attestations", "").split(",") if path
+    ]
+    return ["verify", *_flags(given, *flags, *more), *attestations]
+
+
+_MIGRATE_FLAGS = {
+    "plan": ("phase",),
+    "up": ("phase", "wait", "as-job"),
+    "verify": ("as-job",),
+    "status": ("as-job",),
+    "down": ("wait", "as-job", "yes"),
+}
+
+
+def _migrate(given: Given) -> list[str]:
+    word = given["command"]
+    return ["migrate", word, *_flags(given, *_PLACE, *_MIGRATE_FLAGS[word])]
+
+
+def _migrate_refusal(given: Given) -> str | None:
+    word = given["command"]
+    own = {name for flags in _MIGRATE_FLAGS.values() for name in flags}
+    for name in own & given.keys() - set(_MIGRATE_FLAGS[word]):
+        if given[name] != "false":
+            goes = ", ".join(known for known, flags in _MIGRATE_FLAGS.items() if name in flags)
+            return f"{name}: does not go with the command {word}; allowed with: {goes}"
+    return None
+
+
+def _gate(given: Given) -> list[str]:
+    flags = ("stage", "stages", "stage-duration", "wait", "observe", "for", "lifted-by", "reason")
+    return ["canary", "gate", *_flags(given, *_PLACE, *flags)]
+
+
+def _gate_refusal(given: Given) -> str | None:
+    if given["wait"] == given["observe"] == "true":
+        return "observe: does not go with wait; allowed: one of them"
+    if given["wait"] == given["observe"] == "false" and "stage" not in given:
+        return f"stage: is missing; allowed: {kinds.WEIGHT.allowed}"
+    if "lifted-by" in given and "reason" not in given:
+        return "reason: is missing; allowed with lifted-by: why the hold was lifted"
+    return None
+
+
+def _notify(given: Given) -> list[str]:
+    return ["notify", "send", *_flags(given, *_PLACE, "event", "pagerduty", "text", "link")]
+
+
+ACTIONS: dict[str, Action] = {
+    "setup": Action(_command("version", flags=()), {}, outputs=("tarsrelease",)),
+    "plan": Action(
+        _command(
+            "plan",
+            flags=(
+                "ref",
+                "release",
+                "environment",
+                "evidence",
+                "stages",
+                "stage-minutes",
+                "feature-flags",
+                "override-window",
+                "reason",
+            ),
+        ),
+        {
+            "ref": Input(kinds.REF),
+            "release": Input(kinds.PATH),
+            **_ENVIRONMENT,
+            **_EVIDENCE,
+            "stages": Input(kinds.WEIGHTS),
+            "stage-minutes": Input(kinds.NUMBER),
+            **_FLAGS,
+            "override-window": Input(kinds.BOOLEAN, default="false"),
+            "reason": Input(kinds.TEXT),
+        },
+        outputs=("plan",),
+    ),
+    "verify-artifacts": Action(
+        _verify,
+        {
+            **_RELEASE,
+            **_EVIDENCE,
+            "require": Input(kinds.WORDS),
+            "offline": Input(kinds.BOOLEAN, default="false"),
+            "checksums-only": Input(kinds.BOOLEAN, default="false"),
+            "running": Input(kinds.VERSION),
+            "platform": Input(kinds.PLATFORM),
+            "layers": Input(kinds.BOOLEAN, default="false"),
+            "attestations": Input(kinds.PATHS),
+            "repository": Input(kinds.REPOSITORY),
+            "signer-workflow": Input(kinds.PATH),
+            "trusted-root": Input(kinds.PATH),
+        },
+    ),
+    "go-no-go": Action(_command("check", "go-no-go", flags=_PLACE), _DAY),
+    "preflight": Action(
+        _command("check", "preflight", flags=(*_PLACE, "feature-flags")), _DAY | _FLAGS
+    ),
+    "migrate": Action(
+        _migrate,
+        {
+            **_DAY,
+            "command": Input(kinds.choice(*_MIGRATE_FLAGS), default="up"),
+            "phase": Input(kinds.choice("expand", "contract")),
+            "wait": Input(kinds.DURATION),
+            "as-job": Input(kinds.BOOLEAN, default="false"),
+            "yes": Input(kinds.BOOLEAN, default="false"),
+        },
+        _migrate_refusal,
+    ),
+    "canary-deploy": Action(
+        _command("canary", "deploy", flags=(*_PLACE, "feature-flags")), _DAY | _FLAGS
+    ),
+    "canary-gate": Action(
+        _gate,
+        {
+            **_DAY,
+            "stage": Input(kinds.WEIGHT),
+            **_STAGES,
+            "on-hold": Input(kinds.choice("fail", "continue"), default="fail"),
+            "wait": Input(kinds.BOOLEAN, default="false"),
+            "observe": Input(kinds.BOOLEAN, default="false"),
+            "for": Input(kinds.DURATION),
+            "lifted-by": Input(kinds.LOGIN),
+            "reason": Input(kinds.TEXT),
+        },
+        _gate_refusal,
+    ),
+    "validate": Action(
+        _command("validate", flags=(*_PLACE, "track")),
+        _DAY | {"track": Input(kinds.choice("canary", "stable"))},
+    ),
+    "promote": Action(_command("promote", flags=(*_PLACE, "feature-flags")), _DAY | _FLAGS),
+    "rollback": Action(
+        _command("rollback", flags=(*_PLACE, "plan", "with-database", "reason")),
+        {
+            **_DAY,
+            "plan": Input(kinds.BOOLEAN, default="false"),
+            "with-database": Input(kinds.BOOLEAN, default="false"),
+            # A wrong character in its reason is no reason to leave users on a bad version.
+            "reason": Input(kinds.TEXT, lenient=True),
+        },
+    ),
+    "notify": Action(
+        _notify,
+        {
+            **_RELEASE,
+            **_ENVIRONMENT,
+            **_EVIDENCE,
+            "event": Input(
+                kinds.choice("started", "hold", "rollback", "promoted", "complete"), required=True
+            ),
+            "pagerduty": Input(kinds.BOOLEAN, default="false"),
+            "text": Input(kinds.TEXT, lenient=True),
+        },
+    ),
+}

@@ -1,0 +1,122 @@
+"""What an action's inputs may be. Each kind says in words what is allowed, and refuses the rest.
+
+GitHub hands every input on as text. The alphabets are narrow on purpose: an input may come from
+whoever starts a workflow, and ends up in arguments, journals, pages and messages.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import yaml
+
+_DURATION = r"\d{1,6}(\.\d{1,6})?\s?(ms|s|m|h|d)"
+_WEIGHT = r"(canary-)?(100|[1-9]\d?)\s?%?"
+_PATH = r"[A-Za-z0-9._/][A-Za-z0-9._/+@=-]*"
+_WORD = r"[a-z][a-z0-9-]*"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`pattern` is what the whole text must match; `allowed` says so to a person.
+
+    A `secret` is never repeated in a message.
+    """
+
+    name: str
+    allowed: str
+    pattern: str
+    longest: int = 200
+    secret: bool = False
+
+    def problem(self, text: str) -> str | None:
+        """Why `text` is refused; None where it is fine."""
+        if len(text) > self.longest:
+            return f"has {len(text)} characters; allowed are {self.longest} at most: {self.allowed}"
+        if re.fullmatch(self.pattern, text) is None:
+            shown = "" if self.secret else f"{shorten(text)} "
+            return f"{shown}is not {self.name}; allowed: {self.allowed}"
+        return None
+
+
+def shorten(text: str, longest: int = 60) -> str:
+    """`text` in quotes, on one line of plain ASCII."""
+    shown = ascii(text if len(text) <= longest else text[: longest - 3] + "...")
+    return f'"{shown[1:-1]}"'
+
+
+def choice(*words: str) -> Kind:
+    """One of a few words."""
+    return Kind("one of its words", ", ".join(words), "|".join(map(re.escape, words)))
+
+
+class _Kubeconfig(Kind):
+    """A kubeconfig's content. What it names is run and connected to: it is a secret like a key."""
+
+    def problem(self, text: str) -> str | None:
+        if len(text) > self.longest:
+            return f"has {len(text)} characters; allowed are {self.longest} at most: {self.allowed}"
+        try:
+            document = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError):
+            document = None
+        keys = {"clusters", "contexts", "users"}
+        if not isinstance(document, dict) or not keys <= document.keys():
+            return f"is not {self.name}; allowed: {self.allowed}"
+        return None
+
+
+BOOLEAN = Kind("a boolean", "true, false", "true|false")
+DURATION = Kind(
+    "a duration", "a number with one of the units ms, s, m, h, d, such as 10m", _DURATION
+)
+NUMBER = Kind(
+    "a number", "digits with at most one point, such as 10 or 0.5", r"\d{1,6}(\.\d{1,6})?"
+)
+WEIGHT = Kind("a stage", "a share of the traffic in percent from 1 to 100, such as 10", _WEIGHT)
+WEIGHTS = Kind(
+    "a list of stages",
+    "shares of the traffic in percent, separated by commas, such as 1,10,100",
+    rf"{_WEIGHT}(\s?,\s?{_WEIGHT})*",
+)
+PATH = Kind(
+    "a path", "letters, digits and . _ / + @ = -, not beginning with a hyphen; no spaces", _PATH
+)
+PATHS = Kind("a list of paths", "paths without spaces, separated by commas", rf"{_PATH}(,{_PATH})*")
+WORDS = Kind(
+    "a list of words", "lower-case words separated by commas", rf"{_WORD}(\s?,\s?{_WORD})*"
+)
+VERSION = Kind(
+    "a version", "a semantic version, such as 1.0.1", r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?"
+)
+PLATFORM = Kind("a platform", "OS/ARCH, such as linux/amd64", r"[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?")
+REPOSITORY = Kind("a repository", "OWNER/NAME", r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+REF = Kind(
+    "a Git ref", "a branch or tag, such as release/v1.0.1", r"[A-Za-z0-9_][A-Za-z0-9._/+@-]*"
+)
+LOGIN = Kind("a name", "a GitHub login: letters, digits, - _ [ ]", r"[A-Za-z0-9][A-Za-z0-9_\[\]-]*")
+TEXT = Kind(
+    "plain text",
+    "one line of letters, digits, spaces and . , ; : ! ? ' ( ) [ ] / + & # @ = * % _ -, without "
+    ":: or a percent-escape",
+    r"(?!.*(::|%[0-9A-Fa-f]{2}))(\w|[ .,;:!?'()\[\]/+&#@=*%-])*",
+    longest=500,
+)
+KUBECONFIG = _Kubeconfig(
+    "a kubeconfig",
+    "the content of a kubeconfig with clusters, contexts and users",
+    "",
+    longest=60_000,
+    secret=True,
+)
+
+
+def plain(text: str) -> str:
+    """`text` with every character that `TEXT` does not know replaced, and no longer than it may be.
+
+    For what must never stop an action: the reason of a rollback.
+    """
+    kept = "".join(c if re.fullmatch(TEXT.pattern, c) else "?" for c in text[: TEXT.longest])
+    kept = re.sub(r":(?=:)", "?", kept)
+    return re.sub(r"%(?=[0-9A-Fa-f]{2})", "?", kept)
