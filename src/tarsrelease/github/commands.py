@@ -29,7 +29,7 @@ def annotation(level: str, title: str, message: str) -> str:
     return f"::{level} title={escape_property(title)}::{escape_data(message)}"
 
 
-def annotations(wanted: Iterable[tuple[str, str, str]]) -> list[str]:
+def annotation_lines(wanted: Iterable[tuple[str, str, str]]) -> list[str]:
     """Lines for (level, title, message); the tenth of a level says how many more there are."""
     by_level: dict[str, list[tuple[str, str]]] = {}
     for level, title, message in wanted:

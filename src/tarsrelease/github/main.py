@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tarsrelease.github.actions import ACTIONS, Action
-from tarsrelease.github.commands import Silence, annotation, annotations, masks, outputs
+from tarsrelease.github.commands import Silence, annotation, annotation_lines, masks, outputs
 from tarsrelease.github.inputs import Given, read
 from tarsrelease.github.kubeconfig import kubeconfig_file
 from tarsrelease.github.secret_values import (
@@ -34,7 +34,7 @@ def main(name: str, variables: MutableMapping[str, str] | None = None) -> int:
     inputs = read(variables.pop("INPUTS", None), action.inputs)
     refusal = None if inputs.problems else action.refusal(inputs.given)
     problems = inputs.problems or ((refusal,) if refusal else ())
-    _print(annotations(("warning", f"{name}: corrected", text) for text in inputs.corrections))
+    _print(annotation_lines(("warning", f"{name}: corrected", text) for text in inputs.corrections))
     if problems:
         return _refused(name, problems, variables)
     given = inputs.given
@@ -54,7 +54,7 @@ def _print(lines: Iterable[str]) -> None:
 def _refused(name: str, problems: Iterable[str], variables: MutableMapping[str, str]) -> int:
     """Wrong inputs: said one by one; nothing was run."""
     lines = list(problems)
-    _print(annotations(("error", f"{name}: input", line) for line in lines))
+    _print(annotation_lines(("error", f"{name}: input", line) for line in lines))
     summary = f"wrong input: {lines[0]}" + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
     _append(variables, "GITHUB_OUTPUT", outputs(_outputs("", ExitCode.USAGE, "", summary)))
     from tarsrelease.report.page import refusal_page
@@ -156,7 +156,7 @@ def _tell(
         values[key] = str(value)
     _append(variables, "GITHUB_OUTPUT", outputs(values))
     _append(variables, "GITHUB_STEP_SUMMARY", outcome_page(outcome, evidence=evidence or None))
-    _print(annotations((level, title, text) for level, title, text in remarks(name, outcome)))
+    _print(annotation_lines((level, title, text) for level, title, text in remarks(name, outcome)))
 
 
 def _outputs(verdict: str, code: int, evidence: str, summary: str) -> dict[str, str]:
