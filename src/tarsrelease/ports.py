@@ -208,9 +208,18 @@ class Progress(Protocol):
         """One line about what is being done."""
 
     def look(
-        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
     ) -> None:
-        """One look of a stage: seconds since the shift, seconds planned, results so far."""
+        """One look of a stage: seconds since the shift, seconds planned, results so far.
+
+        `weight` is None where something else moves the traffic.
+        """
 
 
 class Evidence(Protocol):

@@ -25,6 +25,7 @@ from world import (
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, RefusedError, UnreachableError, UsageError
 from tarsrelease.model.journal import Phase
+from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
@@ -41,6 +42,7 @@ def play(
     *,
     of: Release | None = None,
     env: Environment | None = None,
+    lifting: Lifting | None = None,
 ) -> Outcome:
     """One stage in this world."""
     all_ports = ports(world)
@@ -56,6 +58,7 @@ def play(
         lock=all_ports.lock,
         clock=all_ports.clock,
         progress=all_ports.progress,
+        lifting=lifting,
     )
 
 

@@ -137,7 +137,7 @@ def release(plan: Rollout | None = None) -> Release:
     )
 
 
-def environment(scrape_interval: str = "5s", outage: str = "3m") -> Environment:
+def environment(scrape_interval: str = "5s", outage: str = "3m", wait: str = "30m") -> Environment:
     """Where it goes; nothing of it exists."""
     return Environment.model_validate(
         {
@@ -155,7 +155,7 @@ def environment(scrape_interval: str = "5s", outage: str = "3m") -> Environment:
                 "scrape_interval": scrape_interval,
                 "timeout": "5s",
             },
-            "limits": {"metrics_outage": outage, "deploy": "2m"},
+            "limits": {"metrics_outage": outage, "wait": wait, "deploy": "2m"},
         }
     )
 
@@ -527,7 +527,14 @@ class SimulatedRoutes:
     def __init__(self, world: World) -> None:
         self.world = world
 
+    def _answer(self) -> None:
+        if not self.world.kubernetes_up:
+            raise UnreachableError(
+                doing="asking", found="refused", expected="an answer", next_step="wait"
+            )
+
     def read(self, services: Sequence[Service]) -> list[RouteState]:
+        self._answer()
         result = []
         for service in services:
             if service.name not in self.world.weights:
@@ -553,11 +560,13 @@ class SimulatedRoutes:
     def shift(
         self, services: Sequence[Service], weight: int, annotations: Mapping[str, str]
     ) -> None:
+        self._answer()
         for service in services:
             self.world.set_weight(service.name, weight)
             self.world.annotations[service.name] = dict(annotations)
 
     def annotate(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
+        self._answer()
         for service in services:
             self.world.annotations[service.name] |= annotations
 
@@ -575,6 +584,10 @@ class SimulatedJournal:
         self.world.journal.append(entry)
 
     def entries(self) -> list[Entry]:
+        if not self.world.kubernetes_up:
+            raise UnreachableError(
+                doing="asking", found="refused", expected="an answer", next_step="wait"
+            )
         return list(self.world.journal)
 
 
@@ -628,7 +641,13 @@ class RecordedProgress:
         self.world.said.append(line)
 
     def look(
-        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
     ) -> None:
         self.world.seen.append((elapsed, tuple(checks)))
 
@@ -646,7 +665,7 @@ class SimulatedPorts:
     progress: RecordedProgress
 
 
-def ports(world: World) -> SimulatedPorts:
+def ports(world: World, run: Run = RUN) -> SimulatedPorts:
     """The ports onto this world."""
     return SimulatedPorts(
         clock=SimulatedClock(world),
@@ -654,6 +673,6 @@ def ports(world: World) -> SimulatedPorts:
         workloads=SimulatedWorkloads(world),
         routes=SimulatedRoutes(world),
         journal=SimulatedJournal(world),
-        lock=SimulatedLock(world),
+        lock=SimulatedLock(world, run),
         progress=RecordedProgress(world),
     )

@@ -359,6 +359,30 @@ class Anything:
             {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
         (
+            ("canary", "gate", "--wait", "--stage", "10", "--for", "20m"),
+            "gate_wait.wait",
+            (10, 1200.0),
+            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
+        ),
+        (
+            ("canary", "gate", "--wait"),
+            "gate_wait.wait",
+            (None, None),
+            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
+        ),
+        (
+            ("canary", "gate", "--observe", "--for", "5m"),
+            "gate_observe.watch",
+            None,
+            {"metrics", "workloads", "clock"},
+        ),
+        (
+            ("canary", "gate", "--stage", "10", "--lifted-by", "Ada", "--reason", "low traffic"),
+            "gate.gate",
+            (10,),
+            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
+        ),
+        (
             ("promote",),
             "promote.promote",
             (),
@@ -423,6 +447,10 @@ def test_arguments_reach_the_step(
         assert given[2].id == "this-run"
         assert given[3:] == positional
     assert {name: named[name] for name in ports} == {name: f"port {name}" for name in ports}
+    if "--observe" in arguments:
+        assert (named["weight"], named["seconds"]) == (None, 300.0)
+    if "--lifted-by" in arguments:
+        assert (named["lifting"].by, named["lifting"].reason) == ("Ada", "low traffic")
     if "--stages" in arguments:
         assert [stage.weight for stage in given[0].rollout.stages] == [100]
     if "--yes" in arguments:
@@ -438,6 +466,29 @@ def test_a_stage_that_is_none_is_refused(
     code = run("canary", "gate", f"--stage={stage}", *WHAT, *PLACE, "--format", "json")
     assert code == 2
     assert "--stage" in Outcome.model_validate_json(capsys.readouterr().out).summary
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--wait", "--observe"), "one of them"),
+        (("--stage", "10", "--lifted-by", "Ada"), "--reason TEXT"),
+        (("--stage", "10", "--reason", "why"), "--lifted-by NAME"),
+        (("--stage", "10", "--lifted-by", "two\nlines", "--reason", "why"), "one line"),
+        (("--stage", "10", "--lifted-by", "Ada", "--reason", " "), "one line"),
+        (("--wait", "--lifted-by", "Ada", "--reason", "why"), "entered again"),
+        (("--stage", "10", "--for", "5m"), "--for with --wait or --observe"),
+        (("--wait", "--for", "5"), "30m"),
+        (("--observe", "--for", "0s"), "more than no time"),
+    ],
+)
+def test_flags_of_the_gate_that_do_not_go_together(
+    flags: tuple[str, ...], said: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("canary", "gate", *flags, *WHAT, *PLACE, "--format", "json") == 2
+    outcome = Outcome.model_validate_json(capsys.readouterr().out)
+    assert outcome.error is not None
+    assert said in outcome.error.expected
 
 
 def test_no_kubernetes_is_a_clear_message(project: Path) -> None:

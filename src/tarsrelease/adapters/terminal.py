@@ -28,7 +28,13 @@ class NoProgress:
         """Nothing."""
 
     def look(
-        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
     ) -> None:
         """Nothing."""
 

@@ -25,6 +25,7 @@ from tarsrelease.report.words import (
     show_observed,
     show_samples,
     show_seconds,
+    show_weight,
     sparkline,
 )
 
@@ -42,7 +43,7 @@ _FRESH = 10.0  # seconds after a look for which the clock in the panel goes on b
 class StagePanel:
     """What is known of the stage; drawn anew by rich several times a second."""
 
-    def __init__(self, stage: str, weight: int, monotonic: Callable[[], float]) -> None:
+    def __init__(self, stage: str, weight: int | None, monotonic: Callable[[], float]) -> None:
         self.stage = stage
         self.weight = weight
         self.checks: tuple[Check, ...] = ()
@@ -70,7 +71,7 @@ class StagePanel:
     def summary(self) -> str:
         """One line to leave behind."""
         return (
-            f"{self.stage}: {self.weight} % of traffic, {show_seconds(self.elapsed)}: "
+            f"{self.stage}: {show_weight(self.weight)}, {show_seconds(self.elapsed)}: "
             f"{count_statuses(self.checks)}"
         )
 
@@ -87,7 +88,7 @@ class StagePanel:
             ProgressBar(total=max(self.planned, 0.1), completed=min(now, self.planned)),
             Text(f"{show_seconds(round(now))} of {show_seconds(self.planned)}, {over}"),
         )
-        title = f"{self.stage} · {self.weight} % of traffic on the canary"
+        title = f"{self.stage} · {show_weight(self.weight)} on the canary"
         return Panel(Group(clock, self._table()), title=title, title_align="left")
 
     def _table(self) -> Table:
@@ -140,7 +141,13 @@ class LiveProgress:
             self.console.print(Text.assemble((f"{stamp} ", "dim"), line))
 
     def look(
-        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
     ) -> None:
         """Draw the look; a new stage gets a panel of its own."""
         with self._lock:

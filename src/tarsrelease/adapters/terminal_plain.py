@@ -9,7 +9,13 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from tarsrelease.model.outcome import Check, Status
-from tarsrelease.report.words import count_statuses, show_observed, show_samples, show_seconds
+from tarsrelease.report.words import (
+    count_statuses,
+    show_observed,
+    show_samples,
+    show_seconds,
+    show_weight,
+)
 
 _CALM = 5.0  # seconds between two lines in which nothing has changed
 
@@ -39,7 +45,13 @@ class PlainProgress:
         self._stream.flush()
 
     def look(
-        self, stage: str, weight: int, elapsed: float, planned: float, *, checks: Iterable[Check]
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
     ) -> None:
         """Print the look where something changed, or a few seconds after the last line."""
         checks = tuple(checks)
@@ -69,12 +81,16 @@ class PlainProgress:
 
 
 def _look_line(
-    stage: str, weight: int, elapsed: float, planned: float, checks: tuple[Check, ...]
+    stage: str,
+    weight: int | None,
+    elapsed: float,
+    planned: float,
+    checks: tuple[Check, ...],
 ) -> str:
     waiting = [check for check in checks if check.status is Status.INCONCLUSIVE and check.needed]
     least = min(waiting, key=lambda check: (check.samples or 0) / (check.needed or 1), default=None)
     line = (
-        f"{stage}: {weight} % of traffic, {show_seconds(elapsed)} of {show_seconds(planned)}: "
+        f"{stage}: {show_weight(weight)}, {show_seconds(elapsed)} of {show_seconds(planned)}: "
         f"{count_statuses(checks)}"
     )
     if least is not None:

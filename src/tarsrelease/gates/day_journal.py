@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from tarsrelease.model.base import Value
@@ -14,6 +15,11 @@ SHIFT = "shift"
 GATE = "gate"
 PROMOTE = "promote"
 ROLLBACK = "rollback"
+TAKE_OFF = "take-off"
+LIFT = "lift"
+WAIT = "wait"
+RESUME = "resume"
+ABORT = "abort"
 
 FEATURE_FLAGS = "feature_flags"
 """The fact of a deploy that says whether the day switched them on."""
@@ -72,14 +78,34 @@ def has(entries: Sequence[Entry], release: str, action: str, phase: Phase) -> bo
 
 def passed(entries: Sequence[Entry], release: str, weight: int) -> bool:
     """Whether this attempt's last gate at `weight` ended in proceed."""
+    return verdict(entries, release, weight) == "proceed"
+
+
+def verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:
+    """This attempt's last verdict at `weight`; None where its gate has not ended."""
     verdicts = [
-        entry.facts.get("verdict")
+        str(entry.facts.get("verdict"))
         for entry in of_this_attempt(entries, release)
         if entry.action == GATE
         and entry.phase is Phase.RESULT
         and entry.facts.get("weight") == weight
     ]
-    return verdicts[-1:] == ["proceed"]
+    return verdicts[-1] if verdicts else None
+
+
+def restarts_at_shift(
+    entries: Sequence[Entry], release: str, since: datetime | None
+) -> dict[str, int] | None:
+    """The restart counts noted before the shift that stands `since`; None where there are none."""
+    noted = [
+        entry.facts.get("restarts")
+        for entry in of_this_attempt(entries, release)
+        if entry.action == GATE and entry.phase is Phase.INTENT and "restarts" in entry.facts
+        if since is not None and entry.at <= since
+    ]
+    if not noted or not isinstance(noted[-1], dict):
+        return None
+    return {str(name): int(count) for name, count in noted[-1].items()}
 
 
 def rolled_back(entries: Sequence[Entry], release: str) -> bool:

@@ -137,12 +137,14 @@ class Database(Value):
 class Limits(Value):
     """Deadlines.
 
-    `metrics_outage`: how long a gate may be without metrics before it holds. `wait`: how long
-    traffic stays on a canary that waits for a person. `deploy`: one Helm upgrade with its
+    `metrics_outage`: how long a gate may be without metrics; then it holds, and the traffic stays
+    where it is or is taken off, as `after_metrics_outage` says. `wait`: how long traffic stays on a
+    canary that waits for a person. `deploy`: one Helm upgrade with its
     rollout. `rollback`: one budget that all phases of a rollback share.
     """
 
     metrics_outage: Seconds = 180.0
+    after_metrics_outage: Literal["hold", "traffic-off"] = "hold"
     wait: Seconds = 1800.0
     deploy: Seconds = 300.0
     rollback: Seconds = 300.0

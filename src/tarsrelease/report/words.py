@@ -92,6 +92,11 @@ def show_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} m" if minutes else f"{hours} h"
 
 
+def show_weight(weight: int | None) -> str:
+    """The canary's share as it was set; without one, something else moves the traffic."""
+    return "traffic moved by others" if weight is None else f"{weight} % of traffic"
+
+
 def show_samples(check: Check) -> str:
     """Requests (or readings) so far, and how many it takes to decide: ``180 of 693``."""
     if check.samples is None:

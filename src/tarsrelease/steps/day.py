@@ -290,6 +290,7 @@ class _Day:
             metrics=self.metrics,
             workloads=self.workloads,
             routes=self.routes,
+            journal=self.journal,
             lock=self.lock,
             clock=self.clock,
             progress=self.progress,

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
-from tarsrelease.gates import day_journal, stage_list
-from tarsrelease.gates.budget import alpha_per_check
+from tarsrelease.gates import day_journal, schedule, stage_list
 from tarsrelease.gates.ledger import plan
+from tarsrelease.gates.lifting import lifted
 from tarsrelease.gates.pods import restart_counts
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
@@ -27,16 +27,17 @@ from tarsrelease.model.errors import (
     UsageError,
 )
 from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
 from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress, Routes, Workloads, holding
 from tarsrelease.steps import traffic
-from tarsrelease.steps.observe import Observation, observe
+from tarsrelease.steps.deciding import METRICS, Decision
+from tarsrelease.steps.looking import standing_routes
+from tarsrelease.steps.observe import as_they_are, observe
 from tarsrelease.steps.room import make_room
-
-_HISTORY = 120
 
 
 def gate(
@@ -52,10 +53,13 @@ def gate(
     lock: Lock,
     clock: Clock,
     progress: Progress,
+    lifting: Lifting | None = None,
 ) -> Outcome:
     """Take the canary to `weight` percent, look, and decide: proceed, hold or rollback.
 
-    On rollback the traffic is off when this returns. Raises RefusedError for a release that was
+    On rollback the traffic is off when this returns. `lifting`: a person has decided that the
+    stage, which held, may go on; it is looked at once more, and what is merely inconclusive does
+    not hold it again (gates/lifting.py). Raises RefusedError for a release that was
     rolled back, UsageError for an unknown stage or routes that no deploy has made,
     UnreachableError where nothing was changed yet, StoppedError where something was, LockedError
     where another run holds the lock or takes it.
@@ -65,26 +69,30 @@ def gate(
     with holding(lock):
         entries = journal.entries()
         _refuse_rolled_back(release, entries)
-        standing = _standing(release, routes)
-        has_traffic = any(route.weight > 0 for route in standing)
-        _wait_for_metrics(
-            release, environment, stage, has_traffic, metrics, workloads, clock, progress
-        )
+        standing = standing_routes(release, routes)
         keep = traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock)
         since = _standing_since(release, stage, standing)
-        baseline = _restarts_at_shift(entries, release, since)
-        lacking = None
-        if since is None:
+        if lifting is not None:
+            _lift(release, run, stage, entries, lifting, journal, clock)
+            progress.say(f"{stage.name}: lifted by {lifting.by}: {lifting.reason}")
+        has_traffic = any(route.weight > 0 for route in standing)
+        lacking = _wait_for_metrics(
+            release, environment, stage, has_traffic, metrics, workloads, clock, progress, keep
+        )
+        if since is not None:
+            progress.say(f"{stage.name}: the routes stand at {weight} % since {since:%H:%M:%S}")
+            baseline = day_journal.restarts_at_shift(entries, release.version, since)
+            _journal_entry(release, run, stage, journal, clock, {})
+        elif lacking is None:
             lacking = make_room(
                 release, environment, stage, entries, workloads, clock, progress, keep
             )
-        else:
-            progress.say(f"{stage.name}: the routes stand at {weight} % since {since:%H:%M:%S}")
         if lacking is not None:
-            decision = _Decision.on(lacking, clock.now())
+            decision = Decision.on(lacking, clock.now())
         else:
             if since is None:
-                baseline = _journal_restarts(release, run, stage, workloads, journal, clock)
+                baseline = restart_counts(p for p in workloads.pods() if p.track is Track.CANARY)
+                _journal_entry(release, run, stage, journal, clock, {"restarts": baseline})
                 since = traffic.shift(
                     release,
                     environment,
@@ -100,7 +108,7 @@ def gate(
             seen = observe(
                 release,
                 environment,
-                stage,
+                stage if lifting is None else _looked_at_again(stage, since, clock),
                 since,
                 track=Track.CANARY,
                 weight=weight,
@@ -110,15 +118,19 @@ def gate(
                 progress=progress,
                 alive=keep,
                 restarts_before=baseline,
+                seen_as=as_they_are if lifting is None else partial(lifted, lifting=lifting),
             )
-            decision = _Decision.of(seen)
-        details = _details(release, stage, decision, since)
-        if decision.verdict is Verdict.ROLLBACK:
+            decision = Decision.of(seen)
+        details = decision.details(release, stage, since)
+        if lifting is not None:
+            details |= {"lifted_by": lifting.by, "lifted_for": lifting.reason}
+        off = _why_off(decision, environment, has_traffic=has_traffic or since is not None)
+        if off is not None:
             written = traffic.take_off(
                 release,
                 environment,
                 run,
-                decision.why,
+                off,
                 to=Track.STABLE,
                 routes=routes,
                 journal=journal,
@@ -135,7 +147,7 @@ def gate(
             environment=environment.name,
             verdict=decision.verdict,
             exit_code=exit_code_of(decision.verdict),
-            summary=f"{stage.name}: {decision.verdict}: {decision.why}",
+            summary=f"{stage.name}: {decision.verdict}: {_said(decision, off, lifting)}",
             checks=decision.checks,
             details=details,
             started_at=started_at,
@@ -169,20 +181,6 @@ def _refuse_rolled_back(release: Release, entries: Sequence[Entry]) -> None:
         )
 
 
-def _standing(release: Release, routes: Routes) -> list[RouteState]:
-    services = release.rollout.services
-    found = routes.read(services)
-    missing = sorted({each.name for each in services} - {each.service for each in found})
-    if missing:
-        raise UsageError(
-            doing="reading the routes",
-            found=f"there is none for {', '.join(missing)}",
-            expected="a route for each service, as deploy makes them",
-            next_step="run `tarsrelease canary deploy` first",
-        )
-    return found
-
-
 def _standing_since(
     release: Release, stage: Stage, standing: Sequence[RouteState]
 ) -> datetime | None:
@@ -207,43 +205,55 @@ def _wait_for_metrics(
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
-) -> None:
+    keep: Callable[[], None],
+) -> Check | None:
     """The metrics server answers the very queries of the stage, before anything is changed.
 
     Before the first stage a server that is away is an error at once. Later an outage is waited
-    for, as it would be within a stage; the canary keeps the traffic that it was given.
+    for, as it would be within a stage; the canary keeps the traffic that it was given. None is
+    well, a check is an outage beyond its limit.
     """
     versions = {release.version, *(each.version for each in workloads.deployments())}
     asked = plan(stage, release.rollout, environment.kubernetes.namespace, versions)
-    deadline = environment.limits.metrics_outage if has_traffic else 0.0
-    started = clock.now()
+    started, said = clock.now(), False
     while True:
         try:
             metrics.series(asked.selectors, environment.prometheus.scrape_interval)
         except UnreachableError as error:
-            if (clock.now() - started).total_seconds() >= deadline:
+            if not has_traffic:
                 raise
-            progress.say(f"{stage.name}: no metrics: {error}; waiting before traffic is raised")
-            clock.sleep(1.0)
+            waited = (clock.now() - started).total_seconds()
+            if not said:
+                progress.say(f"{stage.name}: no metrics: {error}; waiting before traffic is raised")
+                said = True
+            if waited >= environment.limits.metrics_outage:
+                return Check(
+                    id=METRICS,
+                    status=Status.ERROR,
+                    expected=f"an answer within {environment.limits.metrics_outage:g} s",
+                    reason=f"no metrics for {waited:.0f} s: {error}",
+                    source=environment.prometheus.url,
+                    window=waited,
+                )
+            keep()
+            clock.sleep(schedule.TICK)
         else:
-            return
+            return None
 
 
 # (3) What a run that starts again must find
 
 
-def _journal_restarts(
+def _journal_entry(
     release: Release,
     run: Run,
     stage: Stage,
-    workloads: Workloads,
     journal: Journal,
     clock: Clock,
-) -> dict[str, int]:
-    """Note the canary's restart counts, so that those before the shift never count."""
-    counts = restart_counts(pod for pod in workloads.pods() if pod.track is Track.CANARY)
-    facts: dict[str, object] = {"weight": stage.weight, "restarts": counts}
-    facts |= stage_list.facts(release.rollout, stage)
+    facts: Mapping[str, object],
+) -> None:
+    """Note that the stage is entered; before a shift with the canary's restart counts, so that
+    those before it never count. Whoever watches a wait learns from it that the wait is over."""
     journal.append(
         Entry(
             at=clock.now(),
@@ -252,64 +262,52 @@ def _journal_restarts(
             step=stage.name,
             action=day_journal.GATE,
             phase=Phase.INTENT,
-            facts=facts,
+            facts={"weight": stage.weight, **stage_list.facts(release.rollout, stage), **facts},
         )
     )
-    return counts
 
 
-def _restarts_at_shift(
-    entries: Sequence[Entry], release: Release, since: datetime | None
-) -> dict[str, int] | None:
-    """The counts noted before the shift that is standing; None where the journal has none."""
-    noted = [
-        entry.facts.get("restarts")
-        for entry in day_journal.of_this_attempt(entries, release.version)
-        if entry.action == day_journal.GATE and entry.phase is Phase.INTENT
-        if since is not None and entry.at <= since
-    ]
-    if not noted or not isinstance(noted[-1], dict):
-        return None
-    return {str(name): int(count) for name, count in noted[-1].items()}
+# (4) A hold that was lifted
+
+
+def _lift(
+    release: Release,
+    run: Run,
+    stage: Stage,
+    entries: Sequence[Entry],
+    lifting: Lifting,
+    journal: Journal,
+    clock: Clock,
+) -> None:
+    """Journal who lifted the hold, and why. Raises UsageError where the stage does not hold."""
+    verdict = day_journal.verdict(entries, release.version, stage.weight)
+    if verdict != Verdict.HOLD:
+        raise UsageError(
+            doing=f"lifting the hold of {stage.name}",
+            found=f"its last verdict is {verdict}" if verdict else "it has no verdict yet",
+            expected="a stage that holds",
+            next_step=f"`tarsrelease canary gate --stage {stage.weight}`, without --lifted-by",
+        )
+    journal.append(
+        Entry(
+            at=clock.now(),
+            run=run.id,
+            release=release.version,
+            step=stage.name,
+            action=day_journal.LIFT,
+            phase=Phase.RESULT,
+            facts={"weight": stage.weight, "by": lifting.by, "reason": lifting.reason},
+        )
+    )
+
+
+def _looked_at_again(stage: Stage, since: datetime, clock: Clock) -> Stage:
+    """The stage with its extension anew, for what has to be measured once more."""
+    stood = (clock.now() - since).total_seconds()
+    return stage.model_copy(update={"max_extension": stood + stage.max_extension})
 
 
 # (5) Act and tell
-
-
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    verdict: Verdict
-    checks: tuple[Check, ...]
-    at: datetime
-    looks: int = 0
-    history: tuple[dict[str, object], ...] = ()
-
-    @classmethod
-    def of(cls, seen: Observation) -> _Decision:
-        every = max(1, len(seen.history) // _HISTORY)
-        kept = tuple(asdict(look) for look in seen.history[::-1][::every][::-1])
-        return cls(seen.verdict, seen.checks, seen.decided_at, seen.looks, kept)
-
-    @classmethod
-    def on(cls, check: Check, at: datetime) -> _Decision:
-        verdict = Verdict.ROLLBACK if check.status is Status.FAIL else Verdict.HOLD
-        return cls(verdict, (check,), at)
-
-    @property
-    def why(self) -> str:
-        """The gravest result, in one line."""
-        grave = [
-            check
-            for status in (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE)
-            for check in self.checks
-            if check.status is status
-        ]
-        if not grave:
-            return f"{len(self.checks)} checks passed"
-        first = grave[0]
-        whose = f" of {first.service}" if first.service else ""
-        more = f" (and {len(grave) - 1} more)" if len(grave) > 1 else ""
-        return f"{first.id}{whose}: {first.reason}{more}"
 
 
 _NEXT = {
@@ -320,26 +318,24 @@ _NEXT = {
 }
 
 
-def _details(
-    release: Release, stage: Stage, decision: _Decision, since: datetime | None
-) -> dict[str, object]:
-    """Facts for the evidence and for plots; times in seconds."""
-    details: dict[str, object] = {
-        "weight": stage.weight,
-        "stage": stage.name,
-        "looks": decision.looks,
-        "false_rollback_budget": release.rollout.statistics.false_rollback_budget,
-        "alpha_per_check": alpha_per_check(release.rollout),
-        "history": list(decision.history),
-    }
-    if since is not None:
-        seconds = (decision.at - since).total_seconds()
-        details |= {
-            "shifted_at": traffic.timestamp(since),
-            "seconds_from_shift_to_verdict": seconds,
-            "extended_seconds": max(0.0, seconds - stage.duration),
-        }
-    return details
+def _why_off(decision: Decision, environment: Environment, *, has_traffic: bool) -> str | None:
+    """Why the traffic must come off the canary now; None where it stays."""
+    if decision.verdict is Verdict.ROLLBACK:
+        return decision.why
+    limits, blind = environment.limits, decision.without_metrics
+    unwatched = decision.verdict is Verdict.HOLD and blind >= limits.metrics_outage
+    if unwatched and has_traffic and limits.after_metrics_outage == "traffic-off":
+        return f"no metrics for {blind:.0f} s; this is no rollback"
+    return None
+
+
+def _said(decision: Decision, off: str | None, lifting: Lifting | None) -> str:
+    said = decision.why
+    if off is not None and decision.verdict is Verdict.HOLD:
+        said += f"; traffic taken off the canary: {off}"
+    if lifting is not None:
+        said += f"; the hold was lifted by {lifting.by}: {lifting.reason}"
+    return said
 
 
 def _journal_verdict(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from tarsrelease.gates.checks import HOPELESS
-from tarsrelease.model.cluster import DeploymentState, PodState, Snapshot
-from tarsrelease.model.errors import UnreachableError
+from tarsrelease.model.cluster import DeploymentState, PodState, RouteState, Snapshot
+from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Charts, Clock, Routes, Workloads
 
@@ -29,6 +29,21 @@ def look(
         stable_history=tuple(charts.history(rollout.application)),
         canary_history=tuple(charts.history(rollout.canary_release)),
     )
+
+
+def standing_routes(release: Release, routes: Routes) -> list[RouteState]:
+    """Every service's route. Raises UsageError where one is missing: no deploy has made them."""
+    services = release.rollout.services
+    found = routes.read(services)
+    missing = sorted({each.name for each in services} - {each.service for each in found})
+    if missing:
+        raise UsageError(
+            doing="reading the routes",
+            found=f"there is none for {', '.join(missing)}",
+            expected="a route for each service, as deploy makes them",
+            next_step="run `tarsrelease canary deploy` first",
+        )
+    return found
 
 
 def wait_until_complete(

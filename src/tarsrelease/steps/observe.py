@@ -44,13 +44,22 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How a stage was decided. `looks` counts the answers of the metrics server."""
+    """How a stage was decided.
+
+    `looks` counts the answers of the metrics server, `without_metrics` the seconds since the last.
+    """
 
     verdict: Verdict
     checks: tuple[Check, ...]
     looks: int
     decided_at: datetime
     history: tuple[Look, ...]
+    without_metrics: float = 0.0
+
+
+def as_they_are(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    """The checks of a look, told as they are."""
+    return checks
 
 
 def observe(
@@ -60,24 +69,28 @@ def observe(
     since: datetime,
     *,
     track: Track,
-    weight: int,
+    weight: int | None,
     metrics: Metrics,
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
     alive: Callable[[], None],
     restarts_before: pod_memory.RestartCounts | None = None,
+    seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]] = as_they_are,
 ) -> Observation:
     """Look at one side until there is a verdict.
 
-    `since` is the time just before the shift; `weight` the canary's percentage as it stands.
+    `since` is the time just before the shift; `weight` the canary's percentage as it stands, None
+    where something else moves the traffic and no share is expected. `seen_as` may tell the checks
+    of each look otherwise, before they are decided on.
     `alive` is called once a tick, and may raise (LockedError). `restarts_before` are the pods'
     restart counts at the shift; without them those of the first look stand in. Raises nothing of
     its own: a metrics server or API server that does not answer is an `error` in the checks.
     """
     watch = _Watch(
-        release, environment, stage, since, track, weight, metrics, workloads, clock, progress
-    )
+        release, environment, stage, since, track, weight, metrics, workloads, clock, progress,
+        seen_as,
+    )  # fmt: skip
     watch.memory = pod_memory.PodMemory(baseline=restarts_before)
     watch.read_pods()
     alive_at = None
@@ -106,11 +119,12 @@ class _Watch:
     stage: Stage
     since: datetime
     track: Track
-    weight: int
+    weight: int | None
     metrics: Metrics
     workloads: Workloads
     clock: Clock
     progress: Progress
+    seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]]
     memory: pod_memory.PodMemory = field(default_factory=pod_memory.PodMemory)
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
     pods: tuple[PodState, ...] = ()
@@ -134,6 +148,10 @@ class _Watch:
     @property
     def now(self) -> float:
         return self.clock.now().timestamp()
+
+    @property
+    def without_metrics(self) -> float:
+        return self.now - (self.answered_at if self.answered_at is not None else self.started_at)
 
     @property
     def elapsed(self) -> float:
@@ -244,13 +262,12 @@ class _Watch:
 
     def judge(self) -> Verdict | None:
         """The checks as of now, shown; and the verdict, if there is one."""
-        self.checks = self._evaluate()
-        last_metrics = self.answered_at if self.answered_at is not None else self.started_at
+        self.checks = self.seen_as(self._evaluate())
         verdict = decide(
             self.checks,
             self.stage,
             self.elapsed,
-            without_metrics=self.now - last_metrics,
+            without_metrics=self.without_metrics,
             outage_limit=self.environment.limits.metrics_outage,
         )
         self._show(verdict)
@@ -285,6 +302,8 @@ class _Watch:
             elapsed=self.elapsed,
         )
         checks = evaluate(self.stage, rollout, self.track, sight, patience)
+        if self.weight is None:
+            return checks
         if ledger is None or ledger.plan.share is None or ledger.share is None:
             return checks
         seen = away or ledger.share
@@ -349,4 +368,5 @@ class _Watch:
             looks=self.looks,
             decided_at=self.clock.now(),
             history=tuple(self.history),
+            without_metrics=self.without_metrics,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from tarsrelease.gates import day_journal
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Entry, Phase
@@ -57,7 +58,7 @@ def _entry(
         run=run.id,
         release=release.version,
         step=stage,
-        action="shift",
+        action=day_journal.SHIFT,
         phase=phase,
         facts=facts,
     )
@@ -154,6 +155,30 @@ def lend(
     routes.annotate(release.rollout.services, {"traffic-until": timestamp(until)})
 
 
+def lender(
+    release: Release, environment: Environment, *, routes: Routes, clock: Clock
+) -> Callable[[], None]:
+    """What to call at each look: keeps the loan of traffic while somebody looks.
+
+    Cheap to call often: the routes are written only when half the loan is used up. An API server
+    that does not answer is left for the next call, as a look can well go on without it.
+    """
+    renew_after = loan(environment) / 2
+    renewed = clock.now()
+
+    def keep() -> None:
+        nonlocal renewed
+        if (clock.now() - renewed).total_seconds() < renew_after:
+            return
+        try:
+            lend(release, environment, routes=routes, clock=clock)
+        except UnreachableError:
+            return
+        renewed = clock.now()
+
+    return keep
+
+
 def keeper(
     release: Release,
     environment: Environment,
@@ -162,24 +187,15 @@ def keeper(
     lock: Lock,
     clock: Clock,
 ) -> Callable[[], None]:
-    """What to call at each look: keeps the lock, and the loan of traffic, while somebody looks.
-
-    Cheap to call often: the routes are written only when half the loan is used up. An API server
-    that does not answer is left for the next call, as a look can well go on without it. Raises
-    LockedError where another run has taken the lock.
-    """
-    renew_after = loan(environment) / 2
-    renewed = clock.now()
+    """As `lender`, and keeps the lock; raises LockedError where another run has taken it."""
+    extend = lender(release, environment, routes=routes, clock=clock)
 
     def keep() -> None:
-        nonlocal renewed
         try:
             lock.check()
-            if (clock.now() - renewed).total_seconds() >= renew_after:
-                lend(release, environment, routes=routes, clock=clock)
-                renewed = clock.now()
         except UnreachableError:
             return
+        extend()
 
     return keep
 
@@ -261,7 +277,7 @@ def take_off(
                 run=run.id,
                 release=release.version,
                 step=stage,
-                action="take-off",
+                action=day_journal.TAKE_OFF,
                 phase=Phase.RESULT,
                 facts={"to": str(to), "weight": weight, "reason": reason},
             )

@@ -1,18 +1,99 @@
-"""Asking a person while the traffic that the canary has stays watched (design: decision 9)."""
+"""Traffic that stands on the canary while a person thinks stays watched (design: decision 9).
+
+What a person's answer looks like differs: typed at this very terminal (`ask_watched`), or seen in
+the journal and the routes when the pipeline goes on (steps/gate_wait.py). The watching is the same.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from enum import Enum
+from math import inf
+from typing import TypeVar
 
+from tarsrelease.gates import day_journal
+from tarsrelease.gates.pods import RestartCounts
 from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Lock, Metrics, Person, Progress, Routes, Workloads, holding
+from tarsrelease.ports import (
+    Clock,
+    Journal,
+    Lock,
+    Metrics,
+    Person,
+    Progress,
+    Routes,
+    Workloads,
+    holding,
+)
 from tarsrelease.steps import traffic
 from tarsrelease.steps.observe import Observation, observe
+
+T = TypeVar("T")
+
+
+class _OverError(Exception):
+    """Leaves the looking when the wait is over."""
+
+
+def watch_standing(
+    release: Release,
+    environment: Environment,
+    stage: Stage,
+    since: datetime,
+    until: datetime,
+    over: Callable[[], T | None],
+    keep: Callable[[], None],
+    *,
+    restarts_before: RestartCounts | None,
+    metrics: Metrics,
+    workloads: Workloads,
+    clock: Clock,
+    progress: Progress,
+) -> T | Observation:
+    """Look at the stage whose traffic stands `since` then, until `over` has an answer.
+
+    An observation instead: rollback is a proven failure, any other verdict that nobody answered
+    before `until`, or that the metrics were away for too long where the environment takes the
+    traffic off then. Where it does not, the pods stay watched and the wait goes on. `over` and
+    `keep` are called once a tick; `keep` may raise.
+    """
+    answered: list[T] = []
+
+    def alive() -> None:
+        answer = over()
+        if answer is not None:
+            answered.append(answer)
+            raise _OverError
+        keep()
+
+    if environment.limits.after_metrics_outage == "hold":
+        limits = environment.limits.model_copy(update={"metrics_outage": inf})
+        environment = environment.model_copy(update={"limits": limits})
+    planned = max(0.0, (until - since).total_seconds())
+    try:
+        return observe(
+            release,
+            environment,
+            stage.model_copy(update={"duration": planned, "max_extension": 0.0}),
+            since,
+            track=Track.CANARY,
+            weight=stage.weight,
+            metrics=metrics,
+            workloads=workloads,
+            clock=clock,
+            progress=progress,
+            alive=alive,
+            restarts_before=restarts_before,
+        )
+    except _OverError:
+        return answered[0]
 
 
 class Answer(Enum):
@@ -22,10 +103,6 @@ class Answer(Enum):
     NO = "no"
     TOO_LATE = "too late"
     FAILED_MEANWHILE = "failed meanwhile"
-
-
-class _AnsweredError(Exception):
-    """Leaves the looking when the person has answered."""
 
 
 def ask_watched(
@@ -38,6 +115,7 @@ def ask_watched(
     metrics: Metrics,
     workloads: Workloads,
     routes: Routes,
+    journal: Journal,
     lock: Lock,
     clock: Clock,
     progress: Progress,
@@ -58,37 +136,38 @@ def ask_watched(
         finally:
             answered.set()
 
+    def over() -> Answer | None:
+        if not answered.is_set():
+            return None
+        return Answer.YES if answers[:1] == [True] else Answer.NO
+
     with holding(lock):
-        keep = traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock)
-
-        def alive() -> None:
-            keep()
-            if answered.is_set():
-                raise _AnsweredError
-
+        asked_at = clock.now()
         standing = [r.written_at for r in routes.read(release.rollout.services) if r.written_at]
-        since = min(standing, default=clock.now())
-        stood = (clock.now() - since).total_seconds()
-        watched = stage.model_copy(
-            update={"duration": stood + environment.limits.wait, "max_extension": 0.0}
-        )
+        since = min(standing, default=asked_at)
         threading.Thread(target=ask, name="question", daemon=True).start()
-        try:
-            seen = observe(
-                release,
-                environment,
-                watched,
-                since,
-                track=Track.CANARY,
-                weight=stage.weight,
-                metrics=metrics,
-                workloads=workloads,
-                clock=clock,
-                progress=progress,
-                alive=alive,
-            )
-        except _AnsweredError:
-            return (Answer.YES if answers[:1] == [True] else Answer.NO), None
-    if seen.verdict is Verdict.ROLLBACK:
-        return Answer.FAILED_MEANWHILE, seen
-    return Answer.TOO_LATE, seen
+        seen = watch_standing(
+            release,
+            environment,
+            stage,
+            since,
+            asked_at + timedelta(seconds=environment.limits.wait),
+            over,
+            traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock),
+            restarts_before=_restarts_before(journal, release, since),
+            metrics=metrics,
+            workloads=workloads,
+            clock=clock,
+            progress=progress,
+        )
+    if isinstance(seen, Answer):
+        return seen, None
+    failed = seen.verdict is Verdict.ROLLBACK
+    return (Answer.FAILED_MEANWHILE if failed else Answer.TOO_LATE), seen
+
+
+def _restarts_before(journal: Journal, release: Release, since: datetime) -> RestartCounts | None:
+    try:
+        return day_journal.restarts_at_shift(journal.entries(), release.version, since)
+    except ReleaseError:
+        return None  # those of the first look stand in

@@ -58,43 +58,61 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 @click.option(
     "--stage",
     "weight",
-    required=True,
     metavar="WEIGHT",
     help="The stage, by its share of the traffic in percent, such as 10.",
 )
 @STAGES
 @STAGE_DURATION
-def _gate(settings: Settings, weight: str, stages: str | None, stage_duration: str | None) -> int:
+@click.option("--wait", is_flag=True, help="Watch the traffic that stands while a person decides.")
+@click.option(
+    "--observe", is_flag=True, help="Judge a rollout that something else moves; change nothing."
+)
+@click.option(
+    "--for",
+    "duration",
+    metavar="DURATION",
+    help="With --wait the longest wait, with --observe how long to look, such as 30m.",
+)
+@click.option("--lifted-by", metavar="NAME", help="Who lifted the hold: look once more, go on.")
+@click.option("--reason", metavar="TEXT", help="Why the hold was lifted.")
+def _gate(
+    settings: Settings,
+    weight: str | None,
+    stages: str | None,
+    stage_duration: str | None,
+    wait: bool,
+    observe: bool,
+    duration: str | None,
+    lifted_by: str | None,
+    reason: str | None,
+) -> int:
     """Give the canary a stage's share of the traffic, look at it, and decide.
 
     On a failure the traffic is taken off at once, by this very process (exit code 11). While
     there is too little to tell, the stage is extended, then it holds (exit code 10). A weight
     that rollout.yaml does not name is looked at by the next higher stage's gates.
+
+    With --lifted-by a stage that held is looked at once more: a proven failure wins over the
+    person, what is merely inconclusive does not.
+
+    With --wait nothing is changed, and the lock stays free: the traffic that stands is watched by
+    the same checks until the journal or the routes say that somebody has gone on, or back
+    (exit code 0). A failure takes it off at once (11), and so does a wait that is too long (10).
+
+    With --observe the canary is judged for a while by a stage's checks (by default the last
+    stage's), wherever its traffic comes from: proceed (0), hold (10) or rollback (11).
     """
+    if weight is None and not (wait or observe):
+        raise click.UsageError("Missing option '--stage'; only --wait and --observe go without it.")
+    from tarsrelease.cli.gates import GateOptions, play
     from tarsrelease.cli.session import carry_out
-    from tarsrelease.cli.weights import stage_weight
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.steps.gate import gate as step
-
         session.choose(day_choice(stages, stage_duration))
-        chosen = stage_weight(weight, session.release.rollout)
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            session.run,
-            chosen,
-            metrics=ports.metrics,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            journal=ports.journal,
-            lock=ports.lock,
-            clock=ports.clock,
-            progress=session.progress,
-        )
+        return play(session, options)
 
-    return carry_out(settings, "canary gate", act)
+    options = GateOptions(weight, wait, observe, duration, lifted_by, reason)
+    return carry_out(settings, "canary gate", act, changes=not observe)
 
 
 deploy = command(

@@ -1,0 +1,30 @@
+"""What is not expected of a rollout that something else moves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.rollout import Stage
+
+POD_KINDS = frozenset({"gauge", "ready", "restarts", "absent"})
+"""Kinds of check that look at a Deployment's pods; the others count requests."""
+
+
+def without_pods(
+    checks: Sequence[Check], stage: Stage, unknown: Collection[str]
+) -> tuple[Check, ...]:
+    """Checks of pods are not made for the services and workers of which there is no Deployment.
+
+    `unknown` are their names. Such a check cannot say anything about pods that, say, an Argo
+    Rollout owns; those that count requests stay.
+    """
+    of_pods = {rule.id for rule in stage.checks if rule.kind in POD_KINDS}
+    return tuple(
+        check.model_copy(
+            update={"status": Status.SKIPPED, "reason": "its pods belong to no known Deployment"}
+        )
+        if check.service in unknown and check.id in of_pods
+        else check
+        for check in checks
+    )
