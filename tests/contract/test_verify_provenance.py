@@ -39,7 +39,7 @@ def check(
     digest: str = DIGEST,
     repository: str = REPOSITORY,
     workflow: str = WORKFLOW,
-) -> Signed | str | None:
+) -> Signed | str:
     return SigstoreSignatures([path], repository=repository, workflow=workflow).check(digest)
 
 

@@ -217,6 +217,15 @@ CONTENT: list[Case] = [
      "itself"),
     ("a rollout with a tag", then_listed(written("rollout.yaml", "a: !!python/object:os.x {}\n")),
      "rollout.yaml"),
+    ("a canary's values so deep that a parser dies", then_listed(
+        written("values-canary.yaml", "a:\n  " + "- " * 100_000 + "x\n")),
+     "values-canary.yaml:2: nested deeper"),
+    ("a canary's values that expand", then_listed(written("values-canary.yaml", LAUGHS)),
+     "once aliases are followed"),
+    ("a canary's values that contain themselves", then_listed(
+        written("values-canary.yaml", "a: &a\n  b: [*a]\n")), "values-canary.yaml:2: an alias"),
+    ("a date that is none", then_listed(written("values-canary.yaml", "a: 2026-99-99\n")),
+     "values-canary.yaml"),
     ("a canary's values of a list", then_listed(written("values-canary.yaml", "[]\n")),
      "values-canary.yaml"),
     ("SQL that does not parse", then_listed(written("migrations/1.down.sql", "DROP FOO BAR;\n")),
@@ -260,6 +269,14 @@ ARCHIVES: list[Case] = [
     ("a gzip cut off", packed(lambda c: c[:-4]), "cut off"),
     ("a gzip of nothing", packed(lambda _: gzip.compress(b"")), ARCHIVE),
     ("no gzip", packed(lambda _: b"PK\x03\x04"), "not a gzipped tar archive"),
+    ("values that expand", in_chart("demo/values.yaml", "replicas: 2", f"replicas: 2\n{LAUGHS}"),
+     "once aliases are followed"),
+    ("values so deep that a parser dies", in_chart(
+        "demo/values.yaml", "replicas: 2", "replicas: " + "[" * 100_000), "nested deeper than 50"),
+    ("a Chart.yaml that contains itself", in_chart(
+        "demo/Chart.yaml", "name: demo", "name: demo\na: &a [*a]"), "demo/Chart.yaml"),
+    ("values in Latin-1", in_chart("demo/values.yaml", "replicas: 2", "replicas: 2 # \udcff"),
+     "demo/values.yaml"),
     ("values that the schema refuses", in_chart("demo/values.yaml", "replicas: 2", "replicas: 0"),
      "$.replicas"),
     ("a schema from elsewhere", in_chart("demo/values.schema.json", '"type": "object",',

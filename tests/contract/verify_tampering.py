@@ -177,7 +177,7 @@ def packed(change: Callable[[bytes], bytes]) -> Tamper:
 def in_chart(name: str, before: str, after: str) -> Tamper:
     def change(entries: list[Entry]) -> list[Entry]:
         found = [
-            (path, content.replace(before.encode(), after.encode()))
+            (path, content.replace(before.encode(), os.fsencode(after)))
             if path == name and isinstance(content, bytes)
             else (path, content)
             for path, content in entries

@@ -17,6 +17,7 @@ from tarsrelease.adapters.bundle_build import build_bundle
 from tarsrelease.adapters.bundle_files import FolderFiles
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.configuration import read_manifest, read_rollout
+from tarsrelease.adapters.yaml_source import read_values
 from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.steps.verification.listed import parse_checksums
 from tarsrelease.steps.verify import verify
@@ -28,6 +29,7 @@ def verified(folder: Path, *, checksums_only: bool = False) -> Outcome:
         files=FolderFiles(folder),
         read_manifest=read_manifest,
         read_rollout=read_rollout,
+        read_values=read_values,
         clock=SystemClock(),
         checksums_only=checksums_only,
         offline=True,

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tarsrelease.adapters.configuration import read_bundle_input, read_manifest, read_rollout
+from tarsrelease.adapters.yaml_source import read_values
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.steps.verification.agreement import precedence
 from tarsrelease.steps.verification.chart_archive import read_chart
@@ -112,12 +113,13 @@ def test_no_yaml_makes_a_reader_fail(text: str) -> None:
     if document_fault(content) is None:
         assert isinstance(read_rollout("rollout.yaml", content), tuple)
         assert isinstance(read_bundle_input("bundle.yaml", content), tuple)
+    assert isinstance(read_values("values.yaml", content), (dict, tuple))
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=2000), st.booleans())
 def test_no_bytes_are_a_chart_by_chance(content: bytes, packed: bool) -> None:
-    found = read_chart(gzip.compress(content) if packed else content, "demo")
+    found = read_chart(gzip.compress(content) if packed else content, "demo", read_values)
     assert found.faults
     assert all(fault.isprintable() for fault in found.faults)
 

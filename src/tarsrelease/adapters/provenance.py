@@ -1,8 +1,11 @@
 """Sigstore bundles and GitHub's artifact attestations, by sigstore, without any network.
 
-The trusted root is the one that the installed sigstore carries, or a file (``gh attestation
-trusted-root``, for attestations of private repositories). Neither the library's cache nor any
-server is asked: what is trusted may not depend on what lies in somebody's home directory.
+The trusted roots are the ones that the installed sigstore carries, or those of a file (one root, or
+the lines that ``gh attestation trusted-root`` prints). Neither the library's cache nor any server
+is asked: what is trusted may not depend on what lies in somebody's home directory.
+
+A signature without an entry in a transparency log cannot be verified here: sigstore for Python
+wants one. GitHub signs so for private repositories; ``gh attestation verify`` knows that form.
 """
 
 from __future__ import annotations
@@ -27,12 +30,15 @@ from sigstore.hashes import Hashed
 from sigstore.models import Bundle, TrustedRoot
 from sigstore.verify import Verifier, policy
 from sigstore_models.common.v1 import HashAlgorithm
+from sigstore_models.trustroot import v1 as trustroot
 
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.verification import Signed
 
 _ISSUER = "https://token.actions.githubusercontent.com"
 _IN_TOTO = "application/vnd.in-toto+json"
+_PROVENANCE = "https://slsa.dev/provenance/"
+"""What a signed statement must be. A list of parts or a failed test is no voucher."""
 _SOURCE_DIGEST = ObjectIdentifier("1.3.6.1.4.1.57264.1.13")  # Fulcio's OIDs, oid-info.md
 _LARGEST = 16 * 2**20
 _DOING = "reading the attestations"
@@ -59,39 +65,43 @@ class SigstoreSignatures:
             raise _unreadable(", ".join(map(str, paths)), "holds no attestation")
         self._repository = repository
         self._workflow = workflow
-        self._verifier = Verifier(trusted_root=_root(trusted_root))
+        self._verifiers = [Verifier(trusted_root=root) for root in _roots(trusted_root)]
         self._policy = policy.AllOf(
             [
-                policy.OIDCIssuer(_ISSUER),
+                policy.OIDCIssuerV2(_ISSUER),
                 policy.OIDCSourceRepositoryURI(f"https://github.com/{repository}"),
             ]
         )
 
-    def check(self, digest: str) -> Signed | str | None:
+    def check(self, digest: str) -> Signed | str:
         """Who signed, of the first attestation of these bytes that holds; else why none does."""
         refusals = []
         for path, data in self._bundles:
             if digest not in _claimed(data):
                 continue
-            try:
-                return self._verified(data, digest)
-            except (Error, ValueError, KeyError, TypeError) as problem:
-                refusals.append(f"{path.name}: {str(problem) or type(problem).__name__}")
+            for verifier in self._verifiers:
+                try:
+                    return self._verified(verifier, data, digest)
+                except (Error, ValueError, KeyError, TypeError) as problem:
+                    refusals.append(f"{path.name}: {str(problem) or type(problem).__name__}")
         if refusals:
-            return "; ".join(refusals)
+            return "; ".join(dict.fromkeys(refusals))
         return f"none of {len(self._bundles)} attestations is of sha256:{digest}"
 
-    def _verified(self, data: Mapping[str, Any], digest: str) -> Signed:
+    def _verified(self, verifier: Verifier, data: Mapping[str, Any], digest: str) -> Signed:
         """(1) The signature, its certificate and its entry in the log hold, (2) it is by the
         issuer, repository and workflow, (3) what was signed is this digest."""
         bundle = Bundle.from_json(json.dumps(data))
         if "messageSignature" in data:
             hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(digest))
-            self._verifier.verify_artifact(hashed, bundle, self._policy)
+            verifier.verify_artifact(hashed, bundle, self._policy)
         else:
-            kind, payload = self._verifier.verify_dsse(bundle, self._policy)
+            kind, payload = verifier.verify_dsse(bundle, self._policy)
             if kind != _IN_TOTO or digest not in subjects(payload):
                 raise VerificationError("what was signed is no statement about these bytes")
+            said = str(json.loads(payload).get("predicateType"))
+            if not said.startswith(_PROVENANCE):
+                raise VerificationError(f"it states {said!r:.80}, not where the bytes come from")
         certificate = bundle.signing_certificate
         signer = _signer(certificate)
         if signer.partition("@")[0] != f"https://github.com/{self._workflow}":
@@ -125,35 +135,60 @@ def _claimed(data: Mapping[str, Any]) -> set[str]:
 
 
 def _documents(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The bundles in a file (JSON, or JSON lines as gh downloads them), or of a folder's files."""
+    """The bundles in a file, or of a folder's files."""
     if path.is_dir():
         for inner in sorted(path.iterdir()):
             if inner.suffix in {".json", ".jsonl", ".sigstore"}:
                 yield from _documents(inner)
-        return
+    else:
+        yield from _objects(path)
+
+
+def _objects(path: Path) -> list[Mapping[str, Any]]:
+    """The objects in a file: one in JSON, or JSON lines as gh writes them, whatever its name."""
     try:
         if path.stat().st_size > _LARGEST:
             raise _unreadable(str(path), f"has more than {_LARGEST} bytes")
         text = path.read_text(encoding="utf-8")
-        parts = text.splitlines() if path.suffix == ".jsonl" else [text]
-        found = [json.loads(part) for part in parts if part.strip()]
+        try:
+            found = [json.loads(text)]
+        except ValueError:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (OSError, ValueError, RecursionError) as problem:
         raise _unreadable(str(path), f"cannot be read: {problem}") from problem
-    for data in found:
-        if not isinstance(data, dict):
-            raise _unreadable(str(path), "holds no sigstore bundle")
-        yield data
+    if not all(isinstance(one, dict) for one in found):
+        raise _unreadable(str(path), "holds something else than objects in JSON")
+    return found
 
 
-def _root(path: Path | None) -> TrustedRoot:
-    if path is not None:
+def _roots(path: Path | None) -> list[TrustedRoot]:
+    """Those that sigstore carries, or those of the file that have a transparency log."""
+    if path is None:
+        store = resources.files("sigstore._store") / "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
+        with resources.as_file(store / "trusted_root.json") as embedded:
+            return [TrustedRoot.from_file(str(embedded))]
+    roots = []
+    for data in _objects(path):
         try:
-            return TrustedRoot.from_file(str(path))
-        except (OSError, ValueError, Error) as problem:
-            raise _unreadable(str(path), f"is no trusted root: {problem}") from problem
-    store = resources.files("sigstore._store") / "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
-    with resources.as_file(store / "trusted_root.json") as embedded:
-        return TrustedRoot.from_file(str(embedded))
+            inner = trustroot.TrustedRoot.from_json(json.dumps(data))
+            root = TrustedRoot(inner)
+        except (ValueError, Error) as problem:
+            raise _no_root(path, f"is no trusted root: {problem}") from problem
+        if inner.tlogs:
+            roots.append(root)
+    if not roots:
+        raise _no_root(path, "holds no root with a transparency log")
+    return roots
+
+
+def _no_root(path: Path, why: str) -> UsageError:
+    return UsageError(
+        doing="reading the trusted root",
+        found=f"{path} {why}",
+        expected="trusted_root.json, or the lines that `gh attestation trusted-root` prints",
+        next_step="check --trusted-root; what is signed without a log (private repositories on "
+        "GitHub) is verified by `gh attestation verify`",
+    )
 
 
 def _signer(certificate: Certificate) -> str:

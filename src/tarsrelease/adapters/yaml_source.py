@@ -4,18 +4,23 @@ Refused, because they change a meaning silently: duplicate keys, keys that are n
 Words that YAML 1.1 reads as something else than they look (``yes``, ``1.10``, ``12:30``) keep their
 text where a model expects text or a quantity; only under `free` paths (values that are handed on
 as they are, such as Helm's) do they become what YAML says.
+
+A few lines of YAML can stand for more values than there is memory, or for nesting that exhausts the
+stack (libyaml's binding dies of it); both are refused while the text is read, with the line.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 from yaml.constructor import SafeConstructor
+from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Place = tuple[str | int, ...]
@@ -23,6 +28,59 @@ Place = tuple[str | int, ...]
 
 _TYPED = frozenset({"null", "bool", "int", "float", "str", "timestamp"})
 _ALWAYS_TEXT = frozenset({"str", "timestamp"})  # Helm, too, takes 2026-01-01 as text
+
+
+_MOST_VALUES = 50_000
+_DEEPEST = 50
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """YAML's safe values; a ComposerError for too many of them, or too deep in each other.
+
+    Counted is what the document stands for: a value that an alias repeats counts again.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[Node, tuple[int, int]] = {}
+        """Of each whole node: the values in it, and how deep they lie in each other."""
+
+    def compose_node(self, parent: Node | None, index: Any) -> Any:
+        """As `Composer.compose_node`, bounded."""
+        peek: Any = self.peek_event
+        event = peek()
+        repeats = isinstance(event, AliasEvent)
+        target = self.anchors.get(event.anchor) if repeats else None
+        if target is not None and target not in self._sizes:
+            raise ComposerError(None, None, "an alias that contains itself", event.start_mark)
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _too_deep(event)
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        if not repeats:
+            self._sizes[node] = self._measured(node)
+        count, height = self._sizes[node]
+        if self._depth + height > _DEEPEST:
+            raise _too_deep(event)
+        if count > _MOST_VALUES:
+            problem = f"more than {_MOST_VALUES} values, once aliases are followed"
+            raise ComposerError(None, None, problem, event.start_mark)
+        return node
+
+    def _measured(self, node: Node) -> tuple[int, int]:
+        inside: list[Node] = []
+        if isinstance(node, SequenceNode):
+            inside = node.value
+        elif isinstance(node, MappingNode):
+            inside = [part for pair in node.value for part in pair]
+        sizes = [self._sizes[one] for one in inside]
+        return 1 + sum(count for count, _ in sizes), 1 + max((high for _, high in sizes), default=0)
+
+
+def _too_deep(event: Any) -> ComposerError:
+    return ComposerError(None, None, f"nested deeper than {_DEEPEST}", event.start_mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +124,6 @@ class _Reader:
     free: Sequence[Place]
     lines: dict[Place, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    open_nodes: list[Node] = field(default_factory=list)
     constructor: SafeConstructor = field(default_factory=SafeConstructor)
 
     def find(self, node: Node, place: Place, problem: str) -> None:
@@ -74,18 +131,11 @@ class _Reader:
 
     def value(self, node: Node, place: Place) -> Any:
         self.lines.setdefault(place, node.start_mark.line + 1)
-        if any(node is other for other in self.open_nodes):
-            self.find(node, place, "an alias that contains itself")
-            return None
-        self.open_nodes.append(node)
-        try:
-            if isinstance(node, MappingNode):
-                return self.mapping(node, place)
-            if isinstance(node, SequenceNode):
-                return [self.value(item, (*place, i)) for i, item in enumerate(node.value)]
-            return self.scalar(node, place)
-        finally:
-            self.open_nodes.pop()
+        if isinstance(node, MappingNode):
+            return self.mapping(node, place)
+        if isinstance(node, SequenceNode):
+            return [self.value(item, (*place, i)) for i, item in enumerate(node.value)]
+        return self.scalar(node, place)
 
     def mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -139,21 +189,35 @@ class _Reader:
 def read_yaml(text: str, *, free: Sequence[Place] = ()) -> Document:
     """Read one YAML document. Syntax errors are findings, too; `data` is None then."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        line = mark.line + 1 if mark else 1
-        said = " ".join(str(part) for part in (problem.context, problem.problem) if part)
-        if "'\\t'" in said:
-            said = "a tab where YAML wants spaces; indent with spaces"
-        return Document(None, {}, (Finding(line, (), said),))
+        node = yaml.compose(text, Loader=BoundedLoader)
     except yaml.YAMLError as problem:
-        return Document(None, {}, (Finding(1, (), str(problem)),))
+        return Document(None, {}, (_told(problem),))
     if node is None:
         return Document(None, {}, (Finding(1, (), "the file is empty"),))
     reader = _Reader(free)
     data = reader.value(node, ())
     return Document(data, reader.lines, tuple(reader.findings))
+
+
+def _told(problem: yaml.YAMLError) -> Finding:
+    if not isinstance(problem, yaml.MarkedYAMLError):
+        return Finding(1, (), str(problem))
+    mark = problem.problem_mark or problem.context_mark
+    said = " ".join(str(part) for part in (problem.context, problem.problem) if part)
+    if "'\\t'" in said:
+        said = "a tab where YAML wants spaces; indent with spaces"
+    return Finding(mark.line + 1 if mark else 1, (), said)
+
+
+def read_values(path: str, content: bytes) -> Mapping[str, Any] | tuple[str, ...]:
+    """A mapping as Helm would read it from a file of values, or what is wrong with the file."""
+    try:
+        data = yaml.load(content.decode(), Loader=BoundedLoader)  # noqa: S506 - a safe one
+    except yaml.YAMLError as problem:
+        return (f"{path}:{_told(problem)}",)
+    except ValueError as problem:  # no UTF-8, or a date that is none
+        return (f"{path}: {problem}",)
+    return data if isinstance(data, dict) else (f"{path}:1: holds no mapping of values",)
 
 
 def splice_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:

@@ -48,6 +48,7 @@ def verified(
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.configuration import read_manifest, read_rollout
     from tarsrelease.adapters.hashing_bar import HashingBar
+    from tarsrelease.adapters.yaml_source import read_values
     from tarsrelease.steps.verification.needs import NOTHING
     from tarsrelease.steps.verify import verify
 
@@ -58,6 +59,7 @@ def verified(
             files=FolderFiles(folder, hard_links=wishes.checksums_only, progress=bar),
             read_manifest=read_manifest,
             read_rollout=read_rollout,
+            read_values=read_values,
             clock=clock or SystemClock(),
             checksums_only=wishes.checksums_only,
             offline=wishes.offline,

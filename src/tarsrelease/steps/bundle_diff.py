@@ -11,7 +11,12 @@ from collections.abc import Callable
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.ports import BundleFiles, Clock
-from tarsrelease.steps.verification.chart_archive import LARGEST_ARCHIVE, ChartArchive, read_chart
+from tarsrelease.steps.verification.chart_archive import (
+    LARGEST_ARCHIVE,
+    ChartArchive,
+    ReadValues,
+    read_chart,
+)
 from tarsrelease.steps.verification.difference import (
     chart_differences,
     file_differences,
@@ -28,6 +33,7 @@ def bundle_diff(
     bundles: tuple[BundleFiles, BundleFiles],
     *,
     read_manifest: ReadManifest,
+    read_values: ReadValues,
     clock: Clock,
     exit_code: bool = False,
 ) -> Outcome:
@@ -43,7 +49,10 @@ def bundle_diff(
     ]
     if before is not None and after is not None:
         plan += [f"manifest {line}" for line in manifest_differences(before, after)]  # (2)
-        charts = (_chart(bundles[0], before), _chart(bundles[1], after))
+        charts = (
+            _chart(bundles[0], before, read_values),
+            _chart(bundles[1], after, read_values),
+        )
         if charts[0] is not None and charts[1] is not None:
             plan += [f"chart    {line}" for line in chart_differences(charts[0], charts[1])]  # (3)
     verdict = Verdict.NO_GO if plan and exit_code else Verdict.PROCEED
@@ -79,9 +88,9 @@ def _manifest(files: BundleFiles, read_manifest: ReadManifest) -> Manifest | Non
     return manifest if isinstance(manifest, Manifest) else None
 
 
-def _chart(files: BundleFiles, manifest: Manifest) -> ChartArchive | None:
+def _chart(files: BundleFiles, manifest: Manifest, read_values: ReadValues) -> ChartArchive | None:
     content = _small(files, manifest.chart.file, LARGEST_ARCHIVE)
-    return None if content is None else read_chart(content, manifest.chart.name)
+    return None if content is None else read_chart(content, manifest.chart.name, read_values)
 
 
 def _small(files: BundleFiles, path: str, largest: int) -> bytes | None:

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of, worst
@@ -27,7 +25,11 @@ from tarsrelease.model.verification import Signed
 from tarsrelease.ports import BundleFile, BundleFiles, Clock
 from tarsrelease.steps.verification.agreement import agreement_checks, running_check
 from tarsrelease.steps.verification.artifacts import artifact_rows, image_rows
-from tarsrelease.steps.verification.chart_archive import LARGEST_ARCHIVE, read_chart
+from tarsrelease.steps.verification.chart_archive import (
+    LARGEST_ARCHIVE,
+    ReadValues,
+    read_chart,
+)
 from tarsrelease.steps.verification.chart_checks import chart_checks
 from tarsrelease.steps.verification.checksums import (
     completeness_checks,
@@ -46,7 +48,6 @@ from tarsrelease.steps.verification.results import not_checked
 from tarsrelease.steps.verification.signatures import signature_checks
 
 Reader = Callable[[str, bytes], Any]
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -79,6 +80,7 @@ def verify(
     files: BundleFiles,
     read_manifest: Callable[[str, bytes], Manifest | tuple[str, ...]],
     read_rollout: Callable[[str, bytes], Rollout | tuple[str, ...]],
+    read_values: ReadValues,
     clock: Clock,
     checksums_only: bool = False,
     offline: bool = False,
@@ -97,7 +99,9 @@ def verify(
         checks.append(not_checked("manifest.schema", "checked", "--checksums-only"))
     else:
         checks += names_checks(file.path for file in bundle.listing)
-        checks += _contents(bundle, read_manifest, read_rollout, means, name)  # (4) to (7)
+        checks += _contents(
+            bundle, read_manifest, read_rollout, read_values, means=means, name=name
+        )  # (4) to (7)
         if bundle.manifest is not None:
             checks += _confirmations(bundle, bundle.manifest, means, offline=offline)  # (8)
     checks += _certification(bundle)  # (9)
@@ -127,6 +131,8 @@ def _contents(
     bundle: _Bundle,
     read_manifest: Reader,
     read_rollout: Reader,
+    read_values: ReadValues,
+    *,
     means: Means,
     name: str,
 ) -> list[Check]:
@@ -142,7 +148,11 @@ def _contents(
         inputs = _document(bundle, INPUT, means.read_input)
         checks.append(_schema_check("bundle.schema", INPUT, inputs))
     archive = bundle.content(manifest.chart.file, LARGEST_ARCHIVE)
-    chart = read_chart(archive, manifest.chart.name) if isinstance(archive, bytes) else None
+    chart = (
+        read_chart(archive, manifest.chart.name, read_values)
+        if isinstance(archive, bytes)
+        else None
+    )
     checks += agreement_checks(
         manifest,
         inputs if isinstance(inputs, BundleInput) else None,
@@ -151,7 +161,8 @@ def _contents(
         bundle.digests,
         folder=name.replace("\\", "/").rstrip("/").rpartition("/")[2],
     )
-    canary = _canary_values(bundle, manifest.canary_values)
+    canary: Mapping[str, Any] | tuple[str, ...]
+    canary = _document(bundle, manifest.canary_values, read_values)
     checks.append(_schema_check("bundle.canary_values", manifest.canary_values, canary))
     if isinstance(archive, str):
         checks.append(_schema_check("chart.archive", manifest.chart.file, (archive,)))
@@ -171,15 +182,6 @@ def _document(bundle: _Bundle, path: str, read: Reader) -> Any:
     if fault is not None:
         return (f"{path}: {fault}",)
     return read(path, content)
-
-
-def _canary_values(bundle: _Bundle, path: str) -> Mapping[str, Any] | tuple[str, ...]:
-    def read(path: str, content: bytes) -> Mapping[str, Any] | tuple[str, ...]:
-        data = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe one
-        return data if isinstance(data, dict) else (f"{path}: holds no mapping of values",)
-
-    found: Mapping[str, Any] | tuple[str, ...] = _document(bundle, path, read)
-    return found
 
 
 def _confirmations(

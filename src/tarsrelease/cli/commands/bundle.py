@@ -103,6 +103,7 @@ def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int
     from tarsrelease.adapters.bundle_files import FolderFiles
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.configuration import read_manifest
+    from tarsrelease.adapters.yaml_source import read_values
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.steps.bundle_diff import bundle_diff
 
@@ -111,6 +112,7 @@ def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int
             (str(before), str(after)),
             (FolderFiles(before, hard_links=True), FolderFiles(after, hard_links=True)),
             read_manifest=read_manifest,
+            read_values=read_values,
             clock=SystemClock(),
             exit_code=exit_code,
         )

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     "--trusted-root",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Instead of the root that sigstore carries.",
+    help="Instead of the root that sigstore carries: a trusted_root.json, or the lines of "
+    "`gh attestation trusted-root`.",
 )
 def _verify(
     settings: Settings,

@@ -12,11 +12,9 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import yaml
 
 from tarsrelease.steps.verification.listed import shown
 
@@ -31,7 +29,9 @@ _DEEPEST = 3  # subcharts in subcharts
 _BLOCK = 512  # POSIX.1-2001, pax: ustar interchange format
 _SUBCHART = re.compile(r"[^/]+/charts/[^/]+\.tgz")
 _PLAIN = re.compile(r"[ -\[\]-~]+")  # printable ASCII but the backslash, which is / on Windows
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+ReadValues = Callable[[str, bytes], Mapping[str, Any] | tuple[str, ...]]
+"""Reads a mapping from YAML, given its path and content, or says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +56,27 @@ class _Reading:
     digests: dict[str, str] = field(default_factory=dict)
 
 
-def read_chart(content: bytes, name: str) -> ChartArchive:
+def read_chart(content: bytes, name: str, read_values: ReadValues) -> ChartArchive:
     """Read ``NAME/Chart.yaml``, ``NAME/values.yaml`` and ``NAME/values.schema.json``."""
     reading = _Reading(name)
     _read(content, reading, depth=0)
     faults = reading.faults
     if len(faults) > _MANY:
         faults = [*faults[:_MANY], f"and {len(faults) - _MANY} more things are wrong"]
-    texts = {path: _mapping(reading.wanted.get(f"{name}/{path}")) for path in _TEXTS}
-    if not faults:
-        faults = [
-            f"{name}/{path} is missing or holds no mapping"
-            for path, data in texts.items()
-            if data is None
-        ]
+    texts: dict[str, Mapping[str, Any]] = {}
+    for text in ("Chart.yaml", "values.yaml"):
+        path = f"{name}/{text}"
+        found = _mapping(path, reading.wanted.get(path), read_values)
+        texts[text] = {} if isinstance(found, tuple) else found
+        if isinstance(found, tuple) and not reading.faults:
+            faults += found
     return ChartArchive(
-        texts["Chart.yaml"] or {},
-        texts["values.yaml"] or {},
+        texts["Chart.yaml"],
+        texts["values.yaml"],
         tuple(faults),
         reading.wanted.get(f"{name}/values.schema.json"),
         reading.digests,
     )
-
-
-_TEXTS = ("Chart.yaml", "values.yaml")
 
 
 def _read(content: bytes, reading: _Reading, depth: int) -> None:
@@ -174,11 +171,11 @@ def _instead(member: tarfile.TarInfo) -> str:
     return ", but a device or a pipe" if member.isdev() else ""
 
 
-def _mapping(content: bytes | None) -> dict[str, Any] | None:
-    if content is None or len(content) > _LARGEST_TEXT:
-        return None
-    try:
-        data = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+def _mapping(
+    path: str, content: bytes | None, read_values: ReadValues
+) -> Mapping[str, Any] | tuple[str, ...]:
+    if content is None:
+        return (f"{path} is missing",)
+    if len(content) > _LARGEST_TEXT:
+        return (f"{path} has {len(content)} bytes; more than {_LARGEST_TEXT} are not read",)
+    return read_values(path, content)

@@ -31,9 +31,8 @@ class Registry(Protocol):
 class Signatures(Protocol):
     """Attestations that lie beside the bundle."""
 
-    def check(self, digest: str) -> Signed | str | None:
-        """Of the artifact with this SHA-256 (hex): who signed it, or why no attestation holds;
-        None where there is no attestation at all."""
+    def check(self, digest: str) -> Signed | str:
+        """Of the artifact with this SHA-256 (hex): who signed it, or why no attestation holds."""
 
 
 Objects = Sequence[Mapping[str, Any]]

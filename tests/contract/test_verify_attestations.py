@@ -1,0 +1,239 @@
+"""GitHub's artifact attestations: in-toto statements, under a root of trust of our own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("sigstore", reason="the extra [sigstore] is not installed")
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from attesting import Sigstore, Workflow
+from bundle_samples import write_sources
+
+from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.provenance import SigstoreSignatures
+from tarsrelease.cli import main
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.verification import Signed
+
+OURS, OTHER = "a" * 64, "b" * 64
+RELEASE = Workflow("demo-org/shared/.github/workflows/release.yml", "demo-org/demo")
+SIGNED = Signed(f"{RELEASE.signer}@{RELEASE.ref}", RELEASE.repository, RELEASE.commit)
+
+
+@pytest.fixture(scope="module")
+def sigstore(tmp_path_factory: pytest.TempPathFactory) -> Sigstore:
+    return Sigstore(tmp_path_factory.mktemp("tsa"))
+
+
+def written(folder: Path, name: str, *documents: dict[str, Any]) -> Path:
+    path = folder / name
+    path.write_text("\n".join(json.dumps(document) for document in documents) + "\n")
+    return path
+
+
+def checked(
+    folder: Path, sigstore: Sigstore, *attestations: dict[str, Any], digest: str = OURS
+) -> Signed | str:
+    return SigstoreSignatures(
+        [written(folder, "a.json", *attestations)],
+        repository=RELEASE.repository,
+        workflow=RELEASE.signer,
+        trusted_root=written(folder, "root.json", sigstore.trusted_root()),
+    ).check(digest)
+
+
+@pytest.mark.parametrize("stamped", [False, True], ids=["promised by the log", "timestamped"])
+def test_it_holds_and_says_who_signed_and_what_it_was_built_from(
+    tmp_path: Path, sigstore: Sigstore, stamped: bool
+) -> None:
+    attestation = sigstore.attest({"other": OTHER, "ours": OURS}, RELEASE, stamped=stamped)
+    assert checked(tmp_path, sigstore, attestation) == SIGNED
+
+
+def test_of_several_one_that_holds_is_enough(tmp_path: Path, sigstore: Sigstore) -> None:
+    several = [
+        sigstore.attest({"other": OTHER}, RELEASE),
+        sigstore.attest({"ours": OURS}, Workflow("x/y/.github/workflows/z.yml", "x/y")),
+        sigstore.attest({"ours": OURS}, RELEASE),
+    ]
+    assert checked(tmp_path, sigstore, *several) == SIGNED
+
+
+@pytest.mark.parametrize(
+    ("workflow", "said"),
+    [
+        (Workflow(RELEASE.signer, "demo-org/fork"), "OIDCSourceRepositoryURI does not match"),
+        (Workflow(RELEASE.signer, "demo-org/demo2"), "OIDCSourceRepositoryURI does not match"),
+        (Workflow("demo-org/demo/.github/workflows/test.yml", RELEASE.repository), "not by demo"),
+        (Workflow(RELEASE.signer + "x", RELEASE.repository), "not by demo-org/shared"),
+        (Workflow("evil/shared/.github/workflows/release.yml", RELEASE.repository), "not by demo"),
+        (
+            Workflow(RELEASE.signer, RELEASE.repository, issuer="https://gitlab.com"),
+            "OIDCIssuerV2 does not match",
+        ),
+    ],
+    ids=["a fork", "a longer name", "a test", "a longer file", "another owner", "another issuer"],
+)
+def test_by_another_repository_or_workflow_it_is_refused(
+    tmp_path: Path, sigstore: Sigstore, workflow: Workflow, said: str
+) -> None:
+    found = checked(tmp_path, sigstore, sigstore.attest({"ours": OURS}, workflow))
+    assert isinstance(found, str)
+    assert said in found
+
+
+def test_of_other_bytes_it_is_refused(tmp_path: Path, sigstore: Sigstore) -> None:
+    found = checked(tmp_path, sigstore, sigstore.attest({"ours": OTHER}, RELEASE))
+    assert found == f"none of 1 attestations is of sha256:{OURS}"
+
+
+def put_in(attestation: dict[str, Any], before: str, after: str) -> None:
+    """Change the envelope's payload; its signature stays as it was."""
+    payload = base64.b64decode(attestation["dsseEnvelope"]["payload"]).decode()
+    assert before in payload
+    changed = payload.replace(before, after).encode()
+    attestation["dsseEnvelope"]["payload"] = base64.b64encode(changed).decode()
+
+
+def replayed(attestation: dict[str, Any]) -> None:
+    put_in(attestation, OTHER, OURS)
+
+
+def without_log(attestation: dict[str, Any]) -> None:
+    attestation["verificationMaterial"]["tlogEntries"] = []
+
+
+def without_promise(attestation: dict[str, Any]) -> None:
+    attestation["verificationMaterial"]["tlogEntries"][0].pop("inclusionPromise")
+
+
+def another_kind(attestation: dict[str, Any]) -> None:
+    attestation["dsseEnvelope"]["payloadType"] = "text/plain"
+
+
+def unsigned(attestation: dict[str, Any]) -> None:
+    attestation["dsseEnvelope"]["signatures"] = []
+
+
+@pytest.mark.parametrize("tamper", [replayed, without_log, without_promise, another_kind, unsigned])
+def test_one_that_was_tampered_with_is_refused(
+    tmp_path: Path, sigstore: Sigstore, tamper: Callable[[dict[str, Any]], None]
+) -> None:
+    """`replayed` is a signature of another artifact, under a payload that names ours."""
+    attestation = sigstore.attest({"ours": OTHER if tamper is replayed else OURS}, RELEASE)
+    tamper(attestation)
+    found = checked(tmp_path, sigstore, attestation)
+    assert isinstance(found, str)
+    assert found.startswith("a.json: ")
+
+
+def test_the_entry_of_another_attestation_is_refused(tmp_path: Path, sigstore: Sigstore) -> None:
+    one, other = (sigstore.attest({"ours": OURS}, RELEASE) for _ in range(2))
+    one["verificationMaterial"]["tlogEntries"] = other["verificationMaterial"]["tlogEntries"]
+    found = checked(tmp_path, sigstore, one)
+    assert "log entry" in str(found)
+
+
+@pytest.mark.parametrize("stamped", [False, True], ids=["promised by the log", "timestamped"])
+def test_a_signature_made_after_its_certificate_expired_is_refused(
+    tmp_path: Path, sigstore: Sigstore, stamped: bool
+) -> None:
+    late = sigstore.attest(
+        {"ours": OURS}, RELEASE, stamped=stamped, logged_after=timedelta(minutes=11)
+    )
+    assert "not valid at validation time" in str(checked(tmp_path, sigstore, late))
+
+
+def test_a_statement_that_is_no_provenance_is_refused(tmp_path: Path, sigstore: Sigstore) -> None:
+    """The same workflow may well have signed that the artifact failed its tests."""
+    failed = "https://in-toto.io/attestation/test-result/v0.1"
+    found = checked(tmp_path, sigstore, sigstore.attest({"ours": OURS}, RELEASE, predicate=failed))
+    assert "test-result" in str(found)
+    assert isinstance(found, str)
+
+
+def test_signed_by_somebody_whom_the_root_does_not_trust(
+    tmp_path: Path, sigstore: Sigstore
+) -> None:
+    stranger = Sigstore(tmp_path)
+    found = checked(tmp_path, sigstore, stranger.attest({"ours": OURS}, RELEASE))
+    assert isinstance(found, str)
+    assert "failed to build" in found
+
+
+def test_the_root_may_be_lines_as_gh_prints_them(tmp_path: Path, sigstore: Sigstore) -> None:
+    """GitHub's own root, one of those lines, has no log: it vouches for nothing here."""
+    stranger = Sigstore(tmp_path)
+    no_log = stranger.trusted_root() | {"tlogs": []}
+    lines = written(
+        tmp_path, "roots.jsonl", stranger.trusted_root(), no_log, sigstore.trusted_root()
+    )
+    attestation = written(tmp_path, "a.json", sigstore.attest({"ours": OURS}, RELEASE))
+
+    def by(root: Path) -> Signed | str:
+        return SigstoreSignatures(
+            [attestation],
+            repository=RELEASE.repository,
+            workflow=RELEASE.signer,
+            trusted_root=root,
+        ).check(OURS)
+
+    assert by(lines) == SIGNED
+    with pytest.raises(UsageError) as caught:
+        by(written(tmp_path, "no-log.jsonl", no_log))
+    assert "holds no root with a transparency log" in caught.value.detail.found
+    assert "gh attestation verify" in caught.value.detail.next
+    for content in ("", "{}", "[]", "{", '{"mediaType": "x"}'):
+        path = tmp_path / "no-root.json"
+        path.write_text(content)
+        with pytest.raises(UsageError):
+            by(path)
+
+
+def test_the_command_requires_that_chart_and_images_are_signed(
+    tmp_path: Path, sigstore: Sigstore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = write_sources(tmp_path / "project")
+    build_bundle(sources.source, "1.2.0", sources.out)
+    manifest = json.loads((sources.out / "manifest.production.json").read_text())
+    listed = (sources.out / "SHA256SUMS").read_text().splitlines()
+    chart = next(line.split()[0] for line in listed if line.endswith(".tgz"))
+    image = manifest["images"][0]["digest"].removeprefix("sha256:")
+
+    def verify(*attestations: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        arguments = {
+            "--attestations": str(written(tmp_path, "all.jsonl", *attestations)),
+            "--trusted-root": str(written(tmp_path, "root.json", sigstore.trusted_root())),
+            "--repository": RELEASE.repository,
+            "--signer-workflow": RELEASE.signer,
+            "--require": "signatures",
+            "--format": "json",
+        }
+        flat = [part for pair in arguments.items() for part in pair]
+        with pytest.raises(SystemExit) as ended:
+            main(["verify", str(sources.out), "--offline", *flat])
+        return int(str(ended.value.code)), json.loads(capsys.readouterr().out)
+
+    code, outcome = verify(
+        sigstore.attest({"chart": chart}, RELEASE), sigstore.attest({"image": image}, RELEASE)
+    )
+    assert code == 0, outcome
+    signed = [row for row in outcome["details"]["artifacts"] if row["signer"]]
+    assert len(signed) == 1 + len(manifest["images"])
+    assert {(row["signer"], row["built_from"]) for row in signed} == {
+        (SIGNED.signer, f"{SIGNED.repository}@{SIGNED.commit}")
+    }
+    code, outcome = verify(sigstore.attest({"chart": chart}, RELEASE))
+    assert code == 1
+    failed = [check["reason"] for check in outcome["checks"] if check["status"] == "fail"]
+    assert len(failed) == len(manifest["images"])
+    assert manifest["images"][0]["name"] in failed[0]
