@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from tarsrelease.model.checks import CheckRule
 from tarsrelease.model.cluster import (
     AutoscalerState,
     DeploymentState,
@@ -21,9 +22,10 @@ from tarsrelease.model.cluster import (
 )
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.journal import Entry, LockHolder
-from tarsrelease.model.measurement import Series
+from tarsrelease.model.measurement import Series, Told, Track, Unmeasured
 from tarsrelease.model.outcome import Check, Outcome
 from tarsrelease.model.rollout import Service
+from tarsrelease.model.suite import SuiteResult
 
 
 class Clock(Protocol):
@@ -44,6 +46,25 @@ class Metrics(Protocol):
 
     def server_time(self) -> float:
         """The metrics server's present (Unix time), to tell clock skew from scrape lag."""
+
+
+class Elsewhere(Protocol):
+    """What neither the metrics server nor the cluster can tell: numbers, tests, people."""
+
+    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
+        """What is known by now for a rule on one side of the traffic that stands since then.
+
+        Returns at once; None while there is no answer yet. What cannot be asked is `Unmeasured`.
+        """
+
+
+class Nowhere:
+    """Nobody can be asked: what asks elsewhere is an error, never a pass."""
+
+    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
+        """Why there is no answer."""
+        del rule, track, since
+        return Unmeasured("nobody can be asked here")
 
 
 class Routes(Protocol):
@@ -178,6 +199,13 @@ def holding(lock: Lock, *, preempt: bool = False) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+class Suites(Protocol):
+    """The release's own tests, run against one side of what is running."""
+
+    def run(self, marks: Sequence[str], target: Track) -> SuiteResult:
+        """The tests that have one of the marks (all of them without any), sent to `target`."""
 
 
 class Web(Protocol):

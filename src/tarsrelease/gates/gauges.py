@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tarsrelease.model.measurement import Gauges, Sample, Series
 from tarsrelease.model.rollout import MetricLabels
 
 Readings = Mapping[str, tuple[Sample, ...]]
-"""By pod name, oldest first."""
+"""By pod name (or another key), oldest first."""
+
+_SAME = 1e-9
+"""Relative difference below which a reading is at the limit: the unit may round."""
 
 
 def gather(
@@ -21,10 +24,19 @@ def gather(
     Several series of one pod at the same time are added up: containers of a pod share its
     limit. A sample that comes again replaces itself.
     """
+    return gather_by(readings, series, lambda found: found.get(labels.pod, ""), since)
+
+
+def gather_by(
+    readings: Readings,
+    series: Iterable[Series],
+    key_of: Callable[[Mapping[str, str]], str],
+    since: float,
+) -> Readings:
+    """As `gather`, by any key that is made of a series' labels."""
     fresh: dict[str, defaultdict[float, float]] = {}
     for each in series:
-        pod = each.labels.get(labels.pod, "")
-        times = fresh.setdefault(pod, defaultdict(float))
+        times = fresh.setdefault(key_of(each.labels), defaultdict(float))
         for sample in each.samples:
             if sample.time >= since:
                 times[sample.time] += sample.value
@@ -44,6 +56,11 @@ def of_deployment(readings: Readings, owners: Mapping[str, str], deployment: str
     return Gauges({pod: got for pod, got in readings.items() if owners.get(pod) == deployment})
 
 
+def at_least(value: float, limit: float) -> bool:
+    """Whether a reading is at or above a limit, whatever unit both are in."""
+    return value >= limit * (1 - _SAME)
+
+
 def longest_above(samples: Iterable[Sample], limit: float) -> float:
     """Seconds of the longest run of readings at or above `limit`, from its first to its last.
 
@@ -51,7 +68,7 @@ def longest_above(samples: Iterable[Sample], limit: float) -> float:
     """
     longest, start = 0.0, None
     for sample in samples:
-        if sample.value < limit:
+        if not at_least(sample.value, limit):
             start = None
         else:
             start = sample.time if start is None else start

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from tarsrelease.gates import counting, gauges, measuring
+from tarsrelease.gates import counting, gauges, measuring, ticks, usage
 from tarsrelease.gates.counting import Counter, OwnerOf
+from tarsrelease.gates.dispersion import Ticks
 from tarsrelease.gates.gauges import Readings
 from tarsrelease.gates.selectors import render
 from tarsrelease.gates.share import FOLLOW
-from tarsrelease.model.measurement import Counts, Gauges, Key, Series, Track, Unmeasured
-from tarsrelease.model.rollout import GaugeSli, MetricLabels, ProportionSli, Rollout, Stage
+from tarsrelease.gates.ticks import Rises
+from tarsrelease.model.measurement import Counts, Gauges, Key, Series, Track, Unmeasured, Usage
+from tarsrelease.model.rollout import (
+    GaugeSli,
+    MetricLabels,
+    ProportionSli,
+    Rollout,
+    Stage,
+    UsageSli,
+)
 
 REACH = 300.0
 """Seconds before the shift that the first query asks back to: an outage of that length may lie
@@ -27,6 +36,8 @@ class Plan:
     gauges: Mapping[str, str]
     share: str | None
     """The selector whose requests are compared with the weight: the first proportion's."""
+    usages: Mapping[str, tuple[str, str, tuple[str, ...]]] = field(default_factory=dict)
+    """By SLI: the selectors of what is used and of the limits, and the labels that they share."""
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -37,13 +48,15 @@ class Plan:
     @property
     def selectors(self) -> tuple[str, ...]:
         """All selectors, each once, counters first."""
-        return tuple(dict.fromkeys((*self.counted, *self.gauges.values())))
+        things = [selector for used, limit, _ in self.usages.values() for selector in (used, limit)]
+        return tuple(dict.fromkeys((*self.counted, *self.gauges.values(), *things)))
 
     @property
     def sources(self) -> dict[str, str]:
         """By SLI, what its results were made from."""
         counted = {name: f"{part} / {of}" for name, (of, part, _) in self.proportions.items()}
-        return counted | dict(self.gauges)
+        used = {name: f"{used} / {limit}" for name, (used, limit, _) in self.usages.items()}
+        return counted | dict(self.gauges) | used
 
 
 def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]) -> Plan:
@@ -51,6 +64,7 @@ def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]
     in_play = list(versions)
     proportions: dict[str, tuple[str, str, bool]] = {}
     gauge_selectors: dict[str, str] = {}
+    usages: dict[str, tuple[str, str, tuple[str, ...]]] = {}
 
     def filled(template: str) -> str:
         return render(template, rollout, namespace, in_play, stage.duration)
@@ -62,15 +76,19 @@ def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]
             proportions[name] = (filled(sli.of), filled(part), sli.good is not None)
         elif isinstance(sli, GaugeSli):
             gauge_selectors[name] = filled(sli.value)
+        elif isinstance(sli, UsageSli):
+            usages[name] = (filled(sli.used), filled(sli.limit), sli.by)
     share = next((of for of, _, _ in proportions.values()), None)
-    return Plan(proportions, gauge_selectors, share)
+    return Plan(proportions, gauge_selectors, share, usages)
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """All that was gathered since the shift. Times are Unix times of the metrics server's clock.
 
-    `answered_at` is the time of the last complete answer, None before the first.
+    `rises` are those of the side `beside` the one under judgement, from before the shift on;
+    `uses` the readings of usages, by SLI: what is used, and the limits. `answered_at` is the time
+    of the last complete answer, None before the first.
     """
 
     plan: Plan
@@ -81,6 +99,9 @@ class Ledger:
     counters: Mapping[str, Counter]
     share: Counter | None
     readings: Mapping[str, Readings]
+    beside: Track
+    rises: Mapping[str, Rises]
+    uses: Mapping[str, tuple[Readings, Readings]]
     known: frozenset[str] = frozenset()
     answered_at: float | None = None
 
@@ -102,8 +123,12 @@ def open_ledger(
     versions: Mapping[Track, str | None],
     shift: float,
     scrape_interval: float,
+    beside: Track = Track.STABLE,
 ) -> Ledger:
-    """An empty ledger for what was shifted at `shift` (Unix time, metrics server's clock)."""
+    """An empty ledger for what was shifted at `shift` (Unix time, metrics server's clock).
+
+    `beside` is the side that the judged one is compared with.
+    """
     reach = shift - REACH
     return Ledger(
         plan=asked,
@@ -118,6 +143,9 @@ def open_ledger(
         if asked.share is None
         else counting.start(shift + FOLLOW + scrape_interval, reach),
         readings={selector: {} for selector in asked.gauges.values()},
+        beside=beside,
+        rises={selector: Rises() for selector in asked.counted},
+        uses={sli: ({}, {}) for sli in asked.usages},
     )
 
 
@@ -157,8 +185,30 @@ def enter(
             selector: gauges.gather(each, found[selector], ledger.labels, ledger.shift)
             for selector, each in ledger.readings.items()
         },
+        rises={
+            selector: ticks.gather(
+                each, found[selector], ledger.owner_of, ledger.beside, ledger.scrape_interval
+            )
+            for selector, each in ledger.rises.items()
+        },
+        uses={sli: _more_uses(ledger, sli, found) for sli in ledger.uses},
         known=known,
         answered_at=now,
+    )
+
+
+def _more_uses(
+    ledger: Ledger, sli: str, found: Mapping[str, Sequence[Series]]
+) -> tuple[Readings, Readings]:
+    used, limit, by = ledger.plan.usages[sli]
+    before_used, before_limit = ledger.uses[sli]
+
+    def key_of(labels: Mapping[str, str]) -> str:
+        return usage.key(labels, by)
+
+    return (
+        gauges.gather_by(before_used, found[used], key_of, ledger.shift),
+        gauges.gather_by(before_limit, found[limit], key_of, ledger.shift),
     )
 
 
@@ -199,3 +249,26 @@ def readings(
         }
         for sli, selector in ledger.plan.gauges.items()
     }
+
+
+def usages(ledger: Ledger) -> dict[str, Usage | Unmeasured]:
+    """By SLI, the shares in use."""
+    return {
+        sli: usage.usage(used, limits, ledger.scrape_interval)
+        for sli, (used, limits) in ledger.uses.items()
+    }
+
+
+def beside(ledger: Ledger, sli: str, service: str) -> Ticks | None:
+    """The other side's requests of an SLI and a service, tick by tick."""
+    asked = ledger.plan.proportions.get(sli)
+    if asked is None:
+        return None
+    of, part, is_good = asked
+    return ticks.ticks(
+        ledger.rises[of],
+        ledger.rises[part],
+        service,
+        part_is_good=is_good,
+        interval=ledger.scrape_interval,
+    )

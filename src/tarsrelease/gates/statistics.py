@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from math import ceil, exp, inf, log, log1p
 
+from tarsrelease.gates.dispersion import Spread, binomial
+
 _ODDS_ABOVE = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """Odds of the alternatives in multiples of the limit's odds: from a limit that is slightly
 broken, over the doubling that matters most, to a canary that only fails."""
@@ -33,17 +35,35 @@ def required_requests(limit: float, confidence: float) -> int:
     return ceil(log1p(-confidence) / log1p(-limit))
 
 
-def log_evidence_above(bad: float, total: float, limit: float) -> float:
+def log_evidence_above(bad: float, total: float, limit: float, spread: Spread = binomial) -> float:
     """Natural log of the evidence that the share of bad requests is above `limit`.
 
     Proof at chance `alpha` of a false alarm, over any number of looks: log(1/alpha) or more.
+    `spread` tempers each alternative where bad requests do not come independently.
     """
-    return _log_mixture(bad, total, limit, _ODDS_ABOVE)
+    return _log_mixture(bad, total, limit, _ODDS_ABOVE, spread)
 
 
 def log_evidence_below(bad: float, total: float, limit: float) -> float:
     """The mirror image: log of the evidence that the share of bad requests is below `limit`."""
-    return _log_mixture(bad, total, limit, _ODDS_BELOW)
+    return _log_mixture(bad, total, limit, _ODDS_BELOW, binomial)
+
+
+def highest_share(bad: float, total: float, alpha: float) -> float:
+    """An upper bound on the share of bad requests, at any number of looks, wrong with `alpha`.
+
+    The smallest limit, to six digits, that the counts prove kept; 1 where they prove none.
+    """
+    needs, low, high = proof_needs(alpha), bad / total if total else 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if not low < middle < high or high - low < 1e-6 * high:
+            break
+        if log_evidence_below(bad, total, middle) >= needs:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def proof_needs(alpha: float) -> float:
@@ -52,11 +72,13 @@ def proof_needs(alpha: float) -> float:
     return -log(alpha)
 
 
-def _log_mixture(bad: float, total: float, limit: float, odds: tuple[float, ...]) -> float:
+def _log_mixture(
+    bad: float, total: float, limit: float, odds: tuple[float, ...], spread: Spread
+) -> float:
     _strictly_inside("limit", limit)
     if not 0 <= bad <= total < inf:
         raise ValueError(f"bad requests lie between 0 and their total, found {bad} of {total}")
-    logs = [_log_ratio(bad, total - bad, limit, factor) for factor in odds]
+    logs = [_log_ratio(bad, total - bad, limit, factor) / spread(factor) for factor in odds]
     highest = max(logs)
     return highest + log(sum(exp(each - highest) for each in logs) / len(logs))
 

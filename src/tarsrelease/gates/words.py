@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp, log
+
 
 def percent(share: float) -> str:
     """A share as a percentage with three significant digits: ``1.23 %``."""
@@ -18,6 +20,13 @@ def amount(value: float, unit: str) -> str:
                 return f"{value / size:.3g} {name}"
         return f"{value:.0f} B"
     return f"{value:g} s" if unit == "seconds" else f"{value:g}"
+
+
+def odds(log_evidence: float) -> str:
+    """Evidence as people read it: ``12500``, beyond e^20 as a power of ten."""
+    if log_evidence > 20:
+        return f"10^{log_evidence / log(10):.0f}"
+    return f"{exp(log_evidence):.0f}"
 
 
 def count(number: float, noun: str) -> str:

@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
 
@@ -30,8 +36,10 @@ class Rule(Value):
     """What all kinds share. `services` limits the rule to these services and workers.
 
     `spends` says that a false alarm of the rule comes out of the budget of the release. `slis`
-    maps the fields that name an SLI to the kind it must be of. `limit_unit` is the unit of the
-    one limit that an environment may override, None where it has none.
+    maps the fields that name an SLI to the kind it must be of. `beside` says that the rule needs
+    traffic on the other side, too; `elsewhere` that neither metrics nor cluster answer it.
+    `limit_unit` is the unit of the one limit that an environment may override, None where it has
+    none.
     """
 
     id: CheckId
@@ -39,6 +47,8 @@ class Rule(Value):
 
     scope: ClassVar[Scope]
     spends: ClassVar[bool] = False
+    beside: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
     slis: ClassVar[Mapping[str, str]] = {}
     limit_unit: ClassVar[Literal["bytes", "share"] | None] = None
 
@@ -124,6 +134,246 @@ class RestartsCheck(Rule):
     scope = Scope.WORKLOADS
 
 
+class CompareCheck(Rule):
+    """The canary's share of bad requests is not worse than stable's by more than `worse_by`.
+
+    `worse_by` is relative to stable's share. What stays below `tolerated` is nobody's concern,
+    however it compares.
+    """
+
+    kind: Literal["compare"]
+    sli: str
+    worse_by: Share = 0.2
+    tolerated: Share = 0.001
+
+    scope = Scope.SERVICES
+    spends = True
+    beside = True
+    slis = {"sli": "proportion"}
+    limit_unit = "share"
+
+    @model_validator(mode="after")
+    def _something_is_tolerated(self) -> Self:
+        if not 0 < self.tolerated < 1:
+            raise ValueError("tolerated must lie strictly between 0% and 100%")
+        return self
+
+    def limited_to(self, limit: float) -> Self:
+        """The same with another share that is tolerated."""
+        return self.model_copy(update={"tolerated": limit})
+
+
+class DriftCheck(Rule):
+    """The share of good requests lies within a distance of the other side's, relative to it.
+
+    Only a canary that is worse drifts: one that is better is what a release is for.
+    """
+
+    kind: Literal["drift"]
+    sli: str
+    within: Share
+
+    scope = Scope.SERVICES
+    spends = True
+    beside = True
+    slis = {"sli": "proportion"}
+    limit_unit = "share"
+
+    @model_validator(mode="after")
+    def _a_distance(self) -> Self:
+        if not 0 < self.within < 1:
+            raise ValueError("within must lie strictly between 0% and 100%")
+        return self
+
+    def limited_to(self, limit: float) -> Self:
+        """The same with another distance."""
+        return self.model_copy(update={"within": limit})
+
+
+class LikeStableCheck(Rule):
+    """Readings of the canary's pods are like those of stable's: not more than `worse_by` higher.
+
+    `readings` is how many each side must have before anything can be told.
+    """
+
+    kind: Literal["like_stable"]
+    sli: str
+    worse_by: Share = 0.5
+    readings: int = Field(default=12, ge=4)
+
+    scope = Scope.WORKLOADS
+    beside = True
+    slis = {"sli": "gauge"}
+
+
+class AbsentCheck(Rule):
+    """No container is in one of these states: waiting for it, or terminated with it."""
+
+    kind: Literal["absent"]
+    states: tuple[str, ...] = Field(
+        default=(
+            "CrashLoopBackOff",
+            "ImagePullBackOff",
+            "ErrImagePull",
+            "InvalidImageName",
+            "CreateContainerConfigError",
+            "CreateContainerError",
+            "OOMKilled",
+        ),
+        min_length=1,
+    )
+
+    scope = Scope.WORKLOADS
+
+
+class ReconnectsCheck(Rule):
+    """Clients that lost their WebSocket get their session back: a share of the attempts.
+
+    `sli` counts attempts, `open` reads the connections that are open (they stay where they are
+    when a weight changes, so the traffic's share says nothing of them). With `needed` 0 a side
+    that nobody came back to is `skipped`; with more it is waited for.
+    """
+
+    kind: Literal["reconnects"]
+    sli: str
+    open: str | None = None
+    at_least: Share = 0.999
+    needed: int = Field(default=1, ge=0)
+
+    scope = Scope.SERVICES
+    spends = True
+    slis = {"sli": "proportion", "open": "gauge"}
+    limit_unit = "share"
+
+    @model_validator(mode="after")
+    def _a_limit(self) -> Self:
+        if not 0 < self.at_least < 1:
+            raise ValueError("at_least must lie strictly between 0% and 100%")
+        return self
+
+    def limited_to(self, limit: float) -> Self:
+        """The same with a limit on the share of failed attempts."""
+        return self.model_copy(update={"at_least": 1.0 - limit})
+
+
+class CapacityCheck(Rule):
+    """Nothing that has an end is exhausted: used over limit, for each node, quota or pool."""
+
+    kind: Literal["capacity"]
+    sli: str
+    below: Share = 0.8
+    sustained: Seconds = 30.0
+
+    scope = Scope.RELEASE
+    slis = {"sli": "usage"}
+    limit_unit = "share"
+
+    def limited_to(self, limit: float) -> Self:
+        """The same with a limit on the share in use."""
+        return self.model_copy(update={"below": limit})
+
+
+def parse_number(text: Any) -> float:
+    """A number from YAML's text or whole number; a ``float`` passes. Raises ValueError."""
+    if isinstance(text, bool) or not isinstance(text, (int, float, str)):
+        raise ValueError(f"{text!r} is no number")  # noqa: TRY004 - pydantic wants ValueError
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no number") from error
+
+
+Number = Annotated[
+    float,
+    BeforeValidator(parse_number),
+    WithJsonSchema(
+        {"type": ["string", "integer"], "pattern": r"^-?\d+(\.\d+)?$", "examples": ["0.5"]},
+        mode="validation",
+    ),
+]
+"""A plain number."""
+
+
+class NumberSource(Value):
+    """Where a number comes from: a command's standard output, or an HTTP endpoint's answer.
+
+    `command` is a program and its arguments, run without a shell. With `pointer` (RFC 6901) the
+    answer is JSON and the number stands there; without it the answer is the number. `token_env`
+    names the variable with a bearer token.
+    """
+
+    command: tuple[str, ...] = ()
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")] | None = None
+    pointer: Annotated[str, StringConstraints(pattern=r"^(/.*)?$")] | None = None
+    token_env: Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.command) == (self.url is not None):
+            raise ValueError("give exactly one of command and url")
+        if self.command and self.token_env is not None:
+            raise ValueError("token_env goes with a url; a command reads the environment itself")
+        return self
+
+
+class ExternalCheck(Rule):
+    """A number from elsewhere lies within its limits, asked for again `every` so often."""
+
+    kind: Literal["external"]
+    source: NumberSource
+    at_most: Number | None = None
+    at_least: Number | None = None
+    unit: Literal["count", "share", "seconds", "bytes"] = "count"
+    every: Seconds = 30.0
+    timeout: Seconds = 5.0
+
+    scope = Scope.RELEASE
+    elsewhere = True
+
+    @model_validator(mode="after")
+    def _a_limit(self) -> Self:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("give at_most, at_least or both")
+        return self
+
+
+class SuiteCheck(Rule):
+    """The tests of the release's suite with one of these marks pass, run against this side only.
+
+    Fewer than `at_least` tests that ran to their end are no answer.
+    """
+
+    kind: Literal["suite"]
+    marks: tuple[str, ...] = Field(min_length=1)
+    at_least: int = Field(default=1, ge=1)
+
+    scope = Scope.RELEASE
+    elsewhere = True
+
+
+class ManualCheck(Rule):
+    """What only a person can tell. Unanswered it is inconclusive."""
+
+    kind: Literal["manual"]
+    question: str = Field(min_length=1)
+
+    scope = Scope.RELEASE
+    elsewhere = True
+
+
 CheckRule = Annotated[
-    ProportionCheck | GaugeCheck | ReadyCheck | RestartsCheck, Field(discriminator="kind")
+    ProportionCheck
+    | CompareCheck
+    | DriftCheck
+    | GaugeCheck
+    | LikeStableCheck
+    | ReadyCheck
+    | RestartsCheck
+    | AbsentCheck
+    | ReconnectsCheck
+    | CapacityCheck
+    | ExternalCheck
+    | SuiteCheck
+    | ManualCheck,
+    Field(discriminator="kind"),
 ]

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tarsrelease.model.suite import SuiteResult
+
 
 class Track(StrEnum):
     """The two sides of a release; also the value of the pods' and metrics' track label."""
 
     CANARY = "canary"
     STABLE = "stable"
+
+    @property
+    def other(self) -> Track:
+        """The other side."""
+        return Track.STABLE if self is Track.CANARY else Track.CANARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,34 @@ class Gauges:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What is used of each thing that has an end, oldest first, as shares of its limit.
+
+    `unlimited` names those without a limit.
+    """
+
+    by_thing: Mapping[str, tuple[Sample, ...]]
+    unlimited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number that was asked for elsewhere, and when it was answered (Unix time, our clock)."""
+
+    value: float
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unmeasured:
     """Why a measurement could not be made. Never a pass, never proof of a bad canary."""
 
     reason: str
 
 
-Measured = Counts | Gauges | Unmeasured
+Told = Number | SuiteResult | bool | Unmeasured
+"""What was asked for elsewhere: a number, a run of tests, a person's yes or no."""
+
+Measured = Counts | Gauges | Usage | Unmeasured
 Key = tuple[str, Track]
 """(service, track)."""

@@ -75,7 +75,20 @@ class GaugeSli(Value):
     unit: Literal["bytes", "seconds", "count", "share"]
 
 
-Sli = Annotated[ProportionSli | GaugeSli, Field(discriminator="kind")]
+class UsageSli(Value):
+    """What is used of something that has an end, and how much there is of it.
+
+    Each selector is of gauges; series are added up by the labels `by`, and a use goes with the
+    limit of the same labels. A limit of 0 or +Inf is none.
+    """
+
+    kind: Literal["usage"]
+    used: Selector
+    limit: Selector
+    by: tuple[str, ...] = ()
+
+
+Sli = Annotated[ProportionSli | GaugeSli | UsageSli, Field(discriminator="kind")]
 
 
 class Stage(Value):
@@ -209,6 +222,11 @@ class Rollout(Value):
         for stage in self.stages:
             for check in stage.checks:
                 self._fits(check)
+                if check.beside and stage.weight == 100:
+                    raise ValueError(
+                        f"check {check.id} compares with stable, which has no traffic at 100%; "
+                        "judge by a limit there (kind: proportion or gauge)"
+                    )
         return self
 
     def _fits(self, check: CheckRule) -> None:

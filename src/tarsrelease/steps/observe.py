@@ -16,18 +16,28 @@ from tarsrelease.gates import pods as pod_memory
 from tarsrelease.gates import schedule, share
 from tarsrelease.gates.budget import alpha_per_check
 from tarsrelease.gates.checks import Cluster, Patience, Sight, evaluate, judged
+from tarsrelease.gates.dispersion import Ticks
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.measurement import Counts, Gauges, Key, Track, Unmeasured
+from tarsrelease.model.measurement import (
+    Counts,
+    Gauges,
+    Key,
+    Told,
+    Track,
+    Unmeasured,
+    Usage,
+)
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Metrics, Progress, Workloads
+from tarsrelease.ports import Clock, Elsewhere, Metrics, Nowhere, Progress, Workloads
 
 Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]
 Read = Mapping[str, Mapping[str, Gauges | Unmeasured]]
+Used = Mapping[str, Usage | Unmeasured]
 
 _SKEW_TO_MENTION = 2.0
 _RECORDS = 200
@@ -77,6 +87,7 @@ def observe(
     alive: Callable[[], None],
     restarts_before: pod_memory.RestartCounts | None = None,
     seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]] = as_they_are,
+    elsewhere: Elsewhere | None = None,
 ) -> Observation:
     """Look at one side until there is a verdict.
 
@@ -84,7 +95,8 @@ def observe(
     where something else moves the traffic and no share is expected. `seen_as` may tell the checks
     of each look otherwise, before they are decided on.
     `alive` is called once a tick, and may raise (LockedError). `restarts_before` are the pods'
-    restart counts at the shift; without them those of the first look stand in. Raises nothing of
+    restart counts at the shift; without them those of the first look stand in. `elsewhere` answers
+    what neither metrics nor cluster can; without it that is an error. Raises nothing of
     its own: a metrics server or API server that does not answer is an `error` in the checks.
     """
     watch = _Watch(
@@ -92,6 +104,7 @@ def observe(
         seen_as,
     )  # fmt: skip
     watch.memory = pod_memory.PodMemory(baseline=restarts_before)
+    watch.elsewhere = elsewhere or Nowhere()
     watch.read_pods()
     alive_at = None
     while True:
@@ -126,6 +139,7 @@ class _Watch:
     progress: Progress
     seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]]
     memory: pod_memory.PodMemory = field(default_factory=pod_memory.PodMemory)
+    elsewhere: Elsewhere = field(default_factory=Nowhere)
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
     pods: tuple[PodState, ...] = ()
     pods_trouble: str | None = "not read yet"
@@ -256,6 +270,7 @@ class _Watch:
             },
             self.since.timestamp() + self.skew,
             self.environment.prometheus.scrape_interval,
+            self.track.other,
         )
 
     # Deciding
@@ -290,9 +305,11 @@ class _Watch:
             slis = {name for check in self.stage.checks for name in check.named_slis()}
             counts: Counted = {sli: dict.fromkeys(keys, away) for sli in slis}
             gauges: Read = {sli: dict.fromkeys(deployments, away) for sli in slis}
+            usages: Used = dict.fromkeys(slis, away)
         else:
             counts = ledgers.counts(ledger, names, self._scrapable())
             gauges = ledgers.readings(ledger, self.memory.owners or {}, deployments)
+            usages = ledgers.usages(ledger)
         sight = Sight(
             counts=counts,
             gauges=gauges,
@@ -300,6 +317,9 @@ class _Watch:
             sources=ledger.plan.sources if ledger else {},
             now=self.now + self.skew,
             elapsed=self.elapsed,
+            usages=usages,
+            told=self._told(),
+            beside=self._beside,
         )
         checks = evaluate(self.stage, rollout, self.track, sight, patience)
         if self.weight is None:
@@ -320,6 +340,17 @@ class _Watch:
             restarts={name: self.memory.restarts(name) for name in names},
             incomplete_for={name: self.memory.incomplete_for(name, self.now) for name in names},
         )
+
+    def _told(self) -> dict[str, Told]:
+        asked = {
+            rule.id: self.elsewhere.told(rule, self.track, self.since)
+            for rule in self.stage.checks
+            if rule.elsewhere
+        }
+        return {name: answer for name, answer in asked.items() if answer is not None}
+
+    def _beside(self, sli: str, service: str) -> Ticks | None:
+        return None if self.ledger is None else ledgers.beside(self.ledger, sli, service)
 
     def _scrapable(self) -> frozenset[str] | None:
         """Pods that a scrape should reach; None where the pods are not known."""

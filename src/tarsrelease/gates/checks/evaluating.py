@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tarsrelease.gates.checks import gauge, proportion, ready, restarts
+from tarsrelease.gates.checks import (
+    absent,
+    capacity,
+    compare,
+    drift,
+    external,
+    gauge,
+    like_stable,
+    manual,
+    proportion,
+    ready,
+    reconnects,
+    restarts,
+    suite,
+)
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.model.checks import CheckRule, Scope
 from tarsrelease.model.measurement import Track
@@ -16,10 +30,19 @@ Judge = Callable[[Any, Subject, Sight, Patience], Check]
 """A kind's law: a rule of that kind, whom to judge, what was seen, how sure to be."""
 
 JUDGES: Mapping[str, Judge] = {
+    "absent": absent.judge,
+    "capacity": capacity.judge,
+    "compare": compare.judge,
+    "drift": drift.judge,
+    "external": external.judge,
     "gauge": gauge.judge,
+    "like_stable": like_stable.judge,
+    "manual": manual.judge,
     "proportion": proportion.judge,
     "ready": ready.judge,
+    "reconnects": reconnects.judge,
     "restarts": restarts.judge,
+    "suite": suite.judge,
 }
 """By the rule's `kind`."""
 
@@ -41,7 +64,7 @@ def subjects(rule: CheckRule, rollout: Rollout, track: Track) -> list[Subject]:
         return [Subject(None, track)]
     services = {each.name for each in rollout.services}
     ours = judged(rollout, track)
-    beside = judged(rollout, _other(track))
+    beside = judged(rollout, track.other)
     return [
         Subject(name, track, deployment, beside[name])
         for name, deployment in ours.items()
@@ -59,7 +82,3 @@ def judged(rollout: Rollout, track: Track) -> dict[str, str]:
     }
     workers = {each.name: each.canary if on_canary else each.stable for each in rollout.workers}
     return services | workers
-
-
-def _other(track: Track) -> Track:
-    return Track.STABLE if track is Track.CANARY else Track.CANARY

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.gauges import longest_above
+from tarsrelease.gates.gauges import at_least, longest_above
 from tarsrelease.gates.words import amount, count, names
 from tarsrelease.model.checks import GaugeCheck
 from tarsrelease.model.measurement import Gauges, Unmeasured
@@ -68,7 +68,7 @@ def judge(rule: GaugeCheck, subject: Subject, sight: Sight, patience: Patience) 
         return check(Status.INCONCLUSIVE, f"no reading yet of {names(young)}", observed)
     worst_pod = max(latest, key=lambda pod: latest[pod])
     said = f"the highest of {count(len(latest), 'pod')} is {amount(latest[worst_pod], unit)}"
-    if latest[worst_pod] >= rule.below:
+    if at_least(latest[worst_pod], rule.below):
         return check(
             Status.INCONCLUSIVE,
             f"{said} ({worst_pod}); it fails when it stays for {rule.sustained:g} s",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import exp
-
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.gates.statistics import (
     log_evidence_above,
@@ -11,7 +9,7 @@ from tarsrelease.gates.statistics import (
     proof_needs,
     required_requests,
 )
-from tarsrelease.gates.words import count, percent
+from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
@@ -53,14 +51,22 @@ def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patie
         since = "no requests yet" if measured.newest is not None else "no series yet"
         return check(Status.INCONCLUSIVE, f"{since}; {needed} are needed to tell")
     bad, total = measured.bad, measured.total
-    evidence = log_evidence_above(bad, total, limit)
     said = f"{bad:.0f} of {count(total, 'request')} bad ({percent(bad / total)})"
+    evidence = log_evidence_above(bad, total, limit)
     if evidence >= proof_needs(patience.alpha):
-        odds = f"10^{evidence / 2.302585:.0f}" if evidence > 20 else f"{exp(evidence):.0f}"
+        naive, spread = evidence, sight.spread(rule.sli, subject, measured)
+        evidence = log_evidence_above(bad, total, limit, spread)
+        if evidence >= proof_needs(patience.alpha):
+            return check(
+                Status.FAIL,
+                f"{said}: proof beyond the limit (evidence {odds(evidence)} to 1, "
+                f"needed {1 / patience.alpha:.0f} to 1)",
+            )
         return check(
-            Status.FAIL,
-            f"{said}: proof beyond the limit (evidence {odds} to 1, "
-            f"needed {1 / patience.alpha:.0f} to 1)",
+            Status.INCONCLUSIVE,
+            f"{said}: beyond the limit, but errors come in bursts on {subject.other}, too: "
+            f"evidence {odds(evidence)} to 1 (not {odds(naive)}), "
+            f"needed {1 / patience.alpha:.0f} to 1",
         )
     age = sight.now - (measured.newest if measured.newest is not None else sight.now)
     if age > patience.stale_after:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from tarsrelease.gates.dispersion import Spread, Ticks, binomial, spread_of
 from tarsrelease.model.cluster import DeploymentState, PodState
-from tarsrelease.model.measurement import Counts, Gauges, Key, Track, Unmeasured
+from tarsrelease.model.measurement import (
+    Counts,
+    Gauges,
+    Key,
+    Told,
+    Track,
+    Unmeasured,
+    Usage,
+)
 
 NOT_ASKED = Unmeasured("it was not asked for")
 
@@ -36,6 +45,11 @@ class Subject:
     deployment: str = ""
     beside: str = ""
 
+    @property
+    def other(self) -> Track:
+        """The side that it is compared with."""
+        return self.track.other
+
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -55,13 +69,19 @@ class Cluster:
         return [pod for pod in self.pods if pod.owner == deployment and not pod.terminating]
 
 
+def _nothing_known(_sli: str, _service: str) -> Ticks | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Sight:
     """All that one look saw, of both sides.
 
     `counts` is by SLI and (service, side), `gauges` by SLI and Deployment; `sources` gives each
     SLI's selector. `now` is the metrics server's present (Unix time), `elapsed` seconds since the
-    shift.
+    shift. `usages` is by SLI; `told` by check id, what was asked for elsewhere (nothing: no answer
+    yet). `beside` gives the other side's requests of an SLI and a service tick by tick, from
+    which their burstiness is told.
     """
 
     counts: Mapping[str, Mapping[Key, Counts | Unmeasured]]
@@ -70,6 +90,9 @@ class Sight:
     sources: Mapping[str, str]
     now: float
     elapsed: float
+    usages: Mapping[str, Usage | Unmeasured] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
+    beside: Callable[[str, str], Ticks | None] = _nothing_known
 
     def counted(self, sli: str, subject: Subject, track: Track) -> Counts | Unmeasured:
         """The requests of one side of the subject."""
@@ -78,3 +101,17 @@ class Sight:
     def read(self, sli: str, deployment: str) -> Gauges | Unmeasured:
         """The readings of a Deployment's pods."""
         return self.gauges.get(sli, {}).get(deployment, NOT_ASKED)
+
+    def used(self, sli: str) -> Usage | Unmeasured:
+        """What is used of the things of an SLI."""
+        return self.usages.get(sli, NOT_ASKED)
+
+    def spread(self, sli: str, subject: Subject, ours: Counts) -> Spread:
+        """How much more the subject's bad requests vary than independent ones would.
+
+        Asked for only where the evidence would decide otherwise, as it takes some milliseconds.
+        """
+        ticks = self.beside(sli, subject.name or "")
+        if ticks is None or ours.total <= 0:
+            return binomial
+        return spread_of(ticks, ours.total / max(self.elapsed, ticks.interval))

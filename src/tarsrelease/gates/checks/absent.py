@@ -1,0 +1,42 @@
+"""No container in a state that says trouble."""
+
+from __future__ import annotations
+
+from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.words import count, names
+from tarsrelease.model.checks import AbsentCheck
+from tarsrelease.model.measurement import Unmeasured
+from tarsrelease.model.outcome import Check, Observed, Status
+
+
+def judge(rule: AbsentCheck, subject: Subject, sight: Sight, _patience: Patience) -> Check:
+    """One container in one of the states fails; no pod at all is no answer."""
+
+    def check(status: Status, reason: str, found: int | None = None) -> Check:
+        return Check(
+            id=rule.id,
+            status=status,
+            service=subject.name,
+            observed=None if found is None else Observed(value=found, unit="count"),
+            expected=f"none of {', '.join(rule.states)}",
+            reason=reason,
+            source=f"deployment/{subject.deployment}",
+            window=sight.elapsed,
+        )
+
+    if isinstance(sight.cluster, Unmeasured):
+        return check(Status.ERROR, f"not read: {sight.cluster.reason}")
+    pods = sight.cluster.pods_of(subject.deployment)
+    found = [
+        f"{pod.name}/{each.name}: {state}"
+        for pod in pods
+        for each in pod.containers
+        for state in (each.waiting, each.terminated)
+        if state in rule.states
+    ]
+    if found:
+        return check(Status.FAIL, names(found), len(found))
+    seen = sum(len(pod.containers) for pod in pods)
+    if not seen:
+        return check(Status.INCONCLUSIVE, f"{subject.deployment} has no pod to look at")
+    return check(Status.PASS, f"none in {count(seen, 'container')}", 0)

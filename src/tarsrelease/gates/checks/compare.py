@@ -1,0 +1,90 @@
+"""The canary's share of bad requests against stable's: counts, judged at every look.
+
+Of all bad requests, those on the canary are as many as its share of the requests where both sides
+are alike, and R N1 / (R N1 + N0) of them where the canary is R times as bad. That turns two
+samples with an unknown rate into one proportion with a known limit (conditional test; Lindon and
+Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022), on which the same
+e-process judges as on limits: its alternatives, multiples of the odds, are multiples of R. The
+exposure is the share of *requests*, not the weight: so it stays right while the two sides were
+scraped at different moments, and where a gateway rounds.
+
+A practical margin: it fails only when the canary is proven worse than R = 1 + `worse_by` times
+stable AND proven worse than `tolerated`. The smaller of two e-processes is one for "either holds".
+"""
+
+from __future__ import annotations
+
+from tarsrelease.gates.checks.building import share, stale
+from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.dispersion import Spread, binomial
+from tarsrelease.gates.statistics import log_evidence_above, proof_needs, required_requests
+from tarsrelease.gates.words import count, odds, percent
+from tarsrelease.model.checks import CompareCheck
+from tarsrelease.model.measurement import Counts, Unmeasured
+from tarsrelease.model.outcome import Check, Status
+
+
+def log_evidence_worse(
+    ours: Counts, theirs: Counts, rule: CompareCheck, spread: Spread = binomial
+) -> float:
+    """Natural log of the evidence that ours are worse than the rule's margins.
+
+    Both sides must have requests. Proof at chance `alpha`: log(1/alpha) or more.
+    """
+    weighed = (1.0 + rule.worse_by) * ours.total
+    exposed = weighed / (weighed + theirs.total)
+    worse = log_evidence_above(ours.bad, ours.bad + theirs.bad, exposed, spread)
+    return min(worse, log_evidence_above(ours.bad, ours.total, rule.tolerated, spread))
+
+
+def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+    """Fails on proof; suspicion (at `confidence`) without proof is inconclusive."""
+    ours = sight.counted(rule.sli, subject, subject.track)
+    theirs = sight.counted(rule.sli, subject, subject.other)
+    needed = required_requests(rule.tolerated, patience.confidence)
+
+    def check(status: Status, reason: str) -> Check:
+        return Check(
+            id=rule.id,
+            status=status,
+            service=subject.name,
+            observed=share(ours),
+            expected=f"≤ {percent(1 + rule.worse_by)} of {subject.other}'s share, "
+            f"or < {percent(rule.tolerated)}",
+            reason=reason,
+            source=sight.sources.get(rule.sli, ""),
+            window=sight.elapsed,
+            samples=round(ours.total) if isinstance(ours, Counts) else None,
+            needed=needed,
+        )
+
+    if isinstance(ours, Unmeasured):
+        return check(Status.ERROR, f"not measured: {ours.reason}")
+    if isinstance(theirs, Unmeasured):
+        return check(Status.ERROR, f"{subject.other} is not measured: {theirs.reason}")
+    for side, name in ((ours, subject.track), (theirs, subject.other)):
+        if side.total <= 0:
+            return check(Status.INCONCLUSIVE, f"no requests on {name} yet: nothing to compare")
+    said = (
+        f"{ours.bad:.0f} of {count(ours.total, 'request')} bad ({percent(ours.bad / ours.total)}), "
+        f"{subject.other} {percent(theirs.bad / theirs.total)}"
+    )
+    suspicion = proof_needs(1 - patience.confidence)
+    evidence = log_evidence_worse(ours, theirs, rule)
+    if evidence >= suspicion:
+        evidence = log_evidence_worse(ours, theirs, rule, sight.spread(rule.sli, subject, ours))
+    if evidence >= proof_needs(patience.alpha):
+        return check(
+            Status.FAIL, f"{said}: proof that it is worse (evidence {odds(evidence)} to 1)"
+        )
+    for side in (ours, theirs):
+        if old := stale(side, sight, patience):
+            return check(Status.ERROR, f"{said}, but {old}")
+    if min(ours.total, theirs.total) < needed:
+        return check(Status.INCONCLUSIVE, f"{said}; {needed} requests a side are needed to tell")
+    if evidence >= suspicion:
+        return check(
+            Status.INCONCLUSIVE,
+            f"{said}: it seems worse (evidence {odds(evidence)} to 1), but that is not proven",
+        )
+    return check(Status.PASS, f"{said}; no sign that it is worse")

@@ -1,0 +1,50 @@
+"""A number from a command or an HTTP endpoint, within its limits."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from tarsrelease.gates.checks.building import not_told
+from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.words import amount
+from tarsrelease.model.checks import ExternalCheck
+from tarsrelease.model.measurement import Number
+from tarsrelease.model.outcome import Check, Observed, Status
+
+
+def judge(rule: ExternalCheck, _subject: Subject, sight: Sight, _patience: Patience) -> Check:
+    """Outside of a limit fails at once: the number is taken for what it says."""
+    answer = sight.told.get(rule.id)
+    limits = [
+        f"{sign} {amount(limit, rule.unit)}"
+        for sign, limit in (("≥", rule.at_least), ("≤", rule.at_most))
+        if limit is not None
+    ]
+    source = rule.source.url or " ".join(rule.source.command)
+
+    def check(status: Status, reason: str) -> Check:
+        observed = None
+        if isinstance(answer, Number) and isfinite(answer.value):
+            observed = Observed(value=answer.value, unit=rule.unit)
+        return Check(
+            id=rule.id,
+            status=status,
+            observed=observed,
+            expected=" and ".join(limits),
+            reason=reason,
+            source=source,
+            window=sight.elapsed,
+        )
+
+    if answer is None:
+        return check(Status.INCONCLUSIVE, "no answer yet")
+    if not isinstance(answer, Number):
+        return check(Status.ERROR, f"not measured: {not_told(answer)}")
+    if not isfinite(answer.value):
+        return check(Status.ERROR, f"the answer is {answer.value}, which is no number to compare")
+    said = amount(answer.value, rule.unit)
+    if rule.at_most is not None and answer.value > rule.at_most:
+        return check(Status.FAIL, f"{said} is too much")
+    if rule.at_least is not None and answer.value < rule.at_least:
+        return check(Status.FAIL, f"{said} is too little")
+    return check(Status.PASS, said)

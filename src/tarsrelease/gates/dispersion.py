@@ -1,0 +1,118 @@
+"""Errors that come in bursts: how much more they vary than independent ones, and what of it.
+
+The bets in statistics.py win at most what they stake while bad requests come independently. A
+database that hiccups, a retrying client or a dying pod makes them come together; then a burst of
+a healthy canary looks like proof. What bursts are usual is seen on the other side, which serves
+the same requests at the same time.
+
+The law. A bet on the alternative f (odds f times the limit's) is tempered: its log is divided by a
+spread phi(f) >= 1. phi(f) is the smallest for which the same bet, placed against the other side at
+that side's own mean share p, does not grow: with blocks of b_t bad among n_t requests,
+
+    mean over t of exp((b_t log f - n_t log(1 + p (f-1))) / phi) <= 1,
+
+the empirical adjustment coefficient (1/phi) of a risk process (Grandell, "Empirical bounds for
+ruin probabilities", 1979; Duffield et al., "Entropy of ATM traffic streams", 1995, estimate it
+from blocks as done here). For independent errors it is 1; for small f it is the index of
+dispersion, variance over mean, of quasi-likelihood (Wedderburn 1974; McCullagh and Nelder 1989);
+for large f the largest burst decides, as it must. Blocks of 1, 2, 4, 8 and 16 ticks are tried, as
+a burst may last, and the worst counts.
+
+From the other side's pods to ours: bursts thin out with traffic, so what is beyond 1 scales with
+the requests a second (the intraclass correlation model: variance 1 + (n-1) rho times the
+binomial's; Williams 1982). Each pod of the other side is a series of its own, so that the scale is
+right both where a burst strikes all pods and where it strikes one.
+
+It is an estimate: a burst larger than any that the other side had since five minutes before the
+shift is still taken for what it looks like. The simulation says how often (docs/detection.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import exp, log, log1p
+
+Spread = Callable[[float], float]
+"""From an alternative (odds in multiples of the limit's) to what its log evidence is divided by."""
+
+BLOCKS = (1, 2, 4, 8, 16)
+"""Lengths of blocks, in ticks."""
+
+FEWEST = 8
+"""Blocks of a length without which it tells nothing."""
+
+_STEPS = 30
+
+
+def binomial(_factor: float) -> float:
+    """No spread: bad requests come independently."""
+    return 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Bad requests and all requests of each pod of one side, tick by tick, oldest first.
+
+    A tick is `interval` seconds, the time between two scrapes.
+    """
+
+    interval: float
+    by_pod: Mapping[str, Sequence[tuple[float, float]]]
+
+
+def spread_of(ticks: Ticks, rate: float) -> Spread:
+    """The spread for a side with `rate` requests a second, from the other side's ticks."""
+    pods = [list(pod) for pod in ticks.by_pod.values() if pod]
+    bad = sum(b for pod in pods for b, _ in pod)
+    total = sum(n for pod in pods for _, n in pod)
+    if not 0 < bad < total:
+        return binomial
+    share = bad / total
+    scale = rate * ticks.interval / (total / sum(map(len, pods)))
+    by_length = [
+        blocks
+        for length in BLOCKS
+        if len(blocks := [block for pod in pods for block in _blocks(pod, length)]) >= FEWEST
+    ]
+
+    @cache
+    def spread(factor: float) -> float:
+        if factor <= 1:
+            return 1.0
+        widest = max((_phi(blocks, share, factor) for blocks in by_length), default=1.0)
+        return 1.0 + scale * (widest - 1.0)
+
+    return spread
+
+
+def _blocks(pod: Sequence[tuple[float, float]], length: int) -> list[tuple[float, float]]:
+    """Sums of `length` ticks in a row, the newest whole; what does not fill one is left out."""
+    first = len(pod) % length
+    return [
+        (sum(b for b, _ in pod[at : at + length]), sum(n for _, n in pod[at : at + length]))
+        for at in range(first, len(pod), length)
+    ]
+
+
+def _phi(blocks: Sequence[tuple[float, float]], share: float, factor: float) -> float:
+    """The smallest phi >= 1 at which the bet does not grow over these blocks.
+
+    The mean is convex in 1/phi, 1 at 0 and falling there (Jensen), so it has at most one root.
+    """
+    gain, cost = log(factor), log1p(share * (factor - 1))
+    bets = [bad * gain - total * cost for bad, total in blocks]
+
+    def grows(power: float) -> bool:
+        highest = power * max(bets)
+        mean = sum(exp(power * bet - highest) for bet in bets) / len(bets)
+        return highest + log(mean) > 1e-9
+
+    if not grows(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if grows(middle) else (middle, high)
+    return 1.0 / low if low > 0 else float("inf")

@@ -1,0 +1,148 @@
+"""How bursty errors are, told from the other side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gates_samples import KEY, NOW, SIGHT, by_law
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tarsrelease.gates import ticks as ticking
+from tarsrelease.gates.dispersion import Ticks, binomial, spread_of
+from tarsrelease.gates.measuring import owners
+from tarsrelease.gates.statistics import log_evidence_above
+from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.measurement import Counts, Sample, Series, Track
+from tarsrelease.model.outcome import Status
+from tarsrelease.model.rollout import MetricLabels
+
+LIMIT = ProportionCheck(kind="proportion", id="canary.error_rate", sli="errors", below=0.01)
+
+
+def ticks(*found: tuple[float, float], pods: int = 1) -> Ticks:
+    return Ticks(5.0, {f"s{n}": found for n in range(pods)})
+
+
+def own_rate(found: Ticks) -> float:
+    pod = next(iter(found.by_pod.values()))
+    return sum(n for _, n in pod) / len(pod) / found.interval
+
+
+@pytest.mark.parametrize("size", [4, 20])
+def test_errors_in_clusters_of_one_size_spread_by_that_size(size: int) -> None:
+    """Compound Poisson: for clusters of exactly m the spread is m, whatever the alternative."""
+    rng = np.random.default_rng(1)
+    found = ticks(*((float(size * rng.poisson(2.0)), 10_000.0) for _ in range(4000)))
+    spread = spread_of(found, own_rate(found))
+    for factor in (1.5, 2.0, 3.0):
+        assert spread(factor) == pytest.approx(size, rel=0.15)
+
+
+def test_independent_errors_spread_by_little_more_than_one() -> None:
+    rng = np.random.default_rng(2)
+    for requests, share in ((2000, 0.005), (100, 0.05), (20, 0.01)):
+        found = ticks(*((float(rng.binomial(requests, share)), requests) for _ in range(240)))
+        spread = spread_of(found, own_rate(found))
+        assert all(1.0 <= spread(factor) < 1.6 for factor in (1.5, 2.0, 10.0, 1000.0))
+
+
+def test_a_burst_that_lasts_is_seen_in_longer_blocks() -> None:
+    """The same bad requests in a row or apart: only in a row do they make a burst."""
+    apart = ticks(*(((30.0 if n % 8 == 0 else 0.0), 500.0) for n in range(64)))
+    in_a_row = ticks(*(((30.0 if n < 8 else 0.0), 500.0) for n in range(64)))
+    rate = own_rate(apart)
+    assert spread_of(in_a_row, rate)(2.0) > 3 * spread_of(apart, rate)(2.0)
+
+
+def test_what_is_beyond_one_scales_with_the_traffic() -> None:
+    found = ticks(*(((40.0 if n % 10 == 0 else 0.0), 500.0) for n in range(60)))
+    whole, tenth = spread_of(found, 100.0)(2.0), spread_of(found, 10.0)(2.0)
+    assert tenth - 1 == pytest.approx((whole - 1) / 10)
+    assert spread_of(found, 0.0)(2.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [Ticks(5.0, {}), ticks(*[(0.0, 100.0)] * 60), ticks(*[(5.0, 100.0)] * 3), ticks((1, 1))],
+)
+def test_nothing_known_is_no_spread(found: Ticks) -> None:
+    assert spread_of(found, 10.0)(2.0) == 1.0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(60, 500)), max_size=60),
+    st.floats(0.1, 1000),
+    st.integers(0, 200),
+    st.floats(0.001, 0.4),
+)
+def test_a_spread_never_makes_proof_of_what_was_none(
+    found: list[tuple[int, int]], rate: float, bad: int, limit: float
+) -> None:
+    spread = spread_of(ticks(*((float(b), float(n)) for b, n in found)), rate)
+    assert all(spread(factor) >= 1.0 for factor in (1.5, 2.0, 1000.0))
+    naive = log_evidence_above(bad, 1000, limit)
+    assert log_evidence_above(bad, 1000, limit, spread) <= max(naive, 0.0) + 1e-9
+    assert log_evidence_above(bad, 1000, limit, binomial) == naive
+
+
+def test_a_burst_that_strikes_both_sides_does_not_fail_the_canary() -> None:
+    """Five seconds in which a tenth of all requests failed, on either side."""
+    struck = ticks(*[(1.0, 500.0)] * 60, (50.0, 500.0))
+    counts = {"errors": {KEY: Counts(50, 600, NOW)}}
+    sight = replace(SIGHT, counts=counts, elapsed=6.0)
+    assert by_law(LIMIT, sight).status is Status.FAIL
+    with_stable = replace(sight, beside=lambda _sli, _service: struck)
+    check = by_law(LIMIT, with_stable)
+    assert check.status is Status.INCONCLUSIVE
+    assert "bursts on stable, too" in check.reason
+
+
+def test_a_canary_that_only_fails_is_found_beside_a_steady_stable() -> None:
+    steady = ticks(*[(1.0, 500.0), (0.0, 500.0)] * 30)
+    sight = replace(
+        SIGHT,
+        counts={"errors": {KEY: Counts(8, 8, NOW)}},
+        beside=lambda _sli, _service: steady,
+        elapsed=2.0,
+    )
+    assert by_law(LIMIT, sight).status is Status.FAIL
+
+
+# Ticks from raw samples
+
+OWNERS = owners(MetricLabels(), {Track.CANARY: "1.0.1", Track.STABLE: None})
+
+
+def series(values: list[float], first: float = 1000.0, **labels: str) -> Series:
+    said = {"service": "api", "deployment": "stable", "version": "1.0.0", "pod": "s1", **labels}
+    return Series(said, tuple(Sample(first + 5 * n, value) for n, value in enumerate(values)))
+
+
+def gathered(*found: Series, before: ticking.Rises | None = None) -> ticking.Rises:
+    return ticking.gather(before or ticking.Rises(), found, OWNERS, Track.STABLE, 5.0)
+
+
+def test_rises_are_counted_slot_by_slot_and_once() -> None:
+    of = gathered(series([100, 150, 200, 20]))
+    of = gathered(series([100, 150, 200, 20, 60]), before=of)
+    bad = gathered(series([1, 1, 3, 0, 0], status="500"))
+    found = ticking.ticks(of, bad, "api", part_is_good=False, interval=5.0)
+    assert found is not None
+    assert found.by_pod == {"s1": [(0, 50), (2, 50), (0, 20), (0, 40)]}
+
+
+def test_good_requests_are_taken_from_all_and_only_where_both_were_seen() -> None:
+    of = gathered(series([100, 150, 200]), series([7, 9], pod="s2"))
+    good = gathered(series([90, 138], le="0.1"))
+    found = ticking.ticks(of, good, "api", part_is_good=True, interval=5.0)
+    assert found is not None
+    assert found.by_pod == {"s1": [(2, 50)]}
+
+
+def test_the_judged_side_and_other_services_are_no_ticks() -> None:
+    canary = series([1, 2], deployment="canary", version="1.0.1")
+    of = gathered(canary, series([1, 2], service="web"))
+    assert ticking.ticks(of, of, "api", part_is_good=False, interval=5.0) is None
