@@ -2,155 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
-import httpx
 import pytest
+from prometheus_rig import Server, Target, scrapes, wait_for
 
 from tarsrelease.adapters.prometheus import PrometheusMetrics
 from tarsrelease.gates import counting
 from tarsrelease.gates.measuring import owners
 from tarsrelease.gates.selectors import alternation
-from tarsrelease.model.environment import Prometheus
-from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
+from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels
-from tarsrelease.rehearsal.binaries import resolve, standard_modules
-from tarsrelease.rehearsal.paths import cache_root
-
-CONFIGURATION = """
-global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}
-scrape_configs:
-  - job_name: test
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
-"""
-
-
-@dataclass
-class Target:
-    """A server whose metrics the test sets; `served` counts the scrapes."""
-
-    lines: dict[str, float | str] = field(default_factory=dict)
-    port: int = 0
-    served: int = 0
-    up: bool = True
-
-    def counter(self, value: float, **labels: str) -> None:
-        """Set one series of ``requests_total``."""
-        said = ",".join(f'{name}="{text}"' for name, text in labels.items())
-        self.lines[f"requests_total{{{said}}}"] = value
-
-
-@dataclass
-class Server:
-    """A running Prometheus, which can be stopped and started again on the same data."""
-
-    argv: list[str]
-    settings: Prometheus
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.argv, stdout=log, stderr=log)
-        wait_for(lambda: httpx.get(f"{self.settings.url}/-/ready").status_code == 200, 60)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait until it holds; a server that does not answer yet does not hold."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if true():
-                return
-        except (httpx.TransportError, ReleaseError):
-            pass
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-
-
-@pytest.fixture(scope="module")
-def prometheus_binary() -> str:
-    """From where the rehearsal gets it (cache, PATH, built); else whatever is on PATH."""
-    modules = [
-        replace(module, programs=tuple(p for p in module.programs if p.name == "prometheus"))
-        for module in standard_modules()
-    ]
-    try:
-        found = resolve(cache_root(), print, [module for module in modules if module.programs])
-        return found.commands["prometheus"][0]
-    except ReleaseError as error:
-        on_path = shutil.which("prometheus")
-        if on_path is None:
-            pytest.fail(f"no Prometheus: {error}")
-        return on_path
-
-
-@pytest.fixture(scope="module")
-def target() -> Iterator[Target]:
-    state = Target()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if not state.up:
-                self.send_error(503)
-                return
-            body = "".join(f"{name} {value}\n" for name, value in state.lines.items()).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            state.served += 1
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.port = server.server_port
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield state
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def server(
-    prometheus_binary: str, target: Target, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("prometheus")
-    configuration = folder / "prometheus.yaml"
-    configuration.write_text(CONFIGURATION.format(port=target.port))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    running = Server(
-        [
-            prometheus_binary,
-            f"--config.file={configuration}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        Prometheus(url=f"http://127.0.0.1:{port}", scrape_interval=0.5, timeout=3.0),
-        folder / "log",
-    )
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -158,13 +22,6 @@ def metrics(server: Server) -> Iterator[PrometheusMetrics]:
     adapter = PrometheusMetrics(server.settings)
     yield adapter
     adapter.close()
-
-
-def scrapes(target: Target, number: int) -> None:
-    """Wait for so many scrapes, and a moment for the last to be stored."""
-    first = target.served
-    wait_for(lambda: target.served >= first + number)
-    time.sleep(0.1)
 
 
 def ask(metrics: PrometheusMetrics, selector: str, seconds: float = 60.0) -> list[Series]:

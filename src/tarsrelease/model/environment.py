@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
 from tarsrelease.model.checks import CheckId, CheckRule
@@ -37,13 +37,101 @@ class Gateway(Value):
     settle: Seconds = 10.0
 
 
+class BasicAuth(Value):
+    """The names of the variables with the user's name and password."""
+
+    username_env: VariableName
+    password_env: VariableName
+
+
+class ClientTls(Value):
+    """Certificates, each by the name of a variable that holds a PEM file's path or its text.
+
+    `ca_env` replaces this machine's roots. Certificate and key prove who asks (mutual TLS).
+    """
+
+    ca_env: VariableName | None = None
+    certificate_env: VariableName | None = None
+    key_env: VariableName | None = None
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> Self:
+        if (self.certificate_env is None) != (self.key_env is None):
+            raise ValueError("certificate_env and key_env go together")
+        if self.ca_env is None and self.certificate_env is None:
+            raise ValueError("give ca_env, or certificate_env and key_env, or leave tls out")
+        return self
+
+
+_WHOLE = {
+    "prometheus": {},
+    # One answer for replicas, no downsampled blocks, and an error where a store is away.
+    "thanos": {"partial_response": "false", "dedup": "true", "max_source_resolution": "0s"},
+    "mimir": {},
+    # Without nocache its newest samples (30 s by default) are held back from queries.
+    "victoriametrics": {"deny_partial_response": "1", "nocache": "1"},
+}
+_TENANT_HEADER = {
+    "prometheus": "X-Scope-OrgID",
+    "mimir": "X-Scope-OrgID",
+    "thanos": "THANOS-TENANT",
+}
+_OURS = frozenset({"query", "time", "start", "end", "step", "timeout"})
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
 class Prometheus(Value):
-    """Anything that speaks Prometheus' HTTP API. `token_env` names the variable with a token."""
+    """Anything that speaks Prometheus' HTTP API; `backend` says which, for what is its own.
+
+    `token_env` names the variable with a bearer token. `tenant` is sent in the back end's header;
+    VictoriaMetrics has its tenant in the address. `parameters` and `headers` go with every
+    query, over the ones of the back end; they are no place for secrets.
+    """
 
     url: HttpUrl
+    backend: Literal["prometheus", "thanos", "mimir", "victoriametrics"] = "prometheus"
     scrape_interval: Seconds = 15.0
     timeout: Seconds = 5.0
     token_env: VariableName | None = None
+    basic: BasicAuth | None = None
+    tls: ClientTls | None = None
+    tenant: Annotated[str, StringConstraints(pattern=r"^[^\s|]+(\|[^\s|]+)*$")] | None = None
+    parameters: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w\[\]]*$")], str] = {}
+    headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")], str] = {}
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if self.token_env is not None and self.basic is not None:
+            raise ValueError("give token_env or basic, not both")
+        if self.tls is not None and not self.url.startswith("https:"):
+            raise ValueError("tls needs an https:// address")
+        if self.tenant is not None and self.backend not in _TENANT_HEADER:
+            raise ValueError(
+                "VictoriaMetrics takes its tenant from the address, such as "
+                "https://vmselect/select/42/prometheus; leave tenant out"
+            )
+        for name in sorted(_OURS & self.parameters.keys()):
+            raise ValueError(f"parameters: {name} is set with every query; leave it out")
+        for name, whole in _WHOLE[self.backend].items():
+            if "partial" in name and self.parameters.get(name, whole) != whole:
+                raise ValueError(
+                    f"parameters: {name} must be {whole}: a part of the data decides nothing"
+                )
+        for name in self.headers:
+            if name.lower() in _SECRET:
+                raise ValueError(f"headers: {name} is a secret; use token_env or basic")
+        return self
+
+    @property
+    def sent_parameters(self) -> dict[str, str]:
+        """What goes with every query, beside the query itself."""
+        return {**_WHOLE[self.backend], **self.parameters}
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """The tenant's and the fixed headers; no secret is among them."""
+        tenant = {} if self.tenant is None else {_TENANT_HEADER[self.backend]: self.tenant}
+        return tenant | self.headers
 
 
 class Helm(Value):

@@ -1,0 +1,149 @@
+"""What counts as an answer of Prometheus' HTTP API: complete, without a warning, and of numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from tarsrelease.model.environment import Prometheus
+from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.measurement import Sample, Series
+
+_EXCERPT = 300
+
+_NO_RIGHT = frozenset({401, 403})
+_EXECUTION_MAY_PASS = frozenset({"thanos", "victoriametrics"})
+"""Back ends that answer 422 where a store is away, not only where the query is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the answers of one server; everything that is no complete answer is raised.
+
+    UsageError for a query, a right or an address that is wrong, UnreachableError for all that
+    may pass.
+    """
+
+    settings: Prometheus
+    within: float
+
+    def data(self, query: str, status: int, body: bytes) -> Mapping[str, Any]:
+        """The `data` of an answer."""
+        if status != 200:
+            raise self._refusal(query, status, body)
+        try:
+            answer = json.loads(body)
+        except ValueError as error:
+            raise self.unreachable(
+                query, f"an answer that is no JSON ({len(body)} bytes): {error}"
+            ) from error
+        if not isinstance(answer, dict) or answer.get("status") != "success":
+            found = answer.get("error") if isinstance(answer, dict) else answer
+            raise self.unreachable(query, f"an answer without success: {str(found)[:_EXCERPT]}")
+        if answer.get("warnings"):
+            said = "; ".join(map(str, answer["warnings"]))[:_EXCERPT]
+            raise self.unreachable(query, f"an answer with a warning, maybe in part: {said}")
+        if answer.get("isPartial"):  # VictoriaMetrics' word for it
+            raise self.unreachable(query, "an answer in part: a store did not answer")
+        data = answer.get("data")
+        if not isinstance(data, dict) or "result" not in data:
+            raise self.unreachable(query, "an answer without data")
+        return data
+
+    def scalar(self, query: str, data: Mapping[str, Any]) -> float:
+        """The value of a scalar."""
+        if data.get("resultType") != "scalar":
+            raise self.unreachable(query, f"a {data.get('resultType')}, not a scalar")
+        return float(data["result"][1])
+
+    def matrix(self, query: str, data: Mapping[str, Any]) -> list[Series]:
+        """The series of a matrix; NaN and infinite values are left out."""
+
+        def broken(found: str) -> UnreachableError:
+            return UnreachableError(
+                doing=f"asking {self.settings.url} for {query}",
+                found=found,
+                expected="raw samples",
+                next_step="look at the metric in the metrics server's own console",
+            )
+
+        if data.get("resultType") != "matrix":
+            raise broken(f"a {data.get('resultType')}")
+        try:
+            found = [
+                Series(
+                    labels=each["metric"],
+                    samples=tuple(
+                        Sample(float(time), number)
+                        for time, value in each["values"]
+                        if isfinite(number := float(value))
+                    ),
+                )
+                for each in data["result"]
+                if "values" in each or "histograms" not in each
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise broken(f"an answer of another shape ({type(error).__name__}: {error})") from error
+        if data["result"] and not any(each.samples for each in found):
+            raise broken("series, but no number among their samples (NaN, infinite or histograms)")
+        return found
+
+    def unreachable(self, query: str, found: str) -> UnreachableError:
+        """No complete answer to `query`, though there may be one later."""
+        return UnreachableError(
+            doing=f"asking {self.settings.url} for {query}",
+            found=found,
+            expected=f"a complete answer within {self.within:g} s",
+            next_step="look whether the metrics server is up and can be reached from here "
+            "(prometheus.url in the environment's file)",
+        )
+
+    def _refusal(self, query: str, status: int, body: bytes) -> UsageError | UnreachableError:
+        said = _message(body)
+        doing = f"asking {self.settings.url} for {query}"
+        if status == 422 and self.settings.backend in _EXECUTION_MAY_PASS:
+            return self.unreachable(query, f"the query was not carried out: {said}")
+        if status in (400, 422):
+            return UsageError(
+                doing=doing,
+                found=f"the query is refused: {said}",
+                expected="a selector that the metrics server understands",
+                next_step="repair the sli's selector in rollout.yaml",
+            )
+        if status in _NO_RIGHT:
+            return UsageError(
+                doing=doing,
+                found=f"status {status}: {said}",
+                expected=f"{self._who()} that may read metrics",
+                next_step="set prometheus.token_env or prometheus.basic in the environment's file "
+                "to variables that hold such a right",
+            )
+        if status >= 500 or status in (408, 425, 429):
+            return self.unreachable(query, f"status {status}: {said}")
+        return UsageError(
+            doing=doing,
+            found=f"status {status}: {said}",
+            expected="Prometheus' HTTP API below this address",
+            next_step="repair prometheus.url in the environment's file",
+        )
+
+    def _who(self) -> str:
+        if self.settings.token_env:
+            return f"the token in ${self.settings.token_env}"
+        if self.settings.basic:
+            return f"the user in ${self.settings.basic.username_env}"
+        return "a token (token_env) or a user (basic)"
+
+
+def _message(body: bytes) -> str:
+    """What the server says: the API's `error`, else the beginning of its text."""
+    text = body.decode(errors="replace").strip()
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return text[:_EXCERPT] or "(no text)"
+    said = parsed.get("error") if isinstance(parsed, dict) else None
+    return str(said or text)[:_EXCERPT]

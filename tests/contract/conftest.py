@@ -1,0 +1,87 @@
+"""Fixtures of all contract tests: a real Prometheus, and what it scrapes."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from prometheus_rig import CONFIGURATION, Server, Target
+
+from tarsrelease.model.environment import Prometheus
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.rehearsal.binaries import resolve, standard_modules
+from tarsrelease.rehearsal.paths import cache_root
+
+
+@pytest.fixture(scope="module")
+def prometheus_binary() -> str:
+    """From where the rehearsal gets it (cache, PATH, built); else whatever is on PATH."""
+    modules = [
+        replace(module, programs=tuple(p for p in module.programs if p.name == "prometheus"))
+        for module in standard_modules()
+    ]
+    try:
+        found = resolve(cache_root(), print, [module for module in modules if module.programs])
+        return found.commands["prometheus"][0]
+    except ReleaseError as error:
+        on_path = shutil.which("prometheus")
+        if on_path is None:
+            pytest.fail(f"no Prometheus: {error}")
+        return on_path
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    state = Target()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not state.up:
+                self.send_error(503)
+                return
+            body = "".join(f"{name} {value}\n" for name, value in state.lines.items()).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            state.served += 1
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.port = server.server_port
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server(
+    prometheus_binary: str, target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("prometheus")
+    configuration = folder / "prometheus.yaml"
+    configuration.write_text(CONFIGURATION.format(port=target.port))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    running = Server(
+        [
+            prometheus_binary,
+            f"--config.file={configuration}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        Prometheus(url=f"http://127.0.0.1:{port}", scrape_interval=0.5, timeout=3.0),
+        folder / "log",
+    )
+    running.start()
+    yield running
+    running.stop()
