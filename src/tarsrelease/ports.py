@@ -57,6 +57,9 @@ class Elsewhere(Protocol):
         Returns at once; None while there is no answer yet. What cannot be asked is `Unmeasured`.
         """
 
+    def answered(self, check: str, yes: bool) -> None:
+        """A person has answered a manual check."""
+
 
 class Nowhere:
     """Nobody can be asked: what asks elsewhere is an error, never a pass."""
@@ -65,6 +68,9 @@ class Nowhere:
         """Why there is no answer."""
         del rule, track, since
         return Unmeasured("nobody can be asked here")
+
+    def answered(self, check: str, yes: bool) -> None:
+        """Nobody listens."""
 
 
 class Routes(Protocol):

@@ -9,7 +9,17 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release, Run
 
 if TYPE_CHECKING:
-    from tarsrelease.ports import Charts, Clock, Journal, Lock, Metrics, Routes, Web, Workloads
+    from tarsrelease.ports import (
+        Charts,
+        Clock,
+        Elsewhere,
+        Journal,
+        Lock,
+        Metrics,
+        Routes,
+        Web,
+        Workloads,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,7 @@ class Ports:
     journal: Journal
     lock: Lock
     web: Web
+    elsewhere: Elsewhere
 
 
 def connect(environment: Environment, release: Release, run: Run) -> Ports:
@@ -34,10 +45,12 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
     here and not before, because they cost more than most commands.
     """
     from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.elsewhere import Background
     from tarsrelease.adapters.helm import Helm
     from tarsrelease.adapters.journal import ConfigMapJournal
     from tarsrelease.adapters.kubernetes_client import Cluster
     from tarsrelease.adapters.lock import LeaseLock
+    from tarsrelease.adapters.number import read_number
     from tarsrelease.adapters.prometheus import PrometheusMetrics
     from tarsrelease.adapters.routes import HttpRoutes
     from tarsrelease.adapters.web import GatewayWeb
@@ -54,4 +67,5 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
         journal=ConfigMapJournal(cluster, rollout.application),
         lock=LeaseLock(cluster, rollout.application, run),
         web=GatewayWeb(environment.gateway.address),
+        elsewhere=Background(read_number, answers=environment.overrides.answers),
     )

@@ -50,6 +50,10 @@ class Background:
             return self._again(key, rule, rule.every, lambda: self._number(rule))
         return Unmeasured(f"nobody knows how to ask for a check of the kind {rule.kind}")
 
+    def answered(self, check: str, yes: bool) -> None:
+        """A person has answered a manual check."""
+        self._answers[check] = yes
+
     def _number(self, rule: ExternalCheck) -> Number:
         return Number(self._read_number(rule), time())
 

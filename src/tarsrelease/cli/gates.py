@@ -15,6 +15,7 @@ from tarsrelease.model.lifting import Lifting
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
+    from tarsrelease.model.rollout import Stage
 
 _USAGE = "`tarsrelease canary gate --help` shows what goes with what"
 
@@ -29,6 +30,7 @@ class GateOptions:
     duration: str | None
     lifted_by: str | None
     reason: str | None
+    answers: tuple[str, ...] = ()
 
 
 def play(session: Session, options: GateOptions) -> Outcome:
@@ -50,6 +52,8 @@ def play(session: Session, options: GateOptions) -> Outcome:
         return _observe(session, weight, seconds)
     if weight is None:
         raise _wrong("no --stage", "the stage, such as --stage 10")
+    for check, yes in _answers(options, rollout.stage(weight)).items():
+        session.ports.elsewhere.answered(check, yes)
     return _stage(session, weight, lifting)
 
 
@@ -70,6 +74,7 @@ def _stage(session: Session, weight: int, lifting: Lifting | None) -> Outcome:
         clock=ports.clock,
         progress=session.progress,
         lifting=lifting,
+        elsewhere=ports.elsewhere,
     )
 
 
@@ -107,6 +112,18 @@ def _observe(session: Session, weight: int | None, seconds: float | None) -> Out
         clock=ports.clock,
         progress=session.progress,
     )
+
+
+def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:
+    """What people said of the stage's manual checks, from ``ID=yes`` and ``ID=no``."""
+    said: dict[str, bool] = {}
+    for text in options.answers:
+        check, _, answer = text.partition("=")
+        if check not in stage.questions or answer not in ("yes", "no"):
+            known = ", ".join(stage.questions) or "none"
+            raise _wrong(f"--answer {text}", f"ID=yes or ID=no; manual checks there: {known}")
+        said[check] = answer == "yes"
+    return said
 
 
 def _lifting(options: GateOptions) -> Lifting | None:

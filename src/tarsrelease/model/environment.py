@@ -241,7 +241,8 @@ class Limits(Value):
 class Overrides(Value):
     """Deviations from rollout.yaml, for rehearsals; every report prints them.
 
-    `any_time` leaves out the deployment window.
+    `any_time` leaves out the deployment window. `answers` stand for the people whom manual checks
+    ask.
     """
 
     stage_duration: Seconds | None = None
@@ -251,6 +252,7 @@ class Overrides(Value):
     any_time: bool = False
     gauge_limits: dict[CheckId, Bytes] = {}
     bad_share_limits: dict[CheckId, Share] = {}
+    answers: dict[CheckId, bool] = {}
 
     def limits(self, unit: str | None) -> dict[CheckId, float]:
         """The limits in this unit by check id."""
@@ -321,5 +323,8 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
     ]
     said += [
         f"limit of {name}: {limit * 100:g} %" for name, limit in overrides.bad_share_limits.items()
+    ]
+    said += [
+        f"answer to {name}: {'yes' if yes else 'no'}" for name, yes in overrides.answers.items()
     ]
     return tuple(said)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
-from tarsrelease.model.checks import CheckRule
+from tarsrelease.model.checks import CheckRule, ManualCheck
 from tarsrelease.model.window import DeploymentWindow
 
 TEMPLATE_NAMES = frozenset({"namespace", "service", "track", "version", "window"})
@@ -108,6 +108,11 @@ class Stage(Value):
     def name(self) -> str:
         """The stage's name in journals, annotations and reports."""
         return f"canary-{self.weight}"
+
+    @property
+    def questions(self) -> dict[str, str]:
+        """What only a person can tell of this stage, by check id."""
+        return {each.id: each.question for each in self.checks if isinstance(each, ManualCheck)}
 
 
 class Side(Value):

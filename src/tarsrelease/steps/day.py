@@ -25,10 +25,12 @@ from tarsrelease.model.rollout import Stage
 from tarsrelease.ports import (
     Charts,
     Clock,
+    Elsewhere,
     Evidence,
     Journal,
     Lock,
     Metrics,
+    Nowhere,
     Person,
     Progress,
     Routes,
@@ -70,6 +72,7 @@ def run_day(
     progress: Progress,
     person: Person,
     evidence: Evidence | None,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
     """Play the day; its outcome has one row a stage in ``details.stages``.
 
@@ -81,7 +84,7 @@ def run_day(
     """
     return _Day(
         release, environment, run, verify, migrator, charts, workloads, routes, metrics, web,
-        journal, lock, clock, progress, person, evidence,
+        journal, lock, clock, progress, person, evidence, elsewhere or Nowhere(),
     ).play()  # fmt: skip
 
 
@@ -114,6 +117,7 @@ class _Day:
         progress: Progress,
         person: Person,
         evidence: Evidence | None,
+        elsewhere: Elsewhere,
     ) -> None:
         self.release, self.environment, self.run = release, environment, run
         self.verify, self.person = verify, person
@@ -124,6 +128,7 @@ class _Day:
         self.migration = DayMigration(
             release, environment, run, migrator, journal=journal, clock=clock
         )
+        self.elsewhere = elsewhere
         self.record = DayRecord(release, environment, clock, evidence)
 
     def play(self) -> Outcome:
@@ -228,7 +233,10 @@ class _Day:
             self.progress.say(f"{stage.name}: passed before")
             return self._at(stage, standing)
         if stage.approval:
-            self._ask(f"Take {self.release.version} to {stage.weight} %?", standing)
+            also = "".join(f" {question}" for question in stage.questions.values())
+            self._ask(f"Take {self.release.version} to {stage.weight} %?{also}", standing)
+            for check in stage.questions:
+                self.elsewhere.answered(check, True)
         release = self.release
         while True:
             outcome = self._outcome(
@@ -417,6 +425,7 @@ class _Day:
             lock=self.lock,
             clock=self.clock,
             progress=self.progress,
+            elsewhere=self.elsewhere,
         )
 
     def _promote(self) -> Outcome:

@@ -32,7 +32,17 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress, Routes, Workloads, holding
+from tarsrelease.ports import (
+    Clock,
+    Elsewhere,
+    Journal,
+    Lock,
+    Metrics,
+    Progress,
+    Routes,
+    Workloads,
+    holding,
+)
 from tarsrelease.steps import traffic
 from tarsrelease.steps.deciding import METRICS, Decision
 from tarsrelease.steps.looking import standing_routes
@@ -54,6 +64,7 @@ def gate(
     clock: Clock,
     progress: Progress,
     lifting: Lifting | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
     """Take the canary to `weight` percent, look, and decide: proceed, hold or rollback.
 
@@ -118,6 +129,7 @@ def gate(
                 progress=progress,
                 alive=keep,
                 restarts_before=baseline,
+                elsewhere=elsewhere,
                 seen_as=as_they_are if lifting is None else partial(lifted, lifting=lifting),
             )
             decision = Decision.of(seen)

@@ -25,12 +25,16 @@ def stage_name(weight: int) -> str:
 
 
 def promotion_look(last: Stage, weight: int, seconds: float) -> PromotionLook:
-    """The last stage's checks, asked for `seconds` while the canary has `weight` percent."""
+    """The last stage's checks, asked for `seconds` while the canary has `weight` percent.
+
+    What was asked elsewhere was answered in that stage, and is not asked of stable again.
+    """
+    checks = tuple(check for check in last.checks if not check.elsewhere) or last.checks
     return PromotionLook(
         weight=weight,
         duration=seconds,
         max_extension=last.max_extension,
-        checks=last.checks,
+        checks=checks,
     )
 
 

@@ -75,6 +75,13 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 )
 @click.option("--lifted-by", metavar="NAME", help="Who lifted the hold: look once more, go on.")
 @click.option("--reason", metavar="TEXT", help="Why the hold was lifted.")
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    metavar="ID=yes|no",
+    help="What a person says to a manual check of the stage; may be given several times.",
+)
 def _gate(
     settings: Settings,
     weight: str | None,
@@ -85,6 +92,7 @@ def _gate(
     duration: str | None,
     lifted_by: str | None,
     reason: str | None,
+    answers: tuple[str, ...],
 ) -> int:
     """Give the canary a stage's share of the traffic, look at it, and decide.
 
@@ -111,7 +119,7 @@ def _gate(
         session.choose(day_choice(stages, stage_duration))
         return play(session, options)
 
-    options = GateOptions(weight, wait, observe, duration, lifted_by, reason)
+    options = GateOptions(weight, wait, observe, duration, lifted_by, reason, answers)
     return carry_out(settings, "canary gate", act, changes=not observe)
 
 

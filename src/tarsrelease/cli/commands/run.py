@@ -93,4 +93,5 @@ def _day(session: Session) -> Outcome:
         progress=session.progress,
         person=who_answers(session.settings, session.progress),
         evidence=session.evidence(),
+        elsewhere=ports.elsewhere,
     )
