@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tarsrelease.cli.app import root
 from tarsrelease.cli.lazy import LazyGroup
 from tarsrelease.github.actions import ACTIONS
 from tarsrelease.github.inputs import read
+from tarsrelease.github.kinds import Kind
 
 FOLDER = Path(__file__).parents[2] / "actions"
 DESCRIBED = {path.parent.name: path for path in sorted(FOLDER.glob("*/action.yml"))}
@@ -66,3 +68,96 @@ def test_reading_says_what_is_wrong_and_what_is_allowed() -> None:
         "release: is missing; allowed: " + known["release"].kind.allowed,
         "environment: is missing; allowed: " + known["environment"].kind.allowed,
     )
+
+
+SAMPLES = {
+    "release": "release/v1_0_1",
+    "environment": "production",
+    "evidence": "evidence",
+    "ref": "release/v1.0.1",
+    "stage": "10%",
+    "stages": "1,10,100",
+    "stage-duration": "10m",
+    "stage-minutes": "0.5",
+    "for": "30m",
+    "wait": "10m",
+    "lifted-by": "octocat",
+    "reason": "it's the cache, cold (50 %)",
+    "text": "see the run's page",
+    "require": "images,chart",
+    "running": "1.0.0",
+    "platform": "linux/arm64",
+    "attestations": "a.jsonl,b.jsonl",
+    "repository": "tars-ai/tars",
+    "signer-workflow": "tars-ai/tars/.github/workflows/build.yaml",
+    "trusted-root": "root.json",
+}
+
+
+def good(kind: Kind, key: str) -> list[str]:
+    """Texts that the input takes; for a choice, all of them."""
+    if kind.pattern.startswith("true|"):
+        return ["true", "false"]
+    if kind.name == "one of its words":
+        return kind.allowed.split(", ")
+    return [SAMPLES[key]]
+
+
+def samples(name: str) -> list[dict[str, str]]:
+    """Sets of inputs in which each value of each input stands at least once, where it may."""
+    inputs = {key: one for key, one in ACTIONS[name].inputs.items() if key != "kubeconfig"}
+    base = {key: good(one.kind, key)[0] for key, one in inputs.items() if one.required}
+    sets = [base]
+    for key, one in inputs.items():
+        sets += [{**base, key: value} for value in good(one.kind, key)]
+        for word in ("up", "down", "plan") if name == "migrate" else ():
+            sets += [{**base, "command": word, key: value} for value in good(one.kind, key)]
+    if name == "canary-gate":
+        sets = [{"stage": "10", **each} for each in sets]
+        sets += [{**base, "wait": "true", "for": "10m"}, {**base, "observe": "true"}]
+        sets += [{**base, "stage": "10", "lifted-by": "octocat", "reason": "looked at it"}]
+    return sets
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIONS if name != "setup"])
+def test_every_good_input_makes_a_command_line_that_parses(name: str) -> None:
+    action = ACTIONS[name]
+    first = action.arguments(read(json.dumps(samples(name)[0]), action.inputs).given)[0]
+    if isinstance(root, LazyGroup) and first not in root.entries:
+        pytest.skip(f"there is no command {first} yet")
+    parsed = 0
+    for given in samples(name):
+        seen = read(json.dumps(given), action.inputs)
+        assert not seen.problems, given
+        if action.refusal(seen.given) is None:
+            parses([*action.arguments(seen.given), "--format=json"])
+            parsed += 1
+    assert parsed > len(action.inputs) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("migrate", {"command": "plan", "wait": "10m"}, "wait: does not go with the command plan"),
+        ("migrate", {"command": "up", "accept-loss": "true"}, "allowed with: down"),
+        ("canary-gate", {}, "stage: is missing"),
+        ("canary-gate", {"wait": "true", "observe": "true"}, "observe: does not go with wait"),
+        ("canary-gate", {"stage": "10", "lifted-by": "octocat"}, "reason: is missing"),
+    ],
+)
+def test_inputs_that_do_not_go_together_are_refused(
+    name: str, given: dict[str, str], said: str
+) -> None:
+    place = {"release": "release/v1_0_1", "environment": "production"}
+    seen = read(json.dumps({**place, **given}), ACTIONS[name].inputs)
+    assert not seen.problems
+    assert said in str(ACTIONS[name].refusal(seen.given))
+
+
+def test_an_empty_expression_is_no_input() -> None:
+    known = ACTIONS["canary-gate"].inputs
+    given = {"release": "release/v1_0_1", "environment": "production", "on-hold": " ", "for": ""}
+    seen = read(json.dumps(given), known)
+    assert not seen.problems
+    assert seen.given["on-hold"] == "fail"
+    assert "for" not in seen.given

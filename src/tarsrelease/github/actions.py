@@ -65,13 +65,15 @@ _MIGRATE_FLAGS = {
     "up": ("phase", "wait", "as-job"),
     "verify": ("as-job",),
     "status": ("as-job",),
-    "down": ("wait", "as-job", "yes"),
+    "down": ("wait", "as-job", "accept-loss"),
 }
 
 
 def _migrate(given: Given) -> list[str]:
     word = given["command"]
-    return ["migrate", word, *_flags(given, *_PLACE, *_MIGRATE_FLAGS[word])]
+    flags = [flag for flag in _MIGRATE_FLAGS[word] if flag != "accept-loss"]
+    agreed = ["--yes"] if given["accept-loss"] == "true" else []
+    return ["migrate", word, *_flags(given, *_PLACE, *flags), *agreed]
 
 
 def _migrate_refusal(given: Given) -> str | None:
@@ -162,7 +164,7 @@ ACTIONS: dict[str, Action] = {
             "phase": Input(kinds.choice("expand", "contract")),
             "wait": Input(kinds.DURATION),
             "as-job": Input(kinds.BOOLEAN, default="false"),
-            "yes": Input(kinds.BOOLEAN, default="false"),
+            "accept-loss": Input(kinds.BOOLEAN, default="false"),
         },
         _migrate_refusal,
     ),
@@ -188,7 +190,7 @@ ACTIONS: dict[str, Action] = {
         _command("validate", flags=(*_PLACE, "track")),
         _DAY | {"track": Input(kinds.choice("canary", "stable"))},
     ),
-    "promote": Action(_command("promote", flags=(*_PLACE, "feature-flags")), _DAY | _FLAGS),
+    "promote": Action(_command("promote", flags=_PLACE), _DAY),
     "rollback": Action(
         _command("rollback", flags=(*_PLACE, "plan", "with-database", "reason")),
         {

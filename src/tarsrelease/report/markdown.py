@@ -15,6 +15,13 @@ from tarsrelease.report.table import markdown_cell, markdown_table
 from tarsrelease.report.text import first_line
 from tarsrelease.report.words import count_statuses, show_seconds
 
+_LISTS = {
+    "Warnings": "warnings",
+    "Plan": "plan",
+    "Overridden by the environment": "overrides",
+}
+"""Title: the key of the outcome's details."""
+
 
 def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     """A heading with the result, then why, then tables."""
@@ -47,7 +54,11 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         blocks.append([f"and {more} more"] if more else [])
     differences = difference_lines(outcome)
     blocks.append([f"- {markdown_cell(line)}" for line in differences])
-    for title, key in (("Plan", "plan"), ("Overridden by the environment", "overrides")):
+    for title, key in (
+        ("Warnings", "warnings"),
+        ("Plan", "plan"),
+        ("Overridden by the environment", "overrides"),
+    ):
         lines = lines_of(outcome.details.get(key))
         if lines:
             blocks.append([f"**{title}**", "", *(f"1. {markdown_cell(line)}" for line in lines)])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.report.chart import history_charts
 from tarsrelease.report.markdown import outcome_markdown
-from tarsrelease.report.rows import ordered
+from tarsrelease.report.rows import lines_of, ordered
 from tarsrelease.report.table import markdown_cell
 from tarsrelease.report.words import headline
 
@@ -58,6 +58,8 @@ def remarks(action: str, outcome: Outcome) -> Iterator[tuple[str, str, str]]:
             told = f"{outcome.error.found} · expected: {outcome.error.expected}"
         following = f" · next: {outcome.next}" if outcome.next else ""
         yield level, f"{action}: {headline(outcome)}", _short(told + following)
+    for warning in lines_of(outcome.details.get("warnings")):
+        yield "warning", action, _short(warning)
     for check in ordered(outcome.checks):
         if check.status in _LEVELS:
             yield _LEVELS[check.status], check.id, _short(_reason(check))
