@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.commands import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +79,11 @@ class Day:
         assert done.returncode == code, f"{step}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         outcome: dict[str, Any] = json.loads(done.stdout)
         return outcome
+
+    def sql(self, statement: str) -> str:
+        """What psql prints for a statement in the application's database."""
+        argv = ["psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        return self.inside(*argv, world.dsn(NAMESPACE)).strip()
 
     def killed(self, at: str, *step: str, delay: float = 0.0, until: str = "") -> None:
         """A step that is killed (SIGKILL) when it says `at`, or `delay` seconds later.

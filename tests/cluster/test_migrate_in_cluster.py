@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from tarsrelease.rehearsal import commands, world
+from tarsrelease.rehearsal.images import TARSRELEASE
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +22,7 @@ Kubectl = Callable[..., str]
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "release/v1_0_1"
 SCHEMA = ROOT / "examples/tars/services/internal/store/schema.sql"
-IMAGE = "ghcr.io/tars-ai/tarsrelease"
+IMAGE = ":".join(TARSRELEASE)
 SERVICE = f"tars-postgres.{world.PRODUCTION}.svc.cluster.local"
 DSN = "postgresql://tars:tars@{host}:5432/{database}"
 VARIABLE = "TARS_DATABASE_DSN"
@@ -37,7 +39,9 @@ class Place:
         self.name = name
         self.folder = folder
         self.dsn = DSN.format(host=SERVICE, database=name)
-        self.psql("tars", f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
+        server = "postgres" if name == "tars" else "tars"
+        dropped = f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"
+        self.psql(server, dropped, f"CREATE DATABASE {name}")
         self.psql(name, SCHEMA.read_text())
 
     def psql(self, database: str, *statements: str) -> str:
@@ -48,7 +52,9 @@ class Place:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def migrate(self, *arguments: str, dsn: str, **database: Any) -> dict[str, Any]:
+    def migrate(
+        self, *arguments: str, dsn: str, bundle: Path = BUNDLE, **database: Any
+    ) -> dict[str, Any]:
         """Run the command inside; its outcome."""
         environment = yaml.safe_load((ROOT / "environments/rehearsal.yaml").read_text())
         environment["name"] = "here"
@@ -59,7 +65,7 @@ class Place:
         done = self.cluster.run(
             [
                 *(sys.executable, "-m", "tarsrelease", "migrate", *arguments, "--format", "json"),
-                *("--release", str(BUNDLE), "--environment", str(file)),
+                *("--release", str(bundle), "--environment", str(file)),
                 *("--evidence", str(self.folder / "evidence")),
             ],
             env={**self.cluster.env, VARIABLE: dsn},
@@ -86,28 +92,14 @@ def secret(kubectl: Kubectl) -> str:
     return name
 
 
-def know_the_image(cluster: commands.Cluster) -> None:
-    """Let the node agent start this tarsrelease for its image."""
-    path = cluster.folder.images
-    known = json.loads(path.read_text())
-    path_of_venv = f"{Path(sys.executable).parent}{os.pathsep}/usr/local/bin:/usr/bin:/bin"
-    entry = {
-        "name": IMAGE,
-        "tag": "test",
-        "digest": "sha256:" + "0" * 64,
-        "command": [str(Path(sys.executable).parent / "tarsrelease")],
-        "env": {"PATH": path_of_venv},
-    }
-    known["images"] = [one for one in known["images"] if one["name"] != IMAGE] + [entry]
-    path.write_text(json.dumps(known))
-
-
 def test_a_job_migrates_where_the_database_is(
     cluster: commands.Cluster, kubectl: Kubectl, secret: str, tmp_path: Path
 ) -> None:
-    know_the_image(cluster)
     place = Place(cluster, kubectl, "by_job", tmp_path)
-    job = {"image": f"{IMAGE}:test", "secret": secret}
+    account = "migrator"
+    kubectl("-n", world.PRODUCTION, "delete", "serviceaccount", account, "--ignore-not-found")
+    kubectl("-n", world.PRODUCTION, "create", "serviceaccount", account)
+    job = {"image": IMAGE, "secret": secret, "service_account": account}
     outcome = place.migrate("up", "--as-job", dsn="", job=job)
     assert outcome["verdict"] == "proceed", outcome["error"]
     assert outcome["details"]["statements"] == 4
@@ -118,6 +110,12 @@ def test_a_job_migrates_where_the_database_is(
     jobs = json.loads(kubectl("-n", world.PRODUCTION, "get", "jobs", "-o", "json"))["items"]
     mine = [one for one in jobs if one["metadata"]["name"].startswith("tarsrelease-migrate-")]
     assert [one["status"]["succeeded"] for one in mine] == [1]
+    [name] = [one["metadata"]["name"] for one in mine]
+    ran_as = kubectl(
+        *("-n", world.PRODUCTION, "get", "pods", "-l", f"job-name={name}"),
+        *("-o", "jsonpath={.items[*].spec.serviceAccountName}"),
+    )
+    assert ran_as == account
 
     verified = place.migrate("verify", "--as-job", dsn="", job=job, answers_within="1s")
     assert verified["verdict"] == "proceed", verified["error"] or verified["checks"]
@@ -125,6 +123,19 @@ def test_a_job_migrates_where_the_database_is(
     place.psql("by_job", "DROP INDEX idx_traces_span_id")
     failed = place.migrate("verify", "--as-job", dsn="", job=job, answers_within="1s")
     assert failed["exit_code"] == 1, "a Job that fails gives its outcome all the same"
+
+
+def test_the_shipped_environment_needs_nothing_else_in_a_rehearsal(
+    cluster: commands.Cluster, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    """As in `rehearse shell`: the variable is set, and the image and the Secret are there."""
+    place = Place(cluster, kubectl, "tars", tmp_path)
+    shipped = yaml.safe_load((ROOT / "environments/rehearsal.yaml").read_text())["database"]
+    outcome = place.migrate("up", "--as-job", dsn="", job=shipped["job"])
+    assert outcome["verdict"] == "proceed", outcome["error"]
+    here = place.migrate("status", dsn=cluster.env[VARIABLE])
+    assert here["verdict"] == "proceed", here["error"]
+    assert place.indexes() == "3"
 
 
 def test_a_job_that_cannot_start_says_why(
@@ -152,3 +163,131 @@ def test_a_port_forward_leads_to_the_database(
     wrong = place.migrate("up", dsn=dsn, port_forward={"service": "nobody", "port": 5432})
     assert wrong["exit_code"] == 69
     assert "nobody" in wrong["error"]["found"]
+
+
+CONTRACT = "DROP INDEX CONCURRENTLY IF EXISTS idx_missions_status_created;\n"
+STABLE = f"""
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: tars-dashboard-api, namespace: {world.PRODUCTION}}}
+spec:
+  replicas: 1
+  selector: {{matchLabels: {{app: tars-dashboard-api}}}}
+  template:
+    metadata:
+      labels: {{app: tars-dashboard-api, deployment: stable, version: "VERSION"}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: main
+          image: {IMAGE}
+          command: [sleep, "600"]
+"""
+_JOURNAL = """
+import sys
+from datetime import UTC, datetime
+from tarsrelease.adapters.journal import ConfigMapJournal
+from tarsrelease.adapters.kubernetes_client import Cluster
+from tarsrelease.model.journal import Entry, Phase
+journal = ConfigMapJournal(Cluster.connect(sys.argv[1], sys.argv[2]), "tars")
+for action, phase in (("deploy", Phase.INTENT), ("promote", Phase.RESULT)):
+    journal.append(Entry(at=datetime.now(UTC), run="day", release="1.0.1", step=action,
+                         action=action, phase=phase))
+"""
+
+
+def with_contract(folder: Path) -> Path:
+    """The example's bundle with a contract migration in it."""
+    bundle = folder / "bundle"
+    shutil.copytree(BUNDLE, bundle)
+    (bundle / "migrations/contract.sql").write_text(CONTRACT)
+    path = bundle / "manifest.production.json"
+    manifest = json.loads(path.read_text())
+    digest = hashlib.sha256(CONTRACT.encode()).hexdigest()
+    manifest["migrations"].append(
+        {"file": "migrations/contract.sql", "phase": "contract", "order": 1, "sha256": digest}
+    )
+    path.write_text(json.dumps(manifest))
+    return bundle
+
+
+def test_contract_waits_until_nothing_can_be_rolled_back_to(
+    cluster: commands.Cluster, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    place = Place(cluster, kubectl, "contract", tmp_path)
+    bundle = with_contract(tmp_path)
+    kubectl("-n", world.PRODUCTION, "delete", "configmap", "tarsrelease-tars", "--ignore-not-found")
+
+    def contract(after: str) -> dict[str, Any]:
+        return place.migrate(
+            *("up", "--phase", "contract"), dsn=place.dsn, bundle=bundle, contract_after=after
+        )
+
+    def stable(version: str) -> None:
+        kubectl("apply", "-f", "-", stdin=STABLE.replace("VERSION", version))
+        place_of = ("-n", world.PRODUCTION, "deployment/tars-dashboard-api", "--timeout=60s")
+        kubectl("rollout", "status", *place_of)
+
+    def refused(after: str, *reasons: str) -> None:
+        outcome = contract(after)
+        assert outcome["exit_code"] == 1, outcome
+        for reason in reasons:
+            assert reason in outcome["error"]["found"]
+        assert place.indexes() == "3"
+
+    expanded = place.migrate("up", dsn=place.dsn, bundle=bundle)
+    assert expanded["verdict"] == "proceed", expanded["error"]
+    try:
+        stable("1.0.0")
+        refused("1s", "has not been promoted", "pods of 1.0.0 still run")
+        argv = [sys.executable, "-c", _JOURNAL, cluster.context, world.PRODUCTION]
+        done = cluster.run(argv, timeout=60)
+        assert done.returncode == 0, done.stderr
+        refused("1h", "is watched until", "pods of 1.0.0 still run")
+        stable("1.0.1")
+        kubectl(
+            *("-n", world.PRODUCTION, "wait", "--for=delete", "pod", "--timeout=60s"),
+            *("-l", "app=tars-dashboard-api,version=1.0.0"),
+        )
+        refused("1h", "is watched until")
+        outcome = contract("1s")
+        assert outcome["verdict"] == "proceed", outcome["error"]
+        assert outcome["details"]["statements"] == 1
+        assert place.indexes() == "2"
+    finally:
+        kubectl("-n", world.PRODUCTION, "delete", "deployment", "tars-dashboard-api")
+        kubectl(
+            *("-n", world.PRODUCTION, "delete", "configmap", "tarsrelease-tars"),
+            "--ignore-not-found",
+        )
+
+
+def test_the_pods_use_is_read_from_prometheus_and_guarded(
+    cluster: commands.Cluster, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    place = Place(cluster, kubectl, "guarded", tmp_path)
+    pod = f'{{namespace="{world.PRODUCTION}",pod=~"tars-postgres-.*"}}'
+
+    def guards(memory_below: str) -> dict[str, Any]:
+        usage = {
+            "cpu": f"container_cpu_usage_seconds_total{pod}",
+            "cpu_below": 8,
+            "memory": f"container_memory_working_set_bytes{pod}",
+            "memory_below": memory_below,
+        }
+        return {"usage": usage, "patience": "3s"}
+
+    held = place.migrate("up", dsn=place.dsn, guards=guards("1MB"))
+    assert held["exit_code"] == 10, held
+    [memory] = [check for check in held["checks"] if check["id"] == "database.memory"]
+    assert memory["status"] == "fail"
+    assert memory["observed"]["value"] > 1e6
+    assert place.indexes() == "0", "nothing was begun"
+
+    done = place.migrate("up", dsn=place.dsn, guards=guards("2GB"))
+    assert done["verdict"] == "proceed", done
+    read = {check["id"]: check for check in done["checks"]}
+    assert read["database.memory"]["observed"]["value"] == pytest.approx(
+        memory["observed"]["value"], rel=0.9
+    )
+    assert read["database.cpu"]["observed"]["value"] > 0

@@ -53,6 +53,32 @@ def test_a_rollback_in_the_middle_of_a_promotion_loses_no_request(day: Day) -> N
     day.tarsrelease("canary", "gate", "--stage", "10", code=ExitCode.NO)
 
 
+def test_the_database_goes_back_after_traffic_and_code_when_asked(day: Day) -> None:
+    day.tarsrelease("migrate", "down", "--yes")  # what a test before may have left
+    assert day.tarsrelease("migrate", "up")["details"]["statements"] == 4
+    day.sql("UPDATE missions SET trace_id = 'kept until now' WHERE id <= 7")
+    day.tarsrelease("canary", "deploy")
+    plan = day.tarsrelease("rollback", "--plan", "--with-database")["details"]["plan"]
+    assert [line for line in plan if "LOST FOR GOOD: 7 rows" in line and "trace_id" in line]
+    assert [line for line in plan if "DROP INDEX CONCURRENTLY" in line]
+
+    # Nobody there and no --yes: the release goes back, the database stays, and that is said.
+    left = day.tarsrelease("rollback", "--with-database", code=ExitCode.STOPPED)
+    assert "no approval" in left["error"]["found"]
+    assert day.versions() == {"1.0.0"}
+    day.assert_nothing_of_the_canary_is_left()
+    assert day.sql("SELECT count(*) FROM missions WHERE trace_id IS NOT NULL") == "7"
+
+    outcome = day.tarsrelease("rollback", "--with-database", "--yes")
+    assert outcome["verdict"] == "proceed"
+    assert outcome["details"]["database"]["statements"] == 4
+    [lost] = outcome["details"]["database"]["lost"]
+    assert lost.startswith("7 rows")
+    assert {check["status"] for check in outcome["checks"]} <= {"pass", "skipped"}
+    assert day.sql("SELECT count(*) FROM pg_indexes WHERE indexname ~ '^idx_'") == "0"
+    day.assert_no_client_noticed()
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
     ("at", "delay"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from day_world import DayWorld, Unattended
-from world import OLD
+from day_world import DayWorkloads, DayWorld, Unattended
+from world import OLD, SimulatedClock, SimulatedJournal, SimulatedRoutes
 
 from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+from tarsrelease.steps.plan_day import plan_day
 
 STABLE_OLD = {(Track.STABLE, OLD)}
 
@@ -132,3 +133,39 @@ def test_a_day_that_goes_on_does_not_migrate_again() -> None:
     day.world.rate = 33.0
     assert day.play(Unattended()).exit_code is ExitCode.DONE
     assert day.migrator.taken == []
+
+
+def planned(day: DayWorld) -> Outcome:
+    return plan_day(
+        day.release,
+        day.environment,
+        migrator=day.migrator,
+        charts=day.charts,
+        workloads=DayWorkloads(day.world),
+        routes=SimulatedRoutes(day.world),
+        journal=SimulatedJournal(day.world),
+        clock=SimulatedClock(day.world),
+    )
+
+
+def test_the_days_plan_shows_the_statements_before_the_canary() -> None:
+    day = a_day()
+    outcome = planned(day)
+    assert outcome.exit_code is ExitCode.DONE
+    lines = outcome.details["plan"]
+    assert isinstance(lines, list)
+    migrating = [number for number, line in enumerate(lines) if line.startswith("migrate: ")]
+    installing = [number for number, line in enumerate(lines) if line.startswith("helm install")]
+    assert "CREATE INDEX" in lines[migrating[0]]
+    assert max(migrating) < min(installing)
+    assert day.migrator.taken == ["plan"]
+    day.migrator.verdicts["plan"] = Verdict.NO_GO
+    refused = planned(day)
+    assert refused.exit_code is ExitCode.NO
+    assert [check.id for check in refused.checks] == ["migrate.plan"]
+    bare = DayWorld()
+    outcome = planned(bare)
+    assert outcome.exit_code is ExitCode.DONE
+    lines = outcome.details["plan"]
+    assert isinstance(lines, list)
+    assert "migrate: nothing; 1.0.1 has no expand migration" in lines

@@ -27,6 +27,7 @@ SCHEMAS = all_schemas()
 ROOMS = (
     *("bundle", "chart", "migrations", "signatures", "manifest", "rollout", "images"),
     *("plan", "certification", "evidence", "canary", "rollback", "rehearsal"),
+    *("migrate", "database"),
 )
 """What an id of a check begins with."""
 

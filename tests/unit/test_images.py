@@ -67,6 +67,7 @@ def test_entries_name_this_machines_program(builder: Builder) -> None:
     assert [entry["name"] for entry in entries[len(SERVICES) :]] == [
         "docker.io/library/postgres",
         "docker.io/valkey/valkey",
+        "ghcr.io/tars-ai/tarsrelease",
     ]
 
 

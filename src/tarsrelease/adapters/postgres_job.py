@@ -106,11 +106,11 @@ def packed(bundle: Path, environment_file: Path) -> str:
 
     In the cluster, the database is reached as the DSN says, and the API by the pod's own account.
     """
-    # Scalars stay the texts that they are, as the units of quantities are part of them.
-    inside = yaml.load(environment_file.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts only
-    inside["kubernetes"].pop("context", None)
-    inside["database"].pop("port_forward", None)
-    text = yaml.safe_dump(inside).encode()
+    # As nodes, so that every other value stays written as it is: quantities have units.
+    inside = yaml.compose(environment_file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    _drop(inside, "kubernetes", "context")
+    _drop(inside, "database", "port_forward")
+    text = yaml.serialize(inside, Dumper=yaml.SafeDumper).encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         archive.add(bundle, "release")
@@ -126,6 +126,13 @@ def packed(bundle: Path, environment_file: Path) -> str:
             next_step="reach the database directly or by database.port_forward",
         )
     return content
+
+
+def _drop(document: Any, section: str, key: str) -> None:
+    """Leave a key out of a section of the document."""
+    for name, found in document.value:
+        if name.value == section:
+            found.value = [pair for pair in found.value if pair[0].value != key]
 
 
 def _arguments(environment_file: Path) -> list[str]:

@@ -32,7 +32,8 @@ def index_check(wanted: IndexAssertion, found: IndexState | None, source: str) -
     """The index exists, is valid and ready, and is on these columns of this table."""
     expected = f"valid and ready, on {wanted.table} ({', '.join(wanted.columns)})"
     if found is None:
-        return _check("index", Status.FAIL, expected, f"{wanted.index} does not exist", source)
+        reason = f"{wanted.index} does not exist"
+        return _check("migrate.index", Status.FAIL, expected, reason, source)
     faults = []
     if not found.valid:
         faults.append("is INVALID: its build was broken off, so no query uses it")
@@ -43,8 +44,9 @@ def index_check(wanted: IndexAssertion, found: IndexState | None, source: str) -
     if tuple(map(_plain, found.columns)) != tuple(map(_plain, wanted.columns)):
         faults.append(f"is on columns ({', '.join(found.columns)})")
     if faults:
-        return _check("index", Status.FAIL, expected, f"{wanted.index} {'; '.join(faults)}", source)
-    return _check("index", Status.PASS, expected, f"{wanted.index} is {expected}", source)
+        reason = f"{wanted.index} {'; '.join(faults)}"
+        return _check("migrate.index", Status.FAIL, expected, reason, source)
+    return _check("migrate.index", Status.PASS, expected, f"{wanted.index} is {expected}", source)
 
 
 def column_check(wanted: ColumnAssertion, found: str | None, source: str) -> Check:
@@ -52,9 +54,10 @@ def column_check(wanted: ColumnAssertion, found: str | None, source: str) -> Che
     expected = f"{wanted.table}.{wanted.column} of type {wanted.type}"
     if found is None:
         reason = f"{wanted.table} has no column {wanted.column}"
-        return _check("column", Status.FAIL, expected, reason, source)
+        return _check("migrate.column", Status.FAIL, expected, reason, source)
     status = Status.PASS if _plain(found) == _plain(wanted.type) else Status.FAIL
-    return _check("column", status, expected, f"{wanted.table}.{wanted.column} is {found}", source)
+    reason = f"{wanted.table}.{wanted.column} is {found}"
+    return _check("migrate.column", status, expected, reason, source)
 
 
 def query_check(wanted: QueryAssertion, run: QueryRun, source: str) -> Check:
@@ -89,10 +92,8 @@ def _plain(text: str) -> str:
     return " ".join(text.replace('"', "").lower().split())
 
 
-def _check(what: str, status: Status, expected: str, reason: str, source: str) -> Check:
-    return Check(
-        id=f"migrate.{what}", status=status, expected=expected, reason=reason, source=source
-    )
+def _check(check_id: str, status: Status, expected: str, reason: str, source: str) -> Check:
+    return Check(id=check_id, status=status, expected=expected, reason=reason, source=source)
 
 
 def answer_check(seconds: Sequence[float], limit: float) -> Check:

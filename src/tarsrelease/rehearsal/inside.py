@@ -98,7 +98,7 @@ def _play(options: DayOptions, environment: Environment, kubeconfig: str) -> Out
     argv += ["--quiet"] if options.quiet else []
     environ = {**os.environ, "KUBECONFIG": kubeconfig, "TARSRELEASE_RUN": f"day-{os.getpid()}"}
     if options.control is not None and environment.database is not None:
-        environ[environment.database.dsn_env] = world.DSN
+        environ[environment.database.dsn_env] = world.dsn(environment.kubernetes.namespace)
     done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, text=True, check=False)
     return Outcome.model_validate_json(done.stdout)
 

@@ -85,14 +85,26 @@ def resource_metrics(authority: bytes) -> list[Document]:
 
 
 def backing_services(folder: Path) -> list[Document]:
-    """The worked example's databases, from `folder`, once in each of the two namespaces."""
+    """The worked example's databases, from `folder`, once in each of the two namespaces.
+
+    Beside them a Secret with the database's address, for Jobs.
+    """
     documents = [
         document
         for file in sorted(folder.glob("*.yaml"))
         for document in yaml.safe_load_all(file.read_text())
         if document is not None
     ]
-    return [
+    addresses: list[Document] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": world.DSN_SECRET, "namespace": namespace},
+            "stringData": {"dsn": world.dsn(namespace)},
+        }
+        for namespace in (world.PRODUCTION, world.STAGING)
+    ]
+    return addresses + [
         {**document, "metadata": {**document["metadata"], "namespace": namespace}}
         for namespace in (world.PRODUCTION, world.STAGING)
         for document in documents

@@ -42,5 +42,10 @@ ADDRESSES: Final[dict[str, str]] = {
 }
 
 DSN_VARIABLE: Final = "TARS_DATABASE_DSN"
-DSN: Final = f"postgresql://tars:tars@tars-postgres.{PRODUCTION}.svc.{CLUSTER_DOMAIN}/tars"
-"""The worked example's database, and where the environments look for its address."""
+DSN_SECRET: Final = "tars-database"  # noqa: S105 - the name of a Secret
+"""The Secret whose key ``dsn`` has the same for a Job, in each of the two namespaces."""
+
+
+def dsn(namespace: str) -> str:
+    """The address of the worked example's database in a namespace."""
+    return f"postgresql://tars:tars@tars-postgres.{namespace}.svc.{CLUSTER_DOMAIN}/tars"
