@@ -160,15 +160,16 @@ def lender(
 ) -> Callable[[], None]:
     """What to call at each look: keeps the loan of traffic while somebody looks.
 
-    Cheap to call often: the routes are written only when half the loan is used up. An API server
-    that does not answer is left for the next call, as a look can well go on without it.
+    Cheap to call often: the routes are written at the first call, as the loan may be an old one,
+    and then only when half of it is used up. An API server that does not answer is left for the
+    next call, as a look can well go on without it.
     """
     renew_after = loan(environment) / 2
-    renewed = clock.now()
+    renewed: datetime | None = None
 
     def keep() -> None:
         nonlocal renewed
-        if (clock.now() - renewed).total_seconds() < renew_after:
+        if renewed is not None and (clock.now() - renewed).total_seconds() < renew_after:
             return
         try:
             lend(release, environment, routes=routes, clock=clock)
