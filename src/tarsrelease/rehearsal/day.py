@@ -18,7 +18,7 @@ from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import DayChoice
 from tarsrelease.ports import Progress
 from tarsrelease.rehearsal import binaries, commands, world
-from tarsrelease.rehearsal.faults import parse_fault
+from tarsrelease.rehearsal.faults import limits_of, parse_fault
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import Say, cache_root, source_root
 
@@ -51,7 +51,11 @@ def play(
             expected="a fault of the services: a Prometheus that is not ours is left alone",
             next_step="leave out --context, or that fault",
         )
-    overrides = {} if stage_duration is None else {"stage_duration": stage_duration}
+    overrides: dict[str, Any] = {}
+    if stage_duration is not None:
+        overrides["stage_duration"] = stage_duration
+    if limits := limits_of(chosen):
+        overrides["bad_share_limits"] = limits
     root = source_root()
     bundle, previous = release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
     place = environment_file(environment or str(root / "environments" / "rehearsal.yaml"))
@@ -87,14 +91,16 @@ def play(
 
 
 def _derived(
-    source: Path, work: Path, context: str, overrides: Mapping[str, str], *, database: bool = True
+    source: Path, work: Path, context: str, overrides: Mapping[str, Any], *, database: bool = True
 ) -> str:
     """The environment for this very day: the cluster's context, and what was asked for."""
     content: dict[str, Any] = yaml.safe_load(source.read_text())
     if not database:
         content.pop("database", None)
     content["kubernetes"]["context"] = context
-    content.setdefault("overrides", {}).update(overrides)
+    there = content.setdefault("overrides", {})
+    for key, value in overrides.items():
+        there[key] = {**there.get(key, {}), **value} if isinstance(value, dict) else value
     return _written(content, work / source.name)
 
 
@@ -142,7 +148,7 @@ def _outcome(printed: str, code: int) -> Outcome:
 
 
 def _elsewhere(
-    context: str, environment: Path, overrides: Mapping[str, str], options: dict[str, Any], say: Say
+    context: str, environment: Path, overrides: Mapping[str, Any], options: dict[str, Any], say: Say
 ) -> Outcome:
     from tempfile import TemporaryDirectory
 

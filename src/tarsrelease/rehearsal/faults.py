@@ -1,55 +1,126 @@
-"""What can go wrong on a rehearsed day, and the injector that makes it happen.
+"""What can go wrong on a rehearsed day, and what the release is then expected to come to.
 
 A fault begins when the canary's weight reaches a percentage, so that a release is struck while
-it carries traffic; ``errors@25`` moves that point. Faults of the services are switched through
-the API server's pod proxy, so they work on any cluster whose pods have the switch on.
+it carries traffic; ``errors@25`` moves that point.
 """
 
 from __future__ import annotations
 
-import subprocess
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from tarsrelease.model.errors import ReleaseError, UsageError
-from tarsrelease.rehearsal.control import ControlError
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.outcome import Verdict
 
 PartAction = Literal["kill", "pause"]
-_POLL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: what canary pods are told, what happens to Prometheus, how much traffic there is.
+    """One fault: what pods are told, what happens to Prometheus, how much traffic there is.
 
-    `pods` is the body for the services' fault switch; `prometheus` what is done to it for
-    `seconds`; `rate` the requests per second (all services) from the start of the day.
+    `pods` is the body for the fault switch of the canary's services, `of` the services that are
+    struck (empty: all), `usual` the body for every pod of either side from the start of the day:
+    the world in which a fault of double the errors means something. `grows` is added to the number
+    of the same name in `pods` every second, up to `most`. `prometheus` is what is done to it for
+    `seconds`, `rate` the requests per second (all services) from the start of the day. `limits`
+    are limits of shares that the rehearsal overrides for this world, as text with a unit.
+    `expected` is the day's verdict.
     """
 
     name: str
     about: str
     pods: Mapping[str, object] = field(default_factory=dict)
+    expected: Verdict = Verdict.ROLLBACK
+    of: tuple[str, ...] = ()
+    usual: Mapping[str, object] = field(default_factory=dict)
+    grows: Mapping[str, float] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
     prometheus: PartAction | None = None
     seconds: float = 30.0
     rate: float | None = None
+    limits: Mapping[str, str] = field(default_factory=dict)
     at_weight: int = 10
 
+    def body(self, service: str, since: float) -> dict[str, object]:
+        """What a canary's pod of this service is told `since` seconds after the fault began."""
+        if self.of and service not in self.of:
+            return {}
+        body = dict(self.pods)
+        for key, each_second in self.grows.items():
+            begun = body.get(key, 0)
+            grown = (begun if isinstance(begun, (int, float)) else 0) + each_second * since
+            body[key] = int(min(grown, self.most.get(key, grown)))
+        return body
+
+
+_BASE_LATENCY = 85
+_SHARES = ("canary.error_rate", "canary.availability")
 
 FAULTS = {
     fault.name: fault
     for fault in (
-        Fault("none", "nothing goes wrong"),
+        Fault("none", "nothing goes wrong", expected=Verdict.PROCEED),
         Fault("errors", "the canary answers every request with 500", {"error_share": 1.0}),
+        Fault(
+            "errors-2x",
+            "the canary fails every fifth request, where every tenth has always failed",
+            {"error_share": 0.2},
+            usual={"error_share": 0.1},
+            limits=dict.fromkeys(_SHARES, "13%"),
+        ),
+        Fault(
+            "one-service-bad",
+            "one of the three services answers every request with 500",
+            {"error_share": 1.0},
+            of=("insight-engine",),
+        ),
         Fault("latency", "the canary answers 150 ms later", {"latency_ms": 150}),
+        Fault(
+            "latency-1.3x",
+            f"the canary takes 1.3 times the {_BASE_LATENCY} ms that every answer has always taken",
+            {"latency_ms": 1.3 * _BASE_LATENCY},
+            usual={"latency_ms": _BASE_LATENCY},
+        ),
         Fault("crashloop", "the canary's processes exit as soon as they run", {"crash": True}),
         Fault("memory", "the canary's processes grow beyond their limit", {"memory_mb": 220}),
-        Fault("low-traffic", "3 requests a second in all, too few to tell anything", rate=3.0),
-        Fault("metrics-outage", "Prometheus is killed for 30 s", prometheus="kill"),
-        Fault("metrics-hang", "Prometheus hangs for 30 s", prometheus="pause"),
+        Fault(
+            "memory-leak",
+            "the canary's processes grow by 8 MB a second",
+            {"memory_mb": 20},
+            grows={"memory_mb": 8.0},
+            most={"memory_mb": 230.0},
+        ),
+        Fault(
+            "websocket-drops",
+            "the canary drops its WebSocket sessions and refuses to take them up again",
+            {"websocket_drop": True},
+            of=("orchestration-agent",),
+        ),
+        Fault(
+            "low-traffic",
+            "3 requests a second in all, too few to tell anything",
+            rate=3.0,
+            expected=Verdict.HOLD,
+        ),
+        Fault("no-traffic", "no requests at all", rate=0.0, expected=Verdict.HOLD),
+        Fault(
+            "metrics-outage",
+            "Prometheus is killed for 30 s",
+            prometheus="kill",
+            expected=Verdict.PROCEED,
+        ),
+        Fault(
+            "metrics-hang",
+            "Prometheus hangs for 30 s",
+            prometheus="pause",
+            expected=Verdict.PROCEED,
+        ),
     )
 }
+
+_GRAVITY = (Verdict.PROCEED, Verdict.HOLD, Verdict.ROLLBACK)
 
 
 def parse_fault(text: str) -> Fault:
@@ -64,93 +135,19 @@ def parse_fault(text: str) -> Fault:
             expected=f"one of {known}, optionally with the weight at which it begins (errors@25)",
             next_step="correct --fault",
         )
-    if not weight:
-        return fault
-    return Fault(
-        fault.name,
-        fault.about,
-        fault.pods,
-        fault.prometheus,
-        fault.seconds,
-        fault.rate,
-        int(weight),
-    )
+    return replace(fault, at_weight=int(weight)) if weight else fault
 
 
-class Target(Protocol):
-    """What the injector can reach of the world it disturbs."""
-
-    def canary_weight(self) -> int:
-        """The canary's highest weight on any route, in percent."""
-
-    def canary_pods(self) -> Mapping[str, int]:
-        """Running, not terminating canary pods and the sum of their containers' restarts."""
-
-    def switch(self, pod: str, faults: Mapping[str, object]) -> bool:
-        """Tell a pod its faults; False where it did not answer (it may just be starting)."""
-
-    def disturb_prometheus(self, action: PartAction) -> None:
-        """Kill or pause Prometheus."""
-
-    def restore_prometheus(self, action: PartAction) -> None:
-        """Undo what `disturb_prometheus` did."""
+def expected_of(faults: Sequence[Fault]) -> Verdict:
+    """The verdict of a day with these faults: the gravest of what each leads to."""
+    return max((fault.expected for fault in faults), key=_GRAVITY.index, default=Verdict.PROCEED)
 
 
-class Injector:
-    """Watches the canary's weight and makes faults happen, in a thread of its own.
+def limits_of(faults: Sequence[Fault]) -> dict[str, str]:
+    """The limits of shares, by check id, that the world of these faults needs."""
+    return {check: limit for fault in faults for check, limit in fault.limits.items()}
 
-    A pod that restarted has forgotten its faults, so each life of a pod is told again.
-    """
 
-    def __init__(
-        self, faults: tuple[Fault, ...], target: Target, say: Callable[[str], None]
-    ) -> None:
-        self._faults = faults
-        self._target = target
-        self._say = say
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fault-injector", daemon=True)
-        self._told: dict[tuple[str, int], Mapping[str, object]] = {}
-        self._begun: set[str] = set()
-        self._restoring: list[threading.Thread] = []
-
-    def __enter__(self) -> Injector:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        for thread in self._restoring:
-            thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_POLL):
-            try:
-                self._strike(self._target.canary_weight())
-            except (ReleaseError, ControlError, OSError, subprocess.TimeoutExpired) as problem:
-                self._say(f"fault injection: {problem}")
-
-    def _strike(self, weight: int) -> None:
-        due = [fault for fault in self._faults if weight >= fault.at_weight]
-        for fault in due:
-            if fault.name not in self._begun and (fault.pods or fault.prometheus):
-                self._begun.add(fault.name)
-                self._say(f"fault {fault.name} begins at weight {weight}: {fault.about}")
-                if fault.prometheus is not None:
-                    self._disturb(fault.name, fault.prometheus, fault.seconds)
-        body = {key: value for fault in due for key, value in fault.pods.items()}
-        if body:
-            for life in self._target.canary_pods().items():
-                if self._told.get(life) != body and self._target.switch(life[0], body):
-                    self._told[life] = body
-
-    def _disturb(self, name: str, action: PartAction, seconds: float) -> None:
-        def restore() -> None:
-            self._stop.wait(seconds)
-            self._target.restore_prometheus(action)
-            self._say(f"fault {name} ends: Prometheus is back")
-
-        self._target.disturb_prometheus(action)
-        self._restoring.append(threading.Thread(target=restore, name=f"restore-{name}"))
-        self._restoring[-1].start()
+def rate_of(faults: Sequence[Fault], asked: float) -> float:
+    """Requests a second: the least that a fault leaves of what was asked for."""
+    return min([asked, *(fault.rate for fault in faults if fault.rate is not None)])

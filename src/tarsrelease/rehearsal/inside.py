@@ -23,12 +23,13 @@ from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import Release, Run
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account
-from tarsrelease.rehearsal.faults import Fault, Injector, parse_fault
+from tarsrelease.rehearsal.faults import Fault, expected_of, parse_fault, rate_of
+from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.install import install, together
 from tarsrelease.rehearsal.load import Aim, Load
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import source_root
-from tarsrelease.rehearsal.report_day import day_outcome
+from tarsrelease.rehearsal.report_day import FaultReport, day_outcome
 from tarsrelease.rehearsal.target import ClusterTarget
 from tarsrelease.wiring import Ports, connect
 
@@ -51,6 +52,12 @@ def aims(release: Release, environment: Environment, rate: float) -> list[Aim]:
         host = environment.gateway.hostnames[service.hosts[0]]
         found += [Aim(host, path, rate / len(services) / len(paths)) for path in paths]
     return found
+
+
+def _websocket_host(release: Release, environment: Environment) -> str:
+    """The host name that leads to the worked example's WebSocket; empty where there is none."""
+    hosts = [each.hosts[-1] for each in release.rollout.services if "/ws" in each.paths]
+    return environment.gateway.hostnames[hosts[0]] if hosts else ""
 
 
 def _install(options: DayOptions, ports: Ports, environment: Environment, say: Say) -> None:
@@ -123,27 +130,35 @@ def play(options: DayOptions, say: Say) -> Outcome:
         namespace = environment.kubernetes.namespace
         runner = str(as_service_account(kubectl, namespace, role, Path(admin), target))
     with ExitStack() as stack:
-        rate = min([options.rate, *(fault.rate for fault in faults if fault.rate)])
+        rate = rate_of(faults, options.rate)
         load = stack.enter_context(
             Load(
                 list(options.tools["loadgen"]),
                 environment.gateway.address,
                 aims(release, environment, options.rate),
                 world.LOAD_REPORT,
+                websockets=options.websockets,
+                websocket_host=_websocket_host(release, environment),
             )
         )
         _wait_for_answers(load)
+        injector = _injector(faults, options, environment, release, ports, kubectl, say)
+        injector.set_up()
         load.rate(rate)
         load.reset()
         ready_seconds = time.monotonic() - begun
         say(f"{release.rollout.application} serves {rate:g} requests/s ({ready_seconds:.1f} s)")
-        stack.enter_context(_injector(faults, options, environment, release, ports, kubectl, say))
+        stack.enter_context(injector)
         run = _play(options, environment, runner)
         clients = load.report()
     return day_outcome(
         run,
         clients,
-        faults=[fault.name for fault in faults],
+        faults=[
+            FaultReport(fault.name, fault.expected, injector.seconds_to_off(fault))
+            for fault in faults
+        ],
+        expected=expected_of(faults),
         overrides=describe_overrides(environment.overrides),
         ready_seconds=ready_seconds,
         evidence=options.evidence,

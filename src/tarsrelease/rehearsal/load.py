@@ -25,14 +25,25 @@ class Aim:
 class Load:
     """A running load generator. Leaving the context ends it.
 
-    `target` is the gateway's address, `report` the host:port that it answers on.
+    `target` is the gateway's address, `report` the host:port that it answers on. Beside the
+    requests it keeps `websockets` sessions open at ``/ws`` of `websocket_host`, and takes up again
+    what was dropped.
     """
 
     def __init__(
-        self, program: Sequence[str], target: str, aims: Sequence[Aim], report: str
+        self,
+        program: Sequence[str],
+        target: str,
+        aims: Sequence[Aim],
+        report: str,
+        *,
+        websockets: int = 0,
+        websocket_host: str = "",
     ) -> None:
         self._aims = aims
         self._command = [*program, "--target", target, "--report", report]
+        if websockets and websocket_host:
+            self._command += ["--websockets", str(websockets), "--websocket-host", websocket_host]
         self._url = f"http://{report}"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -10,7 +10,8 @@ class DayOptions(Value):
 
     `release`, `previous` and `staged` are bundles' folders, `environment` and `staging` files,
     `work` a folder for what the day needs only while it lasts; all paths are absolute. `rate` is
-    the load in requests a second over all services; `tools` how helpers are started. `control`
+    the load in requests a second over all services, `websockets` the sessions
+    beside it; `tools` how helpers are started. `control`
     is the socket of the embedded cluster's supervisor; None on a cluster that is not our own, where
     Prometheus cannot be disturbed, staging is not installed, and no Role is applied.
     """
@@ -26,5 +27,6 @@ class DayOptions(Value):
     faults: tuple[str, ...] = ()
     stages: str | None = None
     rate: float = 300.0
+    websockets: int = 30
     quiet: bool = False
     control: str | None = None

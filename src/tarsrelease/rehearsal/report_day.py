@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -43,11 +44,39 @@ def client_check(load: Mapping[str, Any]) -> Check:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FaultReport:
+    """A fault of the day, what it was expected to lead to, and the seconds that it took: from its
+    beginning to no traffic on the canary; None where the traffic was not taken off."""
+
+    name: str
+    expected: Verdict
+    seconds: float | None
+
+
+def expectation_check(run: Outcome, faults: Sequence[FaultReport], expected: Verdict) -> Check:
+    """The day came to what its faults lead to. It tells of the gates, not of the release."""
+    got = run.verdict
+    named = " and ".join(fault.name for fault in faults) or "no fault"
+    took = [fault.seconds for fault in faults if fault.seconds is not None]
+    after = f" after {max(took):.1f} s" if took and got is not Verdict.PROCEED else ""
+    return Check(
+        id="rehearsal.expected_verdict",
+        status=Status.PASS if got is expected else Status.FAIL,
+        observed=Observed(value=str(got) if got is not None else "none", unit="verdict"),
+        expected=str(expected),
+        reason=f"{named}: {got or 'no verdict'}{after}",
+        source="the faults of the rehearsal",
+        window=max(took) if took else None,
+    )
+
+
 def day_outcome(
     run: Outcome,
     load: Mapping[str, Any],
     *,
-    faults: Sequence[str],
+    faults: Sequence[FaultReport],
+    expected: Verdict,
     overrides: Sequence[str],
     ready_seconds: float,
     evidence: str,
@@ -70,11 +99,20 @@ def day_outcome(
         verdict=verdict,
         exit_code=exit_code,
         summary=summary,
-        checks=(*run.checks, clients),
+        checks=(*run.checks, clients, expectation_check(run, faults, expected)),
         error=run.error,
         details={
             **run.details,
-            "faults": list(faults),
+            "faults": [fault.name for fault in faults],
+            "expectations": [
+                {
+                    "fault": fault.name,
+                    "expected": str(fault.expected),
+                    "got": None if run.verdict is None else str(run.verdict),
+                    "seconds": None if run.verdict is Verdict.PROCEED else fault.seconds,
+                }
+                for fault in faults
+            ],
             "overrides": list(overrides),
             "clients": dict(load),
             "cluster_ready_seconds": ready_seconds,

@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tarsrelease.model.measurement import Track
 from tarsrelease.model.rollout import Service
 from tarsrelease.ports import Routes, Workloads
 from tarsrelease.rehearsal.faults import PartAction
+from tarsrelease.rehearsal.injector import PodLife
 
 Control = Callable[[Mapping[str, Any]], object]
 
@@ -38,29 +38,36 @@ class ClusterTarget:
         self._workloads = workloads
         self._kubectl = kubectl
         self._control = control
-        self._ports = {service.canary.deployment: service.port for service in services}
+        self._owners = {
+            side.deployment: service
+            for service in services
+            for side in (service.stable, service.canary)
+        }
 
     def canary_weight(self) -> int:
         """The canary's highest weight on any route, in percent."""
         return max((route.weight for route in self._routes.read(self._services)), default=0)
 
-    def canary_pods(self) -> Mapping[str, int]:
-        """Running canary pods of the services, with the sum of their containers' restarts."""
-        return {
-            pod.name: sum(container.restarts for container in pod.containers)
+    def pods(self) -> Sequence[PodLife]:
+        """Running pods of the services, with the sum of their containers' restarts."""
+        return [
+            PodLife(
+                name=pod.name,
+                service=self._owners[pod.owner].name,
+                track=pod.track,
+                restarts=sum(container.restarts for container in pod.containers),
+            )
             for pod in self._workloads.pods()
-            if pod.track is Track.CANARY
-            and pod.phase == "Running"
-            and not pod.terminating
-            and pod.owner in self._ports
-        }
+            if pod.phase == "Running" and not pod.terminating and pod.owner in self._owners
+        ]
 
     def switch(self, pod: str, faults: Mapping[str, object]) -> bool:
         """POST the faults to the pod's switch through the API server."""
-        owner = next((name for name in self._ports if pod.startswith(f"{name}-")), None)
+        owner = next((name for name in self._owners if pod.startswith(f"{name}-")), None)
         if owner is None:
             return False
-        path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{self._ports[owner]}/proxy/_faults"
+        port = self._owners[owner].port
+        path = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{port}/proxy/_faults"
         done = subprocess.run(
             [*self._kubectl, "create", "--raw", path, "-f", "-"],
             input=json.dumps(faults),

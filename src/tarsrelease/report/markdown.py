@@ -5,8 +5,10 @@ from __future__ import annotations
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.rows import (
+    FAULT_HEADER,
     STAGE_HEADER,
     check_tables,
+    fault_rows,
     lines_of,
     ordered,
     stage_rows,
@@ -45,6 +47,9 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     stages = stage_rows(outcome)
     if stages:
         blocks.append(markdown_table(STAGE_HEADER, stages))
+    faults = fault_rows(outcome)
+    if faults:
+        blocks.append(markdown_table(FAULT_HEADER, faults))
     if outcome.checks:
         blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
         blocks += [markdown_table(*table) for table in check_tables(outcome.checks)]

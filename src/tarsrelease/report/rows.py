@@ -9,6 +9,7 @@ from tarsrelease.model.outcome import Check, Outcome, Status
 from tarsrelease.report.words import MARKS, show_observed, show_samples, show_seconds
 
 CHECK_HEADER = ("", "check", "of", "observed", "limit", "requests")
+FAULT_HEADER = ("fault", "expected", "got", "after")
 STAGE_HEADER = ("stage", "traffic", "verdict", "time", "requests", "checks")
 _ORDER = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
 _LONGEST = 44
@@ -61,6 +62,24 @@ def stage_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     if not isinstance(stages, (list, tuple)):
         return []
     return [_stage_row(stage) for stage in stages if isinstance(stage, Mapping)]
+
+
+def fault_rows(outcome: Outcome) -> list[tuple[str, ...]]:
+    """A rehearsed day's faults, from ``details.expectations``; empty where it had none."""
+    faults = outcome.details.get("expectations")
+    if not isinstance(faults, (list, tuple)):
+        return []
+    return [_fault_row(fault) for fault in faults if isinstance(fault, Mapping)]
+
+
+def _fault_row(fault: Mapping[str, Any]) -> tuple[str, ...]:
+    seconds = fault.get("seconds")
+    return (
+        str(fault.get("fault", "")),
+        str(fault.get("expected", "")),
+        str(fault.get("got") or "no verdict"),
+        show_seconds(float(seconds)) if isinstance(seconds, (int, float)) else "",
+    )
 
 
 def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.rows import (
+    FAULT_HEADER,
     STAGE_HEADER,
     check_tables,
+    fault_rows,
     lines_of,
     ordered,
     stage_rows,
@@ -28,6 +30,9 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
     rows = stage_rows(outcome)
     if rows:
         blocks.append(["Stages", *text_table(STAGE_HEADER, rows)])
+    faults = fault_rows(outcome)
+    if faults:
+        blocks.append(["Faults", *text_table(FAULT_HEADER, faults)])
     if outcome.checks:
         tables = [line for table in check_tables(outcome.checks) for line in text_table(*table)]
         blocks.append([f"Checks: {count_statuses(outcome.checks)}", *tables])
@@ -103,9 +108,6 @@ def _facts(outcome: Outcome, evidence: str | None) -> list[str]:
             if isinstance(seconds, (int, float))
         ]
         lines.append(f"Phases:    {', '.join(timed)}")
-    faults = lines_of(outcome.details.get("faults"))
-    if faults:
-        lines.append(f"Faults:    {', '.join(faults)}")
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
     lines.append(f"Took:      {show_seconds(seconds)}; exit code {outcome.exit_code:d}")
     where = evidence or outcome.details.get("evidence")

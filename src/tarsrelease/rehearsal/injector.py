@@ -1,0 +1,143 @@
+"""Makes faults happen as the canary's weight rises, and notes when they began and ended.
+
+Faults of the services are switched through the API server's pod proxy, so they work on any
+cluster whose pods have the switch on.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.measurement import Track
+from tarsrelease.rehearsal.control import ControlError
+from tarsrelease.rehearsal.faults import Fault, PartAction
+
+_POLL = 0.2
+_GROWTH = 2.0
+"""Seconds between two steps of a fault that grows."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodLife:
+    """One life of a running pod: a container that restarted has forgotten its faults."""
+
+    name: str
+    service: str
+    track: Track
+    restarts: int
+
+
+class Target(Protocol):
+    """What the injector can reach of the world it disturbs."""
+
+    def canary_weight(self) -> int:
+        """The canary's highest weight on any route, in percent."""
+
+    def pods(self) -> Sequence[PodLife]:
+        """Running, not terminating pods of the services, of both sides."""
+
+    def switch(self, pod: str, faults: Mapping[str, object]) -> bool:
+        """Tell a pod its faults; False where it did not answer (it may just be starting)."""
+
+    def disturb_prometheus(self, action: PartAction) -> None:
+        """Kill or pause Prometheus."""
+
+    def restore_prometheus(self, action: PartAction) -> None:
+        """Undo what `disturb_prometheus` did."""
+
+
+class Injector:
+    """Watches the canary's weight and makes faults happen, in a thread of its own."""
+
+    def __init__(
+        self,
+        faults: tuple[Fault, ...],
+        target: Target,
+        say: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._faults = faults
+        self._target = target
+        self._say = say
+        self._monotonic = monotonic
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fault-injector", daemon=True)
+        self._told: dict[PodLife, Mapping[str, object]] = {}
+        self._begun: dict[str, float] = {}
+        self._off_at: float | None = None
+        self._restoring: list[threading.Thread] = []
+
+    def __enter__(self) -> Injector:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for thread in self._restoring:
+            thread.join()
+
+    def seconds_to_off(self, fault: Fault) -> float | None:
+        """From the fault's beginning to the canary's weight being 0; None where it never was."""
+        begun = self._begun.get(fault.name)
+        if begun is None or self._off_at is None:
+            return None
+        return max(0.0, self._off_at - begun)
+
+    def set_up(self) -> None:
+        """Tell the pods that run already what is usual, before there is any traffic."""
+        self._tell(self._monotonic(), ())
+
+    def _run(self) -> None:
+        while not self._stop.wait(_POLL):
+            try:
+                self.strike(self._target.canary_weight())
+            except (ReleaseError, ControlError, OSError, subprocess.TimeoutExpired) as problem:
+                self._say(f"fault injection: {problem}")
+
+    def strike(self, weight: int) -> None:
+        """One look: what is due at this weight begins, and every pod is told what holds for it."""
+        now = self._monotonic()
+        due = tuple(fault for fault in self._faults if weight >= fault.at_weight)
+        if weight == 0 and self._begun and self._off_at is None:
+            self._off_at = now
+        elif weight:
+            self._off_at = None
+        for fault in due:
+            if fault.name in self._begun:
+                continue
+            self._begun[fault.name] = now
+            if fault.pods or fault.prometheus:
+                self._say(f"fault {fault.name} begins at weight {weight}: {fault.about}")
+            if fault.prometheus is not None:
+                self._disturb(fault.name, fault.prometheus, fault.seconds)
+        self._tell(now, due)
+
+    def _tell(self, now: float, due: Sequence[Fault]) -> None:
+        usual = {key: value for fault in self._faults for key, value in fault.usual.items()}
+        if not usual and not any(fault.pods for fault in due):
+            return
+        for life in self._target.pods():
+            body = dict(usual)
+            if life.track is Track.CANARY:
+                for fault in due:
+                    since = now - self._begun[fault.name]
+                    body |= fault.body(life.service, since - since % _GROWTH)
+            if body != self._told.get(life, {}) and self._target.switch(life.name, body):
+                self._told[life] = body
+
+    def _disturb(self, name: str, action: PartAction, seconds: float) -> None:
+        def restore() -> None:
+            self._stop.wait(seconds)
+            self._target.restore_prometheus(action)
+            self._say(f"fault {name} ends: Prometheus is back")
+
+        self._target.disturb_prometheus(action)
+        self._restoring.append(threading.Thread(target=restore, name=f"restore-{name}"))
+        self._restoring[-1].start()
