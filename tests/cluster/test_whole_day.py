@@ -13,6 +13,7 @@ import pytest
 
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.rehearsal.commands import Cluster
+from tarsrelease.rehearsal.paths import locked
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +127,26 @@ def test_an_outage_of_the_metrics_ends_no_release(tmp_path: Path, fault: str) ->
     outcome = rehearse(tmp_path, "--fault", fault, "--stages", "10,50,100")
     assert outcome["verdict"] == "proceed", story(outcome)
     assert clients(outcome)["lost"] == 0
+
+
+def test_a_second_day_on_the_same_cluster_is_refused_before_it_changes_anything(
+    cluster: Cluster,
+) -> None:
+    folder = cluster.folder.data / "day"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    releases = ["helm", "list", "--all-namespaces", "--output", "json"]
+    before = cluster.run(releases).stdout
+    with locked(folder / "lock"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tarsrelease", "rehearse", "--name", cluster.folder.name],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == ExitCode.LOCKED, done.stderr
+    assert "another day is being played" in done.stderr + done.stdout
+    assert cluster.run(releases).stdout == before
 
 
 @pytest.mark.full

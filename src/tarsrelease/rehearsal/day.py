@@ -7,20 +7,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tarsrelease.adapters.configuration import environment_file, load_environment, load_release
-from tarsrelease.model.errors import StoppedError, UsageError
+from tarsrelease.model.errors import LockedError, StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import DayChoice
 from tarsrelease.ports import Progress
 from tarsrelease.rehearsal import binaries, commands, world
 from tarsrelease.rehearsal.faults import limits_of, parse_fault
 from tarsrelease.rehearsal.options import DayOptions
-from tarsrelease.rehearsal.paths import Say, cache_root, source_root
+from tarsrelease.rehearsal.paths import Say, cache_root, locked, source_root
 
 
 def play(
@@ -76,18 +77,29 @@ def play(
     try:
         work = cluster.folder.data / "day"
         work.mkdir(mode=0o700, exist_ok=True)
-        production = _derived(place, work, cluster.context, overrides)
-        asked = DayOptions(
-            **options,
-            environment=production,
-            staging=_staging(production, work),
-            work=str(work),
-            tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
-            control=str(cluster.folder.socket),
-        )
-        return _inside(cluster, asked, work)
+        with locked(work / "lock", waiting=partial(_refuse_second, name)):
+            production = _derived(place, work, cluster.context, overrides)
+            asked = DayOptions(
+                **options,
+                environment=production,
+                staging=_staging(production, work),
+                work=str(work),
+                tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
+                control=str(cluster.folder.socket),
+            )
+            return _inside(cluster, asked, work)
     finally:
         cluster.close()
+
+
+def _refuse_second(name: str) -> None:
+    """A day begins by installing the previous version, which would pull it from under the other."""
+    raise LockedError(
+        doing=f"playing a day on the cluster {name}",
+        found="another day is being played on it",
+        expected="a cluster that nobody else uses",
+        next_step="wait for it to end, or play on a cluster of your own: --name OTHER",
+    )
 
 
 def _derived(
