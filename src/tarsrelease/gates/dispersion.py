@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log, log1p
+from operator import mul
 
 Spread = Callable[[float], float]
 """From an alternative (odds in multiples of the limit's) to what its log evidence is divided by."""
@@ -43,7 +44,11 @@ BLOCKS = (1, 2, 4, 8, 16)
 FEWEST = 8
 """Blocks of a length without which it tells nothing."""
 
-_STEPS = 30
+_STEPS = 50
+_FLAT = 1e-9
+"""A bet that grows by less does not grow: rounding."""
+_CLOSE = 1e-3
+"""Relative precision of a spread."""
 
 
 def binomial(_factor: float) -> float:
@@ -81,7 +86,9 @@ def spread_of(ticks: Ticks, rate: float) -> Spread:
     def spread(factor: float) -> float:
         if factor <= 1:
             return 1.0
-        widest = max((_phi(blocks, share, factor) for blocks in by_length), default=1.0)
+        widest = 1.0
+        for blocks in by_length:
+            widest = _widened(widest, blocks, share, factor)
         return 1.0 + scale * (widest - 1.0)
 
     return spread
@@ -96,23 +103,31 @@ def _blocks(pod: Sequence[tuple[float, float]], length: int) -> list[tuple[float
     ]
 
 
-def _phi(blocks: Sequence[tuple[float, float]], share: float, factor: float) -> float:
-    """The smallest phi >= 1 at which the bet does not grow over these blocks.
+def _widened(
+    phi: float, blocks: Sequence[tuple[float, float]], share: float, factor: float
+) -> float:
+    """The smallest number >= phi at which the bet, divided by it, does not grow over the blocks.
 
-    The mean is convex in 1/phi, 1 at 0 and falling there (Jensen), so it has at most one root.
+    With x = 1/phi, h(x) = log mean exp(x bet) is convex, h(0) = 0 and falls there (Jensen), so
+    there is at most one root beside 0. Newton's method from a point where the bet grows comes down
+    to it without ever passing it.
     """
     gain, cost = log(factor), log1p(share * (factor - 1))
     bets = [bad * gain - total * cost for bad, total in blocks]
-
-    def grows(power: float) -> bool:
-        highest = power * max(bets)
-        mean = sum(exp(power * bet - highest) for bet in bets) / len(bets)
-        return highest + log(mean) > 1e-9
-
-    if not grows(1.0):
-        return 1.0
-    low, high = 0.0, 1.0
+    highest = max(bets)
+    power = 1.0 / phi
     for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if grows(middle) else (middle, high)
-    return 1.0 / low if low > 0 else float("inf")
+        weights = [exp(power * (bet - highest)) for bet in bets]
+        total = sum(weights)
+        height = power * highest + log(total / len(bets))
+        slope = sum(map(mul, weights, bets)) / total
+        if height <= _FLAT or slope <= 0:
+            break
+        lower = power - height / slope
+        if lower <= 0:
+            break
+        done = power - lower < _CLOSE * lower
+        power = lower
+        if done:
+            break
+    return 1.0 / power
