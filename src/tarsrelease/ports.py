@@ -16,6 +16,7 @@ from tarsrelease.model.checks import CheckRule
 from tarsrelease.model.cluster import (
     AutoscalerState,
     DeploymentState,
+    NodeState,
     PodState,
     Revision,
     RouteState,
@@ -24,6 +25,7 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.measurement import Series, Told, Track, Unmeasured
 from tarsrelease.model.outcome import Check, Outcome
+from tarsrelease.model.rights import Right
 from tarsrelease.model.rollout import Service
 from tarsrelease.model.suite import SuiteResult
 
@@ -205,6 +207,19 @@ def holding(lock: Lock, *, preempt: bool = False) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+class Ground(Protocol):
+    """What a release stands on, and is not allowed to change."""
+
+    def nodes(self) -> list[NodeState]:
+        """All nodes. Raises `ForbiddenError` without the right, which is the cluster's to give."""
+
+    def namespace(self) -> str | None:
+        """The namespace's phase (``Active``), None where there is none. Raises as `nodes`."""
+
+    def lacking(self, rights: Sequence[Right]) -> list[Right]:
+        """Those of the rights that whoever asks does not have in the namespace."""
 
 
 class Suites(Protocol):

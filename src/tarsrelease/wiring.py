@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Charts,
         Clock,
         Elsewhere,
+        Ground,
         Journal,
         Lock,
         Metrics,
@@ -35,6 +36,7 @@ class Ports:
     lock: Lock
     web: Web
     elsewhere: Elsewhere
+    ground: Ground
 
 
 def connect(environment: Environment, release: Release, run: Run) -> Ports:
@@ -46,6 +48,7 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
     """
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.elsewhere import Background
+    from tarsrelease.adapters.ground import KubernetesGround
     from tarsrelease.adapters.helm import Helm
     from tarsrelease.adapters.journal import ConfigMapJournal
     from tarsrelease.adapters.kubernetes_client import Cluster
@@ -68,4 +71,5 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
         lock=LeaseLock(cluster, rollout.application, run),
         web=GatewayWeb(environment.gateway.address),
         elsewhere=Background(read_number, answers=environment.overrides.answers),
+        ground=KubernetesGround(cluster),
     )

@@ -21,7 +21,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
-from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
+from tarsrelease.model.errors import ForbiddenError, ReleaseError, UnreachableError, UsageError
 
 FIELD_MANAGER = "tarsrelease"
 _TIMEOUT = (3.0, 10.0)
@@ -43,6 +43,7 @@ class Kind:
     version: str
     kind: str
     plural: str
+    namespaced: bool = True
 
     @property
     def api_version(self) -> str:
@@ -61,6 +62,15 @@ SERVICE = Kind("", "v1", "Service", "services")
 CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 AUTOSCALER = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+ACCESS_REVIEW = Kind(
+    "authorization.k8s.io",
+    "v1",
+    "SelfSubjectAccessReview",
+    "selfsubjectaccessreviews",
+    namespaced=False,
+)
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 
 
@@ -163,7 +173,8 @@ class Cluster:
         return self._request("delete", kind, name, query=query, missing_ok=True) is not None
 
     def _complete(self, kind: Kind, body: Object) -> Object:
-        metadata = {"namespace": self.namespace, **body["metadata"]}
+        own = {"namespace": self.namespace} if kind.namespaced else {}
+        metadata = own | body.get("metadata", {})
         return {**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
     def _request(
@@ -182,13 +193,15 @@ class Cluster:
             part
             for part in (
                 f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}",
-                f"namespaces/{self.namespace}/{kind.plural}",
+                f"namespaces/{self.namespace}" if kind.namespaced else "",
+                kind.plural,
                 name,
                 subresource,
             )
             if part
         )
-        doing = f"{_VERBS[method]} {kind.kind} {name or 'list'} in {self.namespace}"
+        where = f" in {self.namespace}" if kind.namespaced else ""
+        doing = f"{_VERBS[method]} {kind.kind} {name or 'list'}{where}"
         for pause in (*_PAUSES, None):
             try:
                 answer = self._dynamic.request(
@@ -273,13 +286,13 @@ _FORBIDDEN = re.compile(
 )
 
 
-def forbidden(doing: str, message: str, namespace: str, verb: str, resource: str) -> UsageError:
+def forbidden(doing: str, message: str, namespace: str, verb: str, resource: str) -> ForbiddenError:
     """The error that names the missing right, read from the API server's own message."""
     named = _FORBIDDEN.search(message)
     if named:
         verb = named["verb"]
         resource = named["resource"] + (f".{named['group']}" if named["group"] else "")
-    return UsageError(
+    return ForbiddenError(
         doing=doing,
         found=f"the right to `{verb} {resource} in {namespace}` is missing",
         expected="a ServiceAccount with the Role in rbac/role.yaml",

@@ -8,6 +8,7 @@ COMMANDS = {
     "verify": ("verify:verify", "Is the bundle whole, and does it agree with itself?"),
     "bundle": ("bundle:bundle", "Build bundles."),
     "plan": ("plan:plan", "The day on paper: stages, minutes, window."),
+    "check": ("check:check", "Go or no-go, before anything is touched."),
     "migrate": ("migrate:migrate", "Apply the database migrations, and stop nobody."),
     "canary": ("canary:canary", "Deploy the canary, and take it through a stage."),
     "promote": ("promote:promote", "Make the canary's version the stable one."),

@@ -61,6 +61,15 @@ class AutoscalerState(Value):
     max_replicas: int
 
 
+class NodeState(Value):
+    """One node. `pressures` are its conditions that should not hold (MemoryPressure, …)."""
+
+    name: str
+    ready: bool
+    schedulable: bool
+    pressures: tuple[str, ...] = ()
+
+
 class RouteState(Value):
     """One service's HTTPRoute as far as the release is concerned.
 

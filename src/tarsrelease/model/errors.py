@@ -19,6 +19,10 @@ class UsageError(ReleaseError):
     """Usage or configuration is wrong; nothing was touched."""
 
 
+class ForbiddenError(UsageError):
+    """A right is missing; nothing was touched."""
+
+
 class RefusedError(ReleaseError):
     """The answer is no, and nothing was changed (for example: this release was rolled back)."""
 

@@ -1,0 +1,220 @@
+"""The checks before anything is touched: facts in, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tarsrelease.gates.rollback_plan import same_version
+from tarsrelease.gates.route_owners import controller_of
+from tarsrelease.gates.words import count, names
+from tarsrelease.model.cluster import NodeState, PodState, Revision, RouteState
+from tarsrelease.model.measurement import Series, Track
+from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.rights import Right
+
+NODES = "preflight.nodes"
+NAMESPACE = "preflight.namespace"
+RIGHTS = "preflight.rights"
+HELM = "preflight.helm_release"
+ROUTES = "preflight.route_owner"
+TARGETS = "preflight.targets"
+
+EXPECTED = {
+    NODES: "every node ready, without pressure, and one that takes pods",
+    NAMESPACE: "the namespace is active",
+    RIGHTS: "every right of rbac/role.yaml",
+    HELM: "deployed",
+    ROUTES: "no delivery controller owns the route",
+    TARGETS: "every ready pod is scraped",
+}
+
+
+def _check(
+    check_id: str,
+    status: Status,
+    reason: str,
+    *,
+    source: str,
+    expected: str | None = None,
+    service: str | None = None,
+    observed: Observed | None = None,
+) -> Check:
+    return Check(
+        id=check_id,
+        status=status,
+        service=service,
+        observed=observed,
+        expected=expected or EXPECTED[check_id],
+        reason=reason,
+        source=source,
+    )
+
+
+def unmeasured(check_id: str, reason: str, *, service: str | None = None) -> Check:
+    """Could not be asked: an error, never a pass."""
+    return _check(check_id, Status.ERROR, reason, source="", service=service)
+
+
+def nodes(found: Sequence[NodeState] | None) -> Check:
+    """All nodes are able. None: nobody may list them, and a namespace's Role cannot give that."""
+    source = "nodes"
+    if found is None:
+        return _check(
+            NODES,
+            Status.SKIPPED,
+            "no right to list nodes, which only a ClusterRole can give "
+            "(kubectl create clusterrole NAME --verb=list --resource=nodes)",
+            source=source,
+        )
+    wrong = [f"{node.name} is not ready" for node in found if not node.ready]
+    wrong += [f"{node.name} has {names(list(node.pressures))}" for node in found if node.pressures]
+    if not any(node.schedulable for node in found):
+        wrong.append("no node takes pods" if found else "there is no node")
+    able = sum(node.ready for node in found)
+    cordoned = [node.name for node in found if not node.schedulable]
+    said = f"{able} of {count(len(found), 'node')} ready"
+    said += f"; cordoned: {names(cordoned)}" if cordoned else ""
+    return _check(
+        NODES,
+        Status.FAIL if wrong else Status.PASS,
+        "; ".join(wrong) or said,
+        source=source,
+        observed=Observed(value=able, unit="count"),
+    )
+
+
+def namespace(name: str, phase: str | None, *, forbidden: bool, seen_in_it: int) -> Check:
+    """The namespace is there. Where it may not be read itself, what was read in it proves it."""
+    source = f"namespace/{name}"
+    if forbidden:
+        if seen_in_it:
+            reason = f"{count(seen_in_it, 'Deployment')} read in it; its phase is not ours to read"
+            return _check(NAMESPACE, Status.PASS, reason, source=source)
+        reason = "no right to read the namespace, and nothing was found in it"
+        return _check(NAMESPACE, Status.ERROR, reason, source=source)
+    if phase is None:
+        return _check(NAMESPACE, Status.FAIL, "it does not exist", source=source)
+    status = Status.PASS if phase == "Active" else Status.FAIL
+    observed = Observed(value=phase, unit="phase")
+    return _check(NAMESPACE, status, f"it is {phase}", source=source, observed=observed)
+
+
+def rights(asked: Sequence[Right], lacking: Sequence[Right]) -> Check:
+    """Everything that the release will do is allowed."""
+    having = len(asked) - len(lacking)
+    said = f"{having} of {count(len(asked), 'right')}"
+    if lacking:
+        said += f"; missing: {', '.join(map(str, lacking))}; kubectl apply -f rbac/role.yaml"
+    return _check(
+        RIGHTS,
+        Status.FAIL if lacking else Status.PASS,
+        said,
+        source="SelfSubjectAccessReview",
+        observed=Observed(value=having, unit="count"),
+    )
+
+
+def helm_release(
+    application: str, history: Sequence[Revision], *, new: str, running: str | None, too_old: bool
+) -> Check:
+    """The newest revision serves, and is the version that is to be replaced.
+
+    `running` is the version that must run, where it was said; `too_old` tells that what runs is
+    below the manifest's least version.
+    """
+    expected = f"deployed, at {running}" if running else f"deployed, at a version before {new}"
+    source = f"helm history {application}"
+    last = history[-1] if history else None
+    if last is None:
+        reason = f"there is no Helm release {application}"
+        return _check(HELM, Status.FAIL, reason, source=source, expected=expected)
+    said = f"revision {last.number} is {last.status}, at {last.app_version}"
+    wrong = None
+    if last.status != "deployed":
+        wrong = f"{said}; tarsrelease rollback restores the last good revision"
+    elif running is not None and not same_version(last.app_version, running):
+        wrong = said
+    elif same_version(last.app_version, new):
+        wrong = f"{said} already"
+    elif too_old:
+        wrong = f"{said}, which is below the least version that {new} may follow"
+    return _check(
+        HELM,
+        Status.FAIL if wrong else Status.PASS,
+        wrong or said,
+        source=source,
+        expected=expected,
+        observed=Observed(value=last.app_version, unit="version"),
+    )
+
+
+def route_owner(service: str, route: str, state: RouteState | None) -> Check:
+    """Nobody else puts the weights back. A route of ours stays ours whoever once wrote it."""
+    source = f"httproute/{route}"
+    if state is None:
+        reason = "it does not exist yet; the release creates it"
+        return _check(ROUTES, Status.PASS, reason, source=source, service=service)
+    controller = controller_of(state.managers)
+    observed = Observed(value=names(list(state.managers)) or "tarsrelease", unit="managers")
+    if controller is not None:
+        reason = f"{controller[0]} manages it and would put the weights back: {controller[1]}"
+        status = Status.FAIL
+    elif not state.accepted:
+        reason, status = f"the gateway does not accept it: {state.problem}", Status.FAIL
+    else:
+        reason, status = f"nobody else's; {state.weight} % to the canary", Status.PASS
+    return _check(ROUTES, status, reason, source=source, service=service, observed=observed)
+
+
+def up_selector(namespace_: str) -> str:
+    """Which targets of the namespace answered their last scrape."""
+    return f'up{{namespace="{namespace_}"}}'
+
+
+def targets(
+    track: Track,
+    deployments: Mapping[str, str],
+    pods: Iterable[PodState],
+    found: Sequence[Series],
+    *,
+    pod_label: str,
+    source: str,
+) -> tuple[Check, ...]:
+    """Every ready pod of a side is scraped, and answers; one result for each service and worker.
+
+    `deployments` maps names to the side's Deployments. A canary that is not deployed yet has
+    nothing to scrape: said, and not counted as a pass.
+    """
+    newest = {
+        series.labels.get(pod_label, ""): series.samples[-1].value
+        for series in found
+        if series.samples
+    }
+    everyone = [pod for pod in pods if not pod.terminating]
+    results = []
+    for name, deployment in deployments.items():
+        own = [pod.name for pod in everyone if pod.owner == deployment and pod.ready]
+        up = [pod for pod in own if newest.get(pod) == 1]
+        unknown = [pod for pod in own if pod not in newest]
+        down = [pod for pod in own if pod in newest and newest[pod] != 1]
+        if not own:
+            absent = track is Track.CANARY
+            status = Status.SKIPPED if absent else Status.FAIL
+            reason = f"{deployment} has no ready pod" + (": not deployed yet" if absent else "")
+        elif unknown:
+            status, reason = Status.FAIL, f"not scraped at all: {names(unknown)}"
+        elif down:
+            status, reason = Status.FAIL, f"scraped in vain: {names(down)}"
+        else:
+            status, reason = Status.PASS, f"{len(up)} of {count(len(own), f'{track} pod')} up"
+        results.append(
+            _check(
+                TARGETS,
+                status,
+                reason,
+                source=source,
+                service=name,
+                observed=Observed(value=len(up), unit="count"),
+            )
+        )
+    return tuple(results)

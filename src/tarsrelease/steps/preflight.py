@@ -1,0 +1,169 @@
+"""Before anything is touched: does the ground carry a release? Looks, judges, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from tarsrelease.gates import preflight as judge
+from tarsrelease.gates.checks import judged
+from tarsrelease.model.cluster import NodeState, PodState
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ForbiddenError, ReleaseError
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.model.rights import ROLE
+from tarsrelease.ports import Charts, Clock, Ground, Metrics, Routes, Workloads
+from tarsrelease.report.words import count_statuses
+from tarsrelease.steps.ending import ended
+from tarsrelease.steps.verification.agreement import precedence
+
+STEP = "check preflight"
+
+
+def preflight(
+    release: Release,
+    environment: Environment,
+    *,
+    running: str | None,
+    ground: Ground,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    metrics: Metrics,
+    clock: Clock,
+) -> Outcome:
+    """Go where every check passes; what could not be asked is no pass."""
+    started_at = clock.now()
+    checks = preflight_checks(
+        release,
+        environment,
+        running=running,
+        ground=ground,
+        charts=charts,
+        workloads=workloads,
+        routes=routes,
+        metrics=metrics,
+    )
+    return verdict_of(STEP, release, environment, checks, started_at=started_at, clock=clock)
+
+
+def verdict_of(
+    step: str,
+    release: Release,
+    environment: Environment,
+    checks: Iterable[Check],
+    *,
+    started_at: datetime,
+    clock: Clock,
+    details: dict[str, object] | None = None,
+) -> Outcome:
+    """Go where something passed and nothing did not; what was skipped is said."""
+    found = tuple(checks)
+    wrong = [c for c in found if c.status not in (Status.PASS, Status.SKIPPED)]
+    passed = any(check.status is Status.PASS for check in found)
+    go = passed and not wrong
+    first = wrong[0] if wrong else None
+    why = f"; {first.id}{f' of {first.service}' if first.service else ''}" if first else ""
+    return ended(
+        step,
+        release,
+        environment,
+        Verdict.PROCEED if go else Verdict.NO_GO,
+        f"{'go' if go else 'no-go'}: {count_statuses(found)}{why}",
+        started_at=started_at,
+        clock=clock,
+        checks=found,
+        details=details,
+        next_step="" if go else "repair what did not pass, then run the same command again",
+    )
+
+
+def preflight_checks(
+    release: Release,
+    environment: Environment,
+    *,
+    running: str | None,
+    ground: Ground,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    metrics: Metrics,
+) -> tuple[Check, ...]:
+    """Every check; one system that does not answer costs its own checks only."""
+    return (
+        *_measured(judge.NODES, lambda: [judge.nodes(_nodes(ground))]),
+        *_measured(judge.NAMESPACE, lambda: [_namespace(environment, ground, workloads)]),
+        *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, ground.lacking(ROLE))]),
+        *_measured(judge.HELM, lambda: [_helm(release, running, charts)]),
+        *_measured(judge.ROUTES, lambda: _routes(release, routes)),
+        *_measured(judge.TARGETS, lambda: _targets(release, environment, workloads, metrics)),
+    )
+
+
+def _measured(check_id: str, ask: Callable[[], Iterable[Check]]) -> tuple[Check, ...]:
+    try:
+        found = tuple(ask())
+    except ReleaseError as error:
+        return (judge.unmeasured(check_id, f"{error}; {error.detail.next}"),)
+    return found or (judge.unmeasured(check_id, "there was nothing to look at"),)
+
+
+def _nodes(ground: Ground) -> list[NodeState] | None:
+    try:
+        return ground.nodes()
+    except ForbiddenError:
+        return None
+
+
+def _namespace(environment: Environment, ground: Ground, workloads: Workloads) -> Check:
+    name = environment.kubernetes.namespace
+    try:
+        return judge.namespace(name, ground.namespace(), forbidden=False, seen_in_it=0)
+    except ForbiddenError:
+        seen = len(workloads.deployments())
+        return judge.namespace(name, None, forbidden=True, seen_in_it=seen)
+
+
+def _helm(release: Release, running: str | None, charts: Charts) -> Check:
+    application = release.rollout.application
+    history = charts.history(application)
+    least = release.manifest.min_previous_version
+    too_old = False
+    if least is not None and history:
+        try:
+            too_old = precedence(history[-1].app_version) < precedence(least)
+        except ValueError:
+            too_old = True
+    return judge.helm_release(
+        application, history, new=release.version, running=running, too_old=too_old
+    )
+
+
+def _routes(release: Release, routes: Routes) -> list[Check]:
+    found = {state.service: state for state in routes.read(release.rollout.services)}
+    return [
+        judge.route_owner(service.name, service.route, found.get(service.name))
+        for service in release.rollout.services
+    ]
+
+
+def _targets(
+    release: Release, environment: Environment, workloads: Workloads, metrics: Metrics
+) -> list[Check]:
+    pods: list[PodState] = workloads.pods()
+    selector = judge.up_selector(environment.kubernetes.namespace)
+    found = metrics.series([selector], 3 * environment.prometheus.scrape_interval)[0]
+    return [
+        check
+        for track in (Track.STABLE, Track.CANARY)
+        for check in judge.targets(
+            track,
+            judged(release.rollout, track),
+            pods,
+            found,
+            pod_label=release.rollout.labels.pod,
+            source=selector,
+        )
+    ]

@@ -1,0 +1,194 @@
+"""What a release stands on, asked of a real API server: nodes, namespace, rights; and preflight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+from bare_api import BareApi
+
+from tarsrelease.adapters.clock import SystemClock
+from tarsrelease.adapters.ground import KubernetesGround
+from tarsrelease.adapters.helm import Helm
+from tarsrelease.adapters.kubernetes_client import Cluster
+from tarsrelease.adapters.routes import HttpRoutes
+from tarsrelease.adapters.workloads import KubernetesWorkloads
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ForbiddenError, UnreachableError
+from tarsrelease.model.measurement import Series
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.model.rights import ROLE, Right
+from tarsrelease.steps.preflight import preflight
+
+ROLE_FILE = Path(__file__).parents[3] / "rbac" / "role.yaml"
+NO_METRICS = "nothing listens"
+Become = Callable[[str], Cluster]
+"""Apply a Role file, and be its ServiceAccount from now on."""
+
+
+class NoMetrics:
+    """A metrics server that does not answer."""
+
+    def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
+        raise UnreachableError(
+            doing="asking", found=NO_METRICS, expected="an answer", next_step="start it"
+        )
+
+    def server_time(self) -> float:
+        raise NotImplementedError
+
+
+def node(name: str, *conditions: tuple[str, str], unschedulable: bool = False) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name},
+            "spec": {"unschedulable": unschedulable},
+            "status": {"conditions": [{"type": t, "status": s} for t, s in conditions]},
+        }
+    )
+
+
+def shipped_without(*lacking: Right) -> str:
+    documents = list(yaml.safe_load_all(ROLE_FILE.read_text()))
+    for document in documents:
+        if document["kind"] == "Role":
+            document["rules"] = [
+                {"apiGroups": [r.group], "resources": [r.resource], "verbs": [r.verb]}
+                for r in ROLE
+                if r not in lacking
+            ]
+    return yaml.safe_dump_all(documents)
+
+
+@pytest.fixture
+def become(api: BareApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Become:
+    def as_role(text: str) -> Cluster:
+        space = ("--namespace", cluster.namespace)
+        api.kubectl("apply", *space, "--filename", "-", stdin=text)
+        token = api.kubectl("create", "token", "tarsrelease", *space).strip()
+        monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(token)))
+        return Cluster.connect("bare", cluster.namespace)
+
+    return as_role
+
+
+def asked(cluster: Cluster, release: Release, environment: Environment) -> Outcome:
+    return preflight(
+        release,
+        environment,
+        running=None,
+        ground=KubernetesGround(cluster),
+        charts=Helm("bare", cluster.namespace),
+        workloads=KubernetesWorkloads(cluster, release.rollout),
+        routes=HttpRoutes(cluster, environment.gateway),
+        metrics=NoMetrics(),
+        clock=SystemClock(),
+    )
+
+
+def one(outcome: Outcome, check_id: str) -> Check:
+    return next(check for check in outcome.checks if check.id == check_id)
+
+
+@pytest.fixture
+def nodes(api: BareApi) -> Iterator[Callable[[str], None]]:
+    names = []
+
+    def make(text: str) -> None:
+        names.append(json.loads(text)["metadata"]["name"])
+        api.kubectl("create", "--filename", "-", stdin=text)
+        api.kubectl(
+            *("patch", "node", names[-1], "--subresource", "status", "--type", "merge"),
+            *("--patch", json.dumps({"status": json.loads(text)["status"]})),
+        )
+
+    yield make
+    api.kubectl("delete", "node", *names)
+
+
+def test_a_node_that_is_not_ready_or_under_pressure_is_named(
+    cluster: Cluster, nodes: Callable[[str], None]
+) -> None:
+    nodes(node("able", ("Ready", "True")))
+    nodes(node("tired", ("Ready", "True"), ("DiskPressure", "True"), unschedulable=True))
+    nodes(node("gone", ("Ready", "Unknown")))
+    found = {each.name: each for each in KubernetesGround(cluster).nodes()}
+    assert found["able"].ready
+    assert found["able"].schedulable
+    assert found["tired"].pressures == ("DiskPressure",)
+    assert not found["gone"].ready
+
+
+def test_a_namespace_that_is_not_there(cluster: Cluster, api: BareApi) -> None:
+    assert KubernetesGround(cluster).namespace() == "Active"
+    assert KubernetesGround(Cluster.connect("bare", "nowhere")).namespace() is None
+
+
+def test_the_shipped_role_lacks_nothing_and_a_right_taken_from_it_is_named(become: Become) -> None:
+    assert KubernetesGround(become(ROLE_FILE.read_text())).lacking(ROLE) == []
+    taken = (
+        Right(group="apps", resource="deployments/scale", verb="patch"),
+        Right(group="coordination.k8s.io", resource="leases", verb="update"),
+    )
+    assert set(KubernetesGround(become(shipped_without(*taken))).lacking(ROLE)) == set(taken)
+
+
+def test_the_shipped_role_may_not_list_nodes(become: Become) -> None:
+    with pytest.raises(ForbiddenError):
+        KubernetesGround(become(ROLE_FILE.read_text())).nodes()
+
+
+def test_preflight_as_the_shipped_role(
+    cluster: Cluster,
+    become: Become,
+    release: Release,
+    environment: Environment,
+) -> None:
+    """What is there passes, what nobody may ask is skipped, what does not answer is an error."""
+    chart = str(Path(release.directory).parent / "v1_0_0" / "tars-1.0.0.tgz")
+    Helm("bare", cluster.namespace).upgrade(
+        "tars", chart, [], values_from=None, deadline=60, wait=False
+    )
+    outcome = asked(become(ROLE_FILE.read_text()), release, environment)
+    assert one(outcome, "preflight.nodes").status is Status.SKIPPED
+    assert one(outcome, "preflight.namespace").status is Status.PASS
+    assert one(outcome, "preflight.rights").status is Status.PASS
+    assert one(outcome, "preflight.helm_release").status is Status.PASS
+    assert one(outcome, "preflight.route_owner").status is Status.PASS
+    targets = one(outcome, "preflight.targets")
+    assert targets.status is Status.ERROR
+    assert NO_METRICS in targets.reason
+    assert outcome.verdict is Verdict.NO_GO
+
+
+def test_no_helm_release_and_no_namespace_are_a_no(
+    cluster: Cluster, release: Release, environment: Environment
+) -> None:
+    gone = Cluster.connect("bare", "nowhere")
+    place = environment.kubernetes.model_copy(update={"namespace": "nowhere"})
+    outcome = asked(gone, release, environment.model_copy(update={"kubernetes": place}))
+    assert one(outcome, "preflight.namespace").status is Status.FAIL
+    outcome = asked(cluster, release, environment)
+    helm = one(outcome, "preflight.helm_release")
+    assert helm.status is Status.FAIL
+    assert "no Helm release tars" in helm.reason
+
+
+def test_a_missing_right_is_a_no_go_that_names_it(
+    cluster: Cluster,
+    become: Become,
+    release: Release,
+    environment: Environment,
+) -> None:
+    taken = Right(group="gateway.networking.k8s.io", resource="httproutes", verb="patch")
+    outcome = asked(become(shipped_without(taken)), release, environment)
+    check = one(outcome, "preflight.rights")
+    assert check.status is Status.FAIL
+    assert "patch httproutes.gateway.networking.k8s.io" in check.reason
+    assert outcome.verdict is Verdict.NO_GO
