@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import TEMPLATE, write_sources
 
 from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.kubernetes_schema import object_faults
+from tarsrelease.adapters.kubernetes_schema import pinned_schema
 from tarsrelease.cli.verifying import Wishes, verified
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.rehearsal.binaries import resolve, standard_modules
@@ -174,14 +174,14 @@ def test_the_worked_examples_are_whole(
     ],
 )
 def test_what_kubernetes_would_refuse(found: dict[str, Any], faults: list[str]) -> None:
-    said = object_faults(found)
+    said = pinned_schema().faults(found)
     assert said is not None
     assert len(said) == len(faults), said
     assert all(one.startswith(start) for one, start in zip(said, faults, strict=True))
 
 
 def test_a_kind_of_somebody_else_is_not_judged() -> None:
-    assert object_faults({"apiVersion": "example.org/v1", "kind": "Worker"}) is None
+    assert pinned_schema().faults({"apiVersion": "example.org/v1", "kind": "Worker"}) is None
 
 
 def test_references_are_found_and_split() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tarsrelease.adapters.registry import CREDENTIALS, HttpRegistry
+from tarsrelease.adapters.registry import HttpRegistry
+from tarsrelease.adapters.registry_logins import CREDENTIALS
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Status

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-from tarsrelease.adapters.registry import CREDENTIALS, HttpRegistry
+from tarsrelease.adapters.registry import HttpRegistry
+from tarsrelease.adapters.registry_logins import CREDENTIALS
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Status
@@ -147,30 +149,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module", params=["open", "token"])
-def place(
-    request: pytest.FixtureRequest, tokens: Tokens, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("registry")
+@contextmanager
+def serving(folder: Path, auth: dict[str, Any]) -> Iterator[str]:
+    """The host of a registry that keeps its data in the folder, while it runs."""
     port = free_port()
     settings: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "error"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
         "http": {"addr": f"127.0.0.1:{port}"},
+        "auth": auth,
     }
-    if request.param == "token":
-        bundle = folder / "tokens.pem"
-        bundle.write_bytes(tokens.certificate.public_bytes(serialization.Encoding.PEM))
-        settings["auth"] = {
-            "token": {
-                "realm": tokens.url,
-                "service": SERVICE,
-                "issuer": ISSUER,
-                "rootcertbundle": str(bundle),
-            }
-        }
-    (folder / "config.yml").write_text(json.dumps(settings))
+    (folder / "config.yml").write_text(json.dumps({k: v for k, v in settings.items() if v}))
     process = subprocess.Popen(
         [str(PROGRAM), "serve", str(folder / "config.yml")],
         stdout=subprocess.DEVNULL,
@@ -186,11 +176,30 @@ def place(
                 assert process.poll() is None, (folder / "log").read_text()
                 assert time.monotonic() < deadline, (folder / "log").read_text()
                 threading.Event().wait(0.05)
-        bearer = f"Bearer {tokens.token('repository:demo/web:pull,push')}"
-        yield pushed(f"127.0.0.1:{port}", folder, {"Authorization": bearer})
+        yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module", params=["open", "token"])
+def place(
+    request: pytest.FixtureRequest, tokens: Tokens, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("registry")
+    auth: dict[str, Any] = {}
+    if request.param == "token":
+        bundle = folder / "tokens.pem"
+        bundle.write_bytes(tokens.certificate.public_bytes(serialization.Encoding.PEM))
+        auth["token"] = {
+            "realm": tokens.url,
+            "service": SERVICE,
+            "issuer": ISSUER,
+            "rootcertbundle": str(bundle),
+        }
+    with serving(folder, auth) as host:
+        bearer = f"Bearer {tokens.token('repository:demo/web:pull,push')}"
+        yield pushed(host, folder, {"Authorization": bearer})
 
 
 def pushed(host: str, folder: Path, headers: dict[str, str]) -> Place:

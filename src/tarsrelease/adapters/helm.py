@@ -60,6 +60,11 @@ class Helm:
             key=lambda revision: revision.number,
         )
 
+    def running(self, release: str) -> str | None:
+        """The version that is deployed, as Helm records it; None where there is none."""
+        deployed = [one for one in self.history(release) if one.status == "deployed"]
+        return deployed[-1].app_version if deployed else None
+
     def upgrade(
         self,
         release: str,

@@ -114,6 +114,25 @@ class Cluster:
         )
         return cls(ApiClient(configuration), namespace)
 
+    def openapi(self) -> Object:
+        """The cluster's description of every kind that it serves, others' too (OpenAPI v2)."""
+        doing = "reading the cluster's own schema"
+        try:
+            answer = self._dynamic.request(
+                "get", "/openapi/v2", serialize=False, _request_timeout=_TIMEOUT
+            )
+            found = _parsed(answer.data)
+        except ApiException as error:
+            raise UsageError(
+                doing=doing,
+                found=f"{self.server} answers {error.status}: {_message(error)}",
+                expected="the right to GET /openapi/v2, which every user has by default",
+                next_step="log in to the cluster again, or look at the role system:discovery",
+            ) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._silent(error, doing) from error
+        return found or {}
+
     def get(self, kind: Kind, name: str) -> Object | None:
         """The object, or None."""
         return self._request("get", kind, name, missing_ok=True)

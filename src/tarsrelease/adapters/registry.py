@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tarsrelease.adapters.registry_logins import CREDENTIALS, Login, Logins
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS, Fetched
-
-CREDENTIALS = "TARSRELEASE_REGISTRY_AUTH"
-"""Names the variable with ``host=user:password``, several of them separated by commas."""
 
 _DOING = "asking the registry"
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
@@ -38,7 +36,7 @@ class HttpRegistry:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._client = httpx.Client(timeout=timeout, follow_redirects=False, transport=transport)
-        self._passwords = _passwords(variables.get(CREDENTIALS, ""))
+        self._logins = Logins(variables)
         self._tokens: dict[tuple[str, str], str] = {}
         self._silent: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -75,7 +73,7 @@ class HttpRegistry:
         self, name: str, path: str, largest: int, *, accept: str = "*/*", method: str = "GET"
     ) -> tuple[httpx.Headers, bytes] | None:
         """Headers and content, None for 404. A token that is refused is asked for once more."""
-        host, _, repository = name.partition("/")
+        host, repository = _place(name)
         url = f"{_scheme(host)}://{host}/v2/{repository}/{path}"
         for attempt in range(3):
             token = self._tokens.get((host, repository))
@@ -88,7 +86,7 @@ class HttpRegistry:
             if status == 404:
                 return None
             if status != 401 or attempt == 2:
-                raise _refused(host, repository, status, with_password=host in self._passwords)
+                raise _refused(host, repository, status, self._logins.of(host))
             self._tokens[host, repository] = self._authorization(
                 answered.get("www-authenticate", ""), host, repository
             )
@@ -125,30 +123,30 @@ class HttpRegistry:
     def _authorization(self, challenge: str, host: str, repository: str) -> str:
         """The Authorization header that a 401's challenge asks for."""
         scheme, _, rest = challenge.partition(" ")
-        password = self._passwords.get(host)
-        if scheme.lower() == "basic" and password:
-            return "Basic " + base64.b64encode(":".join(password).encode()).decode()
+        login = self._logins.of(host)
+        if scheme.lower() == "basic" and login:
+            return "Basic " + base64.b64encode(":".join(login).encode()).decode()
         said = dict(_PARAMETER.findall(rest))
         realm = said.get("realm", "")
         if scheme.lower() != "bearer" or not _may_know(host, realm):
-            raise _refused(host, repository, 401, with_password=password is not None)
+            raise _refused(host, repository, 401, login)
         query = {
             "service": said.get("service", host),
             "scope": f"repository:{repository}:pull",
         }
-        token = self._token(realm, query, password, host)
+        token = self._token(realm, query, login, host)
         if not token:
-            raise _refused(host, repository, 401, with_password=password is not None)
+            raise _refused(host, repository, 401, login)
         return f"Bearer {token}"
 
     def _token(
         self,
         realm: str,
         query: Mapping[str, str],
-        password: tuple[str, str] | None,
+        login: Login | None,
         host: str,
     ) -> str | None:
-        auth = httpx.BasicAuth(*password) if password else None
+        auth = httpx.BasicAuth(*login) if login else None
         try:
             answer = self._client.get(realm, params=dict(query), auth=auth)
         except httpx.HTTPError as problem:
@@ -177,6 +175,14 @@ def _bounded(answer: httpx.Response, largest: int, host: str) -> bytes:
     return bytes(content)
 
 
+def _place(name: str) -> tuple[str, str]:
+    """The host that serves the image, and its repository there."""
+    host, _, repository = name.partition("/")
+    if host == "docker.io":  # as Docker itself does: the name is no server
+        return "registry-1.docker.io", repository if "/" in repository else f"library/{repository}"
+    return host, repository
+
+
 def _scheme(host: str) -> str:
     name = urlsplit(f"//{host}").hostname or ""
     local = name in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", name)
@@ -197,22 +203,6 @@ def _may_know(host: str, realm: str) -> bool:
     return name.split(".")[-2:] == own.split(".")[-2:] and not own.replace(".", "").isdigit()
 
 
-def _passwords(text: str) -> dict[str, tuple[str, str]]:
-    found = {}
-    for item in filter(None, text.split(",")):
-        host, equals, login = item.partition("=")
-        user, colon, password = login.partition(":")
-        if not (equals and colon and host and user):
-            raise UsageError(
-                doing=f"reading {CREDENTIALS}",
-                found="an entry of another form (it is not shown, as it may hold a password)",
-                expected="host=user:password, several separated by commas",
-                next_step=f"correct {CREDENTIALS}, or unset it",
-            )
-        found[host.strip()] = (user, password)
-    return found
-
-
 def _unreachable(host: str, why: str) -> UnreachableError:
     return UnreachableError(
         doing=_DOING,
@@ -222,11 +212,12 @@ def _unreachable(host: str, why: str) -> UnreachableError:
     )
 
 
-def _refused(host: str, repository: str, status: int, *, with_password: bool) -> UsageError:
-    how = "with the password given" if with_password else f"without a password ({CREDENTIALS})"
+def _refused(host: str, repository: str, status: int, login: Login | None) -> UsageError:
+    how = "with the password given" if login else f"without a password ({CREDENTIALS})"
     return UsageError(
         doing=_DOING,
         found=f"{host} does not let us read {repository} {how}: it answers {status}",
         expected="the right to pull",
-        next_step=f"set {CREDENTIALS} to {host}=user:password for a user who may pull",
+        next_step=f"docker login {host} as a user who may pull, or set {CREDENTIALS} to "
+        f"{host}=user:password",
     )

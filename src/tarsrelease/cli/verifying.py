@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tarsrelease.adapters.kubernetes_schema import ObjectSchema
     from tarsrelease.model.bundle import Source
+    from tarsrelease.model.environment import Environment
     from tarsrelease.model.outcome import Outcome
     from tarsrelease.model.verification import Commit
     from tarsrelease.ports import Clock
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the flags say. `running` is the version that runs, where somebody says it."""
+    """What the flags say. `running` is the version that runs, where somebody says it; else the
+    `environment`'s cluster is asked, where there is one."""
 
     offline: bool = False
     checksums_only: bool = False
@@ -27,6 +30,7 @@ class Wishes:
     platform: str = "linux/amd64"
     layers: bool = False
     running: str | None = None
+    environment: Environment | None = None
     quiet: bool = True
     attestations: tuple[Path, ...] = ()
     repository: str | None = None
@@ -54,7 +58,7 @@ def verified(
 
     bar = HashingBar(sys.stderr, quiet=wishes.quiet)
     try:
-        return verify(
+        outcome = verify(
             str(folder),
             files=FolderFiles(folder, hard_links=wishes.checksums_only, progress=bar),
             read_manifest=read_manifest,
@@ -68,12 +72,13 @@ def verified(
         )
     finally:
         bar.close()
+    place = wishes.environment
+    return outcome.model_copy(update={"environment": place.name}) if place else outcome
 
 
 def _means(folder: Path, wishes: Wishes) -> Means:
     from tarsrelease.adapters.chart_render import renderer
     from tarsrelease.adapters.configuration import read_bundle_input
-    from tarsrelease.adapters.kubernetes_schema import object_faults
     from tarsrelease.steps.verification.needs import Means
 
     registry = None
@@ -81,19 +86,50 @@ def _means(folder: Path, wishes: Wishes) -> Means:
         from tarsrelease.adapters.registry import HttpRegistry
 
         registry = HttpRegistry()
+    schema, schema_name = _schema(None if wishes.offline else wishes.environment)
     return Means(
         read_input=read_bundle_input,
         values_faults=_values_faults,
         render=renderer(),
-        object_faults=object_faults,
+        object_faults=schema.faults,
+        objects_by=schema_name,
         sql_faults=_sql_faults,
         commit=partial(_commit, folder),
-        running=wishes.running,
+        running=_running(wishes),
         registry=registry,
         signatures=_signatures(wishes),
         platform=wishes.platform,
         layers=wishes.layers,
     )
+
+
+def _schema(environment: Environment | None) -> tuple[ObjectSchema, str]:
+    """That of the environment's cluster, else the pinned one; and what to call it in reports."""
+    from tarsrelease.adapters.kubernetes_schema import pinned_schema, served_schema
+    from tarsrelease.model.errors import ReleaseError
+
+    pinned = pinned_schema()
+    if environment is None:
+        return pinned, pinned.name
+    from tarsrelease.adapters.kubernetes_client import Cluster
+
+    place = environment.kubernetes
+    try:
+        served = served_schema(Cluster.connect(place.context, place.namespace).openapi())
+    except ReleaseError as problem:
+        return pinned, f"{pinned.name} (and not the cluster: {problem.detail.found})"
+    return served, served.name
+
+
+def _running(wishes: Wishes) -> Callable[[str], str | None] | None:
+    if wishes.running is not None:
+        return lambda _: wishes.running
+    if wishes.offline or wishes.environment is None:
+        return None
+    from tarsrelease.adapters.helm import Helm
+
+    place = wishes.environment.kubernetes
+    return Helm(place.context, place.namespace).running
 
 
 def _signatures(wishes: Wishes) -> Signatures | None:

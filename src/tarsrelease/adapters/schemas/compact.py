@@ -25,9 +25,9 @@ _SCALARS = {"string": "s", "boolean": "b", "integer": "i", "number": "n", "objec
 def compacted(swagger: Mapping[str, Any], version: str) -> dict[str, Any]:
     """`kinds` maps ``apiVersion kind`` to a type, `types` a type to its fields (`f`) and what it
     requires (`r`)."""
-    definitions = swagger["definitions"]
+    definitions = dict(swagger["definitions"])
     kinds = {}
-    for name, definition in definitions.items():
+    for name, definition in swagger["definitions"].items():
         marks = definition.get("x-kubernetes-group-version-kind", [])
         if len(marks) == 1:
             group, mark = marks[0]["group"], marks[0]
@@ -61,7 +61,8 @@ def compacted(swagger: Mapping[str, Any], version: str) -> dict[str, Any]:
     }
 
 
-def _type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+def _type(schema: Mapping[str, Any], definitions: dict[str, Any]) -> str:
+    """Objects that are described in place, as custom resources' are, get a definition each."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix("#/definitions/")
         if name.endswith((".Quantity", ".IntOrString")):
@@ -69,8 +70,12 @@ def _type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         definition = definitions[name]
         return f"#{name}" if "properties" in definition else _type(definition, definitions)
     if schema.get("type") == "array":
-        return "[" + _type(schema["items"], definitions)
-    if "additionalProperties" in schema:
+        return "[" + _type(schema.get("items", {}), definitions)
+    if "properties" in schema and "x-kubernetes-preserve-unknown-fields" not in schema:
+        name = f"in place {len(definitions)}"
+        definitions[name] = schema
+        return f"#{name}"
+    if isinstance(schema.get("additionalProperties"), Mapping):
         return "{" + _type(schema["additionalProperties"], definitions)
     return _SCALARS.get(str(schema.get("type")), "o")
 

@@ -72,15 +72,16 @@ def _plan(session: Session) -> Outcome:
 def _day(session: Session) -> Outcome:
     from tarsrelease.cli.asking import who_answers
     from tarsrelease.cli.migrating import Migrations
-    from tarsrelease.cli.verifying import verified
+    from tarsrelease.cli.verifying import Wishes, verified
     from tarsrelease.steps.day import run_day
 
     ports, folder = session.ports, session.release_folder
+    wishes = Wishes(environment=session.environment)
     return run_day(
         session.release,
         session.environment,
         session.run,
-        verify=partial(verified, folder, clock=ports.clock),
+        verify=partial(verified, folder, wishes, clock=ports.clock),
         migrator=Migrations(session),
         charts=ports.charts,
         workloads=ports.workloads,

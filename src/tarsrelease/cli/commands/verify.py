@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     help="What must not be left unchecked: images, signatures, chart, commit, migrations, "
     "previous; separated by commas.",
 )
-@click.option("--running", metavar="VERSION", help="The version that runs now.")
+@click.option(
+    "--running",
+    metavar="VERSION",
+    help="The version that runs now; without it the cluster of --environment is asked.",
+)
 @click.option(
     "--platform",
     metavar="OS/ARCH",
@@ -67,6 +72,7 @@ def _verify(
     """Check a bundle: checksums, files nobody listed, manifest, chart, images, migrations.
 
     DIR is the bundle's folder; by default what --release says, else the newest in ./release/.
+    With --environment its cluster is asked, too: which version runs, and what objects it takes.
     What cannot be reached from here (a registry, Helm, a repository) is NOT CHECKED and said so;
     --require makes that a failure. Evidence is written only where --evidence is given.
     """
@@ -85,7 +91,10 @@ def _verify(
     )
 
     def act(session: Session) -> Outcome:
-        return verified(folder or session.release_folder, wishes)
+        place = session.environment if settings.environment and not checksums_only else None
+        return verified(
+            folder or session.release_folder, dataclasses.replace(wishes, environment=place)
+        )
 
     return carry_out(settings, "verify", act, changes=False, recording=Recording.WHEN_ASKED)
 
@@ -112,9 +121,11 @@ def _platform(text: str) -> str:
 
 verify = command(
     "release",
+    "environment",
     "evidence",
     name="verify",
     example="tarsrelease verify release/v1_0_1\n"
     "tarsrelease verify release/v1_0_1 --require images,chart\n"
+    "tarsrelease verify release/v1_0_1 --environment production --require previous\n"
     "tarsrelease verify ~/Downloads/v1_0_1 --offline --checksums-only",
 )(_verify)

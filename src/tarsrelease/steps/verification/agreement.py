@@ -6,10 +6,11 @@ Every disagreement is one finding that names the two places.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import INPUT, BundleInput
+from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.steps.verification.chart_archive import ChartArchive
@@ -249,12 +250,19 @@ def _image_checks(manifest: Manifest, chart: ChartArchive | None) -> list[Check]
     )
 
 
-def running_check(manifest: Manifest, running: str | None) -> Check:
-    """May the version that runs be followed by this one?"""
+def running_check(manifest: Manifest, ask: Callable[[str], str | None] | None) -> Check:
+    """May the version that runs be followed by this one? `ask` says which one that is."""
     least = manifest.min_previous_version
     expected = f"at least {least} runs" if least else "no least version is asked for"
+    running, why = None, "no cluster was asked (--environment NAME, or --running VERSION)"
+    if least is None:
+        why = "the manifest names no min_previous_version"
+    elif ask is not None:
+        try:
+            running, why = ask(manifest.application), f"no {manifest.application} runs there"
+        except ReleaseError as problem:
+            why = problem.detail.found
     if least is None or running is None:
-        why = "the manifest names no min_previous_version" if least is None else "no --running"
         return not_checked("manifest.previous", expected, why, source=MANIFEST)
     try:
         low = precedence(running) < precedence(least)

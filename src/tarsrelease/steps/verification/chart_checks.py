@@ -102,7 +102,7 @@ def _rendered(
         count += len(objects)
         faults += _object_faults(objects, who, means, unknown)
         images += _image_faults(objects, who, manifest.images)
-    whole = f"{count} objects"
+    whole = f"{count} objects, as {means.objects_by or 'nobody'} describes them"
     if unknown:
         whole += f"; not Kubernetes' own, so not compared: {', '.join(sorted(unknown))}"
     checks = judged("chart.render", _RENDER, file, faults[:_MANY], whole, count=count)

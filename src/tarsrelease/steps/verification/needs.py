@@ -44,19 +44,20 @@ class Means:
 
     `read_input` reads bundle.yaml; `values_faults` says what the chart's schema refuses in
     values; `render` gives the objects of a chart's archive with layers of values, or what keeps it
-    from rendering; `object_faults` says what Kubernetes would refuse in an object,
-    None for a kind that it does not know; `sql_faults` says what stops a migration (path,
-    content, phase); `commit` looks a commit up, None where it is unknown here; `running` is the
-    version that runs.
+    from rendering; `object_faults` says what Kubernetes would refuse in an object, None for a
+    kind that it does not know, and `objects_by` whose description that goes by; `sql_faults` says
+    what stops a migration (path, content, phase); `commit` looks a commit up, None where it is
+    unknown here; `running` says which version of an application runs, None where none does.
     """
 
     read_input: Callable[[str, bytes], BundleInput | tuple[str, ...]] | None = None
     values_faults: Callable[[bytes, Mapping[str, Any]], list[str]] | None = None
     render: Callable[[bytes, Sequence[Mapping[str, Any]]], Objects | str] | None = None
     object_faults: Callable[[Mapping[str, Any]], list[str] | None] | None = None
+    objects_by: str = ""
     sql_faults: Callable[[str, bytes, str], list[str]] | None = None
     commit: Callable[[Source], Commit | str] | None = None
-    running: str | None = None
+    running: Callable[[str], str | None] | None = None
     registry: Registry | None = None
     signatures: Signatures | None = None
     platform: str = "linux/amd64"
