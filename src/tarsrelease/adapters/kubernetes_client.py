@@ -10,8 +10,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,28 @@ class Conflict(Exception):  # noqa: N818 - the API's own word for it
 class Cluster:
     """One namespace of one cluster. Objects are plain dictionaries, as the API writes them."""
 
-    def __init__(self, client: ApiClient, namespace: str) -> None:
+    def __init__(
+        self, client: ApiClient, namespace: str, *, renew: Callable[[], ApiClient] | None = None
+    ) -> None:
+        """`renew` makes a client with fresh credentials, for when the server refuses these."""
         self._dynamic = _DYNAMIC_CLIENT(client, discoverer=_no_discovery)
+        self._renew = renew
         self.namespace = namespace
         self.server = client.configuration.host
 
     @classmethod
     def connect(cls, context: str | None, namespace: str) -> Cluster:
-        """From the kubeconfig in use, or from the pod's ServiceAccount where there is none."""
+        """From the kubeconfig in use, or from the pod's ServiceAccount where there is none.
+
+        A token may end while a stage is observed. The library asks an exec plugin again shortly
+        before the end that the plugin announced, and never again where it announced none; so the
+        credentials are read anew, plugin and token file included, when the server answers 401.
+        """
+        renew = partial(cls._client, context)
+        return cls(renew(), namespace, renew=renew)
+
+    @staticmethod
+    def _client(context: str | None) -> ApiClient:
         configuration = Configuration()
         try:
             if context is None and _inside_a_pod():
@@ -112,7 +127,7 @@ class Cluster:
         configuration.retries = urllib3.Retry(
             total=1, connect=1, read=0, redirect=0, status=0, other=0
         )
-        return cls(ApiClient(configuration), namespace)
+        return ApiClient(configuration)
 
     def openapi(self) -> Object:
         """The cluster's description of every kind that it serves, others' too (OpenAPI v2)."""
@@ -221,6 +236,7 @@ class Cluster:
         )
         where = f" in {self.namespace}" if kind.namespaced else ""
         doing = f"{_VERBS[method]} {kind.kind} {name or 'list'}{where}"
+        renew = self._renew
         for pause in (*_PAUSES, None):
             try:
                 answer = self._dynamic.request(
@@ -238,6 +254,10 @@ class Cluster:
                     return None
                 if error.status == 409:
                     raise Conflict(_message(error)) from error
+                if error.status == 401 and renew is not None and pause is not None:
+                    self._dynamic = _DYNAMIC_CLIENT(renew(), discoverer=_no_discovery)
+                    renew = None  # once a request: what is refused twice is wrong, not old
+                    continue
                 if error.status not in _LATER or pause is None:
                     raise self._explained(error, doing, method, kind, name) from error
             except (urllib3.exceptions.HTTPError, OSError) as error:
