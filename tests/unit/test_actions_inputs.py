@@ -83,6 +83,7 @@ SAMPLES = {
     "wait": "10m",
     "lifted-by": "octocat",
     "reason": "it's the cache, cold (50 %)",
+    "answers": "canary.chat=yes, canary.mail=no",
     "text": "see the run's page",
     "require": "images,chart",
     "running": "1.0.0",
@@ -119,12 +120,14 @@ def samples(name: str) -> list[dict[str, str]]:
     return sets
 
 
+NOT_YET = {"go-no-go", "validate", "notify"}
+
+
 @pytest.mark.parametrize("name", [name for name in ACTIONS if name != "setup"])
 def test_every_good_input_makes_a_command_line_that_parses(name: str) -> None:
     action = ACTIONS[name]
-    first = action.arguments(read(json.dumps(samples(name)[0]), action.inputs).given)[0]
-    if isinstance(root, LazyGroup) and first not in root.entries:
-        pytest.skip(f"there is no command {first} yet")
+    if name in NOT_YET:
+        pytest.skip("there is no such command yet")
     parsed = 0
     for given in samples(name):
         seen = read(json.dumps(given), action.inputs)

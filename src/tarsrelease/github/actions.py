@@ -88,7 +88,8 @@ def _migrate_refusal(given: Given) -> str | None:
 
 def _gate(given: Given) -> list[str]:
     flags = ("stage", "stages", "stage-duration", "wait", "observe", "for", "lifted-by", "reason")
-    return ["canary", "gate", *_flags(given, *_PLACE, *flags)]
+    answers = [f"--answer={one.strip()}" for one in given.get("answers", "").split(",") if one]
+    return ["canary", "gate", *_flags(given, *_PLACE, *flags), *answers]
 
 
 def _gate_refusal(given: Given) -> str | None:
@@ -154,7 +155,8 @@ ACTIONS: dict[str, Action] = {
     ),
     "go-no-go": Action(_command("check", "go-no-go", flags=_PLACE), _DAY),
     "preflight": Action(
-        _command("check", "preflight", flags=(*_PLACE, "feature-flags")), _DAY | _FLAGS
+        _command("check", "preflight", flags=(*_PLACE, "running")),
+        _DAY | {"running": Input(kinds.VERSION)},
     ),
     "migrate": Action(
         _migrate,
@@ -182,7 +184,9 @@ ACTIONS: dict[str, Action] = {
             "observe": Input(kinds.BOOLEAN, default="false"),
             "for": Input(kinds.DURATION),
             "lifted-by": Input(kinds.LOGIN),
-            "reason": Input(kinds.TEXT),
+            # What a person wrote when approving: a quotation mark in it must not fail the stage.
+            "reason": Input(kinds.TEXT, lenient=True),
+            "answers": Input(kinds.ANSWERS),
         },
         _gate_refusal,
     ),

@@ -87,6 +87,12 @@ PATHS = Kind("a list of paths", "paths without spaces, separated by commas", rf"
 WORDS = Kind(
     "a list of words", "lower-case words separated by commas", rf"{_WORD}(\s?,\s?{_WORD})*"
 )
+ANSWERS = Kind(
+    "a list of answers",
+    "ID=yes or ID=no, separated by commas",
+    r"[a-z][a-z0-9_.]*=(yes|no)(\s?,\s?[a-z][a-z0-9_.]*=(yes|no))*",
+    longest=1000,
+)
 VERSION = Kind(
     "a version", "a semantic version, such as 1.0.1", r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?"
 )
