@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
+from tarsrelease.report.day_page import STEP_HEADER, step_rows
 from tarsrelease.report.rows import (
     FAULT_HEADER,
     STAGE_HEADER,
@@ -44,6 +45,9 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
             if check.status is not Status.PASS
         ]
     )
+    steps = step_rows(outcome)
+    if steps:
+        blocks.append(markdown_table(STEP_HEADER, steps))
     stages = stage_rows(outcome)
     if stages:
         blocks.append(markdown_table(STAGE_HEADER, stages))

@@ -1,4 +1,4 @@
-"""tarsrelease report evidence"""
+"""tarsrelease report evidence, day"""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 report = LazyGroup(
     "report",
     help="Reports on what was recorded.",
-    entries={"evidence": Entry(f"{__name__}:evidence", "Prove the evidence whole.")},
+    entries={
+        "evidence": Entry(f"{__name__}:evidence", "Prove the evidence whole."),
+        "day": Entry(f"{__name__}:day", "One page of the whole day."),
+    },
 )
 
 
@@ -69,3 +72,36 @@ evidence = command(
     name="evidence",
     example="tarsrelease report evidence ./evidence",
 )(_evidence)
+
+
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+def _day(settings: Settings, folder: Path) -> int:
+    """Put the evidence of all jobs in DIR on one page: every step and stage, in order of time.
+
+    It only reports: the exit code is 0 whatever the day came to.
+    """
+    from tarsrelease.adapters.evidence_file import read_segments
+    from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.model.errors import UsageError
+    from tarsrelease.report.chain import read_segment
+    from tarsrelease.report.day_page import whole_day
+
+    def act(_session: Session) -> Outcome:
+        segments = [read_segment(path, text) for path, text in read_segments(folder).items()]
+        outcome = whole_day(record for segment in segments for record in segment.records)
+        if outcome is None:
+            raise UsageError(
+                doing="reporting the day",
+                found=f"no record in the evidence under {folder}",
+                expected="the evidence of at least one step",
+                next_step=f"tarsrelease report evidence {folder} says what is wrong with it",
+            )
+        return outcome
+
+    return carry_out(settings, "report day", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+day = command(
+    name="day",
+    example="tarsrelease report day ./evidence --format markdown",
+)(_day)

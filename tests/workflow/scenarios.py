@@ -1,0 +1,86 @@
+"""The days that the pipeline is run through on the rehearsal cluster, and what must come of each.
+
+The table in docs/pipeline.md is made from these; the cluster test proves each of its lines.
+`python tests/workflow/scenarios.py` prints the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_BEFORE = ("plan", "verify", "approve_release_manager", "approve_sre")
+_MIGRATED = (*_BEFORE, "migrate")
+_DEPLOYED = (*_MIGRATED, "canary")
+_TWO = (*_DEPLOYED, "s1", "s2")
+_FULL = (*_TWO, "approve_full", "full")
+_BACK = "1.0.0 serves, nothing of the canary is left"
+_UNTOUCHED = "1.0.0 serves, nothing was begun"
+_NEW = "1.0.1 serves, nothing of the canary is left"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`disturb` is a fault for disturb.py, `before` a change made beforehand, by name.
+
+    `jobs` are those that are not skipped, without those that watch a wait.
+    """
+
+    name: str
+    jobs: Sequence[str]
+    state: str
+    code: int
+    stages: str = "10,50,100"
+    disturb: str | None = None
+    before: str | None = None
+    rejects: Sequence[str] = ()
+    default: bool = False
+
+    @property
+    def promoted(self) -> bool:
+        return self.state == _NEW
+
+
+SCENARIOS = (
+    Scenario("a good day", (*_FULL, "promote"), _NEW, 0, default=True),
+    Scenario("a list that does not end in 100", ("plan",), _UNTOUCHED, 1, stages="10,50"),
+    Scenario("verify fails", ("plan", "verify"), _UNTOUCHED, 1, before="tamper"),
+    Scenario("the migration fails", (*_MIGRATED, "rollback"), _UNTOUCHED, 1, before="clash"),
+    Scenario(
+        "stage 2 rolls back", (*_TWO, "rollback"), _BACK, 1, disturb="errors@50", default=True
+    ),
+    Scenario(
+        "stage 2 holds and is lifted", (*_FULL, "hold_2", "promote"), _NEW, 0, disturb="quiet@50"
+    ),
+    Scenario(
+        "stage 2 holds and is rejected",
+        (*_TWO, "hold_2", "rollback"),
+        _BACK,
+        1,
+        disturb="quiet@50",
+        rejects=("hold_2",),
+    ),
+    Scenario(
+        "100 % is rejected",
+        (*_TWO, "approve_full", "rollback"),
+        _BACK,
+        1,
+        rejects=("approve_full",),
+    ),
+    Scenario(
+        "promote fails half-way", (*_FULL, "promote", "rollback"), _BACK, 1, disturb="full@100"
+    ),
+)
+
+
+def table() -> list[str]:
+    """The table as Markdown lines."""
+    lines = ["| day | jobs that run | the cluster afterwards | the run |", "|" + " --- |" * 4]
+    for each in SCENARIOS:
+        end = "red" if each.code else "green"
+        lines.append(f"| {each.name} | {', '.join(each.jobs)} | {each.state} | {end} |")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))

@@ -1,0 +1,188 @@
+"""The real pipeline, run by act, whose real jobs talk to the API of the rehearsal cluster.
+
+What is replaced: see act_runs. Stages are short, the canary's load is that of a rehearsal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from act_runs import PIPELINE, ROOT, Came, Repository
+from scenarios import SCENARIOS, Scenario, table
+
+sys.path.insert(0, str(ROOT / "tests" / "cluster"))
+
+from tars_day import NAMESPACE, Day
+
+from tarsrelease.rehearsal import commands, world
+from tarsrelease.rehearsal.paths import cache_root
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+STAGE_MINUTES = "0.2"
+"""Twelve seconds: with the rehearsal's confidence enough requests to decide."""
+
+
+def test_the_table_in_the_documentation_is_that_of_the_scenarios() -> None:
+    text = (ROOT / "docs" / "pipeline.md").read_text()
+    assert "\n".join(table()) in text, "python tests/workflow/scenarios.py prints it"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[commands.Cluster]:
+    running = commands.up(f"workflow-{os.getpid()}", print, tied=True)
+    try:
+        yield running
+    finally:
+        running.close(keep_logs=False)
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """What the actions install, before the run goes where no index can be reached."""
+    cache = cache_root() / "actions"
+    variables = {**os.environ, "TARSRELEASE_ACTIONS_CACHE": str(cache)}
+    install = str(ROOT / "actions" / "_lib" / "install")
+    subprocess.run(["bash", install], env=variables, check=True, timeout=300)
+    return cache
+
+
+class OnCluster(Repository):
+    """The repository as it is, with an environment file for this very cluster."""
+
+    def prepare(self, day: Day, packages: Path) -> None:
+        cluster = day.cluster
+        target = self.root / "environments" / "rehearsal.yaml"
+        content = yaml.safe_load(target.read_text())
+        content["kubernetes"]["context"] = cluster.context
+        content["limits"] |= {"deploy": "40s"}
+        content["overrides"] |= {"max_extension": "20s", "promotion_look": "5s"}
+        target.write_text(yaml.safe_dump(content))
+        account = self.folder / "kubeconfig-tarsrelease"
+        inside = [
+            *(sys.executable, "-c", _ACCOUNT, NAMESPACE, str(ROOT / "rbac" / "role.yaml")),
+            *(str(cluster.kubeconfig), str(account)),
+        ]
+        done = cluster.run(inside, timeout=60)
+        assert done.returncode == 0, done.stderr
+        self.variables = {"TARSRELEASE_REQUIRE": "chart"}
+        self.secrets = {"KUBECONFIG": account.read_text(), world.DSN_VARIABLE: world.DSN}
+        self.enter = cluster.enter_argv
+        kept = ("KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "NO_PROXY")
+        self.env = {
+            **{name: cluster.env[name] for name in kept},
+            "TARSRELEASE_ACTIONS_CACHE": str(packages),
+            "PYTHON": sys.executable,
+        }
+        self.path = cluster.env["PATH"]
+
+
+_ACCOUNT = """
+import sys
+from pathlib import Path
+from tarsrelease.rehearsal.access import as_service_account
+namespace, role, source, target = sys.argv[1:]
+as_service_account(["kubectl"], namespace, Path(role), Path(source), Path(target))
+"""
+
+
+@contextmanager
+def disturbed(day: Day, repository: OnCluster, fault: str | None) -> Iterator[None]:
+    if fault is None:
+        yield
+        return
+    script = str(Path(__file__).with_name("disturb.py"))
+    environment = str(repository.root / "environments" / "rehearsal.yaml")
+    argv = day.cluster.enter_argv([sys.executable, script, environment, fault])
+    with subprocess.Popen(argv, env=day.cluster.env, cwd=ROOT) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def sql(day: Day, text: str) -> None:
+    day.inside("psql", world.DSN, "--quiet", "--set", "ON_ERROR_STOP=1", "--command", text)
+
+
+@contextmanager
+def changed(day: Day, repository: OnCluster, what: str | None) -> Iterator[None]:
+    """Something that is wrong before the run begins, and is put right after it."""
+    if what == "tamper":
+        notes = repository.root / "release" / "v1_0_1" / "RELEASE_NOTES.md"
+        notes.write_text(notes.read_text() + "one more line\n")
+    if what == "clash":  # the migration adds a column of this name and another type
+        sql(day, "ALTER TABLE missions ADD COLUMN span_id integer")
+    try:
+        yield
+    finally:
+        if what == "clash":
+            sql(day, "ALTER TABLE missions DROP COLUMN span_id")
+
+
+def story(came: Came) -> str:
+    kept = [line for line in came.log.splitlines() if "level=" not in line]
+    return f"{dict(came.results)}\n" + "\n".join(kept[-150:])
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(each, id=each.name, marks=() if each.default else pytest.mark.full)
+        for each in SCENARIOS
+    ],
+)
+def test_a_day_through_the_pipeline(
+    scenario: Scenario, tmp_path: Path, cluster: commands.Cluster, packages: Path
+) -> None:
+    day = Day(cluster, tmp_path)
+    day.kubectl("delete", "quota", "--all")
+    day.install()
+    repository = OnCluster(tmp_path / "run", rejects=scenario.rejects)
+    repository.prepare(day, packages)
+    inputs = {
+        "canary_stages": scenario.stages,
+        "stage_duration_minutes": STAGE_MINUTES,
+        "enable_feature_flags": "true",
+        "environment": "rehearsal",
+    }
+    with day.load(), changed(day, repository, scenario.before):
+        day.forget_clients()
+        with disturbed(day, repository, scenario.disturb):
+            came = repository.run(PIPELINE, inputs, timeout=800)
+        seen = day.clients()
+    jobs = {job for job in came.ran() - {"finish"} if not job.startswith("watch_")}
+    assert jobs == set(scenario.jobs), story(came)
+    assert (came.code != 0) == bool(scenario.code), story(came)
+    stable = {"1.0.1"} if scenario.promoted else {"1.0.0"}
+    assert day.versions() == stable, story(came)
+    assert day.canary_weights() == []
+    assert not {name for name in day.names("deployments") if name.startswith("tars-canary")}
+    assert seen["sent"] > 500
+    if scenario.disturb is None:
+        assert seen["lost"] == 0, seen
+        assert set(seen["by_status"]) == {"200"}, seen
+    if scenario.disturb == "errors@50":
+        _traffic_was_off_before_the_rollback_job(came)
+    if scenario.promoted:
+        flags = day.kubectl("get", "configmap", "tars-config", "--output", "json")
+        assert json.loads(flags)["data"]["TARS_FEATURE_MISSIONS_CACHE"] == "true"
+
+
+def _traffic_was_off_before_the_rollback_job(came: Came) -> None:
+    """The gate itself takes the traffic off; the rollback job only does the rest."""
+    gate = came.artifacts / "evidence-s2-1" / "evidence.jsonl"
+    outcome = json.loads(gate.read_text().splitlines()[-1])["outcome"]
+    assert outcome["verdict"] == "rollback"
+    assert outcome["details"]["seconds_from_verdict_to_write"] < 2.0
+    rollback = came.artifacts / "evidence-rollback-1" / "evidence.jsonl"
+    began = json.loads(rollback.read_text().splitlines()[0])["outcome"]["started_at"]
+    assert began > outcome["finished_at"]

@@ -1,0 +1,203 @@
+"""What must hold of every workflow file, whatever its jobs do; what act cannot show."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+NAMES = [file.name for file in FILES]
+PIPELINE = "production_deploy_pipeline.yaml"
+
+ALLOWED = {
+    "actions/checkout": "3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1",
+    "actions/upload-artifact": "bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0",
+    "actions/download-artifact": "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1",
+}
+ENVIRONMENT = "${{ inputs.environment }}"
+APPROVALS = {
+    "approve_release_manager": "-release-manager",
+    "approve_sre": "-sre",
+    "approve_full": "-full",
+    **{f"hold_{place}": "-canary-hold" for place in (*range(1, 7), "full")},
+}
+"""Jobs that wait for a person, and how the name of their environment ends."""
+
+
+def content(name: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())
+    parsed["on"] = parsed.pop(True)
+    return parsed
+
+
+def steps(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for job, found in content(name)["jobs"].items():
+        for step in found["steps"]:
+            yield job, step
+
+
+def test_there_are_the_workflows_that_the_documentation_lists() -> None:
+    documented = set(
+        re.findall(r"^\| `(\w+\.yaml)` \|", (ROOT / "docs/pipeline.md").read_text(), re.M)
+    )
+    assert documented == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_permitted_but_what_a_job_says(name: str) -> None:
+    workflow = content(name)
+    assert workflow["permissions"] == {}
+    for job, found in workflow["jobs"].items():
+        permissions = found["permissions"]
+        assert set(permissions) <= {"contents", "actions"}, job
+        assert permissions.get("contents", "read") == "read", job
+        if permissions.get("actions", "read") == "write":
+            assert job.startswith("watch_"), "only who watches a wait may start another run"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_three_actions_of_others_and_each_by_its_commit(name: str) -> None:
+    text = (ROOT / ".github" / "workflows" / name).read_text()
+    for uses in re.findall(r"uses: (.+)", text):
+        if uses.startswith("$/actions/"):
+            assert (ROOT / uses.removeprefix("$/") / "action.yml").exists(), uses
+        else:
+            action, _, version = uses.partition("@")
+            assert version == ALLOWED[action], uses
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_credentials_stay_on_the_disk_and_none_are_inherited(name: str) -> None:
+    assert "secrets: inherit" not in (ROOT / ".github" / "workflows" / name).read_text()
+    checkouts = [
+        step for _, step in steps(name) if step.get("uses", "").startswith("actions/checkout")
+    ]
+    assert checkouts
+    for step in checkouts:
+        assert step["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_expression_reaches_a_shell(name: str) -> None:
+    for job, step in steps(name):
+        assert "${{" not in step.get("run", ""), job
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_person_typed_goes_to_an_input_or_a_variable_and_nowhere_else(name: str) -> None:
+    for job, step in steps(name):
+        for key in ("uses", "shell", "working-directory"):
+            assert "inputs." not in str(step.get(key, "")), job
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_forks_pull_request_starts_nothing_with_secrets(name: str) -> None:
+    workflow = content(name)
+    triggers = set(workflow["on"]) if isinstance(workflow["on"], (dict, list)) else {workflow["on"]}
+    assert not triggers & {
+        "pull_request_target",
+        "workflow_run",
+        "issue_comment",
+        "repository_dispatch",
+    }
+    if "pull_request" in triggers:
+        assert "secrets." not in json.dumps(workflow)
+        assert not [job for job in workflow["jobs"].values() if "environment" in job]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_with_secrets_is_in_an_environment_without_being_an_approval(name: str) -> None:
+    for job, found in content(name)["jobs"].items():
+        text = json.dumps(found)
+        if "secrets." in text:
+            assert found["environment"] in (ENVIRONMENT, f"{ENVIRONMENT}-rollback", "production"), (
+                job
+            )
+        else:
+            assert found.get("environment") not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback"), job
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_job_ends_by_itself(name: str) -> None:
+    for job, found in content(name)["jobs"].items():
+        assert 0 < found["timeout-minutes"] <= 180, job
+
+
+def test_each_approval_is_in_the_environment_of_its_name_and_touches_nothing() -> None:
+    jobs = content(PIPELINE)["jobs"]
+    waiting = {
+        job: found["environment"].removeprefix(ENVIRONMENT)
+        for job, found in jobs.items()
+        if found.get("environment", ENVIRONMENT) not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback")
+    }
+    assert waiting == APPROVALS
+    for job in APPROVALS:
+        assert not [step for step in jobs[job]["steps"] if step.get("uses", "").startswith("$/")]
+    approve = content("contract_migrations.yaml")["jobs"]["approve"]
+    assert approve["environment"] == f"{ENVIRONMENT}-contract"
+
+
+def test_every_environment_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "pipeline.md").read_text()
+    for ending in {*APPROVALS.values(), "-contract", "-rollback"}:
+        assert f"`production{ending}`" in text
+
+
+def test_a_day_waits_for_the_one_before_and_going_back_waits_for_nobody() -> None:
+    groups = {name: content(name)["concurrency"] for name in NAMES}
+    day, back = groups[PIPELINE], groups["production_rollback.yaml"]
+    assert day["group"] == "tarsrelease-${{ inputs.environment }}"
+    assert groups["contract_migrations.yaml"]["group"] == day["group"]
+    assert back["group"] not in {each["group"] for name, each in groups.items() if each is not back}
+    assert not day["cancel-in-progress"]
+    assert not back["cancel-in-progress"]
+    for job in content(PIPELINE)["jobs"].values():
+        assert "concurrency" not in job, "another day could get in between two stages"
+
+
+def test_the_fields_are_those_of_the_runbook_and_a_few_optional_ones() -> None:
+    fields = content(PIPELINE)["on"]["workflow_dispatch"]["inputs"]
+    named = "deployment_strategy canary_stages stage_duration_minutes enable_feature_flags"
+    assert list(fields)[:5] == [*named.split(), "notify_pagerduty"]
+    assert set(list(fields)[5:]) == {
+        *("release", "environment", "override_window", "window_override_reason"),
+    }
+    assert not any(field.get("required") for field in fields.values())
+    runbook = ["canary", "1,10,25,50,100", "10", "true", "true"]
+    assert runbook[0] in fields["deployment_strategy"]["options"]
+
+
+def test_going_back_asks_for_a_proof_of_success_and_for_no_list_of_failures() -> None:
+    job = content(PIPELINE)["jobs"]["rollback"]
+    assert job["if"].startswith("always() &&")
+    assert "needs.promote.result != 'success'" in job["if"]
+    assert "failure()" not in job["if"]
+    assert set(job["needs"]) == {"plan", "migrate", "promote"}
+
+
+def test_linters_find_nothing_and_are_told_to_overlook_nothing() -> None:
+    files = [str(file) for file in FILES]
+    beside = Path(sys.executable).parent
+    for command in (
+        [str(beside / "actionlint"), *files],
+        [
+            *(str(beside / "zizmor"), "--persona=pedantic", "--offline", "--strict-collection"),
+            *("--no-progress", str(ROOT / ".github" / "workflows")),
+        ],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    text = "".join(file.read_text() for file in FILES)
+    assert "zizmor: ignore" not in text
+    assert "shellcheck disable" not in text
+    assert not list((ROOT / ".github").glob("zizmor.y*ml"))
+    assert not list((ROOT / ".github").glob("actionlint.y*ml"))
