@@ -141,6 +141,9 @@ def test_a_servers_clock_that_is_apart_is_taken_into_account() -> None:
         outcome = play(world)
         assert outcome.verdict is Verdict.PROCEED
         assert any("clock" in line for line in world.said)
+        bad = canaries(World(seed=2, skew=skew).populate(), failing(1.0))
+        assert play(bad).verdict is Verdict.ROLLBACK
+        assert bad.writes[-1][0] - bad.writes[0][0] <= 10, "as soon as without it"
 
 
 # Bad
@@ -372,6 +375,26 @@ def test_a_gateway_that_ignores_the_weight_holds() -> None:
     assert "canary.traffic_share" in outcome.summary
 
 
+def test_a_pod_that_appears_late_counts_from_its_first_request() -> None:
+    """Its series is born long after the shift, and its first sample already holds errors."""
+    for share, verdict in ((0.0, Verdict.PROCEED), (1.0, Verdict.ROLLBACK)):
+        world = World(seed=3).populate(canary=2)
+        late = world.running(Track.CANARY)[1]
+        gone = late.name
+
+        def replace(world: World = world, late: Pod = late, share: float = share) -> None:
+            successor = world.replace_pod(late)
+            successor.ready_after, successor.error_share = 20.0, share
+
+        world.at(10, replace)
+        began = world.now
+        outcome = play(world)
+        assert outcome.verdict is verdict, outcome.summary
+        assert gone not in {pod.name for pod in world.running()}
+        if share:
+            assert 30 < world.now - began < 45, "it serves from 30 s on"
+
+
 # The past
 
 
@@ -429,6 +452,18 @@ def test_a_run_that_was_killed_goes_on_in_its_stage() -> None:
     assert 60 <= world.now - shifted < 70
     counted = [c.samples for c in outcome.checks if c.id == "canary.error_rate"]
     assert all(n is not None and n > 150 for n in counted), "the first half counts too"
+
+
+def test_a_run_that_was_killed_in_an_outage_waits_for_the_metrics_and_goes_on() -> None:
+    world = World(seed=8).populate()
+    world.at(20, lambda: setattr(world, "metrics_state", "refused"))
+    world.at(25, kill)
+    with pytest.raises(Killed):
+        play(world)
+    world.at(40, lambda: setattr(world, "metrics_state", "up"))
+    outcome = play(world)
+    assert outcome.verdict is Verdict.PROCEED
+    assert [weight for _, weight in world.writes] == [10] * len(SERVICES)
 
 
 def test_errors_from_before_the_kill_count_after_it() -> None:

@@ -95,6 +95,7 @@ def _wait(session: Session, weight: int | None, limit: float | None) -> Outcome:
         lock=ports.lock,
         clock=ports.clock,
         progress=session.progress,
+        elsewhere=ports.elsewhere,
     )
 
 
@@ -111,6 +112,7 @@ def _observe(session: Session, weight: int | None, seconds: float | None) -> Out
         workloads=ports.workloads,
         clock=ports.clock,
         progress=session.progress,
+        elsewhere=ports.elsewhere,
     )
 
 

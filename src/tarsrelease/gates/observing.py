@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from tarsrelease.model.checks import Scope
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.rollout import Stage
-
-POD_KINDS = frozenset({"gauge", "ready", "restarts", "absent"})
-"""Kinds of check that look at a Deployment's pods; the others count requests."""
 
 
 def without_pods(
@@ -19,7 +17,7 @@ def without_pods(
     `unknown` are their names. Such a check cannot say anything about pods that, say, an Argo
     Rollout owns; those that count requests stay.
     """
-    of_pods = {rule.id for rule in stage.checks if rule.kind in POD_KINDS}
+    of_pods = {rule.id for rule in stage.checks if rule.scope is Scope.WORKLOADS}
     return tuple(
         check.model_copy(
             update={"status": Status.SKIPPED, "reason": "its pods belong to no known Deployment"}

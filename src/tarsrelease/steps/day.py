@@ -302,6 +302,7 @@ class _Day:
             lock=self.lock,
             clock=self.clock,
             progress=self.progress,
+            elsewhere=self.elsewhere,
         )
         if answer is Answer.YES:
             return

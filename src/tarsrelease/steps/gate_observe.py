@@ -14,7 +14,7 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
-from tarsrelease.ports import Clock, Metrics, Progress, Workloads
+from tarsrelease.ports import Clock, Elsewhere, Metrics, Progress, Workloads
 from tarsrelease.steps.deciding import Decision
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.observe import observe
@@ -30,6 +30,7 @@ def watch(
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
     """Judge the canary for `seconds` from now (None: the stage's duration) by a stage's checks.
 
@@ -58,6 +59,7 @@ def watch(
         clock=clock,
         progress=progress,
         alive=lambda: None,
+        elsewhere=elsewhere,
         seen_as=partial(without_pods, stage=stage, unknown=frozenset(names)),
     )
     decision = Decision.of(seen)

@@ -23,7 +23,18 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports import Clock, Journal, Lock, Metrics, Progress, Routes, Workloads, holding
+from tarsrelease.ports import (
+    Clock,
+    Elsewhere,
+    Journal,
+    Lock,
+    Metrics,
+    Nowhere,
+    Progress,
+    Routes,
+    Workloads,
+    holding,
+)
 from tarsrelease.steps import traffic
 from tarsrelease.steps.deciding import Decision
 from tarsrelease.steps.ending import ended
@@ -51,6 +62,7 @@ def wait(
     lock: Lock,
     clock: Clock,
     progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
     """Watch the traffic that stands until somebody has gone on, or back: proceed, exit 0.
 
@@ -61,7 +73,7 @@ def wait(
     """
     return _Wait(
         release, environment, run, limit or environment.limits.wait,
-        metrics, workloads, routes, journal, lock, clock, progress,
+        metrics, workloads, routes, journal, lock, clock, progress, elsewhere or Nowhere(),
     ).carry_out(weight)  # fmt: skip
 
 
@@ -81,11 +93,12 @@ class _Wait:
         lock: Lock,
         clock: Clock,
         progress: Progress,
+        elsewhere: Elsewhere,
     ) -> None:
         self.release, self.environment, self.run, self.limit = release, environment, run, limit
         self.metrics, self.workloads, self.routes = metrics, workloads, routes
         self.journal, self.lock = journal, lock
-        self.clock, self.progress = clock, progress
+        self.clock, self.progress, self.elsewhere = clock, progress, elsewhere
         self.started_at = clock.now()
 
     def carry_out(self, weight: int | None) -> Outcome:
@@ -183,6 +196,7 @@ class _Wait:
                 workloads=self.workloads,
                 clock=self.clock,
                 progress=self.progress,
+                elsewhere=self.elsewhere,
             )
             if isinstance(seen, Observation):
                 decision = Decision.of(seen)

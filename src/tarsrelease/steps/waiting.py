@@ -23,6 +23,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.ports import (
     Clock,
+    Elsewhere,
     Journal,
     Lock,
     Metrics,
@@ -56,6 +57,7 @@ def watch_standing(
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
+    elsewhere: Elsewhere,
 ) -> T | Observation:
     """Look at the stage whose traffic stands `since` then, until `over` has an answer.
 
@@ -91,6 +93,7 @@ def watch_standing(
             progress=progress,
             alive=alive,
             restarts_before=restarts_before,
+            elsewhere=elsewhere,
         )
     except _OverError:
         return answered[0]
@@ -119,6 +122,7 @@ def ask_watched(
     lock: Lock,
     clock: Clock,
     progress: Progress,
+    elsewhere: Elsewhere,
 ) -> tuple[Answer, Observation | None]:
     """Ask; meanwhile go on looking at `stage`, whose traffic stands (None: there is none).
 
@@ -159,6 +163,7 @@ def ask_watched(
             workloads=workloads,
             clock=clock,
             progress=progress,
+            elsewhere=elsewhere,
         )
     if isinstance(seen, Answer):
         return seen, None
