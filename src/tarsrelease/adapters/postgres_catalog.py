@@ -97,12 +97,16 @@ class PostgresCatalog:
         return self._history.lock_owner()
 
     def sizes(self, relations: Iterable[str]) -> dict[str, RelationSize]:
-        """Size of each relation that exists; a partitioned table's is that of its partitions."""
+        """Size of each relation that exists; a partitioned table's is that of its partitions.
+
+        Rows as ANALYZE counted them last, or as the statistics have counted since.
+        """
         found = {}
         for name in relations:
             rows = self._all(
                 "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, "
-                "coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint, count(*) "
+                "coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))), 0)::bigint, "
+                "count(*) "
                 "FROM pg_class c WHERE c.oid = to_regclass(%s) OR c.oid IN "
                 "(SELECT relid FROM pg_partition_tree(to_regclass(%s)) WHERE isleaf)",
                 [regclass(name)] * 2,

@@ -172,7 +172,8 @@ class _WhereReachable:
             self._journal.append(entry)
         except ReleaseError as problem:
             self._given_up = True
-            self._say(f"journal: not written ({problem}); the database's history has it")
+            found = problem.detail.found
+            self._say(f"the cluster's journal was not written ({found}); the database's history is")
 
     @property
     def _journal(self) -> Journal:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import psycopg
 import pytest
 from migration_rig import EVERY_VERSION, Rig
 
@@ -62,3 +65,12 @@ def test_the_example_goes_up_is_verified_and_comes_down(rig: Rig, version: int) 
 def _release(rig: Rig) -> str:
     with rig.connect() as connection:
         return str(connection.info.parameter_status("server_version"))
+
+
+def test_status_names_an_index_that_is_invalid(rig: Rig) -> None:
+    with rig.connect() as connection, suppress(psycopg.errors.UniqueViolation):
+        connection.execute("CREATE UNIQUE INDEX CONCURRENTLY wrong ON missions (status)")
+    outcome = rig.status(rig.example())
+    assert outcome.exit_code is ExitCode.DONE
+    [reason] = [check.reason for check in outcome.checks if check.id == "migrate.indexes"]
+    assert "wrong on missions is INVALID" in reason

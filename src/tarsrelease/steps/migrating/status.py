@@ -47,8 +47,14 @@ def status(
         Check(id="migrate.history", status=Status.FAIL, expected="files as applied", reason=line)
         for line in against
     ]
-    if not checks:
-        checks = [_none()]
+    checks += [_unfinished(f"{build.index} is being built right now: {build}") for build in builds]
+    checks += [
+        _unfinished(f"{name} on {table} is INVALID; `migrate up` repairs those of the release")
+        for name, table in invalid.items()
+        if name not in {build.index for build in builds}
+    ]
+    if not migrations:
+        checks.append(_none())
     applied = sum(state.applied(migration.file) for migration in migrations)
     return outcome(
         "status",
@@ -60,13 +66,18 @@ def status(
         started_at=started_at,
         clock=clock,
         details={
-            "plan": [_line(migration, state) for migration in migrations],
             "lock": str(owner) if owner else None,
             "builds": [str(build) for build in builds],
             "invalid_indexes": sorted(invalid),
         },
         next_step=_next(release, state),
         verdict=Verdict.NO_GO if against else Verdict.PROCEED,
+    )
+
+
+def _unfinished(reason: str) -> Check:
+    return Check(
+        id="migrate.indexes", status=Status.INCONCLUSIVE, expected="valid indexes", reason=reason
     )
 
 
