@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tarsrelease.gates.checks import JUDGES, Patience, Sight, Subject
 from tarsrelease.gates.dispersion import Ticks
-from tarsrelease.gates.statistics import _ODDS_ABOVE
+from tarsrelease.gates.statistics import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
 from tarsrelease.model.measurement import Counts, Track, Unmeasured
 from tarsrelease.model.outcome import Status
@@ -40,7 +40,7 @@ OURS, THEIRS = ("s", Track.CANARY), ("s", Track.STABLE)
 
 @dataclass(frozen=True)
 class Bursts:
-    """How errors come. `shared` incidents strike both sides with `share` of errors for some ticks;
+    """How errors come. `shared` incidents strike both sides, so often on average (in ticks);
     `clustered` errors come in geometric packs of that mean size, on whichever side; `uneven` is
     the intraclass correlation of each pod's ticks (beta-binomial)."""
 
@@ -52,7 +52,8 @@ class Bursts:
 STEADY = Bursts()
 KINDS: Mapping[str, Bursts] = {
     "independent errors": STEADY,
-    "incidents that strike both sides": Bursts(shared=0.25),
+    "incidents on both sides, every two minutes": Bursts(shared=24.0),
+    "incidents on both sides, every twenty minutes": Bursts(shared=240.0),
     "packs of 5 errors (geometric)": Bursts(clustered=5.0),
     "packs of 20 errors (geometric)": Bursts(clustered=20.0),
     "uneven pods (beta-binomial, correlation 0.5 %)": Bursts(uneven=0.005),
@@ -71,13 +72,12 @@ def rules(rate: float) -> dict[str, CheckRule]:
     }
 
 
-def incidents(rng: np.random.Generator, ticks: int, share: float, rate: float) -> Array:
-    """The share of errors in each tick: `rate` on average, in incidents of `share` mostly.
+def incidents(rng: np.random.Generator, ticks: int, every: float, rate: float) -> Array:
+    """The share of errors in each tick, `rate` on average: one half steady, the other in incidents.
 
-    An incident begins every two minutes on average at most, and lasts one to four ticks; they
-    make half of all errors, the rest is steady.
+    They begin every so many ticks on average, and last one to four.
     """
-    begins = min(1 / 24, 0.5 * rate / share / 2.5)
+    begins = 1 / every
     found = np.full(ticks, 0.5 * rate)
     for at in np.flatnonzero(rng.random(ticks) < begins):
         found[at : at + rng.integers(1, 5)] += 0.5 * rate / (2.5 * begins)
@@ -136,7 +136,7 @@ def sides(
 
 def naive(bad: Array, total: Array, limit: Array | float) -> Array:
     """gates.statistics.log_evidence_above for many looks at once, untempered."""
-    logs = np.stack([bad * np.log(f) - total * np.log1p(limit * (f - 1)) for f in _ODDS_ABOVE])
+    logs = np.stack([bad * np.log(f) - total * np.log1p(limit * (f - 1)) for f in ODDS_ABOVE])
     highest = logs.max(axis=0)
     return np.asarray(highest + np.log(np.exp(logs - highest).mean(axis=0)))
 

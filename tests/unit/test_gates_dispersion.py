@@ -57,11 +57,11 @@ def test_a_burst_that_lasts_is_seen_in_longer_blocks() -> None:
     assert spread_of(in_a_row, rate)(2.0) > 3 * spread_of(apart, rate)(2.0)
 
 
-def test_what_is_beyond_one_scales_with_the_traffic() -> None:
+def test_what_is_beyond_one_grows_with_the_traffic() -> None:
     found = ticks(*(((40.0 if n % 10 == 0 else 0.0), 500.0) for n in range(60)))
-    whole, tenth = spread_of(found, 100.0)(2.0), spread_of(found, 10.0)(2.0)
-    assert tenth - 1 == pytest.approx((whole - 1) / 10)
-    assert spread_of(found, 0.0)(2.0) == 1.0
+    whole, tenfold = spread_of(found, 100.0)(2.0), spread_of(found, 1000.0)(2.0)
+    assert tenfold - 1 == pytest.approx((whole - 1) * 10)
+    assert spread_of(found, 0.0)(2.0) == spread_of(found, 10.0)(2.0) == whole
 
 
 @pytest.mark.parametrize(

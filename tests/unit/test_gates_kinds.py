@@ -17,7 +17,7 @@ from scipy.stats import binom, mannwhitneyu
 from tarsrelease.gates.checks.compare import log_evidence_worse
 from tarsrelease.gates.checks.drift import drifted
 from tarsrelease.gates.checks.like_stable import dominance
-from tarsrelease.gates.statistics import _ODDS_ABOVE, highest_share
+from tarsrelease.gates.statistics import ODDS_ABOVE, highest_share
 from tarsrelease.model.checks import (
     AbsentCheck,
     CapacityCheck,
@@ -82,10 +82,10 @@ def test_the_evidence_is_that_of_the_conditional_test() -> None:
     ours, theirs = Counts(30, 1000, NOW), Counts(90, 9000, NOW)
     exposed = 1.2 * 1000 / (1.2 * 1000 + 9000)
     ratios = []
-    for factor in _ODDS_ABOVE:
+    for factor in ODDS_ABOVE:
         odds = factor * exposed / (1 - exposed)
         ratios.append(
-            binom.pmf(30, 120, odds / (1 + odds)) / binom.pmf(30, 120, exposed) / len(_ODDS_ABOVE)
+            binom.pmf(30, 120, odds / (1 + odds)) / binom.pmf(30, 120, exposed) / len(ODDS_ABOVE)
         )
     assert log_evidence_worse(ours, theirs, COMPARE) == pytest.approx(log(sum(ratios)))
 

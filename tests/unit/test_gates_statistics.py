@@ -12,8 +12,8 @@ from scipy.special import logsumexp
 from scipy.stats import binom
 
 from tarsrelease.gates.statistics import (
-    _ODDS_ABOVE,
     _ODDS_BELOW,
+    ODDS_ABOVE,
     log_evidence_above,
     log_evidence_below,
     proof_needs,
@@ -44,7 +44,7 @@ def test_required_requests_are_the_fewest_that_tell(limit: float, confidence: fl
 def test_evidence_is_the_mean_of_binomial_likelihood_ratios(
     limit: float, bad: int, total: int
 ) -> None:
-    for function, grid in ((log_evidence_above, _ODDS_ABOVE), (log_evidence_below, _ODDS_BELOW)):
+    for function, grid in ((log_evidence_above, ODDS_ABOVE), (log_evidence_below, _ODDS_BELOW)):
         odds = np.array(grid) * limit / (1 - limit)
         ratios = binom.logpmf(bad, total, odds / (1 + odds)) - binom.logpmf(bad, total, limit)
         expected = logsumexp(ratios) - log(len(grid))

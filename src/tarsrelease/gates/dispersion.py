@@ -18,10 +18,11 @@ dispersion, variance over mean, of quasi-likelihood (Wedderburn 1974; McCullagh 
 for large f the largest burst decides, as it must. Blocks of 1, 2, 4, 8 and 16 ticks are tried, as
 a burst may last, and the worst counts.
 
-From the other side's pods to ours: bursts thin out with traffic, so what is beyond 1 scales with
-the requests a second (the intraclass correlation model: variance 1 + (n-1) rho times the
-binomial's; Williams 1982). Each pod of the other side is a series of its own, so that the scale is
-right both where a burst strikes all pods and where it strikes one.
+From the other side's pods to ours: a burst that strikes everybody for a while is larger where
+there is more traffic, so what is beyond 1 grows with the requests a second (the intraclass
+correlation model: variance 1 + (n-1) rho times the binomial's; Williams 1982). A client's pack of
+retries does not shrink with the traffic, so it is never taken to be less. Each pod of the other
+side is a series of its own: a burst may strike one pod, or all.
 
 It is an estimate: a burst larger than any that the other side had since five minutes before the
 shift is still taken for what it looks like. The simulation says how often (docs/detection.md).
@@ -29,7 +30,7 @@ shift is still taken for what it looks like. The simulation says how often (docs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log, log1p
@@ -56,6 +57,16 @@ def binomial(_factor: float) -> float:
     return 1.0
 
 
+def widest(spread: Spread, factors: Iterable[float]) -> Spread:
+    """The largest spread of all these alternatives, for each of them.
+
+    For a bet that is not on a share of requests but on whose the bad requests are: what a burst
+    wins there does not depend on how it compares with the requests.
+    """
+    largest = max(map(spread, factors))
+    return lambda _factor: largest
+
+
 @dataclass(frozen=True, slots=True)
 class Ticks:
     """Bad requests and all requests of each pod of one side, tick by tick, oldest first.
@@ -75,7 +86,7 @@ def spread_of(ticks: Ticks, rate: float) -> Spread:
     if not 0 < bad < total:
         return binomial
     share = bad / total
-    scale = rate * ticks.interval / (total / sum(map(len, pods)))
+    scale = max(1.0, rate * ticks.interval / (total / sum(map(len, pods))))
     by_length = [
         blocks
         for length in BLOCKS

@@ -16,7 +16,7 @@ from math import ceil, exp, inf, log, log1p
 
 from tarsrelease.gates.dispersion import Spread, binomial
 
-_ODDS_ABOVE = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
+ODDS_ABOVE = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """Odds of the alternatives in multiples of the limit's odds: from a limit that is slightly
 broken, over the doubling that matters most, to a canary that only fails."""
 
@@ -41,7 +41,7 @@ def log_evidence_above(bad: float, total: float, limit: float, spread: Spread = 
     Proof at chance `alpha` of a false alarm, over any number of looks: log(1/alpha) or more.
     `spread` tempers each alternative where bad requests do not come independently.
     """
-    return _log_mixture(bad, total, limit, _ODDS_ABOVE, spread)
+    return _log_mixture(bad, total, limit, ODDS_ABOVE, spread)
 
 
 def log_evidence_below(bad: float, total: float, limit: float) -> float:

@@ -16,8 +16,13 @@ from __future__ import annotations
 
 from tarsrelease.gates.checks.building import share, stale
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.dispersion import Spread, binomial
-from tarsrelease.gates.statistics import log_evidence_above, proof_needs, required_requests
+from tarsrelease.gates.dispersion import Spread, binomial, widest
+from tarsrelease.gates.statistics import (
+    ODDS_ABOVE,
+    log_evidence_above,
+    proof_needs,
+    required_requests,
+)
 from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import CompareCheck
 from tarsrelease.model.measurement import Counts, Unmeasured
@@ -33,7 +38,8 @@ def log_evidence_worse(
     """
     weighed = (1.0 + rule.worse_by) * ours.total
     exposed = weighed / (weighed + theirs.total)
-    worse = log_evidence_above(ours.bad, ours.bad + theirs.bad, exposed, spread)
+    either = widest(spread, ODDS_ABOVE)
+    worse = log_evidence_above(ours.bad, ours.bad + theirs.bad, exposed, either)
     return min(worse, log_evidence_above(ours.bad, ours.total, rule.tolerated, spread))
 
 
