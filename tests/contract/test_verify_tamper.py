@@ -388,6 +388,19 @@ def test_the_folders_own_version_counts(
     assert "the folder v1_1_0 says 1.1.0" in out
 
 
+def test_a_newest_bundle_that_cannot_be_read_is_not_passed_over(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(built / "release", tmp_path / "release")
+    monkeypatch.chdir(tmp_path)
+    assert answer(capsys, "--offline")[0] == 0
+    for content in ("{", "[]", "{}", "\0", "[" * 100_000):
+        written(f"release/v1_3_0/{MANIFEST}", content)(tmp_path)
+        code, out = answer(capsys, "--offline", "--format", "json")
+        assert code == 2
+        assert f"release/v1_3_0/{MANIFEST} says no version" in out
+
+
 @pytest.mark.parametrize("group", ["images", "signatures", "chart", "previous"])
 def test_what_is_required_may_not_be_left_unchecked(
     built: Path,

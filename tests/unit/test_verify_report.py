@@ -43,7 +43,11 @@ def rows() -> list[Row]:
     found = {"good": GOOD, "bad": BAD}
     image = Image(service="web", name="h/web", tag="v1", digest="sha256:" + GOOD)
     check = Check(
-        id="images.registry", status=Status.SKIPPED, service="web", expected="", reason=""
+        id="images.registry",
+        status=Status.SKIPPED,
+        service="web",
+        expected="",
+        reason="NOT CHECKED: x",
     )
     return [
         *artifact_rows(listing, expected, found, {GOOD: WHO}),

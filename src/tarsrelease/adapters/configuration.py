@@ -138,8 +138,7 @@ def _from_bytes(
 def newest_release(releases: Path = RELEASES) -> Path:
     """The bundle with the highest version under `releases`. Raises `UsageError` if none is."""
     found = [
-        (_version_key(json.loads(path.read_text(encoding="utf-8")).get("version", "")), path.parent)
-        for path in releases.glob(f"*/{MANIFEST}")
+        (_version_key(_said_version(path)), path.parent) for path in releases.glob(f"*/{MANIFEST}")
     ]
     if not found:
         raise UsageError(
@@ -149,6 +148,22 @@ def newest_release(releases: Path = RELEASES) -> Path:
             next_step="name one with --release DIR, or build one with tarsrelease bundle build",
         )
     return max(found)[1]
+
+
+def _said_version(path: Path) -> str:
+    """The version in a manifest. One that cannot be read is not passed over: it may be the newest.
+
+    Raises `UsageError`.
+    """
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["version"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise UsageError(
+            doing="looking for the newest bundle",
+            found=f"{path} says no version: {type(problem).__name__}: {problem}",
+            expected="a manifest, as tarsrelease bundle build writes it",
+            next_step="name the bundle that you mean with --release DIR, or build this one again",
+        ) from problem
 
 
 def _version_key(version: str) -> tuple[tuple[int, ...], bool, str]:

@@ -43,7 +43,7 @@ from tarsrelease.steps.verification.listed import LARGEST, Listed, parse_checksu
 from tarsrelease.steps.verification.migrations import lint_checks
 from tarsrelease.steps.verification.needs import NOTHING, Means
 from tarsrelease.steps.verification.origin import origin_checks
-from tarsrelease.steps.verification.requirements import required
+from tarsrelease.steps.verification.requirements import left_out, required
 from tarsrelease.steps.verification.results import not_checked
 from tarsrelease.steps.verification.signatures import signature_checks
 
@@ -255,6 +255,7 @@ def _outcome(
     good = worst(made) is Status.PASS
     verdict = Verdict.PROCEED if good else Verdict.NO_GO
     bad = sum(status is not Status.PASS for status in made)
+    wrong = [check for check in checks if check.status is Status.FAIL and not left_out(check)]
     where = shown(name)
     rows = artifact_rows(bundle.listing, bundle.listed.digests, bundle.digests, bundle.signed)
     if bundle.manifest is not None:
@@ -265,12 +266,18 @@ def _outcome(
         environment=None,
         verdict=verdict,
         exit_code=exit_code_of(verdict),
-        summary=f"{where} is whole" if good else f"{where}: {bad} of {len(made)} checks failed",
+        summary=f"{where} is whole"
+        if good
+        else f"{where}: {bad} of {len(made)} checks failed"
+        if wrong
+        else f"{where}: {bad} checks that --require asks for could not be made",
         checks=checks,
         details={"artifacts": rows},
         started_at=started_at,
         finished_at=clock.now(),
         next=""
         if good
-        else "get the bundle again from where it was built; do not release this one",
+        else "get the bundle again from where it was built; do not release this one"
+        if wrong
+        else "see to what each reason names (a registry's login, Helm, a flag), then verify again",
     )

@@ -9,10 +9,9 @@ from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.verification import Signed
 from tarsrelease.ports import BundleFile
 from tarsrelease.steps.verification.listed import shown
+from tarsrelease.steps.verification.requirements import left_out
 
 Row = dict[str, object]
-
-_WORDS = {Status.PASS: "PASS", Status.SKIPPED: "NOT CHECKED"}
 
 
 def artifact_rows(
@@ -45,13 +44,14 @@ def image_rows(
     rows = []
     for image in images:
         check = by_service.get(image.service)
-        status = check.status if check else Status.SKIPPED
-        actual = image.digest if status is Status.PASS else None
+        passed = check is not None and check.status is Status.PASS
+        actual = image.digest if passed else None
+        result = "PASS" if passed else "NOT CHECKED" if not check or left_out(check) else "FAIL"
         who = signed.get(image.digest.removeprefix("sha256:"))
         row = _row(
             shown(f"{image.name}:{image.tag}"), None, image.digest, actual, "the manifest", who
         )
-        rows.append(row | {"result": _WORDS.get(status, "FAIL")})
+        rows.append(row | {"result": result})
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from tarsrelease.model.outcome import Check, Status
+from tarsrelease.steps.verification.results import NOT_CHECKED
 
 GROUPS = {
     "images": ("images.registry",),
@@ -15,6 +16,11 @@ GROUPS = {
     "previous": ("manifest.previous",),
 }
 """What can be required, with the checks that it stands for."""
+
+
+def left_out(check: Check) -> bool:
+    """Whether nobody made the check, be it required or not."""
+    return check.reason.startswith(NOT_CHECKED)
 
 
 def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
@@ -37,7 +43,7 @@ def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
             id=GROUPS[group][0],
             status=Status.FAIL,
             expected="checked",
-            reason=f"NOT CHECKED: nothing of it was reached; --require {group} asks for it",
+            reason=f"{NOT_CHECKED}nothing of it was reached; --require {group} asks for it",
         )
         for group in sorted(groups)
         if not made & set(GROUPS[group])

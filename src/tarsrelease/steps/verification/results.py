@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from tarsrelease.model.outcome import Check, Observed, Status
 
+NOT_CHECKED = "NOT CHECKED: "
+"""What the reason of a check begins with that nobody made."""
+
 
 def judged(
     check: str,
@@ -40,6 +43,6 @@ def not_checked(
         status=Status.SKIPPED,
         service=service,
         expected=expected,
-        reason=f"NOT CHECKED: {why}",
+        reason=f"{NOT_CHECKED}{why}",
         source=source,
     )
