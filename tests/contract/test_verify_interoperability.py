@@ -59,6 +59,42 @@ def test_lists_of_other_tools_verify_here(folder: Path, command: tuple[str, ...]
     assert code(folder) == 1
 
 
+PLAIN = [name for name in NAMES if name not in {"a\\b", "line\nfeed"}]
+
+
+@pytest.mark.parametrize(
+    "command", [("openssl", "dgst", "-sha256"), ("openssl", "dgst", "-sha256", "-r")], ids=" ".join
+)
+def test_what_openssl_prints_verifies_here(folder: Path, command: tuple[str, ...]) -> None:
+    only_plain(folder)
+    done = subprocess.run([*command, *PLAIN], cwd=folder, check=True, capture_output=True)
+    (folder / "SHA256SUMS").write_bytes(done.stdout)
+    assert code(folder) == 0
+    (folder / "plain.txt").write_bytes(b"x")
+    assert code(folder) == 1
+
+
+@pytest.mark.parametrize("form", ["{digest} {name}\n", "SHA256 ({name}) = {digest}\n"])
+def test_what_bsd_prints_verifies_here(folder: Path, form: str) -> None:
+    """sha256(1) of FreeBSD with -r, and without it."""
+    only_plain(folder)
+    (folder / "SHA256SUMS").write_text(
+        "".join(
+            form.format(digest=hashlib.sha256((folder / name).read_bytes()).hexdigest(), name=name)
+            for name in PLAIN
+        )
+    )
+    assert code(folder) == 0
+    (folder / "plain.txt").write_bytes(b"x")
+    assert code(folder) == 1
+
+
+def only_plain(folder: Path) -> None:
+    """Without the names that only coreutils can write."""
+    for name in set(NAMES) - set(PLAIN):
+        (folder / name).unlink()
+
+
 GO = """\
 package main
 
@@ -84,11 +120,9 @@ func main() {
 def test_a_list_of_a_go_program_verifies_here(folder: Path, tmp_path: Path) -> None:
     """As Go's release tools write it: GNU's form, and nothing is ever escaped."""
     (tmp_path / "sums.go").write_text(GO)
-    for name in ("a\\b", "line\nfeed"):
-        (folder / name).unlink()
-    names = [name for name in NAMES if (folder / name).exists()]
+    only_plain(folder)
     done = subprocess.run(
-        ["go", "run", str(tmp_path / "sums.go"), *names],
+        ["go", "run", str(tmp_path / "sums.go"), *PLAIN],
         cwd=folder,
         check=True,
         capture_output=True,

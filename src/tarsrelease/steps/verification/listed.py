@@ -3,8 +3,9 @@
 Read are the forms that coreutils' sha256sum writes: GNU (64 hexadecimal digits, a space, a space
 or an asterisk, the name), BSD (``SHA256 (name) = digits``, from ``--tag``) and both escaped (a
 leading backslash; then ``\\\\``, ``\\n`` and ``\\r`` in the name stand for a backslash, a line
-feed and a carriage return). Lines end in a line feed alone, the last one too. Nothing else is
-read: no comments, no empty lines, no other algorithm, no name that is given twice.
+feed and a carriage return); and those of BSD's ``sha256 -r`` (digits, one space, the name) and of
+``openssl dgst`` (``SHA2-256(name)= digits``). Lines end in a line feed alone, the last one too.
+Nothing else is read: no comments, no empty lines, no other algorithm, no name that is given twice.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _MANY = 20
 """Mistakes that are told one by one; of a list that is no list, more would help nobody."""
 _LONGEST = 4096  # PATH_MAX of Linux, linux/limits.h
 
-_GNU = re.compile(r"([0-9A-Fa-f]{64}) [ *]([^\n]+)")
-_TAG = re.compile(r"SHA256 \(([^\n]+)\) = ([0-9A-Fa-f]{64})")
+_GNU = re.compile(r"([0-9A-Fa-f]{64}) (?:[ *]|(?![ *]))([^\n]+)")
+_TAG = re.compile(r"SHA(?:2-)?256 ?\(([^\n]+)\) ?= ([0-9A-Fa-f]{64})")
 _OTHER_TAG = re.compile(r"([A-Za-z][A-Za-z0-9/-]{1,15}) ?\([^\n]+\) ?= ?[0-9A-Fa-f]+")
 _OTHER_DIGITS = re.compile(r"([0-9A-Fa-f]{32,128}) [ *][^\n]+")
 _LENGTHS = {32: "MD5", 40: "SHA-1", 56: "SHA-224", 96: "SHA-384", 128: "SHA-512"}
