@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,47 +82,46 @@ def commit(folder: Path, steps: list[dict[str, object]]) -> None:
     subprocess.run([*_GIT, "commit", "-q", "--allow-empty", "-m", "Use it"], cwd=folder, check=True)
 
 
-def act(folder: Path, export: Path, cache: Path, *, text: str = "", **secrets: str) -> Ran:
-    """Run the folder's workflow. `text` is the event's one field; secrets reach no command line."""
+def outside(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run it here."""
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+
+
+def act(
+    folder: Path,
+    export: Path,
+    cache: Path,
+    *,
+    text: str = "",
+    through: Callable[[list[str]], subprocess.CompletedProcess[str]] = outside,
+    **secrets: str,
+) -> Ran:
+    """Run the folder's workflow. `text` is the event's one field; secrets reach no command line.
+
+    `through` runs the command line somewhere else, such as in a cluster's network; whose PATH and
+    HOME are used, and nothing else of that environment.
+    """
     event = cache / "event.json"
     event.write_text(json.dumps({"inputs": {"text": text}}))
-    hidden = cache / "secrets"
-    hidden.write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
-    program = Path(sys.executable).with_name("act")
-    ran = subprocess.run(
-        [
-            str(program),
-            "workflow_dispatch",
-            "--directory",
-            str(folder),
-            "--workflows",
-            str(folder / ".github" / "workflows"),
-            "--eventpath",
-            str(event),
-            "--platform",
-            "ubuntu-latest=-self-hosted",
-            "--secret-file",
-            str(hidden),
-            "--env-file",
-            os.devnull,
-            "--input-file",
-            os.devnull,
-            "--var-file",
-            os.devnull,
-            "--action-offline-mode",
-            "--no-cache-server",
-            "--local-repository",
-            f"{ORG}@{COMMIT}={export}",
-        ],
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": os.environ["HOME"],
-            "XDG_CACHE_HOME": str(cache / "xdg"),
-            "TARSRELEASE_ACTIONS_CACHE": str(cache / "installed"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    hidden = cache / "secrets.yaml"
+    hidden.write_text(json.dumps(secrets))
+    argv = [
+        str(Path(sys.executable).with_name("act")),
+        "workflow_dispatch",
+        *("--directory", str(folder)),
+        *("--workflows", str(folder / ".github" / "workflows")),
+        *("--eventpath", str(event)),
+        *("--platform", "ubuntu-latest=-self-hosted"),
+        *("--secret-file", str(hidden)),
+        *("--env-file", os.devnull, "--input-file", os.devnull, "--var-file", os.devnull),
+        *("--action-offline-mode", "--no-cache-server"),
+        *("--local-repository", f"{ORG}@{COMMIT}={export}"),
+    ]
+    only = [
+        'PATH="$PATH"',
+        'HOME="$HOME"',
+        f"XDG_CACHE_HOME={shlex.quote(str(cache / 'xdg'))}",
+        f"TARSRELEASE_ACTIONS_CACHE={shlex.quote(str(cache / 'installed'))}",
+    ]
+    ran = through(["bash", "-c", f"exec env -i {' '.join(only)} {shlex.join(argv)}"])
     return Ran(ran.returncode, ran.stdout + ran.stderr)

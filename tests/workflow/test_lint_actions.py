@@ -128,3 +128,23 @@ def test_the_examples_of_a_page_are_taken_as_they_stand(page: Path) -> None:
 
 def _stand_in(key: str) -> str:
     return {"ref": "release/v1.0.1", "kubeconfig": "{clusters: [], contexts: [], users: []}"}[key]
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_hands_our_actions_what_they_know(path: Path) -> None:
+    jobs = yaml.safe_load(path.read_text())["jobs"]
+    for name, job in jobs.items():
+        for step in job.get("steps", []):
+            match = re.fullmatch(r"(?:\$/|\./)actions/([a-z-]+)", step.get("uses", ""))
+            if match is None:
+                continue
+            action, given = ACTIONS[match[1]], step.get("with", {})
+            assert set(given) <= set(action.inputs), f"{name}: {match[1]}"
+            required = {key for key, one in action.inputs.items() if one.required}
+            assert required <= set(given), f"{name}: {match[1]}"
+            plain = {key: str(text) for key, text in given.items() if "${{" not in str(text)}
+            seen = read(json.dumps(plain), {key: action.inputs[key] for key in plain})
+            assert seen.problems == ()
