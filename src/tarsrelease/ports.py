@@ -24,7 +24,9 @@ from tarsrelease.model.cluster import (
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.measurement import Series, Told, Track, Unmeasured
+from tarsrelease.model.notice import Message
 from tarsrelease.model.outcome import Check, Outcome
+from tarsrelease.model.people import Approval, Rules
 from tarsrelease.model.rights import Right
 from tarsrelease.model.rollout import Service
 from tarsrelease.model.suite import SuiteResult
@@ -220,6 +222,26 @@ class Ground(Protocol):
 
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
         """Those of the rights that whoever asks does not have in the namespace."""
+
+
+class Receivers(Protocol):
+    """Those who are told what happens."""
+
+    def deliver(self, message: Message) -> None:
+        """Return when the receiver has taken it; repeated as its provider asks."""
+
+
+class Reviews(Protocol):
+    """Who must approve, and who did, on the platform that runs the pipeline."""
+
+    def private(self) -> bool:
+        """Whether the repository is private."""
+
+    def rules(self, environment: str) -> Rules | None:
+        """The rules of an environment, None where there is none of that name."""
+
+    def approvals(self, run: str) -> list[Approval]:
+        """All reviews of a run, also rejections."""
 
 
 class Suites(Protocol):

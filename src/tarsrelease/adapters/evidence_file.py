@@ -125,3 +125,18 @@ def read_segments(folder: Path) -> dict[str, bytes]:
             next_step="name the right folder, or download the run's evidence artifacts into it",
         )
     return dict(sorted(found.items()))
+
+
+def outcomes_in(folder: Path) -> list[Outcome]:
+    """All outcomes recorded under `folder`, segment by segment; lines that are torn are left out.
+
+    Whether the evidence is whole is another question (`report evidence`).
+    """
+    found = []
+    for path in sorted(folder.rglob(FILE)):
+        for line in path.read_bytes().splitlines():
+            try:
+                found.append(Record.model_validate_json(line).outcome)
+            except ValueError:
+                continue
+    return found

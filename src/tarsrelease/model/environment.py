@@ -259,6 +259,66 @@ class Overrides(Value):
         return {"bytes": self.gauge_limits, "share": self.bad_share_limits}.get(unit or "", {})
 
 
+class Slack(Value):
+    """An incoming webhook. Its address is a secret, so that only its variable is named."""
+
+    webhook_env: VariableName
+
+
+class PagerDuty(Value):
+    """The Events API v2. `routing_key_env` names the variable with the integration's key."""
+
+    routing_key_env: VariableName
+    url: HttpUrl = "https://events.pagerduty.com"
+
+
+class Notifications(Value):
+    """Who is told what happens. Whoever is not named here is told nothing."""
+
+    slack: Slack | None = None
+    pagerduty: PagerDuty | None = None
+
+
+class GitHubEnvironment(Value):
+    """A GitHub environment as it should be. `reviewers`: logins, or teams as ``org/team``.
+
+    One approval of any reviewer suffices; that is GitHub's rule, and why two people need two
+    environments.
+    """
+
+    name: str
+    reviewers: tuple[str, ...] = Field(default=(), max_length=6)
+    prevent_self_review: bool = True
+    administrators_bypass: bool = False
+
+
+class GitHub(Value):
+    """Where the pipeline runs, and who must approve there.
+
+    `repository` is OWNER/NAME, by default the one that a workflow runs in. `two_people` names the
+    environments that must each be approved by another person.
+    """
+
+    repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    token_env: VariableName = "GITHUB_TOKEN"  # noqa: S105 - the name of a variable
+    api: HttpUrl = "https://api.github.com"
+    environments: tuple[GitHubEnvironment, ...] = ()
+    two_people: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = [place.name for place in self.environments]
+        twice = {name for name in known if known.count(name) > 1}
+        if twice:
+            raise ValueError(f"environments: {min(twice)} stands twice")
+        for name in self.two_people:
+            if name not in known:
+                raise ValueError(f"two_people: {name!r} is none of environments")
+        if len(self.two_people) == 1:
+            raise ValueError("two_people: give at least two environments, or none")
+        return self
+
+
 class Environment(Value):
     """environments/<name>.yaml."""
 
@@ -270,6 +330,8 @@ class Environment(Value):
     helm: Helm = Helm()
     database: Database | None = None
     limits: Limits = Limits()
+    notifications: Notifications = Notifications()
+    github: GitHub | None = None
     overrides: Overrides = Overrides()
 
 

@@ -1,4 +1,4 @@
-"""tarsrelease check preflight"""
+"""tarsrelease check preflight and environments"""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ check = LazyGroup(
     help="Questions before anything is touched. They change nothing.",
     entries={
         "preflight": Entry(f"{__name__}:preflight", "Does the ground carry a release?"),
+        "environments": Entry(f"{__name__}:environments", "Do two people stand between?"),
     },
 )
 
@@ -58,3 +59,43 @@ preflight = command(
     name="preflight",
     example="tarsrelease check preflight --release release/v1_0_1 --environment production",
 )(_preflight)
+
+
+@click.option(
+    "--approvals",
+    "approvals_of",
+    metavar="RUN_ID",
+    help="Prove, too, that two different people approved this run.",
+)
+def _environments(settings: Settings, approvals_of: str | None) -> int:
+    """Ask GitHub whether the environments have the reviewers that the environment file names.
+
+    A missing environment would be created without rules, silently, by the workflow that names it.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.adapters.github import GitHubReviews
+        from tarsrelease.steps.check_environments import check_environments as step
+        from tarsrelease.steps.check_environments import configured
+
+        return step(
+            session.release,
+            session.environment,
+            approvals_of=approvals_of,
+            reviews=GitHubReviews(configured(session.environment)),
+            clock=SystemClock(),
+        )
+
+    return carry_out(settings, "check environments", act, changes=False)
+
+
+environments = command(
+    "release",
+    "environment",
+    "evidence",
+    name="environments",
+    example="tarsrelease check environments --environment production\n"
+    "tarsrelease check environments --environment production --approvals 1234567890",
+)(_environments)

@@ -1,0 +1,129 @@
+"""GitHub's REST API, as far as people are concerned: environments' rules and a run's approvals.
+
+Forms as in GitHub's own description (github/rest-api-description). `can_admins_bypass` is in the
+API's answers but not in that description, so that its absence is possible, and said.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from tarsrelease.model.environment import GitHub
+from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.people import Approval, Rules
+
+_TIMEOUT = 10.0
+_VERSION = "2022-11-28"
+_EXCERPT = 200
+
+
+class GitHubReviews:
+    """The port `Reviews` on one repository."""
+
+    def __init__(self, settings: GitHub) -> None:
+        """Reads the token and, where the file names none, the repository from the variables.
+
+        Raises UsageError where one of them is missing; contacts nobody.
+        """
+        self._api = settings.api.rstrip("/")
+        self._repository = settings.repository or os.environ.get("GITHUB_REPOSITORY", "")
+        token = os.environ.get(settings.token_env, "").strip()
+        missing = "a token" if not token else "" if self._repository else "the repository"
+        if missing:
+            variable = settings.token_env if not token else "GITHUB_REPOSITORY"
+            raise UsageError(
+                doing="preparing to ask GitHub",
+                found=f"the environment variable {variable} is not set",
+                expected=missing,
+                next_step=f"set {variable}; the token needs `actions: read` and, for the rules, "
+                "`metadata: read` (administration rights are not needed)",
+            )
+        self._client = httpx.Client(
+            timeout=_TIMEOUT,
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Accept": "application/vnd.github+json",
+                "X-GitHub-Api-Version": _VERSION,
+            },
+        )
+
+    def private(self) -> bool:
+        """Whether the repository is private (or internal)."""
+        return bool(self._get("").get("private", True))
+
+    def rules(self, environment: str) -> Rules | None:
+        """The environment's rules, None where there is no such environment."""
+        found = self._get(f"/environments/{quote(environment, safe='')}", missing_ok=True)
+        return _rules(environment, found) if found is not None else None
+
+    def approvals(self, run: str) -> list[Approval]:
+        """All reviews of a run, also rejections."""
+        if not run.isdigit():
+            raise UsageError(
+                doing="asking who approved",
+                found=f"{run!r} is no run's id",
+                expected="the number in the run's address",
+                next_step="--approvals takes GITHUB_RUN_ID",
+            )
+        return [
+            Approval(
+                person=each["user"]["login"],
+                state=each["state"],
+                environments=tuple(place["name"] for place in each["environments"]),
+                comment=each.get("comment") or "",
+            )
+            for each in self._get(f"/actions/runs/{run}/approvals")
+        ]
+
+    def _get(self, path: str, *, missing_ok: bool = False) -> Any:
+        url = f"{self._api}/repos/{self._repository}{path}"
+        doing = f"asking GitHub for {self._repository}{path}"
+        try:
+            answer = self._client.get(url)
+        except httpx.HTTPError as error:
+            raise _away(doing, f"{type(error).__name__}: {error}") from error
+        if answer.status_code == 404 and missing_ok:
+            return None
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise _away(doing, f"status {answer.status_code}")
+        if answer.status_code != 200:
+            raise UsageError(
+                doing=doing,
+                found=f"status {answer.status_code}: {answer.text[:_EXCERPT]}",
+                expected="a token that may read the repository and its actions",
+                next_step="permissions: {actions: read, contents: read} in the workflow's job",
+            )
+        return answer.json()
+
+
+def _rules(name: str, found: dict[str, Any]) -> Rules:
+    reviewing = [
+        rule for rule in found.get("protection_rules") or [] if rule["type"] == "required_reviewers"
+    ]
+    people = [each for rule in reviewing for each in rule.get("reviewers") or []]
+    return Rules(
+        name=name,
+        reviewers=tuple(
+            sorted(
+                str(each["reviewer"].get("login") or each["reviewer"].get("slug")).lower()
+                for each in people
+            )
+        ),
+        prevents_self_review=all(rule.get("prevent_self_review", False) for rule in reviewing)
+        if reviewing
+        else None,
+        bypass=found.get("can_admins_bypass"),
+    )
+
+
+def _away(doing: str, found: str) -> UnreachableError:
+    return UnreachableError(
+        doing=doing,
+        found=found,
+        expected="an answer from GitHub's API",
+        next_step="look at githubstatus.com, then run the same command again",
+    )

@@ -1,0 +1,136 @@
+"""tarsrelease notify send and preview"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.notice import Notice
+    from tarsrelease.model.outcome import Outcome
+
+notify = LazyGroup(
+    "notify",
+    help="Tell people what happens. It never decides anything.",
+    entries={
+        "send": Entry(f"{__name__}:send", "Tell Slack and PagerDuty, once each."),
+        "preview": Entry(f"{__name__}:preview", "What they would be told."),
+    },
+)
+
+_EVENTS = ("started", "hold", "rollback", "promoted", "complete")
+
+
+def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
+    """What is told; the same for both commands."""
+    for option in (
+        click.option("--no-pagerduty", is_flag=True, help="Tell PagerDuty nothing."),
+        click.option("--link", metavar="URL", help="Where to look; on GitHub the run's page."),
+        click.option("--reason", metavar="TEXT", default="", help="Why, for people."),
+        click.option(
+            "--about",
+            metavar="TEXT",
+            default="",
+            help="Tells apart what may happen twice in a run, such as canary-10.",
+        ),
+        click.option("--event", type=click.Choice(_EVENTS), required=True, help="What happened."),
+    ):
+        function = option(function)
+    return function
+
+
+def _notice(session: Session, options: dict[str, Any]) -> Notice:
+    from tarsrelease.model.notice import Event, Notice
+
+    owner = session.run.owner
+    found = owner if owner.startswith("https://") else ""
+    return Notice(
+        event=Event(options["event"]),
+        application=session.release.rollout.application,
+        release=session.release.version,
+        environment=session.environment.name,
+        run=session.run.id,
+        about=options["about"],
+        reason=options["reason"],
+        link=options["link"] or found,
+    )
+
+
+@_notice_options
+def _send(settings: Settings, **options: Any) -> int:
+    """Tell Slack and PagerDuty what has happened, once each in a run.
+
+    What was told already is read from the evidence folder. Whom the environment file names under
+    `notifications`, is told; whoever does not answer is a warning in the outcome, and exit 0.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.adapters.evidence_file import outcomes_in
+        from tarsrelease.adapters.receivers import HttpReceivers, messages_for
+        from tarsrelease.steps.notify import send as step
+
+        clock, place = SystemClock(), session.environment
+        notice = _notice(session, options)
+        messages, warnings = messages_for(
+            notice, place.notifications, clock.now(), pagerduty=not options["no_pagerduty"]
+        )
+        evidence = session.evidence()
+        return step(
+            notice,
+            place,
+            messages,
+            told=outcomes_in(evidence.path.parent) if evidence else (),
+            receivers=HttpReceivers(place.notifications),
+            clock=clock,
+            warnings=warnings,
+        )
+
+    return carry_out(settings, "notify send", act)
+
+
+@_notice_options
+def _preview(settings: Settings, **options: Any) -> int:
+    """What Slack and PagerDuty would be told, as JSON; nothing is sent and no key is shown."""
+    from tarsrelease.cli.session import Recording, carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.adapters.receivers import previewed
+        from tarsrelease.steps.notify import preview as step
+
+        clock, place = SystemClock(), session.environment
+        notice = _notice(session, options)
+        messages = previewed(
+            notice, place.notifications, clock.now(), pagerduty=not options["no_pagerduty"]
+        )
+        return step(notice, place, messages, clock=clock)
+
+    return carry_out(settings, "notify preview", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+send = command(
+    "release",
+    "environment",
+    "evidence",
+    name="send",
+    example="tarsrelease notify send --event started --release release/v1_0_1 "
+    "--environment production\n"
+    'tarsrelease notify send --event hold --about canary-10 --reason "too few requests" '
+    "--release release/v1_0_1 --environment production",
+)(_send)
+
+preview = command(
+    "release",
+    "environment",
+    "evidence",
+    name="preview",
+    example="tarsrelease notify preview --event rollback --environment production",
+)(_preview)

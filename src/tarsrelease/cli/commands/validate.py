@@ -1,0 +1,116 @@
+"""tarsrelease validate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+
+
+@click.option(
+    "--target",
+    type=click.Choice(["canary", "stable"]),
+    required=True,
+    help="Which side is asked: the canary by its header, or stable as users reach it.",
+)
+@click.option(
+    "--mark",
+    "marks",
+    multiple=True,
+    metavar="NAME",
+    help="Only tests with this mark, such as hotfix; with any of several. All by default.",
+)
+@click.option(
+    "--deadline", metavar="TIME", default="10m", show_default=True, help="For the whole suite."
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the report goes; validation-TARGET.html in the evidence folder by default.",
+)
+def _validate(
+    settings: Settings, target: str, marks: tuple[str, ...], deadline: str, html: Path | None
+) -> int:
+    """Run the bundle's own suite (production_validation_suite.py) against one side.
+
+    Every test is a check of the outcome. It runs in a process of its own, from a copy of what
+    SHA256SUMS lists. Needs the extra [validate].
+    """
+    from tarsrelease.cli.session import carry_out
+
+    seconds, chosen = _seconds(deadline), _marks(marks)
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.adapters.configuration import environment_file
+        from tarsrelease.adapters.pytest_suite import PytestSuite
+        from tarsrelease.model.measurement import Track
+        from tarsrelease.report.outcome_html import outcome_html
+        from tarsrelease.steps.validate import validate as step
+
+        place = environment_file(str(settings.environment)) if session.environment else Path()
+        outcome = step(
+            session.release,
+            session.environment,
+            Track(target),
+            chosen,
+            suites=PytestSuite(session.release_folder, place, deadline=seconds),
+            clock=SystemClock(),
+        )
+        evidence = session.evidence()
+        folder = evidence.path.parent if evidence else Path()
+        path = html or folder / f"validation-{target}.html"
+        outcome = outcome.model_copy(update={"details": {**outcome.details, "html": str(path)}})
+        _write(path, outcome_html(outcome))
+        return outcome
+
+    return carry_out(settings, "validate", act, changes=False)
+
+
+def _seconds(text: str) -> float:
+    from tarsrelease.model.base import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--deadline") from None
+
+
+def _marks(marks: tuple[str, ...]) -> tuple[str, ...]:
+    for mark in marks:
+        if not mark.isidentifier():
+            raise click.BadParameter(f"{mark!r} is no mark's name", param_hint="--mark")
+    return marks
+
+
+def _write(path: Path, text: str) -> None:
+    from tarsrelease.model.errors import UsageError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        raise UsageError(
+            doing="writing the report",
+            found=f"{path} cannot be written: {problem.strerror}",
+            expected="a folder that this user may write to",
+            next_step="name another file with --html",
+        ) from problem
+
+
+validate = command(
+    "release",
+    "environment",
+    "evidence",
+    name="validate",
+    example="tarsrelease validate --target canary --mark hotfix --release release/v1_0_1 "
+    "--environment production",
+)(_validate)

@@ -1,0 +1,27 @@
+"""Who may approve what, and who did, as GitHub tells it."""
+
+from __future__ import annotations
+
+from tarsrelease.model.base import Value
+
+
+class Rules(Value):
+    """One GitHub environment. `reviewers` are logins and teams' slugs, lower case.
+
+    `prevents_self_review` is None where nobody must review; `bypass` (administrators may go past
+    the rules) is None where GitHub does not say.
+    """
+
+    name: str
+    reviewers: tuple[str, ...] = ()
+    prevents_self_review: bool | None = None
+    bypass: bool | None = None
+
+
+class Approval(Value):
+    """One review of a waiting run: whose, of which environments, and how it ended."""
+
+    person: str
+    state: str
+    environments: tuple[str, ...]
+    comment: str = ""

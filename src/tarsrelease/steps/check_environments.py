@@ -1,0 +1,62 @@
+"""The people who must approve: are they asked at all, and did two of them say yes?"""
+
+from __future__ import annotations
+
+from tarsrelease.gates import environments as judge
+from tarsrelease.model.environment import Environment, GitHub
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.outcome import Check, Outcome
+from tarsrelease.model.people import Approval
+from tarsrelease.model.release import Release
+from tarsrelease.ports import Clock, Reviews
+from tarsrelease.steps.preflight import verdict_of
+
+STEP = "check environments"
+
+
+def check_environments(
+    release: Release,
+    environment: Environment,
+    *,
+    approvals_of: str | None,
+    reviews: Reviews,
+    clock: Clock,
+) -> Outcome:
+    """The environments' rules; and with `approvals_of` (a run's id) who approved that run."""
+    started_at = clock.now()
+    settings = configured(environment)
+    private = reviews.private()
+    checks: list[Check] = [
+        check
+        for wanted in settings.environments
+        for check in judge.rules(wanted, reviews.rules(wanted.name), private=private)
+    ]
+    given: list[Approval] = []
+    if approvals_of is not None:
+        given = reviews.approvals(approvals_of)
+        checks.append(judge.two_people(settings, given, approvals_of))
+    return verdict_of(
+        STEP,
+        release,
+        environment,
+        checks,
+        started_at=started_at,
+        clock=clock,
+        details={
+            "private": private,
+            "approvals": [approval.model_dump(mode="json") for approval in given],
+        },
+    )
+
+
+def configured(environment: Environment) -> GitHub:
+    """The environment file's `github`. Raises UsageError where it has none."""
+    if environment.github is None or not environment.github.environments:
+        raise UsageError(
+            doing="checking who approves",
+            found=f"environment {environment.name} names no github environments",
+            expected="github.environments with their reviewers",
+            next_step=f"add them to environments/{environment.name}.yaml "
+            "(tarsrelease schema shows the form)",
+        )
+    return environment.github

@@ -1,0 +1,121 @@
+"""Telling people. It never decides anything: a dead receiver is a warning, and the day goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from tarsrelease.gates.words import count
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.ports import Clock, Receivers
+from tarsrelease.report.notices import headline
+
+STEP = "notify send"
+HIDDEN = "(hidden)"
+
+
+def send(
+    notice: Notice,
+    environment: Environment,
+    messages: Sequence[Message],
+    *,
+    told: Iterable[Outcome],
+    receivers: Receivers,
+    clock: Clock,
+    warnings: Sequence[str] = (),
+) -> Outcome:
+    """Each receiver is told once in a run; `told` are the run's outcomes so far.
+
+    What could not be delivered stands in `details.warnings`, and is tried again by the next call.
+    """
+    started_at = clock.now()
+    before = already_told(told, notice.key)
+    delivered, skipped, problems = [], [], list(warnings)
+    for message in messages:
+        name = f"{message.receiver}{message.path}"
+        if name in before:
+            skipped.append(name)
+            continue
+        try:
+            receivers.deliver(message)
+        except ReleaseError as error:
+            problems.append(f"{message.receiver}: {error}; {error.detail.next}")
+        else:
+            delivered.append(name)
+    said = [f"told {', '.join(delivered)}"] if delivered else []
+    said += [f"{', '.join(skipped)} knew already"] if skipped else []
+    said += [f"NOT TOLD, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
+    return _ended(
+        notice,
+        environment,
+        "; ".join(said) or "nobody is to be told",
+        started_at,
+        clock,
+        {
+            "key": notice.key,
+            "delivered": delivered,
+            "known_already": skipped,
+            "warnings": problems,
+        },
+    )
+
+
+def preview(
+    notice: Notice, environment: Environment, messages: Sequence[Message], *, clock: Clock
+) -> Outcome:
+    """What would be sent, with keys hidden; nothing is."""
+    bodies = [
+        {
+            "receiver": f"{message.receiver}{message.path}",
+            "body": {
+                key: HIDDEN if key == "routing_key" else value
+                for key, value in message.body.items()
+            },
+        }
+        for message in messages
+    ]
+    said = f"{headline(notice)}: {count(len(bodies), 'message')}, none sent"
+    return _ended(
+        notice,
+        environment,
+        said,
+        clock.now(),
+        clock,
+        {"key": notice.key, "messages": bodies},
+        step="notify preview",
+    )
+
+
+def already_told(outcomes: Iterable[Outcome], key: str) -> frozenset[str]:
+    """The receivers that were told this before."""
+    told: set[str] = set()
+    for outcome in outcomes:
+        if outcome.step == STEP and outcome.details.get("key") == key:
+            delivered = outcome.details.get("delivered")
+            told |= set(map(str, delivered)) if isinstance(delivered, list) else set()
+    return frozenset(told)
+
+
+def _ended(
+    notice: Notice,
+    environment: Environment,
+    summary: str,
+    started_at: datetime,
+    clock: Clock,
+    details: dict[str, object],
+    step: str = STEP,
+) -> Outcome:
+    return Outcome(
+        step=step,
+        release=notice.release,
+        environment=environment.name,
+        verdict=Verdict.PROCEED,
+        exit_code=exit_code_of(Verdict.PROCEED),
+        summary=summary,
+        details=details,
+        started_at=started_at,
+        finished_at=clock.now(),
+    )

@@ -1,0 +1,81 @@
+"""The release's own suite against one side of what runs, each test a check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tarsrelease.gates.words import count
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.model.suite import SuiteResult, SuiteTest
+from tarsrelease.ports import Clock, Suites
+from tarsrelease.report.words import count_statuses
+from tarsrelease.steps.ending import ended
+
+STEP = "validate"
+TEST = "validation.test"
+COMPLETE = "validation.complete"
+
+
+def validate(
+    release: Release,
+    environment: Environment,
+    target: Track,
+    marks: Sequence[str],
+    *,
+    suites: Suites,
+    clock: Clock,
+) -> Outcome:
+    """Proceed where every test passed. A test that was skipped, and none at all, are no pass."""
+    started_at = clock.now()
+    result = suites.run(marks, target)
+    checks = (
+        _complete(result),
+        *(_check(result.suite, test) for test in result.tests),
+    )
+    skipped = any(test.status is Status.SKIPPED for test in result.tests)
+    good = result.status is Status.PASS and not skipped
+    said = f"{count(len(result.tests), 'test')} against {target} in {result.seconds:.1f} s: "
+    return ended(
+        STEP,
+        release,
+        environment,
+        Verdict.PROCEED if good else Verdict.NO_GO,
+        said + (result.trouble or count_statuses(checks[1:])),
+        started_at=started_at,
+        clock=clock,
+        checks=checks,
+        details={
+            "target": target.value,
+            "marks": list(marks),
+            "tests": len(result.tests),
+            "seconds": result.seconds,
+        },
+        next_step="" if good else "tarsrelease rollback, where this version has traffic",
+    )
+
+
+def _complete(result: SuiteResult) -> Check:
+    return Check(
+        id=COMPLETE,
+        status=Status.ERROR if result.trouble else Status.PASS,
+        expected="the suite runs to its end, and has tests",
+        reason=result.trouble or f"{count(len(result.tests), 'test')} ran",
+        source=result.suite,
+        samples=len(result.tests),
+    )
+
+
+def _check(suite: str, test: SuiteTest) -> Check:
+    return Check(
+        id=TEST,
+        status=test.status,
+        service=test.service,
+        observed=test.observed,
+        expected=test.expected,
+        reason=test.name if test.status is Status.PASS else f"{test.name}: {test.reason}",
+        source=f"{suite}::{test.name}",
+        window=test.seconds,
+    )

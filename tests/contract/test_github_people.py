@@ -1,0 +1,350 @@
+"""Who must approve, and who did, asked of a stand-in held to GitHub's own description.
+
+The forms are those of github/rest-api-description (as in @octokit/openapi 23.0.2): the schemas
+`environment`, `environment-approvals` and `simple-user`, cut to the fields that are read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tarsrelease.adapters.clock import SystemClock
+from tarsrelease.adapters.configuration import load_environment, load_release
+from tarsrelease.adapters.github import GitHubReviews
+from tarsrelease.model.environment import GitHub
+from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.report.github_script import github_script
+from tarsrelease.steps.check_environments import check_environments
+
+ROOT = Path(__file__).parents[2]
+MANAGER, SRE = "production-release-manager", "production-sre"
+USER = {
+    "type": "object",
+    "required": ["login", "id", "type"],
+    "properties": {"login": {"type": "string"}, "id": {"type": "integer"}},
+}
+TEAM = {
+    "type": "object",
+    "required": ["slug", "id", "name"],
+    "properties": {"slug": {"type": "string"}, "id": {"type": "integer"}},
+}
+RULE = {
+    "type": "object",
+    "required": ["id", "node_id", "type"],
+    "properties": {
+        "id": {"type": "integer"},
+        "node_id": {"type": "string"},
+        "type": {"type": "string"},
+        "prevent_self_review": {"type": "boolean"},
+        "reviewers": {
+            "type": "array",
+            "maxItems": 6,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "type": {"enum": ["User", "Team"]},
+                    "reviewer": {"anyOf": [USER, TEAM]},
+                },
+            },
+        },
+    },
+}
+ENVIRONMENT = {
+    "type": "object",
+    "required": ["id", "node_id", "name", "url", "html_url", "created_at", "updated_at"],
+    "properties": {"protection_rules": {"type": "array", "items": RULE}},
+}
+APPROVALS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["environments", "state", "user", "comment"],
+        "properties": {
+            "state": {"enum": ["approved", "rejected", "pending"]},
+            "user": USER,
+            "comment": {"type": "string"},
+            "environments": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"name": {"type": "string"}}},
+            },
+        },
+    },
+}
+
+
+def user(login: str) -> dict[str, Any]:
+    return {"login": login, "id": len(login), "type": "User"}
+
+
+def place(name: str, *reviewers: str, prevents: bool = True, **more: object) -> dict[str, Any]:
+    rules: list[dict[str, Any]] = [{"id": 1, "node_id": "x", "type": "branch_policy"}]
+    if reviewers:
+        people = [
+            {"type": "Team", "reviewer": {"slug": r[5:], "id": 9, "name": r[5:]}}
+            if r.startswith("team:")
+            else {"type": "User", "reviewer": user(r)}
+            for r in reviewers
+        ]
+        rules.append(
+            {
+                "id": 2,
+                "node_id": "y",
+                "type": "required_reviewers",
+                "prevent_self_review": prevents,
+                "reviewers": people,
+            }
+        )
+    time = "2026-01-01T00:00:00Z"
+    found = {
+        "id": 1,
+        "node_id": "n",
+        "name": name,
+        "url": "u",
+        "html_url": "h",
+        "created_at": time,
+        "updated_at": time,
+        "protection_rules": rules,
+        **more,
+    }
+    jsonschema.validate(found, ENVIRONMENT)
+    return found
+
+
+def review(login: str, name: str, state: str = "approved") -> dict[str, Any]:
+    found = {
+        "state": state,
+        "comment": "yes",
+        "user": user(login),
+        "environments": [{"id": 1, "name": name}],
+    }
+    jsonschema.validate([found], APPROVALS)
+    return found
+
+
+class StandIn(ThreadingHTTPServer):
+    """GitHub's REST API for one repository. `status` breaks every answer."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.places = {
+            MANAGER: place(MANAGER, "alice", can_admins_bypass=False),
+            SRE: place(SRE, "Bob", "team:sre", can_admins_bypass=False),
+        }
+        self.reviews = [review("alice", MANAGER), review("bob", SRE)]
+        self.private = False
+        self.status = 200
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def do_GET(self) -> None:
+        assert self.headers["Authorization"] == "Bearer token"
+        assert self.headers["Accept"] == "application/vnd.github+json"
+        base, found = "/repos/org/tars", None
+        if self.path == base:
+            found = {"private": self.server.private}
+        elif self.path == f"{base}/actions/runs/7/approvals":
+            found = self.server.reviews
+        elif self.path.startswith(f"{base}/environments/"):
+            found = self.server.places.get(self.path.rpartition("/")[2])
+        status = self.server.status if self.server.status != 200 else 200 if found else 404
+        content = json.dumps(found if status == 200 else {"message": "Not Found"}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    monkeypatch.setenv("GITHUB_TOKEN", "token")
+    with StandIn() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def settings(github: StandIn, **more: object) -> GitHub:
+    return GitHub.model_validate(
+        {
+            "repository": "org/tars",
+            "api": f"http://127.0.0.1:{github.server_address[1]}",
+            "environments": [
+                {"name": MANAGER, "reviewers": ["alice"]},
+                {"name": SRE, "reviewers": ["bob", "org/sre"]},
+            ],
+            "two_people": [MANAGER, SRE],
+            **more,
+        }
+    )
+
+
+def asked(github: StandIn, run: str | None = None, **more: object) -> Outcome:
+    chosen = settings(github, **more)
+    environment = load_environment(str(ROOT / "environments" / "rehearsal.yaml"))
+    environment = environment.model_copy(update={"github": chosen})
+    release = load_release(ROOT / "release" / "v1_0_1", environment)
+    return check_environments(
+        release,
+        environment,
+        approvals_of=run,
+        reviews=GitHubReviews(chosen),
+        clock=SystemClock(),
+    )
+
+
+def failing(outcome: Outcome) -> list[Check]:
+    return [check for check in outcome.checks if check.status is Status.FAIL]
+
+
+def test_as_configured_is_a_go(github: StandIn) -> None:
+    outcome = asked(github)
+    assert outcome.verdict is Verdict.PROCEED
+    assert {check.status for check in outcome.checks} == {Status.PASS}
+
+
+def test_a_missing_environment_is_a_no(github: StandIn) -> None:
+    del github.places[SRE]
+    outcome = asked(github)
+    assert outcome.verdict is Verdict.NO_GO
+    (check,) = failing(outcome)
+    assert (check.id, check.service) == ("environments.exists", SRE)
+
+
+def test_no_reviewers_at_all_and_the_plan_is_named_where_it_is_private(github: StandIn) -> None:
+    github.places[SRE] = place(SRE)
+    (check, *_) = failing(asked(github))
+    assert check.id == "environments.reviewers"
+    assert "Enterprise" not in check.reason
+    github.private = True
+    (check, *_) = failing(asked(github))
+    assert "GitHub Enterprise" in check.reason
+
+
+@pytest.mark.parametrize(
+    ("found", "check_id", "said"),
+    [
+        (place(SRE, "bob"), "environments.reviewers", "missing: sre"),
+        (place(SRE, "bob", "team:sre", "eve"), "environments.reviewers", "not configured: eve"),
+        (place(SRE, "bob", "team:sre", prevents=False), "environments.self_review", "allowed"),
+        (
+            place(SRE, "bob", "team:sre", can_admins_bypass=True),
+            "environments.bypass",
+            "administrators may",
+        ),
+    ],
+)
+def test_what_differs_is_named(
+    github: StandIn, found: dict[str, Any], check_id: str, said: str
+) -> None:
+    github.places[SRE] = found
+    (check,) = failing(asked(github))
+    assert check.id == check_id
+    assert said in check.reason
+
+
+def test_what_github_does_not_tell_is_not_checked(github: StandIn) -> None:
+    github.places[SRE] = place(SRE, "bob", "team:sre")
+    outcome = asked(github)
+    skipped = [check for check in outcome.checks if check.status is Status.SKIPPED]
+    assert [(check.id, check.service) for check in skipped] == [("environments.bypass", SRE)]
+
+
+def test_two_people_approved(github: StandIn) -> None:
+    outcome = asked(github, "7")
+    assert outcome.verdict is Verdict.PROCEED
+    people = [each["person"] for each in outcome.details["approvals"]]  # type: ignore[attr-defined]
+    assert people == ["alice", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("reviews", "said"),
+    [
+        ([review("bob", MANAGER), review("bob", SRE)], "the same person"),
+        ([review("alice", MANAGER)], f"nobody approved {SRE}"),
+        ([], "nobody approved"),
+        ([review("alice", MANAGER), review("bob", SRE, "pending")], f"nobody approved {SRE}"),
+        (
+            [review("alice", MANAGER), review("bob", SRE), review("eve", SRE, "rejected")],
+            "eve rejected",
+        ),
+    ],
+)
+def test_fewer_than_two_people_is_a_no(
+    github: StandIn, reviews: list[dict[str, Any]], said: str
+) -> None:
+    github.reviews = reviews
+    outcome = asked(github, "7")
+    assert outcome.verdict is Verdict.NO_GO
+    (check,) = failing(outcome)
+    assert check.id == "environments.two_people"
+    assert said in check.reason
+
+
+def test_one_person_who_approved_both_may_be_covered_by_another(github: StandIn) -> None:
+    github.reviews = [review("bob", MANAGER), review("alice", MANAGER), review("bob", SRE)]
+    assert asked(github, "7").verdict is Verdict.PROCEED
+
+
+def test_an_api_that_is_away_or_refuses_is_an_error(
+    github: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    github.status = 503
+    with pytest.raises(UnreachableError):
+        asked(github)
+    github.status = 403
+    with pytest.raises(UsageError, match="403"):
+        asked(github)
+    with pytest.raises(UsageError, match="no run's id"):
+        GitHubReviews(settings(github)).approvals("7/../8")
+    monkeypatch.delenv("GITHUB_TOKEN")
+    with pytest.raises(UsageError, match="GITHUB_TOKEN is not set"):
+        GitHubReviews(settings(github))
+
+
+def test_the_script_creates_the_environments(github: StandIn, tmp_path: Path) -> None:
+    """Run by bash with a `gh` that records its calls: bodies are JSON with ids for names."""
+    bash = shutil.which("bash")
+    assert bash
+    gh = tmp_path / "gh"
+    gh.write_text(
+        "#!/bin/bash\n"
+        'if [ "$2" = --method ]; then echo "$3 $4 $(cat)" >> "$CALLS"; else\n'
+        'echo "$2" >> "$CALLS"; echo "${#2}"; fi\n'
+    )
+    gh.chmod(0o755)
+    calls = tmp_path / "calls"
+    script = github_script(settings(github), "org/tars")
+    done = subprocess.run(
+        [bash],
+        input=script,
+        text=True,
+        check=False,
+        capture_output=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "CALLS": str(calls)},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = calls.read_text().splitlines()
+    assert lines[0] == "users/alice"
+    assert "orgs/org/teams/sre" in lines
+    method, address, body = lines[-1].split(" ", 2)
+    assert (method, address) == ("PUT", f"repos/org/tars/environments/{SRE}")
+    sent = json.loads(body)
+    assert sent["prevent_self_review"] is True
+    assert [each["type"] for each in sent["reviewers"]] == ["User", "Team"]
+    assert all(isinstance(each["id"], int) for each in sent["reviewers"])
