@@ -159,7 +159,8 @@ class Handler(BaseHTTPRequestHandler):
             found = self.server.reviews
         elif self.path.startswith(f"{base}/environments/"):
             found = self.server.places.get(self.path.rpartition("/")[2])
-        status = self.server.status if self.server.status != 200 else 200 if found else 404
+        there = found is not None
+        status = self.server.status if self.server.status != 200 else 200 if there else 404
         content = json.dumps(found if status == 200 else {"message": "Not Found"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
