@@ -107,6 +107,7 @@ def test_a_job_migrates_where_the_database_is(
     assert "idx_traces_span_id" in outcome["progress"]
     assert place.indexes() == "3"
     assert "by_job" not in outcome["progress"], "the DSN is not said"
+    assert "journal" not in outcome["progress"], "who made the Job keeps the journal"
     jobs = json.loads(kubectl("-n", world.PRODUCTION, "get", "jobs", "-o", "json"))["items"]
     mine = [one for one in jobs if one["metadata"]["name"].startswith("tarsrelease-migrate-")]
     assert [one["status"]["succeeded"] for one in mine] == [1]

@@ -32,6 +32,8 @@ from tarsrelease.ports import Clock, Progress
 
 JOB = Kind("batch", "v1", "Job", "jobs")
 
+IN_A_JOB = "TARSRELEASE_JOB"
+"""The variable that tells the command inside that whoever made the Job keeps the journal."""
 _BUNDLE = "bundle.tgz.b64"
 _LARGEST = 900_000
 """A ConfigMap holds 1 MiB at most."""
@@ -173,6 +175,7 @@ def _job(
         "env": [
             {"name": variable, "valueFrom": {"secretKeyRef": secret}},
             {"name": "TARSRELEASE_RUN", "value": run.id},
+            {"name": IN_A_JOB, "value": name},
         ],
         "volumeMounts": [{"name": "bundle", "mountPath": "/bundle", "readOnly": True}],
     }

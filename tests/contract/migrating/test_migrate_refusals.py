@@ -8,7 +8,7 @@ import pytest
 from migration_rig import Rig, Sql
 
 from tarsrelease.model.errors import RefusedError, StoppedError, UsageError
-from tarsrelease.model.outcome import ExitCode
+from tarsrelease.model.outcome import ExitCode, Status
 
 NINE = "\n".join(f"ALTER TABLE traces\n  ADD COLUMN c{n} int;" for n in range(1, 10))
 
@@ -216,3 +216,12 @@ def test_contract_needs_every_expand_migration(rig: Rig) -> None:
     assert "a.sql of phase expand is not applied yet" in refused.value.detail.found
     rig.up(release)
     assert rig.up(release, phase="contract").details["statements"] == 1
+
+
+def test_a_release_without_migrations_needs_no_database(rig: Rig) -> None:
+    release = rig.release({})
+    nowhere = "postgresql://nobody@database.invalid/none"
+    for outcome in (rig.up(release, dsn=nowhere), rig.plan(release), rig.verify(release)):
+        assert outcome.exit_code is ExitCode.DONE
+        assert [check.status for check in outcome.checks] == [Status.SKIPPED]
+        assert "no migrations" in outcome.checks[0].reason

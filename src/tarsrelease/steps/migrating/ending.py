@@ -75,6 +75,32 @@ def outcome(
     )
 
 
+def left_alone(
+    step: str, release: Release, environment: Environment, why: str, *, clock: Clock
+) -> Outcome:
+    """Nothing is to be migrated: said, counted as NOT CHECKED, and no reason to stop a day."""
+    skipped = Check(
+        id="migrate.applied",
+        status=Status.SKIPPED,
+        expected="the release's migrations, applied",
+        reason=f"NOT CHECKED: {why}",
+    )
+    return Outcome(
+        step=step,
+        release=release.version,
+        environment=environment.name,
+        verdict=Verdict.PROCEED,
+        exit_code=exit_code_of(Verdict.PROCEED),
+        summary="the database was left alone",
+        checks=(skipped,),
+        started_at=clock.now(),
+        finished_at=clock.now(),
+    )
+
+
+NO_MIGRATIONS = "this release has no migrations"
+
+
 def locked(owner: LockOwner, waited: float) -> LockedError:
     """Another run migrates."""
     return LockedError(

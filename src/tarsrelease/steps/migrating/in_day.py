@@ -8,15 +8,16 @@ the day goes on from there when it is run again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from tarsrelease.gates import day_journal
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.journal import Entry, Phase
-from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
+from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports import Clock, Journal
-from tarsrelease.steps.ending import ended
+from tarsrelease.steps.migrating.ending import left_alone
 
 _AGAIN = "correct it, then run the same again: what is applied stays applied and is not repeated"
 
@@ -53,33 +54,15 @@ class DayMigration:
 
     def steps(self) -> Sequence[tuple[str, Callable[[], Outcome]]]:
         """Names and steps, in order; each may only be taken where the one before proceeded."""
-        if why_not(self._release, self._environment) is not None:
-            return [("migrate", self._skipped)]
+        reason = why_not(self._release, self._environment)
+        if reason is not None:
+            arguments = ("migrate", self._release, self._environment, reason)
+            return [("migrate", partial(left_alone, *arguments, clock=self._clock))]
         return [
             ("migrate plan", self._migrator.plan),
             ("migrate up", self._up),
             ("migrate verify", self._verify),
         ]
-
-    def _skipped(self) -> Outcome:
-        now = self._clock.now()
-        reason = f"NOT CHECKED: {why_not(self._release, self._environment)}"
-        check = Check(
-            id="migrate.applied",
-            status=Status.SKIPPED,
-            expected="the release's expand migrations, applied",
-            reason=reason,
-        )
-        return ended(
-            "migrate",
-            self._release,
-            self._environment,
-            Verdict.PROCEED,
-            "the database was left alone",
-            started_at=now,
-            clock=self._clock,
-            checks=[check],
-        )
 
     def _up(self) -> Outcome:
         outcome = journaled(

@@ -29,7 +29,7 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
 from tarsrelease.model.release import Release
 from tarsrelease.ports import BundleFiles, Clock, Progress
-from tarsrelease.steps.migrating.ending import not_usable, outcome
+from tarsrelease.steps.migrating.ending import NO_MIGRATIONS, left_alone, not_usable, outcome
 from tarsrelease.steps.migrating.needs import Catalog, Linter, ScratchCopies, ScratchDatabase
 from tarsrelease.steps.migrating.proving import prove_down
 from tarsrelease.steps.migrating.reading import database_of, read_migrations
@@ -71,6 +71,8 @@ def plan(
     `copies` and `linter` are for a server of that major version. Raises ReleaseError where the
     files, the database or the copy cannot be used.
     """
+    if not release.manifest.migrations:
+        return left_alone("migrate plan", release, environment, NO_MIGRATIONS, clock=clock)
     started_at = clock.now()
     database = database_of(environment)
     read = read_migrations(release, files)  # (1)

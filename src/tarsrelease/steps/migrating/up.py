@@ -15,7 +15,7 @@ from tarsrelease.model.outcome import Check, Observed, Outcome, Status
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports import BundleFiles, Clock, Progress
 from tarsrelease.steps.migrating.applying import Applying, HeldError
-from tarsrelease.steps.migrating.ending import outcome
+from tarsrelease.steps.migrating.ending import NO_MIGRATIONS, left_alone, outcome
 from tarsrelease.steps.migrating.held import held_outcome
 from tarsrelease.steps.migrating.needs import Catalog, Usage, Worker
 from tarsrelease.steps.migrating.reading import database_of, read_migrations
@@ -50,6 +50,8 @@ def up(
     it had to give way for too long. Raises ReleaseError: refused (1), configuration (2), stopped
     after something was applied (12), unreachable (69), locked (75).
     """
+    if not release.manifest.migrations:
+        return left_alone("migrate up", release, environment, NO_MIGRATIONS, clock=clock)
     started_at = clock.now()
     database = database_of(environment)
     read = read_migrations(release, files)  # (1)

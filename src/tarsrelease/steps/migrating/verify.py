@@ -18,7 +18,7 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Check, Outcome, Status
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Clock
-from tarsrelease.steps.migrating.ending import outcome
+from tarsrelease.steps.migrating.ending import NO_MIGRATIONS, left_alone, outcome
 from tarsrelease.steps.migrating.needs import Catalog
 from tarsrelease.steps.migrating.reading import database_of
 from tarsrelease.steps.migrating.work import asking
@@ -36,6 +36,8 @@ def verify(
 
     Raises ReleaseError where the database cannot be asked.
     """
+    if not release.manifest.migrations:
+        return left_alone("migrate verify", release, environment, NO_MIGRATIONS, clock=clock)
     started_at = clock.now()
     database = database_of(environment)
     with asking(database):
