@@ -154,6 +154,26 @@ def test_a_wait_that_is_too_long_takes_the_traffic_off_and_is_no_rollback() -> N
     assert not [entry for entry in day.world.journal if entry.action == "rollback"]
 
 
+@pytest.mark.parametrize(("then", "said"), [("hold", "no answer"), ("traffic-off", "no metrics")])
+def test_metrics_that_go_away_while_a_person_thinks_are_waited_out_or_end_it(
+    then: str, said: str
+) -> None:
+    day = DayWorld(plan=with_approval())
+    limits = day.environment.limits.model_copy(
+        update={"after_metrics_outage": then, "metrics_outage": 60.0, "wait": 120.0}
+    )
+    day.environment = day.environment.model_copy(update={"limits": limits})
+    day.at_stage("canary-10", lambda: setattr(day.world, "metrics_state", "refused"), after=70.0)
+    person = Silent()
+    try:
+        outcome = day.play(person)
+    finally:
+        person.over.set()
+    assert outcome.exit_code is ExitCode.HOLD
+    assert said in outcome.summary
+    assert day.weights == {0}
+
+
 def test_another_run_that_takes_the_lock_is_left_alone() -> None:
     day = DayWorld()
     day.at_stage("canary-10", lambda: setattr(day.world, "lock_holder", "another"))

@@ -311,11 +311,11 @@ class _Day:
         if answer is Answer.FAILED_MEANWHILE and seen is not None:
             failed = [check for check in seen.checks if check.status is Status.FAIL]
             self._roll_back(f"while waiting for a person: {failed[0].reason}", None)
-        why = (
-            "nobody is there to approve"
-            if answer is Answer.NO
-            else f"no answer within {self.environment.limits.wait:g} s"
-        )
+        limits = self.environment.limits
+        why = {
+            Answer.NO: "nobody is there to approve",
+            Answer.UNSEEN: f"no metrics for {limits.metrics_outage:g} s while waiting",
+        }.get(answer, f"no answer within {limits.wait:g} s")
         self._off(f"{why}: {question}")
         raise _EndedError(
             self.record.close(

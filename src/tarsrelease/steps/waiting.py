@@ -105,6 +105,8 @@ class Answer(Enum):
     YES = "yes"
     NO = "no"
     TOO_LATE = "too late"
+    UNSEEN = "unseen"
+    """Without metrics for too long, where the environment takes the traffic off then."""
     FAILED_MEANWHILE = "failed meanwhile"
 
 
@@ -147,6 +149,7 @@ def ask_watched(
 
     with holding(lock):
         asked_at = clock.now()
+        until = asked_at + timedelta(seconds=environment.limits.wait)
         standing = [r.written_at for r in routes.read(release.rollout.services) if r.written_at]
         since = min(standing, default=asked_at)
         threading.Thread(target=ask, name="question", daemon=True).start()
@@ -155,7 +158,7 @@ def ask_watched(
             environment,
             stage,
             since,
-            asked_at + timedelta(seconds=environment.limits.wait),
+            until,
             over,
             traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock),
             restarts_before=_restarts_before(journal, release, since),
@@ -167,8 +170,9 @@ def ask_watched(
         )
     if isinstance(seen, Answer):
         return seen, None
-    failed = seen.verdict is Verdict.ROLLBACK
-    return (Answer.FAILED_MEANWHILE if failed else Answer.TOO_LATE), seen
+    if seen.verdict is Verdict.ROLLBACK:
+        return Answer.FAILED_MEANWHILE, seen
+    return (Answer.TOO_LATE if seen.decided_at >= until else Answer.UNSEEN), seen
 
 
 def _restarts_before(journal: Journal, release: Release, since: datetime) -> RestartCounts | None:
