@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
     from tarsrelease.model.rollout import Stage
 
+_ALL = "all"
 _USAGE = "`tarsrelease canary gate --help` shows what goes with what"
 
 
@@ -117,14 +118,20 @@ def _observe(session: Session, weight: int | None, seconds: float | None) -> Out
 
 
 def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:
-    """What people said of the stage's manual checks, from ``ID=yes`` and ``ID=no``."""
+    """What people said of the stage's manual checks, from ``ID=yes``, ``ID=no``, ``all=yes``.
+
+    A stage without any has nothing that ``all`` would answer, and takes it.
+    """
     said: dict[str, bool] = {}
     for text in options.answers:
         check, _, answer = text.partition("=")
-        if check not in stage.questions or answer not in ("yes", "no"):
+        if (check != _ALL and check not in stage.questions) or answer not in ("yes", "no"):
             known = ", ".join(stage.questions) or "none"
-            raise _wrong(f"--answer {text}", f"ID=yes or ID=no; manual checks there: {known}")
-        said[check] = answer == "yes"
+            raise _wrong(
+                f"--answer {text}", f"ID=yes, ID=no or {_ALL}=yes; manual checks there: {known}"
+            )
+        asked = stage.questions if check == _ALL else [check]
+        said |= dict.fromkeys(asked, answer == "yes")
     return said
 
 

@@ -80,7 +80,8 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
     "answers",
     multiple=True,
     metavar="ID=yes|no",
-    help="What a person says to a manual check of the stage; may be given several times.",
+    help="What a person says to a manual check of the stage, or to all of them (all=yes); may be "
+    "given several times.",
 )
 def _gate(
     settings: Settings,
