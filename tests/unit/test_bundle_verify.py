@@ -127,7 +127,7 @@ SUMS_OF_NOTHING = hashlib.sha256(b"").hexdigest()
         (sums(lambda _: ""), "bundle.checksums_form", "lists nothing"),
         (sums(lambda s: s.rstrip("\n")), "bundle.checksums_form", "has no end"),
         (sums(lambda s: s + s.splitlines()[0] + "\n"), "bundle.checksums_form", "stands twice"),
-        (sums(lambda s: s.replace("  ", " ", 1)), "bundle.checksums_form", "line 1 is malformed"),
+        (sums(lambda s: s.replace("  ", "\t", 1)), "bundle.checksums_form", "line 1 is malformed"),
         (
             sums(lambda s: s.replace("\n", "\r\n")),
             "bundle.checksums_form",
