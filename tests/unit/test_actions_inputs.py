@@ -12,6 +12,8 @@ import yaml
 
 from tarsrelease.cli.app import root
 from tarsrelease.cli.lazy import LazyGroup
+from tarsrelease.cli.overview import COMMANDS
+from tarsrelease.github import kinds
 from tarsrelease.github.actions import ACTIONS
 from tarsrelease.github.inputs import read
 from tarsrelease.github.kinds import Kind
@@ -84,7 +86,9 @@ SAMPLES = {
     "lifted-by": "octocat",
     "reason": "it's the cache, cold (50 %)",
     "answers": "canary.chat=yes, canary.mail=no",
-    "text": "see the run's page",
+    "about": "canary-10",
+    "mark": "hotfix, health",
+    "deadline": "10m",
     "require": "images,chart",
     "running": "1.0.0",
     "platform": "linux/arm64",
@@ -120,7 +124,7 @@ def samples(name: str) -> list[dict[str, str]]:
     return sets
 
 
-NOT_YET = {"go-no-go", "validate", "notify"}
+NOT_YET = {"go-no-go", *({"validate", "notify"} - set(COMMANDS))}
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIONS if name != "setup"])
@@ -164,3 +168,10 @@ def test_an_empty_expression_is_no_input() -> None:
     assert not seen.problems
     assert seen.given["on-hold"] == "fail"
     assert "for" not in seen.given
+
+
+def test_only_a_text_for_people_may_be_in_any_language() -> None:
+    assert kinds.DURATION.problem("10m") is None
+    assert kinds.DURATION.problem("\u0661\u0660m") is not None
+    assert kinds.PATH.problem("release/v1\u0661") is not None
+    assert kinds.TEXT.problem("zu viele Fehler: \u00fcber 2 %") is None

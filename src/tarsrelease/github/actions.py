@@ -103,7 +103,13 @@ def _gate_refusal(given: Given) -> str | None:
 
 
 def _notify(given: Given) -> list[str]:
-    return ["notify", "send", *_flags(given, *_PLACE, "event", "pagerduty", "text", "link")]
+    silent = ["--no-pagerduty"] if given["pagerduty"] == "false" else []
+    return ["notify", "send", *_flags(given, *_PLACE, "event", "about", "reason"), *silent]
+
+
+def _validate(given: Given) -> list[str]:
+    marks = [f"--mark={mark.strip()}" for mark in given.get("mark", "").split(",") if mark]
+    return ["validate", *_flags(given, *_PLACE, "target", "deadline"), *marks]
 
 
 ACTIONS: dict[str, Action] = {
@@ -191,8 +197,13 @@ ACTIONS: dict[str, Action] = {
         _gate_refusal,
     ),
     "validate": Action(
-        _command("validate", flags=(*_PLACE, "track")),
-        _DAY | {"track": Input(kinds.choice("canary", "stable"))},
+        _validate,
+        {
+            **_DAY,
+            "target": Input(kinds.choice("canary", "stable"), default="canary"),
+            "mark": Input(kinds.NAMES),
+            "deadline": Input(kinds.DURATION),
+        },
     ),
     "promote": Action(_command("promote", flags=_PLACE), _DAY),
     "rollback": Action(
@@ -214,8 +225,9 @@ ACTIONS: dict[str, Action] = {
             "event": Input(
                 kinds.choice("started", "hold", "rollback", "promoted", "complete"), required=True
             ),
-            "pagerduty": Input(kinds.BOOLEAN, default="false"),
-            "text": Input(kinds.TEXT, lenient=True),
+            "about": Input(kinds.TEXT, lenient=True),
+            "reason": Input(kinds.TEXT, lenient=True),
+            "pagerduty": Input(kinds.BOOLEAN, default="true"),
         },
     ),
 }

@@ -21,7 +21,8 @@ _WORD = r"[a-z][a-z0-9-]*"
 class Kind:
     """`pattern` is what the whole text must match; `allowed` says so to a person.
 
-    A `secret` is never repeated in a message.
+    Its ``\\w`` and ``\\d`` are ASCII's, unless it takes any `language`. A `secret` is never
+    repeated in a message.
     """
 
     name: str
@@ -29,12 +30,14 @@ class Kind:
     pattern: str
     longest: int = 200
     secret: bool = False
+    language: bool = False
 
     def problem(self, text: str) -> str | None:
         """Why `text` is refused; None where it is fine."""
         if len(text) > self.longest:
             return f"has {len(text)} characters; allowed are {self.longest} at most: {self.allowed}"
-        if re.fullmatch(self.pattern, text) is None:
+        flags = 0 if self.language else re.ASCII
+        if re.fullmatch(self.pattern, text, flags) is None:
             shown = "" if self.secret else f"{shorten(text)} "
             return f"{shown}is not {self.name}; allowed: {self.allowed}"
         return None
@@ -87,6 +90,11 @@ PATHS = Kind("a list of paths", "paths without spaces, separated by commas", rf"
 WORDS = Kind(
     "a list of words", "lower-case words separated by commas", rf"{_WORD}(\s?,\s?{_WORD})*"
 )
+NAMES = Kind(
+    "a list of names",
+    "letters, digits and _, separated by commas",
+    r"[A-Za-z_]\w*(\s?,\s?[A-Za-z_]\w*)*",
+)
 ANSWERS = Kind(
     "a list of answers",
     "ID=yes or ID=no, separated by commas",
@@ -108,6 +116,7 @@ TEXT = Kind(
     ":: or a percent-escape",
     r"(?!.*(::|%[0-9A-Fa-f]{2}))(\w|[ .,;:!?'()\[\]/+&#@=*%-])*",
     longest=500,
+    language=True,
 )
 KUBECONFIG = _Kubeconfig(
     "a kubeconfig",

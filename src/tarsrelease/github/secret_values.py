@@ -20,6 +20,7 @@ _SECRET_KEYS = {
     "access-token",
     "client-secret",
 }
+_NO_SECRETS = {"username_env", "ca_env", "certificate_env"}
 _OWN = ("GITHUB_TOKEN", "GH_TOKEN")
 _IN_A_DSN = re.compile(r"""\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)""")
 
@@ -27,7 +28,8 @@ _IN_A_DSN = re.compile(r"""\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)""")
 def secrets_of_environment(file: Path, variables: Mapping[str, str]) -> list[str]:
     """The values of all variables that the file names under a key ending in ``_env``.
 
-    Of an address with a password in it the password, too, as it is written and as it is meant.
+    Not of names and certificates: a short name would be starred out wherever it stands. Of an
+    address with a password in it the password, too, as it is written and as it is meant.
     """
     names = {*_OWN, *_variable_names(_parsed(file))}
     found = [variables[name] for name in sorted(names) if variables.get(name)]
@@ -58,7 +60,7 @@ def _parsed(file: Path) -> Any:
 
 def _variable_names(document: Any) -> Iterator[str]:
     for key, value in _entries(document):
-        if key.endswith("_env"):
+        if key.endswith("_env") and key not in _NO_SECRETS:
             yield value
 
 
