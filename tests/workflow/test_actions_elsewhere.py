@@ -115,6 +115,22 @@ def test_the_callers_files_cannot_stand_before_ours(run: Run, repository: Path) 
     assert ran.code == 0, ran.printed
 
 
+def test_notify_tells_nobody_where_nobody_is_named_and_says_so(run: Run) -> None:
+    place = {"release": "release/v1_2_0", "environment": "place"}
+    ran = run({"id": "it", **uses("notify", **place, event="started")}, OUTPUTS)
+    assert ran.code == 0, ran.printed
+    assert ran.said("exit-code=") == ["<0>"]
+
+
+def test_validate_finds_what_runs_the_suite_and_misses_the_suite(run: Run) -> None:
+    """The demo's bundle has none; that pytest is there is what is asked."""
+    place = {"release": "release/v1_2_0", "environment": "place"}
+    ran = run({"id": "it", **uses("validate", **place)}, OUTPUTS)
+    assert ran.said("exit-code=") == ["<2>"]
+    assert "production_validation_suite.py" in ran.printed
+    assert "extra" not in ran.printed
+
+
 @pytest.mark.parametrize(
     ("action", "given", "said"),
     [

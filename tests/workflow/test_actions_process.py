@@ -86,7 +86,7 @@ def copied(folder: Path) -> Path:
 
 def test_a_package_with_another_hash_is_not_installed(tmp_path: Path, installed: Path) -> None:
     root = copied(tmp_path / "repository")
-    lock = root / "requirements" / "runtime.txt"
+    lock = root / "requirements" / "actions.txt"
     lines = lock.read_text().splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("click=="))
     last = first + 1

@@ -159,7 +159,6 @@ ACTIONS: dict[str, Action] = {
             "trusted-root": Input(kinds.PATH),
         },
     ),
-    "go-no-go": Action(_command("check", "go-no-go", flags=_PLACE), _DAY),
     "preflight": Action(
         _command("check", "preflight", flags=(*_PLACE, "running")),
         _DAY | {"running": Input(kinds.VERSION)},
