@@ -77,6 +77,18 @@ class Nowhere:
         """Nobody listens."""
 
 
+class History(Protocol):
+    """Samples of the past, thinned to a grid. `selectors` have no placeholders left."""
+
+    def server_time(self) -> float:
+        """The metrics server's present (Unix time)."""
+
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        """Per selector, each series' value at every `step` seconds from `start` to `end`."""
+
+
 class Routes(Protocol):
     """The services' routes, which are ours."""
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Clock,
         Elsewhere,
         Ground,
+        History,
         Journal,
         Lock,
         Metrics,
@@ -73,3 +74,11 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
         elsewhere=Background(read_number, answers=environment.overrides.answers),
         ground=KubernetesGround(cluster),
     )
+
+
+def recorded_metrics(environment: Environment) -> History:
+    """The metrics server for looking at the past, which may take it a minute; no cluster."""
+    from tarsrelease.adapters.prometheus import PrometheusMetrics
+
+    patient = max(environment.prometheus.timeout, 60.0)
+    return PrometheusMetrics(environment.prometheus.model_copy(update={"timeout": patient}))

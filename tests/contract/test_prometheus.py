@@ -174,3 +174,22 @@ def test_a_target_that_cannot_be_scraped_leaves_old_samples(
         assert ask(metrics, 'requests_total{test="down"}')[0].samples[-1].time < last + 1
     finally:
         target.up = True
+
+
+def test_the_past_comes_on_a_grid(target: Target, metrics: PrometheusMetrics) -> None:
+    """What plans are made from: the newest value at each step, for chunks that follow another."""
+    target.counter(100, test="past")
+    scrapes(target, 2)
+    target.counter(160, test="past")
+    scrapes(target, 3)
+    end = metrics.server_time()
+    found = metrics.recorded(['requests_total{test="past"}'], end - 1.0, end, 0.5)[0]
+    assert len(found) == 1
+    times = [sample.time for sample in found[0].samples]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx(
+        [0.5] * (len(times) - 1), abs=0.01
+    )
+    assert found[0].samples[-1].value == 160
+    assert metrics.recorded(['requests_total{test="none"}'], end - 1.0, end, 0.5) == [[]]
+    with pytest.raises(UsageError, match="11,000|maximum resolution"):
+        metrics.recorded(['requests_total{test="past"}'], end - 1e6, end, 0.5)

@@ -22,6 +22,7 @@ from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.measurement import Series
 
 _INSTANT = "/api/v1/query"
+_RANGE = "/api/v1/query_range"
 _AT_ONCE = 8
 
 
@@ -66,32 +67,51 @@ class PrometheusMetrics:
         answer = self._query({"query": "time()"}, monotonic() + self._timeout)
         return self._reader.scalar("time()", answer)
 
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        """Per selector, each series' value at every `step` seconds from `start` to `end`.
+
+        Range queries: at each of these moments the newest sample, up to five minutes old. A
+        server bounds the number of moments (Prometheus: 11 000).
+        """
+        deadline = monotonic() + self._timeout
+        moments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        asked = [
+            self._pool.submit(self._query, {"query": selector, **moments}, deadline, _RANGE)
+            for selector in selectors
+        ]
+        return [
+            self._reader.matrix(selector, answer.result())
+            for answer, selector in zip(asked, selectors, strict=True)
+        ]
+
     def close(self) -> None:
         """Let go of connections and threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
-    def _query(self, asked: Mapping[str, str], deadline: float) -> Mapping[str, Any]:
+    def _query(
+        self, asked: Mapping[str, str], deadline: float, path: str = _INSTANT
+    ) -> Mapping[str, Any]:
         """The `data` of one query."""
         try:
-            status, body = self._post(asked, deadline)
+            status, body = self._post(asked, deadline, path)
         except httpx.TransportError as error:
             raise self._reader.unreachable(asked["query"], _why(error)) from error
         return self._reader.data(asked["query"], status, body)
 
-    def _post(self, asked: Mapping[str, str], deadline: float) -> tuple[int, bytes]:
+    def _post(self, asked: Mapping[str, str], deadline: float, path: str) -> tuple[int, bytes]:
         """Status and body. Once more on a kept connection that the server had closed meanwhile."""
         try:
-            return self._post_once(asked, deadline)
+            return self._post_once(asked, deadline, path)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return self._post_once(asked, deadline)
+            return self._post_once(asked, deadline, path)
 
-    def _post_once(self, asked: Mapping[str, str], deadline: float) -> tuple[int, bytes]:
+    def _post_once(self, asked: Mapping[str, str], deadline: float, path: str) -> tuple[int, bytes]:
         left = max(0.001, deadline - monotonic())
         form = {**self._parameters, **asked}
-        with self._client.stream(
-            "POST", f"{self._url}{_INSTANT}", data=form, timeout=left
-        ) as response:
+        with self._client.stream("POST", f"{self._url}{path}", data=form, timeout=left) as response:
             chunks = []
             for chunk in response.iter_bytes():
                 chunks.append(chunk)

@@ -77,9 +77,11 @@ class Reader:
                 Series(
                     labels=each["metric"],
                     samples=tuple(
-                        Sample(float(time), number)
-                        for time, value in each["values"]
-                        if isfinite(number := float(value))
+                        [
+                            Sample(float(time), number)
+                            for time, value in each["values"]
+                            if isfinite(number := float(value))
+                        ]
                     ),
                 )
                 for each in data["result"]

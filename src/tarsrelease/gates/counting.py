@@ -99,9 +99,10 @@ def scraped_before(series: Iterable[Series], owner_of: OwnerOf, shift: float) ->
     """Targets with a sample at or before the shift."""
     found = set()
     for each in series:
-        owner = owner_of(each.labels)
-        if owner is not None and any(sample.time <= shift for sample in each.samples):
-            found.add(owner.target)
+        if each.samples and each.samples[0].time <= shift:  # oldest first
+            owner = owner_of(each.labels)
+            if owner is not None:
+                found.add(owner.target)
     return frozenset(found)
 
 
@@ -190,8 +191,8 @@ def _walk(anchor: Sample, gained: float, samples: Iterable[Sample]) -> tuple[Sam
 
 
 def _compact(line: Line, horizon: float) -> Line:
-    closed = [sample for sample in line.tail if sample.time <= horizon]
-    if not closed:
+    if not line.tail or line.tail[0].time > horizon:
         return line
+    closed = [sample for sample in line.tail if sample.time <= horizon]
     anchor, gained = _walk(line.anchor, line.gained, closed)
     return replace(line, anchor=anchor, gained=gained, tail=line.tail[len(closed) :])

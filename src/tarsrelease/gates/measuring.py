@@ -53,15 +53,19 @@ def proportion(
     or where none of them was scraped yet, `newest` is the newest of all.
     """
     horizons = {target: _horizon(of, part, target) for target in of.newest}
+    totals, others = _totals(of, horizons), _totals(part, horizons)
+    targets = _targets(of)
     bad_unknown = part_is_good and part.empty and not of.empty
 
     def of_key(key: Key) -> Counts | Unmeasured:
         if bad_unknown:
             return Unmeasured("the selector of good requests matches no series of either side")
-        total, other = _total(of, key, horizons), _total(part, key, horizons)
+        total, other = totals.get(key, 0.0), others.get(key, 0.0)
         bad = total - other if part_is_good else other
         return Counts(
-            bad=min(max(bad, 0.0), total), total=total, newest=_newest(of, key, horizons, alive)
+            bad=min(max(bad, 0.0), total),
+            total=total,
+            newest=_newest(targets.get(key, set()), horizons, alive),
         )
 
     return of_key
@@ -72,18 +76,24 @@ def _horizon(of: Counter, part: Counter, target: str) -> float:
     return max(shared, of.settled.get(target, -inf))
 
 
-def _total(counter: Counter, key: Key, horizons: Mapping[str, float]) -> float:
-    return sum(
-        line.increase(horizons.get(line.owner.target, -inf))
-        for line in counter.lines.values()
-        if line.owner.key == key
-    )
+def _totals(counter: Counter, horizons: Mapping[str, float]) -> dict[Key, float]:
+    found: dict[Key, float] = {}
+    for line in counter.lines.values():
+        gained = line.increase(horizons.get(line.owner.target, -inf))
+        found[line.owner.key] = found.get(line.owner.key, 0.0) + gained
+    return found
+
+
+def _targets(counter: Counter) -> dict[Key, set[str]]:
+    found: dict[Key, set[str]] = {}
+    for line in counter.lines.values():
+        found.setdefault(line.owner.key, set()).add(line.owner.target)
+    return found
 
 
 def _newest(
-    counter: Counter, key: Key, horizons: Mapping[str, float], alive: frozenset[str] | None
+    targets: set[str], horizons: Mapping[str, float], alive: frozenset[str] | None
 ) -> float | None:
-    targets = {line.owner.target for line in counter.lines.values() if line.owner.key == key}
     times = {target: horizons[target] for target in targets if horizons[target] > -inf}
     if alive is not None and (living := targets & alive & times.keys()):
         return min(times[target] for target in living)

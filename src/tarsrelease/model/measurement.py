@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from tarsrelease.model.suite import SuiteResult
 
@@ -21,9 +22,11 @@ class Track(StrEnum):
         return Track.STABLE if self is Track.CANARY else Track.CANARY
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One scraped value. `time` is the scrape's Unix time in seconds."""
+class Sample(NamedTuple):
+    """One scraped value. `time` is the scrape's Unix time in seconds.
+
+    A tuple, as a look may bring half a million of them.
+    """
 
     time: float
     value: float

@@ -12,6 +12,7 @@ from tarsrelease.report.rows import (
     fault_rows,
     lines_of,
     ordered,
+    own_table,
     stage_rows,
 )
 from tarsrelease.report.table import markdown_cell, markdown_table
@@ -54,7 +55,10 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     faults = fault_rows(outcome)
     if faults:
         blocks.append(markdown_table(FAULT_HEADER, faults))
-    if outcome.checks:
+    own = own_table(outcome)
+    if own:
+        blocks.append(markdown_table(*own))
+    elif outcome.checks:
         blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
         blocks += [markdown_table(*table) for table in check_tables(outcome.checks)]
     artifacts, more = artifact_rows(outcome)
@@ -71,6 +75,9 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         lines = lines_of(outcome.details.get(key))
         if lines:
             blocks.append([f"**{title}**", "", *(f"1. {markdown_cell(line)}" for line in lines)])
+    said = lines_of(outcome.details.get("lines"))
+    blocks.append(["```text", *said, "```"] if said else [])
+    blocks += [[chart] for chart in lines_of(outcome.details.get("charts"))]
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
     facts = [f"Took {show_seconds(seconds)}; exit code {outcome.exit_code:d}."]
     if evidence:

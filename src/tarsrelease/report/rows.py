@@ -109,3 +109,14 @@ def _stage_checks(checks: Any) -> str:
 def lines_of(value: object) -> list[str]:
     """A list of texts out of an outcome's details; empty for anything else."""
     return [str(line) for line in value] if isinstance(value, (list, tuple)) else []
+
+
+def own_table(outcome: Outcome) -> tuple[list[str], list[list[str]]] | None:
+    """A table that the step made itself (``details.table``: header and rows of text)."""
+    found = outcome.details.get("table")
+    if not isinstance(found, Mapping):
+        return None
+    header, rows = found.get("header"), found.get("rows")
+    if not isinstance(header, Sequence) or not isinstance(rows, Sequence) or not rows:
+        return None
+    return [str(cell) for cell in header], [[str(cell) for cell in row] for row in rows]

@@ -13,6 +13,7 @@ from tarsrelease.report.rows import (
     fault_rows,
     lines_of,
     ordered,
+    own_table,
     stage_rows,
 )
 from tarsrelease.report.table import text_table
@@ -33,12 +34,16 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
     faults = fault_rows(outcome)
     if faults:
         blocks.append(["Faults", *text_table(FAULT_HEADER, faults)])
-    if outcome.checks:
+    own = own_table(outcome)
+    if own:
+        blocks.append(text_table(*own))
+    elif outcome.checks:
         tables = [line for table in check_tables(outcome.checks) for line in text_table(*table)]
         blocks.append([f"Checks: {count_statuses(outcome.checks)}", *tables])
     blocks.append(_artifacts(outcome))
     blocks.append(difference_lines(outcome))
     blocks.append(_plan(outcome))
+    blocks.append(lines_of(outcome.details.get("lines")))
     blocks.append(_facts(outcome, evidence))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 

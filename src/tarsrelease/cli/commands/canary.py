@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
+_NUMBERS = "tarsrelease.cli.commands.canary_numbers"
+
 canary = LazyGroup(
     "canary",
     help="The canary: the new version beside the old one, with a share of the traffic.",
     entries={
         "deploy": Entry(f"{__name__}:deploy", "Bring the canary up at weight 0 and smoke-test it."),
         "gate": Entry(f"{__name__}:gate", "Take one stage: shift traffic, observe, decide."),
+        "plan": Entry(f"{_NUMBERS}:plan", "Can the stages decide with this traffic, and when?"),
+        "explain": Entry(f"{_NUMBERS}:explain", "Why a past gate decided as it did."),
     },
 )
 
