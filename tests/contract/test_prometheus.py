@@ -191,5 +191,5 @@ def test_the_past_comes_on_a_grid(target: Target, metrics: PrometheusMetrics) ->
     )
     assert found[0].samples[-1].value == 160
     assert metrics.recorded(['requests_total{test="none"}'], end - 1.0, end, 0.5) == [[]]
-    with pytest.raises(UsageError, match="11,000|maximum resolution"):
+    with pytest.raises(UsageError, match=r"11,000|maximum resolution"):
         metrics.recorded(['requests_total{test="past"}'], end - 1e6, end, 0.5)
