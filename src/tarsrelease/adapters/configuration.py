@@ -166,6 +166,19 @@ def _said_version(path: Path) -> str:
         ) from problem
 
 
+def release_of(version: str, releases: Path = RELEASES) -> Path:
+    """The bundle of this version under `releases`. Raises `UsageError` if none is."""
+    for path in sorted(releases.glob(f"*/{MANIFEST}")):
+        if json.loads(path.read_text(encoding="utf-8")).get("version") == version:
+            return path.parent
+    raise UsageError(
+        doing=f"looking for the bundle of {version}",
+        found=f"none under {releases} here ({Path.cwd()})",
+        expected=f"the bundle of the release, {version}",
+        next_step="name it with --release DIR, or check out the branch that has it",
+    )
+
+
 def _version_key(version: str) -> tuple[tuple[int, ...], bool, str]:
     core, _, pre = version.partition("-")
     numbers = tuple(int(part) for part in core.split("+")[0].split(".") if part.isdigit())

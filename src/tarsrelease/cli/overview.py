@@ -17,8 +17,10 @@ COMMANDS = {
     "status": ("status:status", "Where the day is, and what it waits for."),
     "run": ("run:run", "The whole day, from here."),
     "rehearse": ("rehearse:rehearse", "The whole day on a cluster made for it."),
+    "watch": ("watch:watch", "How the promoted release does."),
     "notify": ("notify:notify", "Tell people what happens."),
     "report": ("report:report", "Is the evidence whole?"),
+    "init": ("init:init", "What is to be set up once, as commands."),
     "schema": ("schema:schema", "The JSON Schemas of all files and outcomes."),
 }
 """Name: (module of `tarsrelease.cli.commands` and attribute in it, line of help)."""

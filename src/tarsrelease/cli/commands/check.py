@@ -1,4 +1,4 @@
-"""tarsrelease check preflight and environments"""
+"""tarsrelease check preflight, go-no-go and environments"""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
+    from tarsrelease.model.errors import ReleaseError
     from tarsrelease.model.outcome import Outcome
+    from tarsrelease.ports import Workloads
 
 check = LazyGroup(
     "check",
     help="Questions before anything is touched. They change nothing.",
     entries={
         "preflight": Entry(f"{__name__}:preflight", "Does the ground carry a release?"),
+        "go-no-go": Entry(f"{__name__}:go_no_go", "The measured criteria, and the votes."),
         "environments": Entry(f"{__name__}:environments", "Do two people stand between?"),
     },
 )
@@ -59,6 +62,98 @@ preflight = command(
     name="preflight",
     example="tarsrelease check preflight --release release/v1_0_1 --environment production",
 )(_preflight)
+
+
+@click.option(
+    "--vote",
+    "votes",
+    multiple=True,
+    metavar="ROLE=go|no-go[:NAME]",
+    help="What a role says, such as qa=go:Ada. The approvals of the pipeline are votes, too.",
+)
+@click.option(
+    "--require-vote", "required", multiple=True, metavar="ROLE", help="No go without its vote."
+)
+@click.option(
+    "--window",
+    metavar="TIME",
+    default="10m",
+    show_default=True,
+    help="How much recorded data of stable is looked at, one hour at most.",
+)
+@click.option(
+    "--staging", metavar="NAME", help="The environment where this version must run already."
+)
+def _go_no_go(
+    settings: Settings,
+    votes: tuple[str, ...],
+    required: tuple[str, ...],
+    window: str,
+    staging: str | None,
+) -> int:
+    """Everything that can be measured before the decision, as one table, and people's votes.
+
+    Whether the bundle was verified is read from the evidence folder; the rest is measured now.
+    """
+    from tarsrelease.cli.durations import seconds_of
+    from tarsrelease.cli.session import carry_out
+    from tarsrelease.steps.go_no_go import parse_vote
+
+    seconds = seconds_of(window, "--window")
+    try:
+        cast = [parse_vote(text) for text in votes]
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--vote") from None
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.evidence_file import outcomes_in
+        from tarsrelease.steps.go_no_go import go_no_go as step
+
+        ports, evidence = session.ports, session.evidence()
+        return step(
+            session.release,
+            session.environment,
+            votes=cast,
+            required=required,
+            window=seconds,
+            recorded=outcomes_in(evidence.path.parent) if evidence else (),
+            staging=_workloads_of(staging, session) if staging else None,
+            ground=ports.ground,
+            charts=ports.charts,
+            workloads=ports.workloads,
+            routes=ports.routes,
+            journal=ports.journal,
+            lock=ports.lock,
+            metrics=ports.metrics,
+            clock=ports.clock,
+        )
+
+    return carry_out(settings, "check go-no-go", act, changes=False)
+
+
+def _workloads_of(name: str, session: Session) -> Workloads | ReleaseError:
+    """Another environment's workloads, or why they cannot be asked: staging's trouble is a no."""
+    from tarsrelease.adapters.configuration import load_environment
+    from tarsrelease.adapters.kubernetes_client import Cluster
+    from tarsrelease.adapters.workloads import KubernetesWorkloads
+    from tarsrelease.model.errors import ReleaseError
+
+    place = load_environment(name).kubernetes
+    try:
+        cluster = Cluster.connect(place.context, place.namespace)
+    except ReleaseError as error:
+        return error
+    return KubernetesWorkloads(cluster, session.release.rollout)
+
+
+go_no_go = command(
+    "release",
+    "environment",
+    "evidence",
+    name="go-no-go",
+    example="tarsrelease check go-no-go --release release/v1_0_1 --environment production "
+    "--staging staging --vote qa=go:Ada --require-vote qa",
+)(_go_no_go)
 
 
 @click.option(

@@ -44,9 +44,10 @@ def _validate(
     Every test is a check of the outcome. It runs in a process of its own, from a copy of what
     SHA256SUMS lists. Needs the extra [validate].
     """
+    from tarsrelease.cli.durations import seconds_of
     from tarsrelease.cli.session import carry_out
 
-    seconds, chosen = _seconds(deadline), _marks(marks)
+    seconds, chosen = seconds_of(deadline, "--deadline"), _marks(marks)
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
@@ -73,15 +74,6 @@ def _validate(
         return outcome
 
     return carry_out(settings, "validate", act, changes=False)
-
-
-def _seconds(text: str) -> float:
-    from tarsrelease.model.base import parse_seconds
-
-    try:
-        return parse_seconds(text)
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param_hint="--deadline") from None
 
 
 def _marks(marks: tuple[str, ...]) -> tuple[str, ...]:

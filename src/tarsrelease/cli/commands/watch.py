@@ -1,0 +1,72 @@
+"""tarsrelease watch"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from tarsrelease.cli.settings import Settings, command
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+
+
+@click.option("--once", is_flag=True, required=True, help="One look; a scheduler repeats it.")
+@click.option(
+    "--window",
+    metavar="TIME",
+    default="10m",
+    show_default=True,
+    help="How much recorded data is looked at, one hour at most.",
+)
+def _watch(settings: Settings, once: bool, window: str) -> int:
+    """Look at the promoted release by the last stage's checks, over recorded data.
+
+    Exit 0 where all pass, 1 where one is proven bad, 10 where it cannot be told. Without
+    --release it is the one that the cluster's journal says was promoted last.
+    """
+    from tarsrelease.cli.durations import seconds_of
+    from tarsrelease.cli.session import carry_out
+
+    del once  # there is no other way yet, and the word says so
+    seconds = seconds_of(window, "--window")
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.steps.watch import watch as step
+
+        if settings.release is None:
+            session = _promoted(session)
+        ports = session.ports
+        return step(
+            session.release,
+            session.environment,
+            window=seconds,
+            metrics=ports.metrics,
+            workloads=ports.workloads,
+            clock=ports.clock,
+        )
+
+    return carry_out(settings, "watch", act, changes=False)
+
+
+def _promoted(session: Session) -> Session:
+    """The same, for the bundle of the release that was promoted last."""
+    from tarsrelease.adapters.configuration import release_of
+    from tarsrelease.cli.session import Session
+    from tarsrelease.steps.watch import promoted
+
+    version = promoted(session.ports.journal.entries())
+    folder = release_of(version)
+    return Session(replace(session.settings, release=folder), changes=False)
+
+
+watch = command(
+    "release",
+    "environment",
+    "evidence",
+    name="watch",
+    example="tarsrelease watch --once --window 10m --environment production",
+)(_watch)
