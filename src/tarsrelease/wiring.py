@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsrelease.model.environment import Environment
@@ -56,6 +57,7 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
     from tarsrelease.adapters.lock import LeaseLock
     from tarsrelease.adapters.number import read_number
     from tarsrelease.adapters.prometheus import PrometheusMetrics
+    from tarsrelease.adapters.pytest_suite import PytestSuite
     from tarsrelease.adapters.routes import HttpRoutes
     from tarsrelease.adapters.web import GatewayWeb
     from tarsrelease.adapters.workloads import KubernetesWorkloads
@@ -71,7 +73,11 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
         journal=ConfigMapJournal(cluster, rollout.application),
         lock=LeaseLock(cluster, rollout.application, run),
         web=GatewayWeb(environment.gateway.address),
-        elsewhere=Background(read_number, answers=environment.overrides.answers),
+        elsewhere=Background(
+            read_number,
+            PytestSuite(Path(release.directory), environment),
+            environment.overrides.answers,
+        ),
         ground=KubernetesGround(cluster),
     )
 

@@ -45,7 +45,9 @@ def bundle(folder: Path, suite: str) -> Path:
 
 
 def run(folder: Path, *marks: str, deadline: float = 60) -> SuiteResult:
-    return PytestSuite(folder, PLACE, deadline=deadline).run(marks, Track.CANARY)
+    return PytestSuite(folder, load_environment(str(PLACE)), deadline=deadline).run(
+        marks, Track.CANARY
+    )
 
 
 def outcome(result: SuiteResult) -> Outcome:
@@ -69,7 +71,7 @@ def test_good(record_property, pytestconfig):
     record_property("service", "web")
     assert pytestconfig.getoption("--deployment") == "canary"
     assert pytestconfig.getoption("--ga_mode")
-    assert pytestconfig.getoption("--environment").endswith("rehearsal.yaml")
+    assert pytestconfig.getoption("--environment") == "environment.yaml"
 
 @pytest.mark.hotfix
 def test_bad():

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tarsrelease.adapters.hashing import hash_files
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Observed, Status
@@ -29,15 +30,17 @@ from tarsrelease.model.suite import SuiteResult, SuiteTest
 
 SUITE = "production_validation_suite.py"
 CONFTEST = "conftest.py"
+ENVIRONMENT = "environment.yaml"
+"""The environment as the suite gets it: JSON, which is YAML."""
 _NO_TESTS = 5
 """pytest's exit code when nothing was selected."""
 _EXCERPT = 1500
 
 
 class PytestSuite:
-    """The port `Suites` for a bundle's suite. `environment` is a name or the file's path."""
+    """The port `Suites` for a bundle's suite, which is given the environment as a file."""
 
-    def __init__(self, bundle: Path, environment: Path, *, deadline: float = 600.0) -> None:
+    def __init__(self, bundle: Path, environment: Environment, *, deadline: float = 600.0) -> None:
         self._bundle = bundle
         self._environment = environment
         self._deadline = deadline
@@ -55,6 +58,7 @@ class PytestSuite:
             for name in _listed(self._bundle):
                 shutil.copyfile(self._bundle / name, place / name)
             (place / "pytest.ini").write_text("[pytest]\naddopts =\n")
+            (place / ENVIRONMENT).write_text(self._environment.model_dump_json(by_alias=True))
             code, said = self._run(place, marks, target)
             tests = _results(place / "results.xml")
         seconds = time.monotonic() - began
@@ -71,7 +75,7 @@ class PytestSuite:
             *(sys.executable, "-I", "-B", "-m", "pytest", SUITE),
             *("-c", "pytest.ini", "--rootdir", ".", "-p", "no:cacheprovider", "-q"),
             *("--junitxml", "results.xml", "-o", "junit_family=xunit1"),
-            *("--environment", str(self._environment.resolve())),
+            *("--environment", ENVIRONMENT),
             *("--deployment", target.value, "--ga_mode"),
             *(("-m", " or ".join(marks)) if marks else ()),
         ]

@@ -51,19 +51,17 @@ def _validate(
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.configuration import environment_file
         from tarsrelease.adapters.pytest_suite import PytestSuite
         from tarsrelease.model.measurement import Track
         from tarsrelease.report.outcome_html import outcome_html
         from tarsrelease.steps.validate import validate as step
 
-        place = environment_file(str(settings.environment)) if session.environment else Path()
         outcome = step(
             session.release,
             session.environment,
             Track(target),
             chosen,
-            suites=PytestSuite(session.release_folder, place, deadline=seconds),
+            suites=PytestSuite(session.release_folder, session.environment, deadline=seconds),
             clock=SystemClock(),
         )
         evidence = session.evidence()
