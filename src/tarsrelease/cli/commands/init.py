@@ -58,5 +58,5 @@ def _script(session: Session) -> str:
 init = command(
     "environment",
     name="init",
-    example="tarsrelease init --github --environment production > environments.sh",
+    example="tarsrelease init --github --environment production",
 )(_init)
