@@ -176,6 +176,7 @@ class Repository:
             check=False,
         )
         log = done.stdout + done.stderr
+        (self.folder / "act.log").write_text(log)
         needs = Path(f"{self.trace}.needs")
         assert needs.exists(), log[-6000:]
         results = {job: each["result"] for job, each in json.loads(needs.read_text()).items()}

@@ -74,7 +74,7 @@ class OnCluster(Repository):
         done = cluster.run(inside, timeout=60)
         assert done.returncode == 0, done.stderr
         self.variables = {"TARSRELEASE_REQUIRE": "chart"}
-        self.secrets = {"KUBECONFIG": account.read_text(), world.DSN_VARIABLE: world.DSN}
+        self.secrets = {"KUBECONFIG": account.read_text(), world.DSN_VARIABLE: world.dsn(NAMESPACE)}
         self.enter = cluster.enter_argv
         kept = ("KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "NO_PROXY")
         self.env = {
@@ -110,7 +110,7 @@ def disturbed(day: Day, repository: OnCluster, fault: str | None) -> Iterator[No
 
 
 def sql(day: Day, text: str) -> None:
-    day.inside("psql", world.DSN, "--quiet", "--set", "ON_ERROR_STOP=1", "--command", text)
+    day.inside("psql", world.dsn(NAMESPACE), "--quiet", "--set", "ON_ERROR_STOP=1", "--command", text)
 
 
 @contextmanager
