@@ -44,6 +44,8 @@ class SimulatedCharts:
     def __init__(self, world: World) -> None:
         self.world = world
         self.histories: dict[str, list[Revision]] = {"tars": [_revision(1, OLD)]}
+        self.given: dict[str, list[Mapping[str, Any]]] = {}
+        """The values of each release's last upgrade."""
 
     def history(self, release: str) -> list[Revision]:
         return list(self.histories.get(release, []))
@@ -75,6 +77,7 @@ class SimulatedCharts:
         deadline: float,
         wait: bool = True,
     ) -> None:
+        self.given[release] = list(values)
         if release == "tars-canary":
             for service in SERVICES:
                 self.world.set_replicas(deployment(service, Track.CANARY), 1)

@@ -6,6 +6,7 @@ import pytest
 from day_world import Absent, DayWorld, Silent, There, Unattended
 from world import NEW, OLD, rollout
 
+from tarsrelease.gates.stage_list import played, with_duration, with_stages
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Verdict
 from tarsrelease.model.rollout import Rollout
@@ -193,3 +194,25 @@ def test_an_error_in_a_stage_takes_the_traffic_off() -> None:
     outcome = day.play(Unattended())
     assert outcome.exit_code is ExitCode.HOLD  # 3 minutes without metrics
     assert day.weights == {0}
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_stable_gets_the_feature_flags_that_the_canary_was_proven_with(on: bool) -> None:
+    flags = {"featureFlags": {"search": True}}
+    day = DayWorld()
+    plan = day.release.rollout.model_copy(update={"feature_flags": flags})
+    update: dict[str, object] = {"rollout": plan, "feature_flags": flags if on else {}}
+    day.release = day.release.model_copy(update=update)
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    for release in ("tars-canary", "tars"):
+        assert (flags in day.charts.given[release]) is on
+
+
+def test_the_stages_of_the_day_are_in_the_journal_for_who_looks_later() -> None:
+    day = DayWorld()
+    chosen = with_duration(with_stages(day.release.rollout, (5, 100)), 90.0)
+    day.release = day.release.model_copy(update={"rollout": chosen})
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    found, flags = played(rollout(weights=(10, 100), duration="1m"), day.world.journal)
+    assert [stage.weight for stage in found.stages] == [5, 100]
+    assert flags == " --stages 5,100 --stage-duration 90s"

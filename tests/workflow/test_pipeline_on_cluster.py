@@ -110,7 +110,9 @@ def disturbed(day: Day, repository: OnCluster, fault: str | None) -> Iterator[No
 
 
 def sql(day: Day, text: str) -> None:
-    day.inside("psql", world.dsn(NAMESPACE), "--quiet", "--set", "ON_ERROR_STOP=1", "--command", text)
+    day.inside(
+        "psql", world.dsn(NAMESPACE), "--quiet", "--set", "ON_ERROR_STOP=1", "--command", text
+    )
 
 
 @contextmanager
