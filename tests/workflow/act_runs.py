@@ -208,7 +208,7 @@ class Repository:
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(dict(values), width=100_000))
         return [
             *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
-            *(act(), "workflow_dispatch", "-W", str(file), "-e", str(event)),
+            *(act(), "workflow_dispatch", "-C", str(self.root), "-W", str(file), "-e", str(event)),
             *("-P", "ubuntu-latest=-self-hosted", "--log-prefix-job-id"),
             *(
                 "--var-file",

@@ -21,7 +21,7 @@ from tarsrelease.rehearsal.faults import Injector, parse_fault
 from tarsrelease.rehearsal.target import ClusterTarget
 from tarsrelease.wiring import connect
 
-FEW, MANY = 3.0, 150.0
+FEW, MANY = 3.0, 300.0
 
 
 def main() -> None:

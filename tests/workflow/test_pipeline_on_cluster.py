@@ -49,7 +49,11 @@ def cluster() -> Iterator[commands.Cluster]:
 def packages() -> Path:
     """What the actions install, before the run goes where no index can be reached."""
     cache = cache_root() / "actions"
-    variables = {**os.environ, "TARSRELEASE_ACTIONS_CACHE": str(cache)}
+    variables = {
+        **os.environ,
+        "TARSRELEASE_ACTIONS_CACHE": str(cache),
+        "PYTHON": sys.executable,
+    }
     install = str(ROOT / "actions" / "_lib" / "install")
     subprocess.run(["bash", install], env=variables, check=True, timeout=300)
     return cache
@@ -63,8 +67,8 @@ class OnCluster(Repository):
         target = self.root / "environments" / "rehearsal.yaml"
         content = yaml.safe_load(target.read_text())
         content["kubernetes"]["context"] = cluster.context
-        content["limits"] |= {"deploy": "40s"}
-        content["overrides"] |= {"max_extension": "20s", "promotion_look": "5s"}
+        content["limits"] |= {"deploy": "90s"}
+        content["overrides"] |= {"max_extension": "60s", "promotion_look": "5s"}
         target.write_text(yaml.safe_dump(content))
         account = self.folder / "kubeconfig-tarsrelease"
         inside = [
@@ -156,7 +160,7 @@ def test_a_day_through_the_pipeline(
         "enable_feature_flags": "true",
         "environment": "rehearsal",
     }
-    with day.load(), changed(day, repository, scenario.before):
+    with day.load(300.0), changed(day, repository, scenario.before):
         day.forget_clients()
         with disturbed(day, repository, scenario.disturb):
             came = repository.run(PIPELINE, inputs, timeout=800)
