@@ -17,7 +17,8 @@ import httpx
 from tarsrelease.adapters.configuration import load_environment, load_release
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal import world
-from tarsrelease.rehearsal.faults import Injector, parse_fault
+from tarsrelease.rehearsal.faults import parse_fault
+from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.target import ClusterTarget
 from tarsrelease.wiring import connect
 

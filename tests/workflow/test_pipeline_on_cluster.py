@@ -109,6 +109,8 @@ def disturbed(day: Day, repository: OnCluster, fault: str | None) -> Iterator[No
     with subprocess.Popen(argv, env=day.cluster.env, cwd=ROOT) as process:
         try:
             yield
+            # A day that nothing disturbed would prove nothing. `full` has done its part and ended.
+            assert process.poll() in (None, 0), f"{fault} ended with {process.returncode}"
         finally:
             process.terminate()
 
