@@ -65,10 +65,13 @@ checks (two limits on errors, one on latency, comparison, drift), five stages of
 5 000, each third look at which a check could fail). A release that one check takes back once is
 taken back. The budget is 1 % where errors are independent.
 
-Bursts are told from what stable had in the five minutes before the shift and since. What is rarer
-cannot be told beforehand; while stable has traffic, an incident that strikes both sides is seen
-there at the same time, but at 100 % it has none, and nearly all of what remains falls there. The
-last column is the same law without looking at stable.
+Bursts are told from what stable had in the five minutes before the shift and since. Where they
+recur often enough to be seen there, or are spread over pods, few releases are taken back. It is
+**not within the budget** for two kinds: incidents so rare that five minutes do not show one (while
+stable has traffic it shows them at the same time, at 100 % it has none), and packs of failing
+requests of one client with very unequal sizes, of which the largest is still to come. Where errors
+come so, raise the limits or `tolerated`, or lower `false_rollback_budget`. The last column is the
+same law without looking at stable.
 """
 
 

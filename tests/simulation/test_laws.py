@@ -45,7 +45,11 @@ def within_budget(back: int, releases: int, budget: float = BUDGET) -> bool:
     return bool(binom.sf(back - 1, releases, budget) > 1e-3)
 
 
-STEADILY, RARE = "independent errors", "incidents on both sides, every twenty minutes"
+RARE = "incidents on both sides, every twenty minutes"
+SEEN_ON_STABLE = (
+    "incidents on both sides, every two minutes",
+    "uneven pods (beta-binomial, correlation 0.5 %)",
+)
 
 
 def played(
@@ -74,9 +78,12 @@ def test_healthy_releases_stay_within_the_budget(rate: float, per_tick: int) -> 
 @pytest.mark.full
 @pytest.mark.parametrize("per_tick", TRAFFIC)
 @pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("kind", [name for name in KINDS if name not in (STEADILY, RARE)])
+@pytest.mark.parametrize("kind", SEEN_ON_STABLE)
 def test_bursts_take_back_few(kind: str, rate: float, per_tick: int) -> None:
-    """What remains is documented: at most one in twenty, where the naive law takes back most."""
+    """Bursts that five minutes of stable show: at most one in twenty, of the naive law up to most.
+
+    Rare incidents and unequal packs are not among them: docs/detection.md says what remains.
+    """
     back = played(20, per_tick, rate, KINDS[kind], seed=3, every=3)
     assert within_budget(len(back), 20, 0.05), back
 
