@@ -23,6 +23,9 @@ canary = LazyGroup(
         "deploy": Entry(f"{__name__}:deploy", "Bring the canary up at weight 0 and smoke-test it."),
         "gate": Entry(f"{__name__}:gate", "Take one stage: shift traffic, observe, decide."),
         "plan": Entry(f"{_NUMBERS}:plan", "Can the stages decide with this traffic, and when?"),
+        "backtest": Entry(
+            f"{_NUMBERS}:backtest", "The gates on recorded traffic: how often wrong?"
+        ),
         "explain": Entry(f"{_NUMBERS}:explain", "Why a past gate decided as it did."),
     },
 )

@@ -1,4 +1,4 @@
-"""tarsrelease canary plan and explain: the numbers before and after a stage."""
+"""tarsrelease canary plan, backtest and explain: the numbers before and after a stage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _plan(settings: Settings, window: str) -> int:
     """
     from tarsrelease.cli.session import Recording, carry_out
 
-    seconds = _seconds(window)
+    seconds = _seconds("--window", window)
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
@@ -47,6 +47,62 @@ def _plan(settings: Settings, window: str) -> int:
         )
 
     return carry_out(settings, "canary plan", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+@click.option("--from", "start", required=True, metavar="TIME", help="2026-11-23T08:00, UTC.")
+@click.option("--to", "end", metavar="TIME", help="As --from; now by default.")
+@click.option(
+    "--windows",
+    default=12,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Stretches of the recording that every stage is played on, at most.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw power against traffic into a .svg or .png file (extra [plots]).",
+)
+def _backtest(
+    settings: Settings, start: str, end: str | None, windows: int, plot: Path | None
+) -> int:
+    """Play the stages' checks on recorded traffic, with stable as its own canary.
+
+    Says for each stage how often a canary just like stable would have been taken back (it should
+    not be), and how often and how soon one with 1.5, 2 and 4 times the errors. The answer is no
+    (exit code 1) where this traffic is not enough for these limits.
+    """
+    from tarsrelease.cli.session import Recording, carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.adapters.plots import Panel, draw
+        from tarsrelease.steps.backtest import backtest as step
+        from tarsrelease.wiring import recorded_metrics
+
+        history = recorded_metrics(session.environment)
+        outcome = step(
+            session.release,
+            session.environment,
+            _moment("--from", start),
+            history.server_time() if end is None else _moment("--to", end),
+            windows=windows,
+            history=history,
+            clock=SystemClock(),
+            progress=session.progress,
+        )
+        power = outcome.details["power"]
+        if plot is not None and isinstance(power, dict):
+            title = "chance that twice the strictest limit is found within the stage"
+            axes = ("requests a second of a service", "chance")
+            panel = Panel(title, *axes, power, logarithmic=True)
+            draw(plot, outcome.summary, [panel])
+        return outcome
+
+    return carry_out(
+        settings, "canary backtest", act, changes=False, recording=Recording.WHEN_ASKED
+    )
 
 
 @click.argument("evidence", type=click.Path(path_type=Path), metavar="EVIDENCE")
@@ -75,13 +131,24 @@ def _explain(settings: Settings, evidence: Path, stage: str | None, plot: Path |
     )
 
 
-def _seconds(text: str) -> float:
+def _seconds(option: str, text: str) -> float:
     from tarsrelease.model.base import parse_seconds
 
     try:
         return parse_seconds(text)
     except ValueError as problem:
-        raise click.UsageError(f"--window: {problem}") from problem
+        raise click.UsageError(f"{option}: {problem}") from problem
+
+
+def _moment(option: str, text: str) -> float:
+    """Unix time of an ISO 8601 moment; UTC where it names no zone."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise click.UsageError(f"{option}: {problem}; such as 2026-11-23T08:00") from problem
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 plan = command(
@@ -96,3 +163,11 @@ explain = command(
     name="explain",
     example="tarsrelease canary explain ./evidence --stage 10 --plot stage.svg",
 )(_explain)
+
+backtest = command(
+    "release",
+    "environment",
+    "evidence",
+    name="backtest",
+    example="tarsrelease canary backtest --environment production --from 2026-11-23T08:00",
+)(_backtest)

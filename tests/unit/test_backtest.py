@@ -1,0 +1,140 @@
+"""Replays: the sampler's law, what a regression does, and what stable itself does not."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
+
+from world import EPOCH, SERVICES, environment, release, rollout
+
+from tarsrelease.gates.replay import binomial, interval, thinned
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.measurement import Sample, Series
+from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.steps.backtest import backtest
+
+CHECKS = [{"kind": "proportion", "id": "canary.errors", "sli": "errors", "below": "1%"}]
+
+
+@pytest.mark.parametrize(("number", "chance"), [(30, 0.3), (500, 0.01), (2000, 0.4), (90, 0.97)])
+def test_the_sampler_is_binomial(number: int, chance: float) -> None:
+    """Chi-square against scipy's chances, in cells of at least 20 expected."""
+    random = Random(11)
+    drawn = np.array([binomial(random, number, chance) for _ in range(3000)])
+    law = stats.binom(number, chance)
+    edges = np.unique(law.ppf(np.linspace(0.05, 0.95, 19)))
+    cells = np.concatenate([[-1], edges, [number]])
+    expected = np.diff(law.cdf(cells)) * len(drawn)
+    seen = np.histogram(drawn, np.concatenate([[-0.5], edges + 0.5, [number + 0.5]]))[0]
+    keep = expected > 5
+    square = ((seen - expected)[keep] ** 2 / expected[keep]).sum()
+    assert stats.chi2(keep.sum() - 1).sf(square) > 1e-3
+    assert binomial(random, number, 0.0) == 0
+    assert binomial(random, number, 1.0) == number
+
+
+def test_a_part_never_has_more_than_the_whole() -> None:
+    random = Random(5)
+    for share in (0.01, 0.5, 1.0):
+        bad, good = thinned(7, 300, share, random)
+        assert 0 <= bad <= 7
+        assert 0 <= good <= 293
+    assert thinned(7, 300, 1.0, random) == (7, 293)
+
+
+@pytest.mark.parametrize(("found", "among"), [(0, 20), (3, 20), (20, 20), (50, 400)])
+def test_the_interval_is_wilsons(found: int, among: int) -> None:
+    known = stats.binomtest(found, among).proportion_ci(method="wilson")
+    assert interval(found, among) == pytest.approx((known.low, known.high), abs=1e-4)
+    assert interval(0, 0) == (0.0, 1.0)
+
+
+class Past:
+    """Counters that rise by Poisson numbers; `share` of the requests is bad."""
+
+    def __init__(self, rate: float, share: float) -> None:
+        self.random = np.random.default_rng(2)
+        self.rate, self.share = rate, share
+        self.lines: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+
+    def server_time(self) -> float:
+        return EPOCH
+
+    def recorded(
+        self, selectors: list[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        moments = np.arange(start, end + 1e-6, step)
+        return [
+            [self.series(name, "5.." in selector, moments, step) for name in SERVICES]
+            for selector in selectors
+        ]
+
+    def series(self, name: str, bad: bool, moments: np.ndarray, step: float) -> Series:
+        mean = self.rate * step * (self.share if bad else 1.0)
+        seed = [SERVICES.index(name), int(bad), int(moments[0])]
+        base = 1e7 if bad else 1e9
+        rise = np.random.default_rng(seed).poisson(mean, len(moments)).cumsum()
+        # A counter that goes on: what came before is about its mean.
+        values = base + mean * (moments[0] - EPOCH + 86400) / step + rise
+        return Series(
+            {"service": name, "deployment": "stable", "version": "1.0.0", "pod": name},
+            tuple(Sample(float(t), float(round(v))) for t, v in zip(moments, values, strict=True)),
+        )
+
+
+class Now:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Silent:
+    def say(self, line: str) -> None: ...
+
+
+def played_on(rate: float, share: float, hours: float = 2.0) -> Outcome:
+    plan = rollout(CHECKS, weights=(10, 100), duration="5m", max_extension="5m")
+    return backtest(
+        release(plan),
+        environment("15s"),
+        EPOCH - hours * 3600,
+        EPOCH,
+        windows=6,
+        history=Past(rate, share),
+        clock=Now(),
+        progress=Silent(),  # type: ignore[arg-type]
+    )
+
+
+def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
+    """0.5 % of errors, a limit of 1 %: fourfold is 2 %, twice the limit."""
+    outcome = played_on(200.0, 0.005)
+    assert outcome.verdict is Verdict.PROCEED
+    played = {(each["stage"], each["errors_times"]): each for each in outcome.details["played"]}
+    for stage in ("canary-10", "canary-100"):
+        assert played[stage, 1.0]["rolled_back"] == 0
+        assert played[stage, 1.0]["proceeded"] == 6
+        assert played[stage, 4.0]["rolled_back"] >= 5
+    quick, slow = (played[stage, 4.0]["median_seconds"] for stage in ("canary-100", "canary-10"))
+    assert quick <= slow
+    assert len(outcome.details["power"]["canary-10"]) > 10
+
+
+def test_too_little_traffic_is_a_no() -> None:
+    outcome = played_on(0.5, 0.0)
+    assert outcome.verdict is Verdict.NO_GO
+    assert {check.id for check in outcome.checks} == {"backtest.stage"}
+
+
+def test_a_recording_shorter_than_a_stage_is_refused() -> None:
+    with pytest.raises(UsageError, match="replaying canary-10"):
+        played_on(10.0, 0.0, hours=0.1)
