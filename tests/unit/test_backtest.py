@@ -132,7 +132,7 @@ def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
 def test_too_little_traffic_is_a_no() -> None:
     outcome = played_on(0.5, 0.0)
     assert outcome.verdict is Verdict.NO_GO
-    assert {check.id for check in outcome.checks} == {"backtest.stage"}
+    assert {check.id for check in outcome.checks} == {"plan.backtest"}
 
 
 def test_a_recording_shorter_than_a_stage_is_refused() -> None:

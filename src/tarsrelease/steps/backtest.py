@@ -118,9 +118,9 @@ def backtest(
         environment=environment.name,
         verdict=verdict,
         exit_code=exit_code_of(verdict),
-        summary="this traffic is enough for these limits"
+        summary="a canary like stable passes every stage"
         if verdict is Verdict.PROCEED
-        else "not every stage can decide with this traffic",
+        else "a canary like stable does not pass every stage",
         checks=tuple(checks),
         details={
             "played": facts,
@@ -158,7 +158,7 @@ def _shifts(stage: Stage, slot: float, slots: int, windows: int) -> list[int]:
 def _check(stage: Stage, back: int, passed: int, among: int) -> Check:
     said = f"stable as its own canary: {passed} of {among} stretches pass, {back} rolled back"
     return Check(
-        id="backtest.stage",
+        id="plan.backtest",
         status=Status.PASS if 2 * passed > among and 10 * back <= among else Status.FAIL,
         observed=Observed(value=passed / among, unit="share"),
         expected=f"{stage.name}: most stretches pass, at most a tenth is rolled back",

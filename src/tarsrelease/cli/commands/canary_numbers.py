@@ -53,7 +53,7 @@ def _plan(settings: Settings, window: str) -> int:
 @click.option("--to", "end", metavar="TIME", help="As --from; now by default.")
 @click.option(
     "--windows",
-    default=12,
+    default=48,
     show_default=True,
     type=click.IntRange(1, 1000),
     help="Stretches of the recording that every stage is played on, at most.",
