@@ -49,7 +49,9 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not end a release
-    _interrupt_on(signal.SIGTERM)  # a cancelled CI job: the same way out as Ctrl-C
+    # A cancelled CI job gets either; SIGINT, too, where whoever started us had it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _interrupt_on(number)
     try:
         result = root.main(list(arguments), prog_name="tarsrelease", standalone_mode=False)
     except click.UsageError as problem:

@@ -29,6 +29,11 @@ from tarsrelease.model.measurement import Key, Sample, Series
 SeriesId = frozenset[tuple[str, str]]
 
 
+def recent(scrape_interval: float) -> float:
+    """Seconds for which samples stay open: for late ones, and to see how things stand lately."""
+    return max(60.0, 4 * scrape_interval)
+
+
 @dataclass(frozen=True, slots=True)
 class Owner:
     """Whose a series is: `key` is (service, track), `target` the pod that was scraped."""
@@ -59,6 +64,14 @@ class Line:
     def increase(self, until: float = inf) -> float:
         """What the series gained from the shift to `until` (Unix time)."""
         return _walk(self.anchor, self.gained, (s for s in self.tail if s.time <= until))[1]
+
+    def last_before(self, until: float) -> float:
+        """The time of the newest sample at or before `until`; where it is counted from, if none.
+
+        Samples older than what stays open for late ones are forgotten (see `recent`).
+        """
+        times = [s.time for s in self.tail if s.time <= until]
+        return times[-1] if times else max(self.since, self.anchor.time)
 
     @property
     def newest(self) -> float:

@@ -161,7 +161,7 @@ def enter(
     answers is not that of the selectors.
     """
     found = dict(zip(ledger.plan.selectors, answers, strict=True))
-    keep = max(60.0, 4 * ledger.scrape_interval)
+    keep = counting.recent(ledger.scrape_interval)
     known = ledger.known.union(
         *(
             counting.scraped_before(found[selector], ledger.owner_of, ledger.shift)

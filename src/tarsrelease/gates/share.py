@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from tarsrelease.gates.counting import Counter
+from tarsrelease.gates.counting import Counter, recent
 from tarsrelease.gates.statistics import log_evidence_above, log_evidence_below, proof_needs
 from tarsrelease.gates.words import count, percent
 from tarsrelease.model.measurement import Track, Unmeasured
@@ -24,7 +24,9 @@ SLACK = 0.02
 """Share that may always stray: smoke tests by header, requests in flight at a change."""
 
 ALPHA = 1e-3
-"""Chance that a share within the bounds is called a disagreement, over all looks."""
+"""Chance that a share within the bounds is called a disagreement, over all looks at the same
+requests. The requests looked at move on, so over a long stage it is higher; what is at stake is an
+`error` that the next look may take back."""
 
 FOLLOW = 3.0
 """Seconds a gateway may take to follow its routes (Traefik: up to 2.4)."""
@@ -32,10 +34,10 @@ FOLLOW = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Requests of one service by side since the gateway follows, put on a common footing.
+    """Requests of one service by side of late, put on a common footing.
 
-    `canary` and `total` are counts; each target's rate is taken over its own time since its own
-    first sample, as targets are scraped at different moments. `seconds` is how long.
+    `canary` and `total` are counts; each target's rate is taken over its own time between its own
+    samples, as targets are scraped at different moments. `seconds` is how long.
     """
 
     canary: float
@@ -44,23 +46,31 @@ class Shares:
 
 
 def shares(counter: Counter, service: str, scrape_interval: float) -> Shares:
-    """The sides' shares of a service's requests. A target that ended counts over all the time."""
+    """The sides' shares of a service's latest requests (`counting.recent`).
+
+    Only the latest: a gateway that was slow to follow has sent many requests the old way, and
+    they say nothing about whether it follows now. A target that ended counts over all the time.
+    """
     end = max(counter.newest.values(), default=-inf)
+    window = recent(scrape_interval)
     rates = {Track.CANARY: 0.0, Track.STABLE: 0.0}
     total = 0.0
     for line in counter.lines.values():
         name, track = line.owner.key
         newest = counter.newest[line.owner.target]
         until = newest if newest > end - 1.5 * scrape_interval else end
-        if name == service and until > line.since:
-            gained = line.increase()
+        begun, gained = line.since, line.increase()
+        if end - window > line.since:
+            begun = line.last_before(end - window)
+            gained -= line.increase(end - window)
+        if name == service and until > begun:
             total += gained
-            rates[track] += gained / (until - line.since)
+            rates[track] += gained / (until - begun)
     both = sum(rates.values())
     return Shares(
         canary=total * rates[Track.CANARY] / both if both else 0.0,
         total=total,
-        seconds=max(0.0, end - counter.shift),
+        seconds=min(window, max(0.0, end - counter.shift)),
     )
 
 
@@ -119,12 +129,12 @@ def traffic_share(
     if too_many or too_few:
         return check(
             Status.ERROR,
-            f"{said}: the gateway does not follow the weight, or series are missing; "
-            "the measurement cannot be trusted",
+            f"{said}: the gateway does not follow the weight (yet), or series are missing; "
+            "compare the gateway's own request counts with these",
             share,
         )
     within = low <= share <= high
-    return check(Status.PASS, said if within else f"{said}; too few to call it wrong", share)
+    return check(Status.PASS, said if within else f"{said}; not proven to disagree", share)
 
 
 def of_services(

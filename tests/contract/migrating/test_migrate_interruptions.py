@@ -233,8 +233,9 @@ def test_the_session_ends_while_it_writes_the_history(
 ) -> None:
     """INSERT: the row that begins a statement (or ends one in a transaction); UPDATE: a build is
     finished, and that cannot be written down any more."""
-    rig.up(rig.release({}, version="0.9.0"))  # makes the tables
+    rig.up(rig.release({"earlier.sql": Sql("SELECT 1;")}, version="0.9.0"))  # makes the tables
     with rig.connect("postgres") as admin:
+        admin.execute("DELETE FROM tarsrelease_migrations")
         admin.execute(
             "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
             "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END'"
