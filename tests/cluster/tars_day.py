@@ -56,6 +56,25 @@ class Day:
             str(ROOT / "release" / "v1_0_0"),
         )
 
+    def wait_until_scraped(self) -> None:
+        """Until Prometheus has a scrape of every pod of the application."""
+        query = f'query=up{{namespace="{NAMESPACE}"}}==1'
+        end = time.monotonic() + 90
+        while True:
+            pods = self.kubectl(
+                *("get", "pods", "--selector", "app.kubernetes.io/name=tars"),
+                *("--output", "jsonpath={.items[*].metadata.name}"),
+            )
+            answer = self.inside(
+                *("curl", "-s", "--data-urlencode", query, "http://127.0.0.1:9090/api/v1/query")
+            )
+            scraped = {each["metric"].get("pod") for each in json.loads(answer)["data"]["result"]}
+            missing = set(pods.split()) - scraped
+            if not missing:
+                return
+            assert time.monotonic() < end, f"never scraped: {missing}"
+            time.sleep(0.5)
+
     def inside(self, *command: str, expected: int | None = 0) -> str:
         """A command inside the cluster: its standard output."""
         done = self.cluster.run(list(command), timeout=300)

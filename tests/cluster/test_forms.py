@@ -26,6 +26,7 @@ DEFECTS = {
 def day(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Day:
     made = Day(cluster, tmp_path_factory.mktemp("forms"))
     made.install()
+    made.wait_until_scraped()  # what preflight asks for
     return made
 
 

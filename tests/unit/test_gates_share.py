@@ -122,6 +122,32 @@ def test_shares_take_each_pods_rate_over_its_own_time() -> None:
     assert seen.seconds == 11
 
 
+def test_a_gateway_that_follows_late_is_trusted_once_it_follows() -> None:
+    """For 10 s stable still serves everything; then the canary does."""
+    owner_of = owners(MetricLabels(), {})
+    times = range(0, 101, 5)
+    canary = tuple(Sample(t, 100.0 * max(0, t - 10)) for t in times)
+    stable = tuple(Sample(t, 100.0 * min(10, t)) for t in times)
+
+    def judged(until: int) -> Status:
+        counter = counting.start(0.0, 0.0)
+        for end in range(5, until + 1, 5):  # as a stage does: a look at each scrape
+            found = [
+                Series(
+                    {"service": "cart", "deployment": track, "pod": track},
+                    tuple(sample for sample in samples if end - 15 <= sample.time <= end),
+                )
+                for track, samples in (("canary", canary), ("stable", stable))
+            ]
+            counter = counting.fold(counter, found, owner_of, keep=counting.recent(5.0))
+        return traffic_share(
+            "cart", 100, shares(counter, "cart", 5.0), scrape_interval=5.0, source=""
+        ).status
+
+    assert judged(30) is Status.ERROR
+    assert judged(75) is Status.PASS
+
+
 def test_a_pod_that_went_counts_over_all_the_time() -> None:
     """Its successor and itself together serve what one pod serves."""
     owner_of = owners(MetricLabels(), {})
