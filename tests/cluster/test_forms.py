@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,12 @@ DEFECTS = {
 
 
 @pytest.fixture(scope="module")
-def day(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Day:
+def day(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     made = Day(cluster, tmp_path_factory.mktemp("forms"))
     made.install()
-    made.wait_until_scraped()  # what preflight asks for
-    return made
+    with made.load():  # a rollback is proven by who serves
+        made.wait_until_scraped()  # what preflight asks for
+        yield made
 
 
 def failed(outcome: dict[str, object]) -> set[str]:
