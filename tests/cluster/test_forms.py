@@ -48,6 +48,7 @@ def test_the_ground_carries_the_release_and_the_suite_tells_the_versions_apart(d
     stable = day.tarsrelease("validate", "--target", "stable", "--mark", "hotfix", code=1)
     assert failed(stable) == DEFECTS
     day.tarsrelease("canary", "deploy")
+    day.wait_until_scraped()
     canary = day.tarsrelease("validate", "--target", "canary")
     assert failed(canary) == set()
     assert canary["details"]["tests"] > 25
