@@ -57,13 +57,15 @@ def shares(counter: Counter, service: str, scrape_interval: float) -> Shares:
     total = 0.0
     for line in counter.lines.values():
         name, track = line.owner.key
+        if name != service:
+            continue
         newest = counter.newest[line.owner.target]
         until = newest if newest > end - 1.5 * scrape_interval else end
         begun, gained = line.since, line.increase()
         if end - window > line.since:
             begun = line.last_before(end - window)
             gained -= line.increase(end - window)
-        if name == service and until > begun:
+        if until > begun:
             total += gained
             rates[track] += gained / (until - begun)
     both = sum(rates.values())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.seeing import Patience, Sight
+from typing import NamedTuple
+
+from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.model.measurement import Counts, Told, Unmeasured
-from tarsrelease.model.outcome import Observed
+from tarsrelease.model.outcome import Observed, Status
 
 
 def age(counts: Counts, sight: Sight) -> float:
@@ -16,6 +18,39 @@ def stale(counts: Counts, sight: Sight, patience: Patience) -> str | None:
     """Why the counts are too old to decide on; None where they are not."""
     old = age(counts, sight)
     return f"the newest sample of a pod is {old:.0f} s old" if old > patience.stale_after else None
+
+
+class Sides(NamedTuple):
+    """The requests of the judged side and of the one beside it; both have some."""
+
+    ours: Counts
+    theirs: Counts
+
+
+def sides(
+    ours: Counts | Unmeasured, theirs: Counts | Unmeasured, subject: Subject
+) -> Sides | tuple[Status, str]:
+    """Both sides' requests, or why they cannot be compared (yet), with the status for that."""
+    if isinstance(ours, Unmeasured):
+        return Status.ERROR, f"not measured: {ours.reason}"
+    if isinstance(theirs, Unmeasured):
+        return Status.ERROR, f"{subject.other} is not measured: {theirs.reason}"
+    for side, name in ((ours, subject.track), (theirs, subject.other)):
+        if side.total <= 0:
+            return Status.INCONCLUSIVE, f"no requests on {name} yet: nothing to compare"
+    return Sides(ours, theirs)
+
+
+def undecidable(
+    found: Sides, said: str, needed: int, sight: Sight, patience: Patience
+) -> tuple[Status, str] | None:
+    """Why a comparison without proof decides nothing: a side too old, or with too few requests."""
+    for side in found:
+        if old := stale(side, sight, patience):
+            return Status.ERROR, f"{said}, but {old}"
+    if min(side.total for side in found) < needed:
+        return Status.INCONCLUSIVE, f"{said}; {needed} requests a side are needed to tell"
+    return None
 
 
 def share(counts: Counts | object) -> Observed | None:

@@ -14,7 +14,7 @@ stable AND proven worse than `tolerated`. The smaller of two e-processes is one 
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import share, stale
+from tarsrelease.gates.checks.building import Sides, share, sides, undecidable
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.gates.dispersion import Spread, binomial, widest
 from tarsrelease.gates.statistics import (
@@ -25,7 +25,7 @@ from tarsrelease.gates.statistics import (
 )
 from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import CompareCheck
-from tarsrelease.model.measurement import Counts, Unmeasured
+from tarsrelease.model.measurement import Counts
 from tarsrelease.model.outcome import Check, Status
 
 
@@ -64,13 +64,10 @@ def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience
             needed=needed,
         )
 
-    if isinstance(ours, Unmeasured):
-        return check(Status.ERROR, f"not measured: {ours.reason}")
-    if isinstance(theirs, Unmeasured):
-        return check(Status.ERROR, f"{subject.other} is not measured: {theirs.reason}")
-    for side, name in ((ours, subject.track), (theirs, subject.other)):
-        if side.total <= 0:
-            return check(Status.INCONCLUSIVE, f"no requests on {name} yet: nothing to compare")
+    found = sides(ours, theirs, subject)
+    if not isinstance(found, Sides):
+        return check(*found)
+    ours, theirs = found
     said = (
         f"{ours.bad:.0f} of {count(ours.total, 'request')} bad ({percent(ours.bad / ours.total)}), "
         f"{subject.other} {percent(theirs.bad / theirs.total)}"
@@ -83,11 +80,9 @@ def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience
         return check(
             Status.FAIL, f"{said}: proof that it is worse (evidence {odds(evidence)} to 1)"
         )
-    for side in (ours, theirs):
-        if old := stale(side, sight, patience):
-            return check(Status.ERROR, f"{said}, but {old}")
-    if min(ours.total, theirs.total) < needed:
-        return check(Status.INCONCLUSIVE, f"{said}; {needed} requests a side are needed to tell")
+    undecided = undecidable(found, said, needed, sight, patience)
+    if undecided is not None:
+        return check(*undecided)
     if evidence >= suspicion:
         return check(
             Status.INCONCLUSIVE,

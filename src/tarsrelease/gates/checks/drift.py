@@ -8,7 +8,7 @@ chance of a false alarm, and judges the canary against it with the other half (u
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import stale
+from tarsrelease.gates.checks.building import Sides, sides, undecidable
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.gates.dispersion import Spread, binomial
 from tarsrelease.gates.statistics import (
@@ -19,7 +19,7 @@ from tarsrelease.gates.statistics import (
 )
 from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import DriftCheck
-from tarsrelease.model.measurement import Counts, Unmeasured
+from tarsrelease.model.measurement import Counts
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
@@ -61,13 +61,10 @@ def judge(rule: DriftCheck, subject: Subject, sight: Sight, patience: Patience) 
             needed=needed,
         )
 
-    if isinstance(ours, Unmeasured):
-        return check(Status.ERROR, f"not measured: {ours.reason}")
-    if isinstance(theirs, Unmeasured):
-        return check(Status.ERROR, f"{subject.other} is not measured: {theirs.reason}")
-    for side, name in ((ours, subject.track), (theirs, subject.other)):
-        if side.total <= 0:
-            return check(Status.INCONCLUSIVE, f"no requests on {name} yet: nothing to compare")
+    found = sides(ours, theirs, subject)
+    if not isinstance(found, Sides):
+        return check(*found)
+    ours, theirs = found
     drift = drifted(ours, theirs)
     said = (
         f"{percent(1 - ours.bad / ours.total)} of {count(ours.total, 'request')} good, "
@@ -82,12 +79,9 @@ def judge(rule: DriftCheck, subject: Subject, sight: Sight, patience: Patience) 
         return check(
             Status.FAIL, f"{said}: proof of the drift (evidence {odds(evidence)} to 1)", drift
         )
-    for side in (ours, theirs):
-        if old := stale(side, sight, patience):
-            return check(Status.ERROR, f"{said}, but {old}", drift)
-    if min(ours.total, theirs.total) < needed:
-        reason = f"{said}; {needed} requests a side are needed to tell"
-        return check(Status.INCONCLUSIVE, reason, drift)
+    undecided = undecidable(found, said, needed, sight, patience)
+    if undecided is not None:
+        return check(*undecided, drift)
     if drift > rule.within:
         return check(Status.INCONCLUSIVE, f"{said}: too far apart, but not proven", drift)
     return check(Status.PASS, said, drift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tarsrelease.gates.checks.building import stale
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.gates.statistics import (
     log_evidence_above,
@@ -68,9 +69,8 @@ def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patie
             f"evidence {odds(evidence)} to 1 (not {odds(naive)}), "
             f"needed {1 / patience.alpha:.0f} to 1",
         )
-    age = sight.now - (measured.newest if measured.newest is not None else sight.now)
-    if age > patience.stale_after:
-        return check(Status.ERROR, f"{said}, but the newest sample of a pod is {age:.0f} s old")
+    if old := stale(measured, sight, patience):
+        return check(Status.ERROR, f"{said}, but {old}")
     if total < needed:
         return check(Status.INCONCLUSIVE, f"{said}; {needed} requests are needed to tell")
     share = bad / total
