@@ -24,6 +24,12 @@ from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
 CheckId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$")]
 
 
+def _refuse_extremes(name: str, share: float) -> None:
+    """Odds and relative distances need a share that is neither nothing nor everything."""
+    if not 0 < share < 1:
+        raise ValueError(f"{name} must lie strictly between 0% and 100%")
+
+
 class Scope(Enum):
     """For whom a rule is judged: each service, each of them and each worker, or once."""
 
@@ -85,8 +91,7 @@ class ProportionCheck(Rule):
     def _one_limit(self) -> Self:
         if (self.below is None) == (self.at_least is None):
             raise ValueError("give exactly one of below and at_least")
-        if not 0 < self.bad_limit < 1:
-            raise ValueError("the limit must lie strictly between 0% and 100%")
+        _refuse_extremes("the limit", self.bad_limit)
         return self
 
     @property
@@ -154,8 +159,7 @@ class CompareCheck(Rule):
 
     @model_validator(mode="after")
     def _something_is_tolerated(self) -> Self:
-        if not 0 < self.tolerated < 1:
-            raise ValueError("tolerated must lie strictly between 0% and 100%")
+        _refuse_extremes("tolerated", self.tolerated)
         return self
 
     def limited_to(self, limit: float) -> Self:
@@ -181,8 +185,7 @@ class DriftCheck(Rule):
 
     @model_validator(mode="after")
     def _a_distance(self) -> Self:
-        if not 0 < self.within < 1:
-            raise ValueError("within must lie strictly between 0% and 100%")
+        _refuse_extremes("within", self.within)
         return self
 
     def limited_to(self, limit: float) -> Self:
@@ -247,8 +250,7 @@ class ReconnectsCheck(Rule):
 
     @model_validator(mode="after")
     def _a_limit(self) -> Self:
-        if not 0 < self.at_least < 1:
-            raise ValueError("at_least must lie strictly between 0% and 100%")
+        _refuse_extremes("at_least", self.at_least)
         return self
 
     def limited_to(self, limit: float) -> Self:
