@@ -144,6 +144,13 @@ class Workloads(Protocol):
         """Delete what belongs to this Helm release and outlived it; say what, as ``Kind/name``."""
 
 
+class Settled(Protocol):
+    """What a Helm release elsewhere was set to."""
+
+    def values(self, release: str) -> dict[str, Any] | None:
+        """What it was rendered with, the chart's own values included; None where it is none."""
+
+
 class Charts(Protocol):
     """Helm releases in the namespace."""
 

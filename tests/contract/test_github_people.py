@@ -21,6 +21,7 @@ import pytest
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.configuration import load_environment, load_release
 from tarsrelease.adapters.github import GitHubReviews
+from tarsrelease.gates.environments import two_people
 from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
@@ -295,6 +296,13 @@ def test_fewer_than_two_people_is_a_no(
     (check,) = failing(outcome)
     assert check.id == "environments.two_people"
     assert said in check.reason
+
+
+def test_where_nobody_is_asked_for_nobody_is_proven(github: StandIn) -> None:
+    """An empty list of people is no proof that two of them approved."""
+    chosen = settings(github).model_copy(update={"two_people": ()})
+    check = two_people(chosen, [], "7")
+    assert check.status is Status.SKIPPED
 
 
 def test_one_person_who_approved_both_may_be_covered_by_another(github: StandIn) -> None:

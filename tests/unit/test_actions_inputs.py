@@ -95,6 +95,11 @@ SAMPLES = {
     "repository": "tars-ai/tars",
     "signer-workflow": "tars-ai/tars/.github/workflows/build.yaml",
     "trusted-root": "root.json",
+    "approvals": "1234567890",
+    "votes": "qa=go:Ada O'Neill, engineering=no-go",
+    "require-votes": "qa, engineering",
+    "window": "10m",
+    "staging": "staging",
 }
 
 

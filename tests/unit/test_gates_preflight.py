@@ -138,3 +138,28 @@ def test_a_namespace_that_may_not_be_read_is_proven_by_what_is_in_it() -> None:
     assert gone.status is Status.FAIL
     assert preflight.namespace("x", None, forbidden=True, seen_in_it=2).status is Status.PASS
     assert preflight.namespace("x", None, forbidden=True, seen_in_it=0).status is Status.ERROR
+
+
+WANTED = {"featureFlags": {"cache": True, "depth": 3}, "mode": "new"}
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "said"),
+    [
+        (WANTED | {"replicas": 1}, Status.PASS, "3 of 3 flags as in staging"),
+        (
+            {"featureFlags": {"cache": False, "depth": 3}, "mode": "new"},
+            Status.FAIL,
+            "featureFlags.cache is false there, true here",
+        ),
+        ({"featureFlags": {"cache": True}, "mode": "new"}, Status.FAIL, "depth is not set there"),
+        ({"featureFlags": True, "mode": "old"}, Status.FAIL, "mode is old there"),
+        ({}, Status.FAIL, "mode is not set there"),
+    ],
+)
+def test_feature_flags_are_those_of_staging(
+    there: dict[str, object], status: Status, said: str
+) -> None:
+    check = preflight.feature_flags(WANTED, there, where="staging")
+    assert check.status is status
+    assert said in check.reason

@@ -181,13 +181,20 @@ class Helm:
         below = [self._given_to(values_from)] if values_from else []
         return json.dumps(laid_over([*below, *values]))
 
+    def values(self, release: str) -> dict[str, Any] | None:
+        """All values that the release was rendered with; None where there is no such release."""
+        return self._values_of(release, "--all")
+
     def _given_to(self, release: str) -> dict[str, Any]:
         """The values that the user gave the release; none where there is no such release."""
+        return self._values_of(release) or {}
+
+    def _values_of(self, release: str, *which: str) -> dict[str, Any] | None:
         try:
-            said = self._run(["get", "values", release, "--output", "json"])
+            said = self._run(["get", "values", release, *which, "--output", "json"])
         except Failure as failure:
             if failure.not_found:
-                return {}
+                return None
             raise failure.explained(
                 f"reading the values of Helm release {release}", self._namespace, changing=False
             ) from failure

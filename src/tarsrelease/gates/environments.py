@@ -107,7 +107,9 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
     ]
     nobody = [name for name, people in approved.items() if not people]
     said = "; ".join(f"{name}: {names(who, 6) or 'nobody'}" for name, who in approved.items())
-    if rejected:
+    if not approved:
+        status, reason = Status.SKIPPED, "the environment file names no two_people"
+    elif rejected:
         status, reason = Status.FAIL, "; ".join(rejected)
     elif nobody:
         status, reason = Status.FAIL, f"nobody approved {names(nobody)} ({said})"
@@ -118,8 +120,8 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
     return Check(
         id=TWO_PEOPLE,
         status=status,
-        observed=Observed(value=said, unit="people"),
-        expected=f"another person for each of {', '.join(settings.two_people)}",
+        observed=Observed(value=said, unit="people") if said else None,
+        expected=f"another person for each of {', '.join(settings.two_people) or 'two_people'}",
         reason=reason,
         source=f"approvals of run {run}",
         samples=len(approvals),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from tarsrelease.gates.rollback_plan import same_version
 from tarsrelease.gates.route_owners import controller_of
@@ -18,6 +19,7 @@ RIGHTS = "preflight.rights"
 HELM = "preflight.helm_release"
 ROUTES = "preflight.route_owner"
 TARGETS = "preflight.targets"
+FLAGS = "preflight.feature_flags"
 
 EXPECTED = {
     NODES: "every node ready, without pressure, and one that takes pods",
@@ -26,6 +28,7 @@ EXPECTED = {
     HELM: "deployed",
     ROUTES: "no delivery controller owns the route",
     TARGETS: "every ready pod is scraped",
+    FLAGS: "staging runs with the same feature flags",
 }
 
 
@@ -218,3 +221,52 @@ def targets(
             )
         )
     return tuple(results)
+
+
+def flags_not_compared(reason: str) -> Check:
+    """There is nothing to compare: said, and no pass."""
+    return _check(FLAGS, Status.SKIPPED, reason, source="")
+
+
+def feature_flags(wanted: Mapping[str, Any], there: Mapping[str, Any], *, where: str) -> Check:
+    """What this day switches on is switched on in staging: it was tried so, or not at all.
+
+    `there` are the values that staging's Helm release was rendered with.
+    """
+    leaves = dict(_leaves(wanted))
+    differing = [
+        f"{'.'.join(path)} is {_shown(_at(there, path))} there, {_shown(value)} here"
+        for path, value in leaves.items()
+        if _at(there, path) != value
+    ]
+    same = len(leaves) - len(differing)
+    return _check(
+        FLAGS,
+        Status.FAIL if differing or not leaves else Status.PASS,
+        "; ".join(differing) or f"{same} of {count(len(leaves), 'flag')} as in {where}",
+        source=f"helm values in {where}",
+        observed=Observed(value=same, unit="count"),
+    )
+
+
+def _leaves(
+    values: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _at(values: Any, path: Sequence[str]) -> Any:
+    """The value at `path`; None where there is none."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return str(value).lower() if isinstance(value, bool) else str(value)

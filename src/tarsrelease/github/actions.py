@@ -112,6 +112,16 @@ def _validate(given: Given) -> list[str]:
     return ["validate", *_flags(given, *_PLACE, "target", "deadline"), *marks]
 
 
+def _go_no_go(given: Given) -> list[str]:
+    listed = [
+        f"--{flag}={one.strip()}"
+        for flag, name in (("vote", "votes"), ("require-vote", "require-votes"))
+        for one in given.get(name, "").split(",")
+        if one
+    ]
+    return ["check", "go-no-go", *_flags(given, *_PLACE, "window", "staging"), *listed]
+
+
 ACTIONS: dict[str, Action] = {
     "setup": Action(_command("version", flags=()), {}, outputs=("tarsrelease",)),
     "plan": Action(
@@ -159,9 +169,23 @@ ACTIONS: dict[str, Action] = {
             "trusted-root": Input(kinds.PATH),
         },
     ),
+    "environments": Action(
+        _command("check", "environments", flags=(*_PLACE, "approvals")),
+        _RELEASE | _ENVIRONMENT | _EVIDENCE | {"approvals": Input(kinds.RUN)},
+    ),
+    "go-no-go": Action(
+        _go_no_go,
+        {
+            **_DAY,
+            "votes": Input(kinds.VOTES),
+            "require-votes": Input(kinds.WORDS),
+            "window": Input(kinds.DURATION),
+            "staging": Input(kinds.PATH),
+        },
+    ),
     "preflight": Action(
-        _command("check", "preflight", flags=(*_PLACE, "running")),
-        _DAY | {"running": Input(kinds.VERSION)},
+        _command("check", "preflight", flags=(*_PLACE, "running", "feature-flags")),
+        _DAY | {"running": Input(kinds.VERSION)} | _FLAGS,
     ),
     "migrate": Action(
         _migrate,

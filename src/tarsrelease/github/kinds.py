@@ -101,6 +101,14 @@ ANSWERS = Kind(
     r"[a-z][a-z0-9_.]*=(yes|no)(\s?,\s?[a-z][a-z0-9_.]*=(yes|no))*",
     longest=1000,
 )
+VOTES = Kind(
+    "a list of votes",
+    "ROLE=go or ROLE=no-go, then :NAME where somebody is named, separated by commas",
+    r"[a-z][a-z0-9-]*=(go|no-go)(:[\w .'-]+)?(\s?,\s?[a-z][a-z0-9-]*=(go|no-go)(:[\w .'-]+)?)*",
+    longest=1000,
+    language=True,
+)
+RUN = Kind("a run's id", "digits, as in the run's address", r"\d{1,20}")
 VERSION = Kind(
     "a version", "a semantic version, such as 1.0.1", r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?"
 )

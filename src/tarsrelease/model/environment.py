@@ -320,7 +320,11 @@ class GitHub(Value):
 
 
 class Environment(Value):
-    """environments/<name>.yaml."""
+    """environments/<name>.yaml.
+
+    `staging` names the environment where a release runs before it comes here: go/no-go asks for
+    its version there, preflight for its feature flags.
+    """
 
     schema_: Literal["tarsrelease/environment/v1"] = Field(alias="schema")
     name: Name
@@ -332,7 +336,14 @@ class Environment(Value):
     limits: Limits = Limits()
     notifications: Notifications = Notifications()
     github: GitHub | None = None
+    staging: Name | None = None
     overrides: Overrides = Overrides()
+
+    @model_validator(mode="after")
+    def _another(self) -> Self:
+        if self.staging == self.name:
+            raise ValueError("staging: must be another environment than this one")
+        return self
 
 
 def _overridden(check: CheckRule, overrides: Overrides) -> CheckRule:

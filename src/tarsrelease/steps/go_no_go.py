@@ -232,7 +232,10 @@ def _staging(release: Release, staging: Workloads | ReleaseError | None) -> Chec
         return Check(id=STAGING, status=status, expected=expected, reason=reason, source="staging")
 
     if staging is None:
-        return check(Status.SKIPPED, "no staging was named: --staging NAME")
+        return check(
+            Status.SKIPPED,
+            "neither --staging nor the environment names one",
+        )
     if isinstance(staging, ReleaseError):
         return check(Status.ERROR, f"{staging}; {staging.detail.next}")
     try:

@@ -14,7 +14,7 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rights import ROLE
-from tarsrelease.ports import Charts, Clock, Ground, Metrics, Routes, Workloads
+from tarsrelease.ports import Charts, Clock, Ground, Metrics, Routes, Settled, Workloads
 from tarsrelease.report.words import count_statuses
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.verification.agreement import precedence
@@ -27,6 +27,7 @@ def preflight(
     environment: Environment,
     *,
     running: str | None,
+    staging: Settled | None = None,
     ground: Ground,
     charts: Charts,
     workloads: Workloads,
@@ -34,7 +35,10 @@ def preflight(
     metrics: Metrics,
     clock: Clock,
 ) -> Outcome:
-    """Go where every check passes; what could not be asked is no pass."""
+    """Go where every check passes; what could not be asked is no pass.
+
+    `staging` tells what the release is set to where it ran before; None where there is none.
+    """
     started_at = clock.now()
     checks = preflight_checks(
         release,
@@ -46,6 +50,7 @@ def preflight(
         routes=routes,
         metrics=metrics,
     )
+    checks += _measured(judge.FLAGS, lambda: [_flags(release, environment, staging)])
     return verdict_of(STEP, release, environment, checks, started_at=started_at, clock=clock)
 
 
@@ -108,6 +113,17 @@ def _measured(check_id: str, ask: Callable[[], Iterable[Check]]) -> tuple[Check,
     except ReleaseError as error:
         return (judge.unmeasured(check_id, f"{error}; {error.detail.next}"),)
     return found or (judge.unmeasured(check_id, "there was nothing to look at"),)
+
+
+def _flags(release: Release, environment: Environment, staging: Settled | None) -> Check:
+    if not release.feature_flags:
+        return judge.flags_not_compared("this day switches none on")
+    if staging is None:
+        reason = f"environment {environment.name} names no staging"
+        return judge.flags_not_compared(reason)
+    there = staging.values(release.rollout.application)
+    where = environment.staging or "staging"
+    return judge.feature_flags(release.feature_flags, there or {}, where=where)
 
 
 def _nodes(ground: Ground) -> list[NodeState] | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.errors import ReleaseError
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports import Workloads
+    from tarsrelease.ports import Settled, Workloads
 
 check = LazyGroup(
     "check",
@@ -29,21 +29,30 @@ check = LazyGroup(
 @click.option(
     "--running", metavar="VERSION", help="The version that must run now; by default any before."
 )
-def _preflight(settings: Settings, running: str | None) -> int:
+@click.option(
+    "--feature-flags",
+    is_flag=True,
+    help="The day switches on what rollout.yaml names under feature_flags: staging must run so.",
+)
+def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> int:
     """Nodes, namespace, rights, Helm release, who owns the routes, and whether pods are scraped.
 
     The rights asked for are exactly those of rbac/role.yaml. What cannot be asked is no pass.
+    With --feature-flags they are compared with those of the environment's `staging`.
     """
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.model.release import DayChoice
         from tarsrelease.steps.preflight import preflight as step
 
+        session.choose(DayChoice(feature_flags=feature_flags))
         ports = session.ports
         return step(
             session.release,
             session.environment,
             running=running,
+            staging=_settled_in(session.environment.staging),
             ground=ports.ground,
             charts=ports.charts,
             workloads=ports.workloads,
@@ -53,6 +62,16 @@ def _preflight(settings: Settings, running: str | None) -> int:
         )
 
     return carry_out(settings, "check preflight", act, changes=False)
+
+
+def _settled_in(name: str | None) -> Settled | None:
+    from tarsrelease.adapters.configuration import load_environment
+    from tarsrelease.adapters.helm import Helm
+
+    if name is None:
+        return None
+    place = load_environment(name).kubernetes
+    return Helm(place.context, place.namespace)
 
 
 preflight = command(
@@ -82,7 +101,10 @@ preflight = command(
     help="How much recorded data of stable is looked at, one hour at most.",
 )
 @click.option(
-    "--staging", metavar="NAME", help="The environment where this version must run already."
+    "--staging",
+    metavar="NAME",
+    help="The environment where this version must run already; by default the one that the "
+    "environment's file names.",
 )
 def _go_no_go(
     settings: Settings,
@@ -110,6 +132,7 @@ def _go_no_go(
         from tarsrelease.steps.go_no_go import go_no_go as step
 
         ports, evidence = session.ports, session.evidence()
+        before = staging or session.environment.staging
         return step(
             session.release,
             session.environment,
@@ -117,7 +140,7 @@ def _go_no_go(
             required=required,
             window=seconds,
             recorded=outcomes_in(evidence.path.parent) if evidence else (),
-            staging=_workloads_of(staging, session) if staging else None,
+            staging=_workloads_of(before, session) if before else None,
             ground=ports.ground,
             charts=ports.charts,
             workloads=ports.workloads,
