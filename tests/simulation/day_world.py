@@ -281,14 +281,19 @@ class DayWorld:
 
         self.world.at(1.0, look)
 
-    def play(self, person: Person, verdict: Verdict = Verdict.PROCEED) -> Outcome:
-        """The day; `verdict` is what verify says."""
+    def play(
+        self,
+        person: Person,
+        verdict: Verdict = Verdict.PROCEED,
+        preflight: Verdict = Verdict.PROCEED,
+    ) -> Outcome:
+        """The day; `verdict` is what verify says, `preflight` what that says."""
         world = self.world
 
-        def verify() -> Outcome:
+        def says(step: str, verdict: Verdict) -> Outcome:
             now = datetime.fromtimestamp(world.now, UTC)
             return Outcome(
-                step="verify",
+                step=step,
                 release=NEW,
                 environment=None,
                 verdict=verdict,
@@ -302,7 +307,8 @@ class DayWorld:
             self.release,
             self.environment,
             RUN,
-            verify=verify,
+            verify=lambda: says("verify", verdict),
+            preflight=lambda: says("check preflight", preflight),
             migrator=self.migrator,
             charts=self.charts,
             workloads=DayWorkloads(world),

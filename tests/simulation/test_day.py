@@ -37,7 +37,10 @@ def test_a_healthy_release_is_promoted_and_every_step_is_recorded() -> None:
     assert day.serving() == STABLE_NEW
     assert day.weights == {0}
     steps = [each.step for each in day.evidence.outcomes]
-    assert steps == ["verify", "migrate", "canary deploy", "gate", "gate", "promote", "run"]
+    assert steps == [
+        *("verify", "check preflight", "migrate", "canary deploy"),
+        *("gate", "gate", "promote", "run"),
+    ]
     rows = outcome.details["stages"]
     assert isinstance(rows, list)
     names = ["migrate", "canary-10", "canary-100", "promote-50", "promote-0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from day_world import DayWorkloads, DayWorld, Unattended
 from world import OLD, SimulatedClock, SimulatedJournal, SimulatedRoutes
 
@@ -38,8 +39,8 @@ def test_the_database_comes_before_the_canary_and_is_recorded() -> None:
     assert outcome.exit_code is ExitCode.DONE
     assert day.migrator.taken == ["plan", "up", "verify"]
     recorded = [each.step for each in day.evidence.outcomes]
-    assert recorded[:5] == [
-        *("verify", "migrate plan", "migrate up", "migrate verify"),
+    assert recorded[:6] == [
+        *("verify", "check preflight", "migrate plan", "migrate up", "migrate verify"),
         "canary deploy",
     ]
     assert [row["name"] for row in rows(outcome)] == [
@@ -50,6 +51,30 @@ def test_the_database_comes_before_the_canary_and_is_recorded() -> None:
         ("deploy", Phase.INTENT),
     ]
     assert day.world.journal[1].facts["statements"] == 4
+
+
+def test_a_preflight_that_says_no_ends_the_day_before_the_database_is_asked() -> None:
+    day = a_day()
+    outcome = day.play(Unattended(), preflight=Verdict.NO_GO)
+    assert outcome.exit_code is ExitCode.NO
+    assert day.migrator.taken == []
+    assert day.world.journal == []
+
+
+def test_a_day_whose_deploy_was_cut_off_does_not_look_at_what_it_left() -> None:
+    """A canary that is half there is deploy's to see to, and no reason for a no."""
+    day = a_day()
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    upgrade, day.charts.upgrade = day.charts.upgrade, killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        day.play(Unattended())
+    day.charts.upgrade = upgrade  # type: ignore[method-assign]
+    assert day.play(Unattended(), preflight=Verdict.NO_GO).exit_code is ExitCode.DONE
+    steps = [each.step for each in day.evidence.outcomes]
+    assert steps.count("check preflight") == 1
 
 
 def test_a_plan_that_refuses_ends_the_day_before_anything_is_touched() -> None:

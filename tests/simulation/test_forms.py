@@ -102,6 +102,25 @@ def test_stable_within_limits_is_measured_service_by_service() -> None:
     assert outcome.verdict is Verdict.NO_GO
 
 
+def test_what_deploy_would_refuse_is_found_before_the_database_is_touched() -> None:
+    def deployable(world: World) -> dict[str, str]:
+        found = asked(world).details["preflight"]
+        assert isinstance(found, list)
+        return next(check for check in found if check["id"] == "preflight.deploy")
+
+    world = stable_world()
+    assert deployable(world)["status"] == "pass"
+    for service in SERVICES:
+        world.weights[service] = 10
+        world.annotations[service] = {"release": "0.9.9"}
+    refused = deployable(world)
+    assert refused["status"] == "fail"
+    assert "10 % of its traffic to a canary (0.9.9)" in refused["reason"]
+    for service in SERVICES:
+        world.annotations[service] = {"release": NEW}
+    assert deployable(world)["status"] == "pass", "this very canary, in a job that is run again"
+
+
 def test_stable_with_errors_is_a_no() -> None:
     checks = of(asked(stable_world(error_share=0.1)), "go_no_go.stable")
     assert Status.FAIL in {check.status for check in checks}

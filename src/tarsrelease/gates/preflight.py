@@ -18,6 +18,7 @@ NAMESPACE = "preflight.namespace"
 RIGHTS = "preflight.rights"
 HELM = "preflight.helm_release"
 ROUTES = "preflight.route_owner"
+DEPLOY = "preflight.deploy"
 TARGETS = "preflight.targets"
 FLAGS = "preflight.feature_flags"
 
@@ -27,6 +28,7 @@ EXPECTED = {
     RIGHTS: "every right of rbac/role.yaml",
     HELM: "deployed",
     ROUTES: "no delivery controller owns the route",
+    DEPLOY: "nothing that canary deploy would refuse",
     TARGETS: "every ready pod is scraped",
     FLAGS: "staging runs with the same feature flags",
 }
@@ -167,6 +169,15 @@ def route_owner(service: str, route: str, state: RouteState | None) -> Check:
     else:
         reason, status = f"nobody else's; {state.weight} % to the canary", Status.PASS
     return _check(ROUTES, status, reason, source=source, service=service, observed=observed)
+
+
+def deployable(said: str, refused: str | None) -> Check:
+    """What `canary deploy` would say now: `refused` is why it would not begin, None where it would.
+
+    Asked here because the database is migrated between the two.
+    """
+    status = Status.PASS if refused is None else Status.FAIL
+    return _check(DEPLOY, status, refused or said, source="canary deploy")
 
 
 def up_selector(namespace_: str) -> str:

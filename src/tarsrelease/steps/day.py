@@ -1,4 +1,4 @@
-"""The whole day in one process: verify, migrate, deploy, each stage, promote; or back.
+"""The whole day in one process: verify, preflight, migrate, deploy, each stage, promote; or back.
 
 The steps are those that the pipeline's jobs run, and the decisions are theirs. Here is only what
 lies between them: whom to ask, what follows a verdict, and what is recorded. A day that was cut
@@ -60,6 +60,7 @@ def run_day(
     run: Run,
     *,
     verify: Callable[[], Outcome],
+    preflight: Callable[[], Outcome],
     migrator: Migrator,
     charts: Charts,
     workloads: Workloads,
@@ -78,13 +79,13 @@ def run_day(
 
     Proceed: promoted. Rollback: a gate or the person decided so, and it is rolled back and
     proven. Hold: nobody could decide a hold, or the wait was too long; the traffic is off the
-    canary, which stays. No-go: verify, the migrations' plan or the smoke test said no. Foreseen
-    errors end the day with their exit code; after a statement was applied or the canary deployed
-    that is 12 (75 for another run's lock).
+    canary, which stays. No-go: verify, preflight, the migrations' plan or the smoke test said no.
+    Foreseen errors end the day with their exit code; after a statement was applied or the canary
+    deployed that is 12 (75 for another run's lock).
     """
     return _Day(
-        release, environment, run, verify, migrator, charts, workloads, routes, metrics, web,
-        journal, lock, clock, progress, person, evidence, elsewhere or Nowhere(),
+        release, environment, run, verify, preflight, migrator, charts, workloads, routes, metrics,
+        web, journal, lock, clock, progress, person, evidence, elsewhere or Nowhere(),
     ).play()  # fmt: skip
 
 
@@ -105,6 +106,7 @@ class _Day:
         environment: Environment,
         run: Run,
         verify: Callable[[], Outcome],
+        preflight: Callable[[], Outcome],
         migrator: Migrator,
         charts: Charts,
         workloads: Workloads,
@@ -120,7 +122,7 @@ class _Day:
         elsewhere: Elsewhere,
     ) -> None:
         self.release, self.environment, self.run = release, environment, run
-        self.verify, self.person = verify, person
+        self.verify, self.preflight, self.person = verify, preflight, person
         self.charts, self.workloads, self.routes = charts, workloads, routes
         self.metrics, self.web = metrics, web
         self.journal, self.lock = journal, lock
@@ -152,6 +154,8 @@ class _Day:
         entries = self.journal.entries()
         if not self._promotion_begun(entries):
             if not self._deployed(entries):
+                if not self._cut_off(entries):
+                    self._step("check preflight", self.preflight)
                 for name, act in self.migration.steps():
                     self._step(name, act)
                 widened = self.migration.applied > 0
@@ -219,6 +223,17 @@ class _Day:
             name in states and states[name].complete and states[name].version == version
             for name in names
         )
+
+    def _cut_off(self, entries: list[Entry]) -> bool:
+        """Whether a deploy was begun and never ended: what is half there is deploy's to see to."""
+        version = self.release.version
+        phases = [
+            entry.phase
+            for entry in day_journal.of_this_attempt(entries, version)
+            if entry.action == day_journal.DEPLOY
+        ]
+        begun = phases[-1:] == [Phase.INTENT]
+        return begun and not day_journal.rolled_back(entries, version)
 
     def _passed(self, stage: Stage) -> bool:
         """Whether the stage was passed in this attempt, and is not the one to come back to."""

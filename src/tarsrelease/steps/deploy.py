@@ -76,7 +76,7 @@ def deploy(
     with watch.phase("look"):
         seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
         entries = journal.entries()
-    if _has_traffic_already(release, seen, entries):
+    if has_traffic_already(release, seen, entries):
         return ended(
             STEP,
             release,
@@ -157,7 +157,8 @@ def deploy(
 # (1) Look
 
 
-def _has_traffic_already(release: Release, seen: Snapshot, entries: Sequence[Entry]) -> bool:
+def has_traffic_already(release: Release, seen: Snapshot, entries: Sequence[Entry]) -> bool:
+    """Whether this very canary is being tried already: then there is nothing left to deploy."""
     mine = [route for route in seen.routes if route.release == release.version and route.weight > 0]
     return bool(mine) and not day_journal.rolled_back(entries, release.version)
 

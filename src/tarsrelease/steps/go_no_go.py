@@ -77,6 +77,7 @@ def go_no_go(
         workloads=workloads,
         routes=routes,
         metrics=metrics,
+        clock=clock,
     )
     checks = [
         verified(recorded, release.version),

@@ -9,17 +9,23 @@ from tarsrelease.gates import preflight as judge
 from tarsrelease.gates.checks import judged
 from tarsrelease.model.cluster import NodeState, PodState
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import ForbiddenError, ReleaseError
+from tarsrelease.model.errors import ForbiddenError, RefusedError, ReleaseError, UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rights import ROLE
 from tarsrelease.ports import Charts, Clock, Ground, Metrics, Routes, Settled, Workloads
 from tarsrelease.report.words import count_statuses
+from tarsrelease.steps.checking_render import check_render
+from tarsrelease.steps.deploy import has_traffic_already, refuse
 from tarsrelease.steps.ending import ended
+from tarsrelease.steps.looking import look
 from tarsrelease.steps.verification.agreement import precedence
 
 STEP = "check preflight"
+_PATIENCE = 3
+"""Scrape intervals until a pod that became ready a moment ago must have been scraped."""
+_POLL = 1.0
 
 
 def preflight(
@@ -49,6 +55,7 @@ def preflight(
         workloads=workloads,
         routes=routes,
         metrics=metrics,
+        clock=clock,
     )
     checks += _measured(judge.FLAGS, lambda: [_flags(release, environment, staging)])
     return verdict_of(STEP, release, environment, checks, started_at=started_at, clock=clock)
@@ -95,6 +102,7 @@ def preflight_checks(
     workloads: Workloads,
     routes: Routes,
     metrics: Metrics,
+    clock: Clock,
 ) -> tuple[Check, ...]:
     """Every check; one system that does not answer costs its own checks only."""
     return (
@@ -103,7 +111,18 @@ def preflight_checks(
         *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, ground.lacking(ROLE))]),
         *_measured(judge.HELM, lambda: [_helm(release, running, charts)]),
         *_measured(judge.ROUTES, lambda: _routes(release, routes)),
-        *_measured(judge.TARGETS, lambda: _targets(release, environment, workloads, metrics)),
+        *_measured(
+            judge.DEPLOY,
+            lambda: [_deploy(release, environment, charts, workloads, routes, clock)],
+        ),
+        *_measured(
+            judge.TARGETS,
+            lambda: _scraped(
+                lambda: _targets(release, environment, workloads, metrics),
+                clock,
+                _PATIENCE * environment.prometheus.scrape_interval,
+            ),
+        ),
     )
 
 
@@ -163,6 +182,36 @@ def _routes(release: Release, routes: Routes) -> list[Check]:
         judge.route_owner(service.name, service.route, found.get(service.name))
         for service in release.rollout.services
     ]
+
+
+def _deploy(
+    release: Release,
+    environment: Environment,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    clock: Clock,
+) -> Check:
+    seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
+    if has_traffic_already(release, seen, ()):
+        return judge.deployable("the canary is there and has traffic already", None)
+    try:
+        serving = refuse(release, seen)
+        check_render(release, environment, charts)
+    except (RefusedError, UsageError) as error:
+        return judge.deployable("", f"{error.detail.found}; {error.detail.next}")
+    return judge.deployable(f"it would stand beside {serving.app_version}", None)
+
+
+def _scraped(ask: Callable[[], list[Check]], clock: Clock, patience: float) -> list[Check]:
+    """Ask until every pod is scraped, for so many seconds at most."""
+    started = clock.now()
+    while True:
+        found = ask()
+        late = any(check.status is Status.FAIL for check in found)
+        if not late or (clock.now() - started).total_seconds() >= patience:
+            return found
+        clock.sleep(_POLL)
 
 
 def _targets(

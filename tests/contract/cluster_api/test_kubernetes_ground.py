@@ -161,6 +161,9 @@ def test_preflight_as_the_shipped_role(
     assert one(outcome, "preflight.rights").status is Status.PASS
     assert one(outcome, "preflight.helm_release").status is Status.PASS
     assert one(outcome, "preflight.route_owner").status is Status.PASS
+    deploy = one(outcome, "preflight.deploy")
+    assert deploy.status is Status.FAIL
+    assert "stable is not complete" in deploy.reason, "no node runs its pods here"
     targets = one(outcome, "preflight.targets")
     assert targets.status is Status.ERROR
     assert NO_METRICS in targets.reason

@@ -26,7 +26,7 @@ def _run(
     stage_duration: str | None,
     feature_flags: bool,
 ) -> int:
-    """The whole day from here: verify, migrate, deploy, stages, promote; or back, by a gate.
+    """The whole day: verify, preflight, migrate, deploy, stages, promote; or back, by a gate.
 
     Where the pipeline would wait for an approval, the person at the terminal is asked; --yes
     gives every approval in advance, but lifts no hold.
@@ -74,6 +74,7 @@ def _day(session: Session) -> Outcome:
     from tarsrelease.cli.migrating import Migrations
     from tarsrelease.cli.verifying import Wishes, verified
     from tarsrelease.steps.day import run_day
+    from tarsrelease.steps.preflight import preflight
 
     ports, folder = session.ports, session.release_folder
     wishes = Wishes(environment=session.environment)
@@ -82,6 +83,18 @@ def _day(session: Session) -> Outcome:
         session.environment,
         session.run,
         verify=partial(verified, folder, wishes, clock=ports.clock),
+        preflight=partial(
+            preflight,
+            session.release,
+            session.environment,
+            running=None,
+            ground=ports.ground,
+            charts=ports.charts,
+            workloads=ports.workloads,
+            routes=ports.routes,
+            metrics=ports.metrics,
+            clock=ports.clock,
+        ),
         migrator=Migrations(session),
         charts=ports.charts,
         workloads=ports.workloads,
