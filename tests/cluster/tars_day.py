@@ -41,7 +41,7 @@ class Day:
         self.folder = folder
         self.environment = folder / "rehearsal.yaml"
         content = yaml.safe_load((ROOT / "environments" / "rehearsal.yaml").read_text())
-        content["kubernetes"]["context"] = cluster.context
+        content["kubernetes"]["context"] = world.CONTEXT
         content["overrides"] |= {"stage_duration": "10s", "promotion_look": "5s"}
         self.environment.write_text(yaml.safe_dump(content))
 

@@ -58,7 +58,7 @@ class Place:
         """Run the command inside; its outcome."""
         environment = yaml.safe_load((ROOT / "environments/rehearsal.yaml").read_text())
         environment["name"] = "here"
-        environment["kubernetes"]["context"] = self.cluster.context
+        environment["kubernetes"]["context"] = world.CONTEXT
         environment["database"] = {"dsn_env": VARIABLE, **database}
         file = self.folder / "here.yaml"
         file.write_text(yaml.safe_dump(environment))
@@ -241,7 +241,7 @@ def test_contract_waits_until_nothing_can_be_rolled_back_to(
     try:
         stable("1.0.0")
         refused("1s", "has not been promoted", "pods of 1.0.0 still run")
-        argv = [sys.executable, "-c", _JOURNAL, cluster.context, world.PRODUCTION]
+        argv = [sys.executable, "-c", _JOURNAL, world.CONTEXT, world.PRODUCTION]
         done = cluster.run(argv, timeout=60)
         assert done.returncode == 0, done.stderr
         refused("1h", "is watched until", "pods of 1.0.0 still run")

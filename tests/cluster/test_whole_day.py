@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tarsrelease.model.outcome import ExitCode
+from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.commands import Cluster
 from tarsrelease.rehearsal.paths import locked
 
@@ -156,7 +157,7 @@ def test_a_day_is_played_on_a_cluster_that_is_already_there(
     done = cluster.run(
         [
             *(sys.executable, "-m", "tarsrelease", "rehearse", "--format", "json"),
-            *("--context", cluster.context, "--stages", "10,100"),
+            *("--context", world.CONTEXT, "--stages", "10,100"),
             *("--evidence", str(tmp_path / "evidence")),
         ],
         timeout=540,

@@ -538,7 +538,7 @@ def test_the_rehearsal_clusters_commands(
     def up(name: str, say: Callable[[str], None]) -> SimpleNamespace:
         say("starting")
         calls.append(("up", name))
-        return SimpleNamespace(kubeconfig=Path("kubeconfig"), context="rehearsal-x")
+        return SimpleNamespace(kubeconfig=Path("kubeconfig"))
 
     def shell(name: str, argv: list[str] | None) -> int:
         calls.append((f"shell {argv}", name))
@@ -548,7 +548,7 @@ def test_the_rehearsal_clusters_commands(
     monkeypatch.setattr("tarsrelease.rehearsal.commands.shell", shell)
     assert run("rehearse", "up", "--name", "x", "--format", "json") == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["details"]["context"] == "rehearsal-x"
+    assert json.loads(printed.out)["details"]["context"] == "rehearsal"
     assert "starting" in printed.err
     assert run("rehearse", "shell", "--name", "x", "--", "kubectl", "get", "pods", "-A") == 7
     assert calls == [("up", "x"), ("shell ['kubectl', 'get', 'pods', '-A']", "x")]

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.certificates import Authority, ClusterCertificates
 from tarsrelease.rehearsal.kubeconfig import kubeconfig
 
@@ -57,7 +58,7 @@ def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
 
 def test_a_kubeconfig_can_be_copied() -> None:
     made = ClusterCertificates.make()
-    document = json.loads(kubeconfig("try", made.authority, made.administrator, "administrator"))
-    assert document["current-context"] == "rehearsal-try"
+    document = json.loads(kubeconfig(made.authority, made.administrator, "administrator"))
+    assert document["current-context"] == world.CONTEXT
     cluster = document["clusters"][0]["cluster"]
     assert base64.b64decode(cluster["certificate-authority-data"]) == made.authority

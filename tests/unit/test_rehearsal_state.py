@@ -150,7 +150,7 @@ def test_what_dead_clusters_left_is_swept_and_nothing_else(folder: StateFolder) 
 def test_shell_needs_a_cluster(folder: StateFolder) -> None:
     with pytest.raises(UsageError) as caught:
         commands.shell("try", ["true"])
-    assert caught.value.detail.next == "tarsrelease rehearse up"
+    assert caught.value.detail.next == "tarsrelease rehearse up --name try"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "a/b", "-a", "a" * 41])

@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NOWHERE = """\
 apiVersion: v1
 kind: Config
-current-context: rehearsal-default
+current-context: rehearsal
 clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
-contexts: [{name: rehearsal-default, context: {cluster: c, user: u}}]
+contexts: [{name: rehearsal, context: {cluster: c, user: u}}]
 users: [{name: u, user: {token: of-no-use-at-all}}]
 """
 

@@ -119,10 +119,10 @@ class Cluster:
             raise UsageError(
                 doing="reading the kubeconfig"
                 + (f" for context {context!r}" if context else " (its current context)"),
-                found=str(error).strip() or type(error).__name__,
+                found=_nowhere() or str(error).strip() or type(error).__name__,
                 expected="a kubeconfig with that context, in KUBECONFIG or ~/.kube/config",
-                next_step="`kubectl config get-contexts` lists what there is; name one under "
-                "kubernetes.context in the environment file",
+                next_step="set KUBECONFIG; `kubectl config get-contexts` lists what it has, and "
+                "kubernetes.context in the environment file names one",
             ) from error
         configuration.retries = urllib3.Retry(
             total=1, connect=1, read=0, redirect=0, status=0, other=0
@@ -342,6 +342,16 @@ def forbidden(doing: str, message: str, namespace: str, verb: str, resource: str
 
 def _no_discovery(client: Any, cache_file: str | None) -> None:  # noqa: ARG001
     return None
+
+
+def _nowhere() -> str:
+    """Which kubeconfigs were looked for, where none of them exists; else nothing."""
+    named = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+    paths = [Path(name).expanduser() for name in named or ["~/.kube/config"]]
+    if any(path.exists() for path in paths):
+        return ""
+    also = "" if named else ", and KUBECONFIG is not set"
+    return f"there is no {' or '.join(map(str, paths))}{also}"
 
 
 def _inside_a_pod() -> bool:

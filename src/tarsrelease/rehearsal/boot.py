@@ -74,7 +74,7 @@ class Cluster:
             (Path(self._spec.kubeconfig), "administrator", certificates.administrator),
             (self._layout.kubeconfig, "components", certificates.components),
         ):
-            content = kubeconfig(self._spec.name, certificates.authority, pair, user)
+            content = kubeconfig(certificates.authority, pair, user)
             write_atomically(path, content, mode=0o600)
         return certificates
 

@@ -60,11 +60,6 @@ class Cluster:
         return self.folder.kubeconfig
 
     @property
-    def context(self) -> str:
-        """The kubeconfig's context."""
-        return f"rehearsal-{self.folder.name}"
-
-    @property
     def env(self) -> dict[str, str]:
         """The environment for a command inside: kubectl and helm on PATH, the rehearsal's own
         database instead of any other, and no way out."""
@@ -139,10 +134,10 @@ def up(
     _refuse_other_systems()
     folder = folder_of(name)
     with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
-        running = _running(folder)
-        if running is not None:
-            say(f"the cluster {name} is already up (process {running.record.process.pid})")
-            return replace(running, hold=control.Hold(folder.socket) if tied else None)
+        there = _running(folder)
+        if there is not None:
+            say(f"the cluster {name} is already up (process {there.record.process.pid})")
+            return replace(there, hold=control.Hold(folder.socket) if tied else None)
         _sweep(folder.root.parent)
         _end(folder)  # one whose `up` was killed may still be about to notice
         folder.clean(keep_logs=False)
@@ -172,7 +167,8 @@ def down(name: str, say: Say, *, keep_logs: bool = True) -> None:
     folder = folder_of(name)
     with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
         if not folder.root.exists():
-            say(f"there is no cluster {name}")
+            others = ", ".join(running())
+            say(f"there is no cluster {name}" + (f"; what runs is {others}" if others else ""))
             return
         _end(folder)
         folder.clean(keep_logs=keep_logs)
@@ -205,15 +201,23 @@ def status(name: str) -> ClusterStatus:
 
 def find(name: str) -> Cluster:
     """The running cluster `name`. Raises UsageError where none runs."""
-    running = _running(folder_of(name))
-    if running is None:
+    found = _running(folder_of(name))
+    if found is None:
+        others = running()
         raise UsageError(
             doing=f"looking for the rehearsal cluster {name}",
-            found="none runs",
+            found="it does not run" + (f"; what runs is {', '.join(others)}" if others else ""),
             expected="a running cluster",
-            next_step="tarsrelease rehearse up",
+            next_step=f"tarsrelease rehearse up --name {name}"
+            + "".join(f", or use --name {other}" for other in others),
         )
-    return running
+    return found
+
+
+def running() -> list[str]:
+    """The names of the clusters that run."""
+    folders = map(StateFolder, (cache_root() / "rehearsal").glob("[a-z0-9]*"))
+    return sorted(folder.name for folder in folders if _running(folder) is not None)
 
 
 def shell(name: str, argv: list[str] | None = None) -> int:

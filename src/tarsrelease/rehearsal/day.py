@@ -78,7 +78,7 @@ def play(
         work = cluster.folder.data / "day"
         work.mkdir(mode=0o700, exist_ok=True)
         with locked(work / "lock", waiting=partial(_refuse_second, name)):
-            production = _derived(place, work, cluster.context, overrides)
+            production = _derived(place, work, world.CONTEXT, overrides)
             asked = DayOptions(
                 **options,
                 environment=production,

@@ -19,7 +19,7 @@ from pathlib import Path
 from tarsrelease.adapters.configuration import load_environment, load_release
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UnreachableError
-from tarsrelease.model.outcome import Outcome
+from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account
@@ -162,8 +162,21 @@ def play(options: DayOptions, say: Say) -> Outcome:
         overrides=describe_overrides(environment.overrides),
         ready_seconds=ready_seconds,
         evidence=options.evidence,
+        next_step=_next(run, options),
         started_at=started_at,
         finished_at=datetime.now(UTC),
+    )
+
+
+def _next(run: Outcome, options: DayOptions) -> str:
+    """What can be done after the day; the embedded cluster usually ends with it."""
+    if options.control is None or run.error is not None:
+        return run.next
+    if run.verdict is Verdict.PROCEED:
+        return ""
+    return (
+        f"tarsrelease canary explain {options.evidence} says why; on a cluster that stays "
+        "(tarsrelease rehearse up, before the day) you can look around afterwards"
     )
 
 

@@ -9,12 +9,12 @@ from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.certificates import KeyPair
 
 
-def kubeconfig(name: str, authority: bytes, user: KeyPair, user_name: str) -> str:
-    """The kubeconfig of the cluster `name`; its one context is `rehearsal-<name>`.
+def kubeconfig(authority: bytes, user: KeyPair, user_name: str) -> str:
+    """The kubeconfig of one cluster, with the one context `world.CONTEXT`.
 
     JSON, which is YAML too: every reader of a kubeconfig takes it.
     """
-    context = f"rehearsal-{name}"
+    context = world.CONTEXT
     cluster = {
         "server": f"https://{world.API_SERVER}",
         "certificate-authority-data": _base64(authority),

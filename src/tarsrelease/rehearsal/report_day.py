@@ -80,6 +80,7 @@ def day_outcome(
     overrides: Sequence[str],
     ready_seconds: float,
     evidence: str,
+    next_step: str,
     started_at: datetime,
     finished_at: datetime,
 ) -> Outcome:
@@ -92,6 +93,9 @@ def day_outcome(
     if verdict is Verdict.PROCEED and clients.status is not Status.PASS:
         verdict, exit_code = Verdict.NO_GO, exit_code_of(Verdict.NO_GO)
         summary = f"promoted, but clients noticed: {clients.reason}"
+    elif faults and verdict is expected:
+        names = " and ".join(fault.name for fault in faults)
+        summary = f"as --fault {names} should end: {summary}"
     return Outcome(
         step="rehearse",
         release=run.release,
@@ -120,5 +124,5 @@ def day_outcome(
         },
         started_at=started_at,
         finished_at=finished_at,
-        next=run.next,
+        next=next_step,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+CONTEXT: Final = "rehearsal"
+"""The one context in every cluster's kubeconfig: environments/rehearsal.yaml fits each of them."""
 NODE_NAME: Final = "rehearsal"
 NODE_ADDRESS: Final = "10.42.0.1"
 POD_RANGE: Final = "10.42.0.0/16"

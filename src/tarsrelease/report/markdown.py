@@ -37,6 +37,9 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
             if isinstance(text, str)
         ]
         blocks.append([f"- **{label}**: {markdown_cell(text)}" for label, text in rows])
+    faults = fault_rows(outcome)
+    if faults:
+        blocks.append(markdown_table(FAULT_HEADER, faults))
     blocks.append(
         [
             f"- **{check.status.value}** `{check.id}`"
@@ -52,9 +55,6 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     stages = stage_rows(outcome)
     if stages:
         blocks.append(markdown_table(STAGE_HEADER, stages))
-    faults = fault_rows(outcome)
-    if faults:
-        blocks.append(markdown_table(FAULT_HEADER, faults))
     own = own_table(outcome)
     if own:
         blocks.append(markdown_table(*own))
@@ -67,11 +67,7 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         blocks.append([f"and {more} more"] if more else [])
     differences = difference_lines(outcome)
     blocks.append([f"- {markdown_cell(line)}" for line in differences])
-    for title, key in (
-        ("Warnings", "warnings"),
-        ("Plan", "plan"),
-        ("Overridden by the environment", "overrides"),
-    ):
+    for title, key in _LISTS.items():
         lines = lines_of(outcome.details.get(key))
         if lines:
             blocks.append([f"**{title}**", "", *(f"1. {markdown_cell(line)}" for line in lines)])

@@ -25,15 +25,15 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
     blocks = [[first_line(outcome)]]
     if outcome.error is not None:
         blocks[0] += error_lines(outcome.error)
+    faults = fault_rows(outcome)
+    if faults:
+        blocks.append(["Faults", *text_table(FAULT_HEADER, faults)])
     why = [check for check in ordered(outcome.checks) if _needs_words(check)]
     if why:
         blocks.append([line for check in why for line in reason_lines(check)])
     rows = stage_rows(outcome)
     if rows:
         blocks.append(["Stages", *text_table(STAGE_HEADER, rows)])
-    faults = fault_rows(outcome)
-    if faults:
-        blocks.append(["Faults", *text_table(FAULT_HEADER, faults)])
     own = own_table(outcome)
     if own:
         blocks.append(text_table(*own))

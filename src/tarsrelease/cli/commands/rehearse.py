@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
+_DEFAULT = "default"
 _NAME = click.option(
-    "--name", default="default", show_default=True, metavar="NAME", help="Which rehearsal cluster."
+    "--name", default=_DEFAULT, show_default=True, metavar="NAME", help="Which rehearsal cluster."
 )
 
 
@@ -114,19 +115,23 @@ def _report(
     return carry_out(settings, step, whole, changes=False, recording=Recording.WHEN_ASKED)
 
 
+def _shell_of(name: str) -> str:
+    return "tarsrelease rehearse shell" + ("" if name == _DEFAULT else f" --name {name}")
+
+
 @_NAME
 def _up(settings: Settings, name: str) -> int:
     """Start a cluster and leave it running: etcd, Kubernetes, Traefik, Prometheus, databases."""
 
     def act(session: Session) -> tuple[str, dict[str, object]]:
-        from tarsrelease.rehearsal import commands
+        from tarsrelease.rehearsal import commands, world
 
         cluster = commands.up(name, session.progress.say)
         facts: dict[str, object] = {
             "kubeconfig": str(cluster.kubeconfig),
-            "context": cluster.context,
+            "context": world.CONTEXT,
         }
-        return f"the cluster {name} is up; tarsrelease rehearse shell leads into it", facts
+        return f"the cluster {name} is up; `{_shell_of(name)}` leads into it", facts
 
     return _report(settings, "rehearse up", act)
 
@@ -160,7 +165,9 @@ def _status(settings: Settings, name: str) -> int:
             "versions": dict(found.versions),
             "parts": [dict(part) for part in found.parts],
         }
-        return f"the cluster {name} is {found.phase}", facts
+        others = [other for other in commands.running() if other != name]
+        also = f"; also up: {', '.join(others)}" if others else ""
+        return f"the cluster {name} is {found.phase}{also}", facts
 
     return _report(settings, "rehearse status", act)
 
