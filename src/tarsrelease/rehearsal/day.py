@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,20 @@ def play(
     root = source_root()
     bundle, previous = release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
     place = environment_file(environment or str(root / "environments" / "rehearsal.yaml"))
-    load_release(bundle, load_environment(str(place)), DayChoice(stages=stages))
-    options = {
-        "name": name,
-        "release": str(bundle.absolute()),
-        "previous": str(previous),
-        "evidence": str(evidence.absolute()),
-        "faults": tuple(faults),
-        "stages": ",".join(str(weight) for weight in stages) if stages else None,
-        "rate": rate,
-        "quiet": quiet,
-    }
+    load_release(
+        bundle, load_environment(str(place)), DayChoice(stages=tuple(stages) if stages else None)
+    )
+    options = partial(
+        DayOptions,
+        name=name,
+        release=str(bundle.absolute()),
+        previous=str(previous),
+        evidence=str(evidence.absolute()),
+        faults=tuple(faults),
+        stages=",".join(str(weight) for weight in stages) if stages else None,
+        rate=rate,
+        quiet=quiet,
+    )
     if context is not None:
         return _elsewhere(context, place, overrides, options, progress.say)
     cluster = commands.up(name, progress.say, tied=True)
@@ -79,8 +82,7 @@ def play(
         work.mkdir(mode=0o700, exist_ok=True)
         with locked(work / "lock", waiting=partial(_refuse_second, name)):
             production = _derived(place, work, world.CONTEXT, overrides)
-            asked = DayOptions(
-                **options,
+            asked = options(
                 environment=production,
                 staging=_staging(production, work),
                 work=str(work),
@@ -160,7 +162,11 @@ def _outcome(printed: str, code: int) -> Outcome:
 
 
 def _elsewhere(
-    context: str, environment: Path, overrides: Mapping[str, Any], options: dict[str, Any], say: Say
+    context: str,
+    environment: Path,
+    overrides: Mapping[str, Any],
+    options: Callable[..., DayOptions],
+    say: Say,
 ) -> Outcome:
     from tempfile import TemporaryDirectory
 
@@ -172,8 +178,7 @@ def _elsewhere(
         say(f"{database.dsn_env} is not set: this day leaves the database alone")
     found = binaries.resolve(cache_root(), say)
     with TemporaryDirectory(prefix="tarsrelease-") as work:
-        asked = DayOptions(
-            **options,
+        asked = options(
             environment=_derived(environment, Path(work), context, overrides, database=known),
             staging=None,
             work=work,
