@@ -20,7 +20,6 @@ from tarsrelease.gates.pods import restart_counts
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import (
-    RefusedError,
     ReleaseError,
     StoppedError,
     UnreachableError,
@@ -45,7 +44,7 @@ from tarsrelease.ports import (
 )
 from tarsrelease.steps import traffic
 from tarsrelease.steps.deciding import METRICS, Decision
-from tarsrelease.steps.looking import standing_routes
+from tarsrelease.steps.looking import refuse_rolled_back, standing_routes
 from tarsrelease.steps.observe import as_they_are, observe
 from tarsrelease.steps.room import make_room
 
@@ -79,7 +78,7 @@ def gate(
     stage = _stage(release, weight)
     with holding(lock):
         entries = journal.entries()
-        _refuse_rolled_back(release, entries)
+        refuse_rolled_back(f"giving {release.version} traffic", release, entries)
         standing = standing_routes(release, routes)
         keep = traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock)
         since = _standing_since(release, stage, standing)
@@ -181,16 +180,6 @@ def _stage(release: Release, weight: int) -> Stage:
             expected="the weight of a stage in rollout.yaml",
             next_step="give one of them",
         ) from error
-
-
-def _refuse_rolled_back(release: Release, entries: Sequence[Entry]) -> None:
-    if day_journal.rolled_back(entries, release.version):
-        raise RefusedError(
-            doing=f"giving {release.version} traffic",
-            found="the journal says that it was rolled back",
-            expected="a release that was deployed since",
-            next_step="`tarsrelease canary deploy` starts it afresh, once it is repaired",
-        )
 
 
 def _standing_since(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from tarsrelease.gates import day_journal
 from tarsrelease.gates.checks import HOPELESS
 from tarsrelease.model.cluster import DeploymentState, PodState, RouteState, Snapshot
-from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.errors import RefusedError, UnreachableError, UsageError
+from tarsrelease.model.journal import Entry
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Charts, Clock, Routes, Workloads
 
@@ -44,6 +46,17 @@ def standing_routes(release: Release, routes: Routes) -> list[RouteState]:
             next_step="run `tarsrelease canary deploy` first",
         )
     return found
+
+
+def refuse_rolled_back(doing: str, release: Release, entries: Sequence[Entry]) -> None:
+    """Raises RefusedError where the journal has the release rolled back, and not deployed since."""
+    if day_journal.rolled_back(entries, release.version):
+        raise RefusedError(
+            doing=doing,
+            found="the journal says that it was rolled back",
+            expected="a release that was deployed since",
+            next_step="`tarsrelease canary deploy` starts it afresh, once it is repaired",
+        )
 
 
 def wait_until_complete(

@@ -38,7 +38,7 @@ from tarsrelease.ports import (
 from tarsrelease.steps import pinning, traffic
 from tarsrelease.steps.draining import drain
 from tarsrelease.steps.ending import Stopwatch, changing, ended
-from tarsrelease.steps.looking import look, wait_until_complete
+from tarsrelease.steps.looking import look, refuse_rolled_back, wait_until_complete
 from tarsrelease.steps.observe import observe
 from tarsrelease.steps.promotion_looks import LookedAt, promotion_look, stage_name
 from tarsrelease.steps.removing import remove_canary, retire
@@ -184,13 +184,7 @@ def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry])
     was begun may go on, wherever its traffic is."""
     doing = f"promoting {release.version}"
     last = release.rollout.stages[-1]
-    if day_journal.rolled_back(entries, release.version):
-        raise RefusedError(
-            doing=doing,
-            found="the journal says that it was rolled back",
-            expected="a release that was deployed since, and passed its stages",
-            next_step="`tarsrelease canary deploy` starts it afresh, once it is repaired",
-        )
+    refuse_rolled_back(doing, release, entries)
     begun = day_journal.has(entries, release.version, day_journal.PROMOTE, Phase.INTENT)
     if begun and _stable_touched(release, seen):
         return
