@@ -96,7 +96,7 @@ def test_a_job_migrates_where_the_database_is(
     cluster: commands.Cluster, kubectl: Kubectl, secret: str, tmp_path: Path
 ) -> None:
     place = Place(cluster, kubectl, "by_job", tmp_path)
-    account = "migrator"
+    account = "migrator"  # with no right at all
     kubectl("-n", world.PRODUCTION, "delete", "serviceaccount", account, "--ignore-not-found")
     kubectl("-n", world.PRODUCTION, "create", "serviceaccount", account)
     job = {"image": IMAGE, "secret": secret, "service_account": account}
@@ -219,10 +219,21 @@ def test_contract_waits_until_nothing_can_be_rolled_back_to(
     bundle = with_contract(tmp_path)
     kubectl("-n", world.PRODUCTION, "delete", "configmap", "tarsrelease-tars", "--ignore-not-found")
 
-    def contract(after: str) -> dict[str, Any]:
+    def contract(after: str, *how: str, dsn: str = place.dsn, **more: Any) -> dict[str, Any]:
         return place.migrate(
-            *("up", "--phase", "contract"), dsn=place.dsn, bundle=bundle, contract_after=after
+            *("up", "--phase", "contract", *how),
+            dsn=dsn,
+            bundle=bundle,
+            contract_after=after,
+            **more,
         )
+
+    space = ("-n", world.PRODUCTION)
+    kubectl(*space, "delete", "secret", "contract-dsn", "--ignore-not-found")
+    kubectl(
+        *space, "create", "secret", "generic", "contract-dsn", f"--from-literal=dsn={place.dsn}"
+    )
+    by_job: dict[str, Any] = {"dsn": "", "job": {"image": IMAGE, "secret": "contract-dsn"}}
 
     def stable(version: str) -> None:
         kubectl("apply", "-f", "-", stdin=STABLE.replace("VERSION", version))
@@ -230,12 +241,14 @@ def test_contract_waits_until_nothing_can_be_rolled_back_to(
         kubectl("rollout", "status", *place_of)
 
     def refused(after: str, *reasons: str) -> None:
-        outcome = contract(after)
-        assert outcome["exit_code"] == 1, outcome
-        for reason in reasons:
-            assert reason in outcome["error"]["found"]
+        for outcome in (contract(after), contract(after, "--as-job", **by_job)):
+            assert outcome["exit_code"] == 1, outcome
+            for reason in reasons:
+                assert reason in outcome["error"]["found"]
         assert place.indexes() == "3"
+        assert kubectl(*space, "get", "jobs", "-o", "name") == jobs, "none was made"
 
+    jobs = kubectl(*space, "get", "jobs", "-o", "name")
     expanded = place.migrate("up", dsn=place.dsn, bundle=bundle)
     assert expanded["verdict"] == "proceed", expanded["error"]
     try:
@@ -251,8 +264,9 @@ def test_contract_waits_until_nothing_can_be_rolled_back_to(
             *("-l", "app=tars-dashboard-api,version=1.0.0"),
         )
         refused("1h", "is watched until")
-        outcome = contract("1s")
+        outcome = contract("1s", "--as-job", **by_job)
         assert outcome["verdict"] == "proceed", outcome["error"]
+        assert "Job tarsrelease-migrate-" in outcome["progress"]
         assert outcome["details"]["statements"] == 1
         assert place.indexes() == "2"
     finally:

@@ -379,6 +379,14 @@ def test_what_is_no_folder_is_wrong_usage(
     assert code == 2
 
 
+def test_a_bundle_that_is_not_there_is_answered_with_those_that_are(
+    built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = answer(capsys, str(built / "release/v9_9_9"), "--offline", "--format", "json")
+    assert code == 2
+    assert str(built / "release/v1_2_0") in json.loads(out)["error"]["next"]
+
+
 def test_the_folders_own_version_counts(
     built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tarsrelease.adapters.hashing import Watching, hash_files
+from tarsrelease.model.bundle import CHECKSUMS
 from tarsrelease.model.errors import UsageError
 from tarsrelease.ports import BundleFile
 
@@ -32,7 +33,7 @@ class FolderFiles:
                 doing="opening the bundle",
                 found=f"{folder} is not a folder",
                 expected="a folder with a SHA256SUMS",
-                next_step="check the path",
+                next_step=_instead_of(folder),
             )
         self._root = folder.resolve()
         self._hard_links = hard_links
@@ -131,3 +132,12 @@ class FolderFiles:
             return goal if goal.is_relative_to(self._root) and goal.is_file() else None
         except (OSError, ValueError, RuntimeError):
             return None
+
+
+def _instead_of(folder: Path) -> str:
+    """What to do about a path that is no folder: the bundles that lie where it should."""
+    try:
+        beside = sorted(str(one.parent) for one in folder.parent.glob(f"*/{CHECKSUMS}"))
+    except (OSError, ValueError):
+        beside = []
+    return f"check the path; there are: {', '.join(beside)}" if beside else "check the path"

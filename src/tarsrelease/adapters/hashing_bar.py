@@ -26,6 +26,12 @@ class HashingBar:
         self._bytes = self._total = 0
         self._drawn = False
 
+    def __enter__(self) -> HashingBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def expect(self, count: int) -> None:
         """`count` bytes more will be hashed."""
         with self._lock:

@@ -33,7 +33,8 @@ from tarsrelease.ports import Clock, Progress
 JOB = Kind("batch", "v1", "Job", "jobs")
 
 IN_A_JOB = "TARSRELEASE_JOB"
-"""The variable that tells the command inside that whoever made the Job keeps the journal."""
+"""The variable that tells the command inside that whoever made the Job has looked at the cluster,
+and keeps the journal."""
 _BUNDLE = "bundle.tgz.b64"
 _LARGEST = 900_000
 """A ConfigMap holds 1 MiB at most."""
@@ -191,6 +192,8 @@ def _job(
                 "spec": {
                     "restartPolicy": "Never",
                     **account,
+                    # It changes the database, and nothing in the cluster.
+                    "automountServiceAccountToken": False,
                     "containers": [container],
                     "volumes": [{"name": "bundle", "configMap": {"name": name}}],
                 },

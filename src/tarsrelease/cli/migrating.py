@@ -184,17 +184,24 @@ class _WhereReachable:
         progress.say(line)
 
 
+def inside_a_job() -> bool:
+    """Whether this is the command inside a Job: who made it has looked at the cluster, and keeps
+    its journal, so that the pod needs no right there at all."""
+    import os
+
+    from tarsrelease.adapters.postgres_job import IN_A_JOB
+
+    return bool(os.environ.get(IN_A_JOB))
+
+
 def journaled_by_hand(session: Session, direction: str, act: Callable[[], Outcome]) -> Outcome:
     """Do it, with its entries in the cluster's journal where that can be reached.
 
     Inside a Job they are written by whoever made it.
     """
-    import os
-
-    from tarsrelease.adapters.postgres_job import IN_A_JOB
     from tarsrelease.steps.migrating.in_day import journaled
 
-    if os.environ.get(IN_A_JOB):
+    if inside_a_job():
         return act()
     journal = _WhereReachable(session)
     return journaled(act, direction, session.release, session.run, journal=journal, clock=_clock())

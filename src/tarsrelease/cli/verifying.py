@@ -56,8 +56,7 @@ def verified(
     from tarsrelease.steps.verification.needs import NOTHING
     from tarsrelease.steps.verify import verify
 
-    bar = HashingBar(sys.stderr, quiet=wishes.quiet)
-    try:
+    with HashingBar(sys.stderr, quiet=wishes.quiet) as bar:
         outcome = verify(
             str(folder),
             files=FolderFiles(folder, hard_links=wishes.checksums_only, progress=bar),
@@ -70,8 +69,6 @@ def verified(
             means=NOTHING if wishes.checksums_only else _means(folder, wishes),
             require=wishes.require,
         )
-    finally:
-        bar.close()
     place = wishes.environment
     return outcome.model_copy(update={"environment": place.name}) if place else outcome
 

@@ -180,8 +180,8 @@ class DatabaseGuards(Value):
 class MigrationJob(Value):
     """The Job that `--as-job` makes: an image with tarsrelease in it, and the Secret with the DSN.
 
-    `secret_key` is the key of `secret` that holds it. A contract migration asks the cluster whether
-    there is a way back, so its Job needs a `service_account` that may read pods and ConfigMaps.
+    `secret_key` is the key of `secret` that holds it. `service_account` is for a database that asks
+    for one: the pod needs no right in the cluster, and gets no token of it.
     """
 
     image: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,19 +104,24 @@ def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int
     from tarsrelease.adapters.bundle_files import FolderFiles
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.configuration import read_manifest
+    from tarsrelease.adapters.hashing_bar import HashingBar
     from tarsrelease.adapters.yaml_source import read_values
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.steps.bundle_diff import bundle_diff
 
     def act(_: Session) -> Outcome:
-        return bundle_diff(
-            (str(before), str(after)),
-            (FolderFiles(before, hard_links=True), FolderFiles(after, hard_links=True)),
-            read_manifest=read_manifest,
-            read_values=read_values,
-            clock=SystemClock(),
-            exit_code=exit_code,
-        )
+        with HashingBar(sys.stderr, quiet=settings.quiet) as bar:
+            return bundle_diff(
+                (str(before), str(after)),
+                (
+                    FolderFiles(before, hard_links=True, progress=bar),
+                    FolderFiles(after, hard_links=True, progress=bar),
+                ),
+                read_manifest=read_manifest,
+                read_values=read_values,
+                clock=SystemClock(),
+                exit_code=exit_code,
+            )
 
     return carry_out(settings, "bundle diff", act, changes=False, recording=Recording.WHEN_ASKED)
 

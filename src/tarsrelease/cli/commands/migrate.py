@@ -116,10 +116,10 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.migrating import Migrations, journaled_by_hand
+        from tarsrelease.cli.migrating import Migrations, inside_a_job, journaled_by_hand
         from tarsrelease.steps.migrating.contracting import refuse_while_rollback_is_possible
 
-        if phase == "contract":
+        if phase == "contract" and not inside_a_job():
             refuse_while_rollback_is_possible(
                 session.release,
                 session.environment,
