@@ -199,41 +199,90 @@ def test_the_root_may_be_lines_as_gh_prints_them(tmp_path: Path, sigstore: Sigst
             by(path)
 
 
-def test_the_command_requires_that_chart_and_images_are_signed(
-    tmp_path: Path, sigstore: Sigstore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sources = write_sources(tmp_path / "project")
-    build_bundle(sources.source, "1.2.0", sources.out)
-    manifest = json.loads((sources.out / "manifest.production.json").read_text())
-    listed = (sources.out / "SHA256SUMS").read_text().splitlines()
-    chart = next(line.split()[0] for line in listed if line.endswith(".tgz"))
-    image = manifest["images"][0]["digest"].removeprefix("sha256:")
+class Signing:
+    """A bundle, and what the command says of it with these attestations."""
 
-    def verify(*attestations: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def __init__(
+        self, folder: Path, sigstore: Sigstore, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        sources = write_sources(folder / "project")
+        build_bundle(sources.source, "1.2.0", sources.out)
+        self.bundle, self.folder, self.sigstore, self.capsys = sources.out, folder, sigstore, capsys
+        self.images = json.loads((sources.out / "manifest.production.json").read_text())["images"]
+        self.image = self.images[0]["digest"].removeprefix("sha256:")
+        listed = (sources.out / "SHA256SUMS").read_text().splitlines()
+        self.chart = next(line.split()[0] for line in listed if line.endswith(".tgz"))
+
+    def verify(self, *attestations: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         arguments = {
-            "--attestations": str(written(tmp_path, "all.jsonl", *attestations)),
-            "--trusted-root": str(written(tmp_path, "root.json", sigstore.trusted_root())),
+            "--attestations": str(written(self.folder, "all.jsonl", *attestations)),
+            "--trusted-root": str(written(self.folder, "root.json", self.sigstore.trusted_root())),
             "--repository": RELEASE.repository,
             "--signer-workflow": RELEASE.signer,
             "--require": "signatures",
             "--format": "json",
         }
         flat = [part for pair in arguments.items() for part in pair]
+        before = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
         with pytest.raises(SystemExit) as ended:
-            main(["verify", str(sources.out), "--offline", *flat])
-        return int(str(ended.value.code)), json.loads(capsys.readouterr().out)
+            main(["verify", str(self.bundle), "--offline", *flat])
+        after = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        assert after == before, "nothing is written"
+        return int(str(ended.value.code)), json.loads(self.capsys.readouterr().out)
 
-    code, outcome = verify(
-        sigstore.attest({"chart": chart}, RELEASE), sigstore.attest({"image": image}, RELEASE)
+
+@pytest.fixture
+def signing(tmp_path: Path, sigstore: Sigstore, capsys: pytest.CaptureFixture[str]) -> Signing:
+    return Signing(tmp_path, sigstore, capsys)
+
+
+def test_the_command_requires_that_chart_and_images_are_signed(
+    signing: Signing, sigstore: Sigstore
+) -> None:
+    code, outcome = signing.verify(
+        sigstore.attest({"chart": signing.chart}, RELEASE),
+        sigstore.attest({"image": signing.image}, RELEASE),
     )
     assert code == 0, outcome
     signed = [row for row in outcome["details"]["artifacts"] if row["signer"]]
-    assert len(signed) == 1 + len(manifest["images"])
+    assert len(signed) == 1 + len(signing.images)
     assert {(row["signer"], row["built_from"]) for row in signed} == {
         (SIGNED.signer, f"{SIGNED.repository}@{SIGNED.commit}")
     }
-    code, outcome = verify(sigstore.attest({"chart": chart}, RELEASE))
+    code, outcome = signing.verify(sigstore.attest({"chart": signing.chart}, RELEASE))
     assert code == 1
     failed = [check["reason"] for check in outcome["checks"] if check["status"] == "fail"]
-    assert len(failed) == len(manifest["images"])
-    assert manifest["images"][0]["name"] in failed[0]
+    assert len(failed) == len(signing.images)
+    assert signing.images[0]["name"] in failed[0]
+
+
+FORK = Workflow(RELEASE.signer, "demo-org/fork")
+TEST = Workflow("demo-org/demo/.github/workflows/test.yml", RELEASE.repository)
+REPLAYS: dict[str, Callable[[Sigstore, str], dict[str, Any]]] = {
+    "of the release before": lambda sigstore, _: sigstore.attest({"chart": OTHER}, RELEASE),
+    "under another payload": lambda sigstore, ours: put_under(
+        sigstore.attest({"chart": OTHER}, RELEASE), ours
+    ),
+    "of a fork": lambda sigstore, ours: sigstore.attest({"chart": ours}, FORK),
+    "of another workflow": lambda sigstore, ours: sigstore.attest({"chart": ours}, TEST),
+}
+
+
+def put_under(attestation: dict[str, Any], ours: str) -> dict[str, Any]:
+    """A signature of other bytes, under a payload that names ours."""
+    put_in(attestation, OTHER, ours)
+    return attestation
+
+
+@pytest.mark.parametrize("replay", REPLAYS)
+def test_a_replayed_attestation_is_a_no_of_the_whole_command(
+    signing: Signing, sigstore: Sigstore, replay: str
+) -> None:
+    image = sigstore.attest({"image": signing.image}, RELEASE)
+    code, outcome = signing.verify(REPLAYS[replay](sigstore, signing.chart), image)
+    assert code == 1
+    failed = [check["reason"] for check in outcome["checks"] if check["status"] == "fail"]
+    assert len(failed) == 1
+    assert failed[0].startswith("demo-1.2.0.tgz: ")
+    [row] = [r for r in outcome["details"]["artifacts"] if r["artifact"] == "demo-1.2.0.tgz"]
+    assert (row["result"], row["signer"]) == ("FAIL", None)

@@ -1,5 +1,5 @@
-"""What lies outside of the bundle: with --require, each lie of a registry and each replayed
-attestation is a no of the whole command, that names the artifact and writes nothing."""
+"""What lies outside of the bundle: with --require, each lie of a registry is a no of the whole
+command, that names the artifact and writes nothing. (Attestations: test_verify_attestations.)"""
 
 from __future__ import annotations
 

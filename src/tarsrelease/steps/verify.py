@@ -24,7 +24,7 @@ from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.verification import Signed
 from tarsrelease.ports import BundleFile, BundleFiles, Clock
 from tarsrelease.steps.verification.agreement import agreement_checks, running_check
-from tarsrelease.steps.verification.artifacts import artifact_rows, image_rows
+from tarsrelease.steps.verification.artifacts import artifact_rows, image_rows, judged_rows
 from tarsrelease.steps.verification.chart_archive import (
     LARGEST_ARCHIVE,
     ReadValues,
@@ -272,7 +272,7 @@ def _outcome(
         if wrong
         else f"{where}: {bad} checks that --require asks for could not be made",
         checks=checks,
-        details={"artifacts": rows},
+        details={"artifacts": judged_rows(rows, checks)},
         started_at=started_at,
         finished_at=clock.now(),
         next=""

@@ -55,6 +55,17 @@ def image_rows(
     return rows
 
 
+def judged_rows(rows: Sequence[Row], checks: Sequence[Check]) -> list[Row]:
+    """The rows, with FAIL where a check of the artifact itself failed, whatever its digest: an
+    attestation of it, its archive, its schema."""
+    failed = {
+        shown(check.source)
+        for check in checks
+        if check.status is Status.FAIL and not left_out(check)
+    }
+    return [row | {"result": "FAIL"} if row["artifact"] in failed else row for row in rows]
+
+
 def _row(
     name: str,
     size: int | None,
