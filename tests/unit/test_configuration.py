@@ -216,11 +216,13 @@ class TestRelease:
         assert "rollout.yaml:3: version: '1.2.1'" in caught.value.detail.found
 
     def test_the_newest_is_the_highest_version(self, bundle: Path) -> None:
-        older = bundle.parent / "v1_10_0"  # 1.10 is newer than 1.2, whatever the names sort like
-        older.mkdir()
         manifest = (bundle / "manifest.production.json").read_text()
-        (older / "manifest.production.json").write_text(manifest.replace("1.2.0", "1.10.0"))
-        assert newest_release(bundle.parent) == older
+        # 1.10 is newer than 1.2, and its tenth candidate than the second, whatever they sort like.
+        for version in ("1.10.0-rc.2", "1.10.0-rc.10", "1.10.0"):
+            newer = bundle.parent / f"v{version.replace('.', '_')}"
+            newer.mkdir()
+            (newer / "manifest.production.json").write_text(manifest.replace("1.2.0", version))
+            assert newest_release(bundle.parent) == newer
         with pytest.raises(UsageError):
             newest_release(bundle / "migrations")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tarsrelease.adapters.configuration import read_bundle_input, read_manifest, read_rollout
 from tarsrelease.adapters.yaml_source import read_values
 from tarsrelease.model.bundle import MANIFEST, Manifest
-from tarsrelease.steps.verification.agreement import precedence
+from tarsrelease.model.versions import precedence
 from tarsrelease.steps.verification.chart_archive import read_chart
 from tarsrelease.steps.verification.documents import document_fault
 from tarsrelease.steps.verification.listed import parse_checksums, path_fault, shown
@@ -133,3 +133,4 @@ def test_versions_are_ordered_as_semver_says() -> None:
     backwards = ordered[::-1]
     assert sorted(backwards, key=precedence) == ordered
     assert precedence("1.0.0+a") == precedence("1.0.0+b")
+    assert precedence("v1.0.0") == precedence("1.0.0"), "as Helm charts write their appVersion"

@@ -25,6 +25,7 @@ from tarsrelease.model.environment import Environment, apply_overrides
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.versions import precedence
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -137,9 +138,7 @@ def _from_bytes(
 
 def newest_release(releases: Path = RELEASES) -> Path:
     """The bundle with the highest version under `releases`. Raises `UsageError` if none is."""
-    found = [
-        (_version_key(_said_version(path)), path.parent) for path in releases.glob(f"*/{MANIFEST}")
-    ]
+    found = [(_order_of(path), path.parent) for path in releases.glob(f"*/{MANIFEST}")]
     if not found:
         raise UsageError(
             doing="looking for the newest bundle",
@@ -150,13 +149,14 @@ def newest_release(releases: Path = RELEASES) -> Path:
     return max(found)[1]
 
 
-def _said_version(path: Path) -> str:
-    """The version in a manifest. One that cannot be read is not passed over: it may be the newest.
+def _order_of(path: Path) -> Any:
+    """A manifest's place among the versions. One that says none is not passed over: it may be the
+    newest.
 
     Raises `UsageError`.
     """
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["version"])
+        return precedence(str(json.loads(path.read_text(encoding="utf-8"))["version"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise UsageError(
             doing="looking for the newest bundle",
@@ -177,12 +177,6 @@ def release_of(version: str, releases: Path = RELEASES) -> Path:
         expected=f"the bundle of the release, {version}",
         next_step="name it with --release DIR, or check out the branch that has it",
     )
-
-
-def _version_key(version: str) -> tuple[tuple[int, ...], bool, str]:
-    core, _, pre = version.partition("-")
-    numbers = tuple(int(part) for part in core.split("+")[0].split(".") if part.isdigit())
-    return numbers, not pre, pre
 
 
 def _load(

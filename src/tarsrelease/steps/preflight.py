@@ -14,13 +14,13 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rights import ROLE
+from tarsrelease.model.versions import precedence
 from tarsrelease.ports import Charts, Clock, Ground, Metrics, Routes, Settled, Workloads
 from tarsrelease.report.words import count_statuses
 from tarsrelease.steps.checking_render import check_render
 from tarsrelease.steps.deploy import has_traffic_already, refuse
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.looking import look
-from tarsrelease.steps.verification.agreement import precedence
 
 STEP = "check preflight"
 _PATIENCE = 3

@@ -17,9 +17,10 @@ from tarsrelease.model.errors import (
     UnreachableError,
     UsageError,
 )
-from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of, worst
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, worst
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Clock
+from tarsrelease.steps.ending import ended
 
 _REMEDIES = {
     "42501": "grant the role what it lacks; ALTER and CREATE INDEX need the table's owner (GRANT "
@@ -60,18 +61,17 @@ def outcome(
     made = [check.status for check in checks if check.status is not Status.SKIPPED]
     good = worst(made) is Status.PASS
     decided = verdict or (Verdict.PROCEED if good else Verdict.NO_GO)
-    return Outcome(
-        step=f"migrate {step}",
-        release=release.version,
-        environment=environment.name,
-        verdict=decided,
-        exit_code=exit_code_of(decided),
-        summary=summary,
-        checks=tuple(checks),
-        details=dict(details or {}),
+    return ended(
+        f"migrate {step}",
+        release,
+        environment,
+        decided,
+        summary,
         started_at=started_at,
-        finished_at=clock.now(),
-        next=next_step,
+        clock=clock,
+        checks=checks,
+        details=details,
+        next_step=next_step,
     )
 
 
@@ -85,16 +85,15 @@ def left_alone(
         expected="the release's migrations, applied",
         reason=f"NOT CHECKED: {why}",
     )
-    return Outcome(
-        step=step,
-        release=release.version,
-        environment=environment.name,
-        verdict=Verdict.PROCEED,
-        exit_code=exit_code_of(Verdict.PROCEED),
-        summary="the database was left alone",
-        checks=(skipped,),
+    return ended(
+        step,
+        release,
+        environment,
+        Verdict.PROCEED,
+        "the database was left alone",
         started_at=clock.now(),
-        finished_at=clock.now(),
+        clock=clock,
+        checks=(skipped,),
     )
 
 

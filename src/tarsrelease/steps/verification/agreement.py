@@ -13,6 +13,7 @@ from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.versions import core_of, precedence
 from tarsrelease.steps.verification.chart_archive import ChartArchive
 from tarsrelease.steps.verification.listed import shown
 from tarsrelease.steps.verification.results import judged, not_checked
@@ -131,24 +132,9 @@ def _versions_in_names(names: Iterable[str], version: str) -> list[tuple[str, st
     for name in sorted(set(names)):
         for match in _VERSION.finditer(name.rpartition("/")[2]):
             core = ".".join((match[1], match[3], match[4]))
-            same = version in name or core == precedence_core(version)
+            same = version in name or core == core_of(version)
             found.append((f"the name {name}", version if same else core))
     return found
-
-
-def precedence_core(version: str) -> str:
-    """Major, minor and patch alone."""
-    return re.split(r"[-+]", version, maxsplit=1)[0]
-
-
-def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...]]:
-    """A key that orders versions (semver.org 2.0.0, section 11); build metadata does not count."""
-    core, _, pre = version.partition("+")[0].partition("-")
-    numbers = tuple(int(part) for part in core.split("."))
-    parts = tuple(
-        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".") if part
-    )
-    return numbers, not pre, parts
 
 
 def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]:

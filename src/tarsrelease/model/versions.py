@@ -1,0 +1,23 @@
+"""Which of two versions comes first (semver.org 2.0.0, section 11)."""
+
+from __future__ import annotations
+
+import re
+
+
+def core_of(version: str) -> str:
+    """Major, minor and patch alone."""
+    return re.split(r"[-+]", version, maxsplit=1)[0]
+
+
+def precedence(version: str) -> tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...]]:
+    """A key that orders versions; a leading v and build metadata do not count.
+
+    Raises ValueError for what is no version.
+    """
+    core, _, pre = version.removeprefix("v").partition("+")[0].partition("-")
+    numbers = tuple(int(part) for part in core.split("."))
+    parts = tuple(
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".") if part
+    )
+    return numbers, not pre, parts
