@@ -42,14 +42,23 @@ class Clock(Protocol):
         """Return after `seconds`."""
 
 
-class Metrics(Protocol):
-    """Raw samples. `selectors` have no placeholders left."""
-
-    def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
-        """Per selector, the raw samples of the last `seconds` before the server's present."""
+class History(Protocol):
+    """Samples of the past, thinned to a grid. `selectors` have no placeholders left."""
 
     def server_time(self) -> float:
         """The metrics server's present (Unix time), to tell clock skew from scrape lag."""
+
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        """Per selector, each series' value at every `step` seconds from `start` to `end`."""
+
+
+class Metrics(History, Protocol):
+    """Raw samples, too."""
+
+    def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
+        """Per selector, the raw samples of the last `seconds` before the server's present."""
 
 
 class Elsewhere(Protocol):
@@ -75,18 +84,6 @@ class Nowhere:
 
     def answered(self, check: str, yes: bool) -> None:
         """Nobody listens."""
-
-
-class History(Protocol):
-    """Samples of the past, thinned to a grid. `selectors` have no placeholders left."""
-
-    def server_time(self) -> float:
-        """The metrics server's present (Unix time)."""
-
-    def recorded(
-        self, selectors: Sequence[str], start: float, end: float, step: float
-    ) -> list[list[Series]]:
-        """Per selector, each series' value at every `step` seconds from `start` to `end`."""
 
 
 class Routes(Protocol):

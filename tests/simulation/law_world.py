@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tarsrelease.gates.checks import JUDGES, Patience, Sight, Subject
-from tarsrelease.gates.dispersion import Ticks
+from tarsrelease.gates.dispersion import Burstiness, Ticks, burstiness
 from tarsrelease.gates.statistics import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
 from tarsrelease.model.measurement import Counts, Track, Unmeasured
@@ -29,6 +30,9 @@ WEIGHTS = (0.01, 0.10, 0.25, 0.50, 1.0)
 SERVICES = 3
 LOOKS = 120
 HISTORY = 60
+"""Ticks before the shift that a gate's first look sees."""
+PAST = 1440
+"""Ticks before those, which a gate reads before the shift."""
 PODS = 2
 PROMOTION = 2
 CHECKS = 5
@@ -96,18 +100,32 @@ def errors(rng: np.random.Generator, requests: Array, chance: Array, bursts: Bur
     return rng.binomial(requests.astype(int), chance).astype(float)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Side:
-    """Bad and all requests by pod and tick; the first ticks are before the shift."""
+    """Bad and all requests by pod and tick; the first are the past and what is before the shift."""
 
     bad: Array
     total: Array
 
-    def since(self, ticks: int) -> tuple[Array, Array]:
+    def ticks(self, since: int, until: int) -> Ticks:
+        """As a gate gathers them."""
+        pairs = (
+            zip(self.bad[pod, since:until], self.total[pod, since:until], strict=True)
+            for pod in range(len(self.bad))
+        )
+        return Ticks(TICK, {str(pod): list(found) for pod, found in enumerate(pairs)})
+
+    @cached_property
+    def past(self) -> Burstiness | None:
+        """How bursty the errors of the past were."""
+        return burstiness(self.ticks(0, PAST))
+
+    def since_the_shift(self) -> tuple[Array, Array]:
         """Cumulative counts at each look."""
+        shift = PAST + HISTORY
         return (
-            self.bad[:, ticks:].sum(axis=0).cumsum(),
-            self.total[:, ticks:].sum(axis=0).cumsum(),
+            self.bad[:, shift:].sum(axis=0).cumsum(),
+            self.total[:, shift:].sum(axis=0).cumsum(),
         )
 
 
@@ -122,11 +140,11 @@ def sides(
     looks: int = LOOKS,
 ) -> tuple[Side, Side]:
     """A service's canary (one pod) and stable in one stage; `before` was the weight before it."""
-    ticks = HISTORY + looks
+    ticks = PAST + HISTORY + looks
     chance = np.full(ticks, rate)
     if bursts.shared:
         chance = incidents(rng, ticks, bursts.shared, rate)
-    share = np.concatenate([np.full(HISTORY, before), np.full(looks, weight)])
+    share = np.concatenate([np.zeros(PAST), np.full(HISTORY, before), np.full(looks, weight)])
     ours = rng.poisson(per_tick * share, (1, ticks)).astype(float)
     theirs = rng.poisson(per_tick * (1 - share) / PODS, (PODS, ticks)).astype(float)
     canary = Side(errors(rng, ours, np.minimum(chance * worse, 1)[None, :], bursts), ours)
@@ -162,24 +180,22 @@ def suspicious(rule: CheckRule, ours: tuple[Array, Array], theirs: tuple[Array, 
 
 def sight(canary: Side, stable: Side, look: int, *, tempered: bool) -> Sight:
     """What the gate sees at a look (counted from 0, one tick after the shift)."""
-    at = HISTORY + look + 1
+    shift = PAST + HISTORY
+    at = shift + look + 1
 
-    def known(_sli: str, _service: str) -> Ticks:
-        pods = {
-            str(pod): list(zip(stable.bad[pod, :at], stable.total[pod, :at], strict=True))
-            for pod in range(PODS)
-        }
-        return Ticks(TICK, pods)
+    def known(_sli: str, _service: str) -> list[Burstiness]:
+        lately = burstiness(stable.ticks(PAST, at))
+        return [each for each in (lately, stable.past) if each is not None]
 
     now = 1000.0 + TICK * look
     counts = {
-        OURS: Counts(canary.bad[:, HISTORY:at].sum(), canary.total[:, HISTORY:at].sum(), now),
-        THEIRS: Counts(stable.bad[:, HISTORY:at].sum(), stable.total[:, HISTORY:at].sum(), now),
+        OURS: Counts(canary.bad[:, shift:at].sum(), canary.total[:, shift:at].sum(), now),
+        THEIRS: Counts(stable.bad[:, shift:at].sum(), stable.total[:, shift:at].sum(), now),
     }
     made = Sight({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1))
     if not tempered:
         return made
-    return Sight({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), beside=known)
+    return Sight({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), bursts=known)
 
 
 SUBJECT = Subject("s", Track.CANARY)
@@ -190,7 +206,7 @@ def first_failure(
 ) -> int | None:
     """The look at which the rule fails, None where it never does. `every`: only each n-th look at
     which it could, to save time."""
-    candidates = suspicious(rule, canary.since(HISTORY), stable.since(HISTORY))[::every]
+    candidates = suspicious(rule, canary.since_the_shift(), stable.since_the_shift())[::every]
     for look in candidates:
         seen = sight(canary, stable, int(look), tempered=tempered)
         if JUDGES[rule.kind](rule, SUBJECT, seen, PATIENCE).status is Status.FAIL:

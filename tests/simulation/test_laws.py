@@ -11,7 +11,6 @@ import pytest
 from law_world import (
     ALPHA,
     BUDGET,
-    HISTORY,
     KINDS,
     OURS,
     PATIENCE,
@@ -106,12 +105,12 @@ def test_looks_that_are_told_apart_beforehand_are_those_that_could_fail() -> Non
     rng = np.random.default_rng(6)
     canary, stable = sides(rng, 300, 0.25, 0.1, 0.02, STEADY, worse=2.0, looks=60)
     for rule in rules(0.01).values():
-        shortcut = set(suspicious(rule, canary.since(HISTORY), stable.since(HISTORY)))
+        shortcut = set(suspicious(rule, canary.since_the_shift(), stable.since_the_shift()))
         for look in range(60):
             seen = sight(canary, stable, look, tempered=False)
             failed = JUDGES[rule.kind](rule, SUBJECT, seen, PATIENCE).status is Status.FAIL
             assert not failed or look in shortcut
-    bad, total = canary.since(HISTORY)
+    bad, total = canary.since_the_shift()
     for look in (0, 10, 59):
         expected = log_evidence_above(bad[look], total[look], 0.02)
         assert naive(bad, total, 0.02)[look] == pytest.approx(expected)
@@ -149,7 +148,7 @@ def test_with_little_traffic_it_is_found_as_soon_as_there_are_enough_requests(ra
     for _ in range(20):
         canary, stable = sides(rng, rate * TICK, 0.01, 0.0, 0.005, STEADY, 200.0)
         look = first_failure(ERRORS, canary, stable)
-        enough = int(np.argmax(canary.since(HISTORY)[0] >= 5))
+        enough = int(np.argmax(canary.since_the_shift()[0] >= 5))
         assert look is not None
         assert look <= enough
 

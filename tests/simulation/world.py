@@ -405,6 +405,15 @@ _SELECTOR = re.compile(r"\s*(\w+)\{(.*)\}\s*", re.DOTALL)
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"')
 
 
+def _on_a_grid(series: Series, moments: Sequence[float]) -> Series:
+    found = []
+    for moment in moments:
+        at = bisect_right(series.samples, moment, key=lambda each: each.time) - 1
+        if at >= 0 and series.samples[at].time > moment - 300:
+            found.append(Sample(moment, series.samples[at].value))
+    return Series(series.labels, tuple(found))
+
+
 class SimulatedMetrics:
     """The port Metrics, with enough PromQL for selectors."""
 
@@ -419,6 +428,18 @@ class SimulatedMetrics:
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
         self._answer()
         return [self._select(selector, seconds) for selector in selectors]
+
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        """At each moment the newest sample, up to five minutes old."""
+        self._answer()
+        back = self.world.now + self.world.skew - start + 300
+        moments = [start + step * n for n in range(int((end - start) / step + 1e-6) + 1)]
+        return [
+            [_on_a_grid(each, moments) for each in self._select(selector, back)]
+            for selector in selectors
+        ]
 
     def _answer(self) -> None:
         self.world.queries += 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarsrelease.gates import ticks as ticking
-from tarsrelease.gates.dispersion import Ticks, binomial, spread_of
+from tarsrelease.gates.dispersion import Spread, Ticks, binomial, burstiness
 from tarsrelease.gates.measuring import owners
 from tarsrelease.gates.statistics import log_evidence_above
 from tarsrelease.model.checks import ProportionCheck
@@ -24,6 +24,11 @@ LIMIT = ProportionCheck(kind="proportion", id="canary.error_rate", sli="errors",
 
 def ticks(*found: tuple[float, float], pods: int = 1) -> Ticks:
     return Ticks(5.0, {f"s{n}": found for n in range(pods)})
+
+
+def spread_of(found: Ticks, rate: float) -> Spread:
+    told = burstiness(found)
+    return binomial if told is None else told.at(rate)
 
 
 def own_rate(found: Ticks) -> float:
@@ -90,22 +95,24 @@ def test_a_spread_never_makes_proof_of_what_was_none(
 
 def test_a_burst_that_strikes_both_sides_does_not_fail_the_canary() -> None:
     """Five seconds in which a tenth of all requests failed, on either side."""
-    struck = ticks(*[(1.0, 500.0)] * 60, (50.0, 500.0))
+    told = burstiness(ticks(*[(1.0, 500.0)] * 60, (50.0, 500.0)))
+    assert told is not None
     counts = {"errors": {KEY: Counts(50, 600, NOW)}}
     sight = replace(SIGHT, counts=counts, elapsed=6.0)
     assert by_law(LIMIT, sight).status is Status.FAIL
-    with_stable = replace(sight, beside=lambda _sli, _service: struck)
+    with_stable = replace(sight, bursts=lambda _sli, _service: [told])
     check = by_law(LIMIT, with_stable)
     assert check.status is Status.INCONCLUSIVE
     assert "bursts on stable, too" in check.reason
 
 
 def test_a_canary_that_only_fails_is_found_beside_a_steady_stable() -> None:
-    steady = ticks(*[(1.0, 500.0), (0.0, 500.0)] * 30)
+    told = burstiness(ticks(*[(1.0, 500.0), (0.0, 500.0)] * 30))
+    assert told is not None
     sight = replace(
         SIGHT,
         counts={"errors": {KEY: Counts(8, 8, NOW)}},
-        beside=lambda _sli, _service: steady,
+        bursts=lambda _sli, _service: [told],
         elapsed=2.0,
     )
     assert by_law(LIMIT, sight).status is Status.FAIL

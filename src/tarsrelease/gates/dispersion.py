@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from math import exp, log, log1p
 from operator import mul
 
@@ -57,6 +58,11 @@ def binomial(_factor: float) -> float:
     return 1.0
 
 
+def largest(spreads: Sequence[Spread]) -> Spread:
+    """For each alternative the largest of these; of none of them, no spread."""
+    return lambda factor: max((spread(factor) for spread in spreads), default=1.0)
+
+
 def widest(spread: Spread, factors: Iterable[float]) -> Spread:
     """The largest spread of all these alternatives, for each of them.
 
@@ -78,31 +84,96 @@ class Ticks:
     by_pod: Mapping[str, Sequence[tuple[float, float]]]
 
 
-def spread_of(ticks: Ticks, rate: float) -> Spread:
-    """The spread for a side with `rate` requests a second, from the other side's ticks."""
+@dataclass(frozen=True, slots=True)
+class Burstiness:
+    """How bursty one side's errors were, told from its ticks; see `burstiness`.
+
+    `per_tick` are a pod's requests in a tick, `interval` seconds a tick. `together` is the spread
+    of what every pod had, `alone` that of what struck one pod and not the others at that time
+    (with one pod nothing can be told apart: the same).
+    """
+
+    interval: float
+    per_tick: float
+    together: Spread
+    alone: Spread
+
+    def at(self, rate: float) -> Spread:
+        """The spread for a side with `rate` requests a second."""
+        ratio = rate * self.interval / self.per_tick
+
+        def spread(factor: float) -> float:
+            struck_all = ratio * (self.together(factor) - 1.0)
+            struck_one = max(1.0, ratio) * (self.alone(factor) - 1.0)
+            return 1.0 + max(struck_all, struck_one)
+
+        return cache(spread)
+
+
+def burstiness(ticks: Ticks) -> Burstiness | None:
+    """What the ticks tell of bursts; None where they hold no bad requests, or no good ones."""
     pods = [list(pod) for pod in ticks.by_pod.values() if pod]
     bad = sum(b for pod in pods for b, _ in pod)
     total = sum(n for pod in pods for _, n in pod)
     if not 0 < bad < total:
-        return binomial
+        return None
     share = bad / total
-    scale = max(1.0, rate * ticks.interval / (total / sum(map(len, pods))))
-    by_length = [
+    together = [[(*block, share) for block in blocks] for blocks in _by_length(pods)]
+    return Burstiness(
+        interval=ticks.interval,
+        per_tick=total / sum(map(len, pods)),
+        together=_spread(together),
+        alone=_spread(_beside_the_others(pods, share) if len(pods) > 1 else together),
+    )
+
+
+def _spread(by_length: Sequence[Sequence[tuple[float, float, float]]]) -> Spread:
+    """From blocks of bad and all requests, and the share of bad ones expected of each."""
+
+    @cache
+    def spread(factor: float) -> float:
+        phi = 1.0
+        if factor > 1:
+            gain = log(factor)
+            for blocks in by_length:
+                bets = [b * gain - n * log1p(share * (factor - 1)) for b, n, share in blocks]
+                phi = _widened(phi, bets)
+        return phi
+
+    return spread
+
+
+def _by_length(pods: Sequence[Sequence[tuple[float, float]]]) -> list[list[tuple[float, float]]]:
+    return [
         blocks
         for length in BLOCKS
         if len(blocks := [block for pod in pods for block in _blocks(pod, length)]) >= FEWEST
     ]
 
-    @cache
-    def spread(factor: float) -> float:
-        if factor <= 1:
-            return 1.0
-        widest = 1.0
-        for blocks in by_length:
-            widest = _widened(widest, blocks, share, factor)
-        return 1.0 + scale * (widest - 1.0)
 
-    return spread
+def _beside_the_others(
+    pods: Sequence[Sequence[tuple[float, float]]], share: float
+) -> list[list[tuple[float, float, float]]]:
+    """Each pod's blocks, with the share that the other pods had at the same time.
+
+    At least the mean share: that others had no bad request makes one here no burst. Pods end
+    together.
+    """
+    found = []
+    for length in BLOCKS:
+        by_pod = [_blocks(pod, length)[::-1] for pod in pods]
+        sums = [
+            (sum(b for b, _ in at), sum(n for _, n in at))
+            for at in zip_longest(*by_pod, fillvalue=(0.0, 0.0))
+        ]
+        blocks = [
+            (b, n, max(share, (bad - b) / (total - n)) if total > n else share)
+            for pod in by_pod
+            for (b, n), (bad, total) in zip(pod, sums, strict=False)
+        ]
+        if len(blocks) >= FEWEST:
+            found.append(blocks)
+    return found
 
 
 def _blocks(pod: Sequence[tuple[float, float]], length: int) -> list[tuple[float, float]]:
@@ -114,17 +185,13 @@ def _blocks(pod: Sequence[tuple[float, float]], length: int) -> list[tuple[float
     ]
 
 
-def _widened(
-    phi: float, blocks: Sequence[tuple[float, float]], share: float, factor: float
-) -> float:
-    """The smallest number >= phi at which the bet, divided by it, does not grow over the blocks.
+def _widened(phi: float, bets: Sequence[float]) -> float:
+    """The smallest number >= phi at which the bets, divided by it, do not grow on average.
 
     With x = 1/phi, h(x) = log mean exp(x bet) is convex, h(0) = 0 and falls there (Jensen), so
     there is at most one root beside 0. Newton's method from a point where the bet grows comes down
     to it without ever passing it.
     """
-    gain, cost = log(factor), log1p(share * (factor - 1))
-    bets = [bad * gain - total * cost for bad, total in blocks]
     highest = max(bets)
     power = 1.0 / phi
     for _ in range(_STEPS):

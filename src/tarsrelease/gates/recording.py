@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from tarsrelease.gates import ledger as ledgers
 from tarsrelease.gates import measuring, ticks
-from tarsrelease.gates.dispersion import Ticks
+from tarsrelease.gates.dispersion import Burstiness, Ticks, burstiness
 from tarsrelease.gates.ticks import Rises
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels, Rollout
@@ -54,6 +55,26 @@ def more(
             for (selector, rises), series in zip(recording.rises.items(), answers, strict=True)
         },
     )
+
+
+Past = Callable[[str, str], Burstiness | None]
+"""From an SLI and a service to how its errors came on stable in the past; None: not known."""
+
+
+def nothing_known(_sli: str, _service: str) -> Burstiness | None:
+    """No past was read."""
+    return None
+
+
+def past_of(recording: Recording, asked: Mapping[str, tuple[str, str, bool]]) -> Past:
+    """What a recording tells. It takes some tenths of a second, once for what is asked for."""
+
+    @cache
+    def told(sli: str, service: str) -> Burstiness | None:
+        found = of_service(recording, asked[sli], service) if sli in asked else None
+        return None if found is None else burstiness(found)
+
+    return told
 
 
 def of_service(recording: Recording, asked: tuple[str, str, bool], service: str) -> Ticks | None:

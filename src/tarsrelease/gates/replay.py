@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from random import Random
 
 from tarsrelease.gates.checks.evaluating import evaluate
 from tarsrelease.gates.checks.seeing import Patience, Sight
-from tarsrelease.gates.dispersion import Ticks
+from tarsrelease.gates.dispersion import Burstiness, Ticks, burstiness
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.checks import CompareCheck, ProportionCheck
 from tarsrelease.model.measurement import Counts, Key, Track, Unmeasured
@@ -29,7 +30,9 @@ Past = Mapping[tuple[str, str], Slots]
 """By (SLI, service); all of the same length."""
 
 BEFORE = 300.0
-"""Seconds before the shift from which burstiness is told, as a gate does."""
+"""Seconds before the shift from which a gate's looks tell how bursty errors are."""
+LONGER = 1440
+"""Slots before those, from which a gate tells it once."""
 
 
 def replayed(stage: Stage) -> Stage | None:
@@ -71,6 +74,17 @@ def play(
         key: list(slots[max(0, shift - round(BEFORE / slot)) : shift])
         for key, slots in past.items()
     }
+
+    @cache
+    def long_before(sli: str, service: str) -> Burstiness | None:
+        until = max(0, shift - round(BEFORE / slot))
+        slots = past[sli, service][max(0, until - LONGER) : until]
+        return burstiness(Ticks(slot, {"all": slots}))
+
+    def known(sli: str, service: str) -> list[Burstiness]:
+        lately = burstiness(Ticks(slot, {"all": beside[sli, service]}))
+        return [each for each in (lately, long_before(sli, service)) if each is not None]
+
     last = round((stage.duration + stage.max_extension) / slot)
     for look in range(1, last + 2):
         for key, slots in past.items():
@@ -89,7 +103,7 @@ def play(
             sources={},
             now=elapsed,
             elapsed=elapsed,
-            beside=lambda sli, service: Ticks(slot, {"all": beside[sli, service]}),
+            bursts=known,
         )
         checks = evaluate(stage, rollout, Track.CANARY, sight, patience)
         verdict = decide(checks, stage, elapsed, outage_limit=float("inf"))

@@ -46,6 +46,7 @@ from tarsrelease.steps import traffic
 from tarsrelease.steps.deciding import METRICS, Decision
 from tarsrelease.steps.looking import refuse_rolled_back, standing_routes
 from tarsrelease.steps.observe import as_they_are, observe
+from tarsrelease.steps.reading_past import read_burstiness
 from tarsrelease.steps.room import make_room
 
 
@@ -100,6 +101,14 @@ def gate(
         if lacking is not None:
             decision = Decision.on(lacking, clock.now())
         else:
+            past = read_burstiness(
+                release.rollout,
+                environment,
+                stage,
+                history=metrics,
+                clock=clock,
+                progress=progress,
+            )
             if since is None:
                 baseline = restart_counts(p for p in workloads.pods() if p.track is Track.CANARY)
                 _journal_entry(release, run, stage, journal, clock, {"restarts": baseline})
@@ -129,6 +138,7 @@ def gate(
                 alive=keep,
                 restarts_before=baseline,
                 elsewhere=elsewhere,
+                past=past,
                 seen_as=as_they_are if lifting is None else partial(lifted, lifting=lifting),
             )
             decision = Decision.of(seen)

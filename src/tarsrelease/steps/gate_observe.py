@@ -18,6 +18,7 @@ from tarsrelease.ports import Clock, Elsewhere, Metrics, Progress, Workloads
 from tarsrelease.steps.deciding import Decision
 from tarsrelease.steps.ending import ended
 from tarsrelease.steps.observe import observe
+from tarsrelease.steps.reading_past import read_burstiness
 
 
 def watch(
@@ -60,6 +61,14 @@ def watch(
         progress=progress,
         alive=lambda: None,
         elsewhere=elsewhere,
+        past=read_burstiness(
+            release.rollout,
+            environment,
+            stage,
+            history=metrics,
+            clock=clock,
+            progress=progress,
+        ),
         seen_as=partial(without_pods, stage=stage, unknown=frozenset(names)),
     )
     decision = Decision.of(seen)

@@ -16,7 +16,8 @@ from tarsrelease.gates import pods as pod_memory
 from tarsrelease.gates import schedule, share
 from tarsrelease.gates.budget import alpha_per_check
 from tarsrelease.gates.checks import Cluster, Patience, Sight, evaluate, judged
-from tarsrelease.gates.dispersion import Ticks
+from tarsrelease.gates.dispersion import Burstiness, burstiness
+from tarsrelease.gates.recording import Past, nothing_known
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.environment import Environment
@@ -88,6 +89,7 @@ def observe(
     restarts_before: pod_memory.RestartCounts | None = None,
     seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]] = as_they_are,
     elsewhere: Elsewhere | None = None,
+    past: Past = nothing_known,
 ) -> Observation:
     """Look at one side until there is a verdict.
 
@@ -96,12 +98,13 @@ def observe(
     of each look otherwise, before they are decided on.
     `alive` is called once a tick, and may raise (LockedError). `restarts_before` are the pods'
     restart counts at the shift; without them those of the first look stand in. `elsewhere` answers
-    what neither metrics nor cluster can; without it that is an error. Raises nothing of
+    what neither metrics nor cluster can; without it that is an error. `past` tells how stable's
+    errors came before. Raises nothing of
     its own: a metrics server or API server that does not answer is an `error` in the checks.
     """
     watch = _Watch(
         release, environment, stage, since, track, weight, metrics, workloads, clock, progress,
-        seen_as,
+        seen_as, past,
     )  # fmt: skip
     watch.memory = pod_memory.PodMemory(baseline=restarts_before)
     watch.elsewhere = elsewhere or Nowhere()
@@ -138,6 +141,7 @@ class _Watch:
     clock: Clock
     progress: Progress
     seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]]
+    past: Past
     memory: pod_memory.PodMemory = field(default_factory=pod_memory.PodMemory)
     elsewhere: Elsewhere = field(default_factory=Nowhere)
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
@@ -319,7 +323,7 @@ class _Watch:
             elapsed=self.elapsed,
             usages=usages,
             told=self._told(),
-            beside=self._beside,
+            bursts=self._bursts,
         )
         checks = evaluate(self.stage, rollout, self.track, sight, patience)
         if self.weight is None:
@@ -349,8 +353,11 @@ class _Watch:
         }
         return {name: answer for name, answer in asked.items() if answer is not None}
 
-    def _beside(self, sli: str, service: str) -> Ticks | None:
-        return None if self.ledger is None else ledgers.beside(self.ledger, sli, service)
+    def _bursts(self, sli: str, service: str) -> list[Burstiness]:
+        """How errors came on the other side lately, and on stable in the longer past."""
+        ticks = None if self.ledger is None else ledgers.beside(self.ledger, sli, service)
+        lately = None if ticks is None else burstiness(ticks)
+        return [known for known in (lately, self.past(sli, service)) if known is not None]
 
     def _scrapable(self) -> frozenset[str] | None:
         """Pods that a scrape should reach; None where the pods are not known."""

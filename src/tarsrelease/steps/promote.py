@@ -41,6 +41,7 @@ from tarsrelease.steps.ending import Stopwatch, changing, ended
 from tarsrelease.steps.looking import look, refuse_rolled_back, wait_until_complete
 from tarsrelease.steps.observe import observe
 from tarsrelease.steps.promotion_looks import LookedAt, promotion_look, stage_name
+from tarsrelease.steps.reading_past import read_burstiness
 from tarsrelease.steps.removing import remove_canary, retire
 
 STEP = "promote"
@@ -330,6 +331,14 @@ def _step_back(
     """One step: the shift, unless the routes stand there, and the look at stable."""
     rollout = release.rollout
     stage = promotion_look(rollout.stages[-1], weight, rollout.promotion.look)
+    past = read_burstiness(
+        release.rollout,
+        environment,
+        stage,
+        history=metrics,
+        clock=clock,
+        progress=progress,
+    )
     standing = [route.written_at for route in seen.routes if route.stage == stage.name]
     times = [time for time in standing if time is not None]
     if len(times) == len(rollout.services):
@@ -360,6 +369,7 @@ def _step_back(
         clock=clock,
         progress=progress,
         alive=keep,
+        past=past,
     )
     seconds = (found.decided_at - since).total_seconds()
     return since, LookedAt(stage.name, weight, round(seconds, 3), found)

@@ -35,6 +35,7 @@ from tarsrelease.ports import (
 )
 from tarsrelease.steps import traffic
 from tarsrelease.steps.observe import Observation, observe
+from tarsrelease.steps.reading_past import read_burstiness
 
 T = TypeVar("T")
 
@@ -78,6 +79,14 @@ def watch_standing(
     if environment.limits.after_metrics_outage == "hold":
         limits = environment.limits.model_copy(update={"metrics_outage": inf})
         environment = environment.model_copy(update={"limits": limits})
+    past = read_burstiness(
+        release.rollout,
+        environment,
+        stage,
+        history=metrics,
+        clock=clock,
+        progress=progress,
+    )
     planned = max(0.0, (until - since).total_seconds())
     try:
         return observe(
@@ -94,6 +103,7 @@ def watch_standing(
             alive=alive,
             restarts_before=restarts_before,
             elsewhere=elsewhere,
+            past=past,
         )
     except _OverError:
         return answered[0]

@@ -38,6 +38,11 @@ class NoMetrics:
             doing="asking", found=NO_METRICS, expected="an answer", next_step="start it"
         )
 
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        raise AssertionError
+
     def server_time(self) -> float:
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tarsrelease.gates.dispersion import Spread, Ticks, binomial, spread_of
+from tarsrelease.gates.dispersion import Burstiness, Spread, binomial, largest
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.measurement import (
     Counts,
@@ -69,8 +69,8 @@ class Cluster:
         return [pod for pod in self.pods if pod.owner == deployment and not pod.terminating]
 
 
-def _nothing_known(_sli: str, _service: str) -> Ticks | None:
-    return None
+def _nothing_known(_sli: str, _service: str) -> Sequence[Burstiness]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ class Sight:
     `counts` is by SLI and (service, side), `gauges` by SLI and Deployment; `sources` gives each
     SLI's selector. `now` is the metrics server's present (Unix time), `elapsed` seconds since the
     shift. `usages` is by SLI; `told` by check id, what was asked for elsewhere (nothing: no answer
-    yet). `beside` gives the other side's requests of an SLI and a service tick by tick, from
-    which their burstiness is told.
+    yet). `bursts` gives what is known of how the errors of an SLI come on the other side of a
+    service: lately, and in the longer past.
     """
 
     counts: Mapping[str, Mapping[Key, Counts | Unmeasured]]
@@ -92,7 +92,7 @@ class Sight:
     elapsed: float
     usages: Mapping[str, Usage | Unmeasured] = field(default_factory=dict)
     told: Mapping[str, Told] = field(default_factory=dict)
-    beside: Callable[[str, str], Ticks | None] = _nothing_known
+    bursts: Callable[[str, str], Sequence[Burstiness]] = _nothing_known
 
     def counted(self, sli: str, subject: Subject, track: Track) -> Counts | Unmeasured:
         """The requests of one side of the subject."""
@@ -111,7 +111,7 @@ class Sight:
 
         Asked for only where the evidence would decide otherwise, as it takes some milliseconds.
         """
-        ticks = self.beside(sli, subject.name or "")
-        if ticks is None or ours.total <= 0:
+        if ours.total <= 0:
             return binomial
-        return spread_of(ticks, ours.total / max(self.elapsed, ticks.interval))
+        rate = ours.total / max(self.elapsed, 1.0)
+        return largest([known.at(rate) for known in self.bursts(sli, subject.name or "")])
