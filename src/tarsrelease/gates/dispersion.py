@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
-from math import exp, log, log1p
+from math import exp, log, log1p, sqrt
 from operator import mul
 
 Spread = Callable[[float], float]
@@ -47,6 +47,7 @@ FEWEST = 8
 """Blocks of a length without which it tells nothing."""
 
 _STEPS = 50
+_HALVINGS = 30
 _FLAT = 1e-9
 """A bet that grows by less does not grow: rounding."""
 _CLOSE = 1e-3
@@ -118,13 +119,69 @@ def burstiness(ticks: Ticks) -> Burstiness | None:
     if not 0 < bad < total:
         return None
     share = bad / total
-    together = [[(*block, share) for block in blocks] for blocks in _by_length(pods)]
+    together = _spread([[(*block, share) for block in blocks] for blocks in _by_length(pods)])
+    alone = together
+    if len(pods) > 1:
+        beside = _beside_the_others(pods, share)
+        alone = largest([_spread(beside), of_packs(pack_size(pods), share)])
     return Burstiness(
         interval=ticks.interval,
         per_tick=total / sum(map(len, pods)),
-        together=_spread(together),
-        alone=_spread(_beside_the_others(pods, share) if len(pods) > 1 else together),
+        together=together,
+        alone=alone,
     )
+
+
+def pack_size(pods: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """The mean size of the packs in which bad requests come to one pod, at least 1.
+
+    From the index of dispersion of a pod's bad requests about what the other pods had at that
+    time: 2 size - 1 for geometric sizes. Three standard errors of a variance are taken off,
+    so that independent errors are never taken for packs by chance. Pods end together.
+    """
+    surplus = expected = 0.0
+    number = 0
+    for at in zip_longest(*(pod[::-1] for pod in pods), fillvalue=(0.0, 0.0)):
+        bad, total = sum(b for b, _ in at), sum(n for _, n in at)
+        for b, n in at:
+            if 0 < n < total:
+                others = n / (total - n)
+                surplus += (b - (bad - b) * others) ** 2 / (1 + others)
+                expected += b
+                number += 1
+    if not expected:
+        return 1.0
+    index = surplus / expected * (1 - 3 * sqrt(2 / number))
+    return max(1.0, (index + 1) / 2)
+
+
+def of_packs(size: float, share: float) -> Spread:
+    """The spread of bad requests in packs of geometric sizes, `size` on average.
+
+    Where a tick holds many packs, their sum hides the large ones, which a side with little
+    traffic meets one by one. So their law says what they do: with M the moment generating
+    function of a pack, log(1 + (share/size) (M(x log f) - 1)) = x log(1 + share (f-1)) at the
+    adjustment coefficient x = 1/phi. At size 1 that is 1.
+    """
+    more = 1.0 - 1.0 / size
+
+    @cache
+    def spread(factor: float) -> float:
+        if more <= 0 or factor <= 1:
+            return 1.0
+        gain, cost = log(factor), log1p(share * (factor - 1))
+        low, high = 0.0, min(1.0, -log(more) / gain)
+        for _ in range(_HALVINGS):
+            x = (low + high) / 2
+            grown = exp(x * gain)
+            room = 1.0 - more * grown
+            if room > 0 and log1p(share / size * (grown - 1.0) / room) <= x * cost:
+                low = x
+            else:
+                high = x
+        return 1.0 / high
+
+    return spread
 
 
 def _spread(by_length: Sequence[Sequence[tuple[float, float, float]]]) -> Spread:

@@ -33,9 +33,11 @@ def read_past(
 
     `asked`: see `recording.selectors_of`. Raises UsageError where nothing was recorded.
     """
-    for found, until in _growing(asked, labels, start, end, slot, history):
+    found = None
+    for so_far, until in _growing(asked, labels, start, end, slot, history):
+        found = so_far
         progress.say(f"read the traffic of {(until - start) / 3600:.1f} h")
-    if not any(rises.slots for rises in found.rises.values()):
+    if found is None or not any(rises.slots for rises in found.rises.values()):
         raise UsageError(
             doing="reading the recorded traffic of stable",
             found="no series of stable in that time",
