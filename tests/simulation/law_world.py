@@ -110,8 +110,8 @@ class Side:
     def ticks(self, since: int, until: int) -> Ticks:
         """As a gate gathers them."""
         pairs = (
-            zip(self.bad[pod, since:until], self.total[pod, since:until], strict=True)
-            for pod in range(len(self.bad))
+            zip(bad[since:until].tolist(), total[since:until].tolist(), strict=True)
+            for bad, total in zip(self.bad, self.total, strict=True)
         )
         return Ticks(TICK, {str(pod): list(found) for pod, found in enumerate(pairs)})
 

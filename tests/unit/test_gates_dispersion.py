@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarsrelease.gates import ticks as ticking
-from tarsrelease.gates.dispersion import Spread, Ticks, binomial, burstiness
+from tarsrelease.gates.dispersion import (
+    Spread,
+    Ticks,
+    binomial,
+    burstiness,
+    of_packs,
+    pack_size,
+)
 from tarsrelease.gates.measuring import owners
 from tarsrelease.gates.statistics import log_evidence_above
 from tarsrelease.model.checks import ProportionCheck
@@ -60,6 +67,60 @@ def test_a_burst_that_lasts_is_seen_in_longer_blocks() -> None:
     in_a_row = ticks(*(((30.0 if n < 8 else 0.0), 500.0) for n in range(64)))
     rate = own_rate(apart)
     assert spread_of(in_a_row, rate)(2.0) > 3 * spread_of(apart, rate)(2.0)
+
+
+def test_packs_are_sized_by_how_unlike_the_pods_are() -> None:
+    """Sizes that are geometric; the sum of many in a tick hides them from blocks of ticks."""
+    rng = np.random.default_rng(4)
+    for size, packs in ((5.0, 0.5), (20.0, 12.0)):
+        pods = []
+        for _ in range(2):
+            number = rng.poisson(packs, 1500)
+            bad = number + rng.negative_binomial(np.maximum(number, 1), 1 / size)
+            pods.append(
+                [(float(b) if n else 0.0, 3000.0) for b, n in zip(bad, number, strict=True)]
+            )
+        assert pack_size(pods) == pytest.approx(size, rel=0.15)
+
+
+def test_independent_errors_and_what_strikes_all_pods_are_no_packs() -> None:
+    rng = np.random.default_rng(5)
+    steady = [[(float(b), 2000.0) for b in rng.binomial(2000, 0.01, 1500)] for _ in range(3)]
+    assert pack_size(steady) == 1.0
+    struck = [0.3 if n % 300 < 3 else 0.001 for n in range(1500)]
+    together = [[(float(rng.binomial(2000, p)), 2000.0) for p in struck] for _ in range(3)]
+    assert pack_size(together) == 1.0
+    told = burstiness(Ticks(5.0, {str(pod): ticks for pod, ticks in enumerate(together)}))
+    assert told is not None
+    assert told.together(2.0) > 50
+
+
+@pytest.mark.parametrize("size", [3.0, 20.0])
+@pytest.mark.parametrize("factor", [2.0, 30.0])
+def test_a_bet_on_packs_does_not_grow_with_their_spread(size: float, factor: float) -> None:
+    """The mean of the tempered bet over simulated requests is 1, and more with less tempering."""
+    share, requests = 0.02, 60.0
+    rng = np.random.default_rng(6)
+    number = rng.binomial(int(requests), share / size, 400_000)
+    bad = number + np.where(number, rng.negative_binomial(np.maximum(number, 1), 1 / size), 0)
+    bet = bad * np.log(factor) - requests * np.log1p(share * (factor - 1))
+    spread = of_packs(size, share)(factor)
+    # The tail is heavy at the root itself: half a temper more is safely finite.
+    assert np.exp(bet / (1.5 * spread)).mean() < 1.0
+    assert np.exp(bet / (0.8 * spread)).mean() > 1.0
+    assert of_packs(1.0, share)(factor) == 1.0
+
+
+def test_a_burst_of_all_pods_is_smaller_where_there_is_less_traffic_a_pack_is_not() -> None:
+    rng = np.random.default_rng(7)
+    struck = [0.3 if n % 60 < 3 else 0.001 for n in range(600)]
+    of_all = {str(pod): [(float(rng.binomial(500, p)), 500.0) for p in struck] for pod in range(2)}
+    of_one = {**of_all, "1": [(0.0, 500.0)] * 600}
+    for found, shrinks in ((of_all, True), (of_one, False)):
+        told = burstiness(Ticks(5.0, found))
+        assert told is not None
+        whole, tenth = told.at(100.0)(2.0), told.at(10.0)(2.0)
+        assert (tenth < whole / 5) == shrinks
 
 
 def test_what_is_beyond_one_grows_with_the_traffic() -> None:

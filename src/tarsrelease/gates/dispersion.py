@@ -19,13 +19,18 @@ for large f the largest burst decides, as it must. Blocks of 1, 2, 4, 8 and 16 t
 a burst may last, and the worst counts.
 
 From the other side's pods to ours: a burst that strikes everybody for a while is larger where
-there is more traffic, so what is beyond 1 grows with the requests a second (the intraclass
-correlation model: variance 1 + (n-1) rho times the binomial's; Williams 1982). A client's pack of
-retries does not shrink with the traffic, so it is never taken to be less. Each pod of the other
-side is a series of its own: a burst may strike one pod, or all.
+there is more traffic, and smaller where there is less, so what is beyond 1 goes with the requests
+a second (the intraclass correlation model: variance 1 + (n-1) rho times the binomial's; Williams
+1982). A client's pack of retries does not shrink with the traffic, so what struck one pod while
+the others were well is never taken to be less. Where a tick holds many packs their sum hides the
+large ones; so their size is told from the index of dispersion, and their law (geometric sizes: the
+Polya-Aeppli distribution; Johnson, Kemp and Kotz, "Univariate discrete distributions") says what a
+side with little traffic meets.
 
-It is an estimate: a burst larger than any that the other side had since five minutes before the
-shift is still taken for what it looks like. The simulation says how often (docs/detection.md).
+Told twice, and the worse counts: from the five minutes before the shift and all since, in which a
+burst that strikes both sides shows at the same time, and from a longer past of stable, which has
+the rare ones. It is an estimate: a burst larger than any of those is still taken for what it looks
+like. The simulation says how often (docs/detection.md).
 """
 
 from __future__ import annotations
