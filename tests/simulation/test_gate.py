@@ -14,6 +14,7 @@ from world import (
     SERVICES,
     Pod,
     SimulatedLock,
+    SimulatedMetrics,
     World,
     deployment,
     environment,
@@ -26,10 +27,11 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, RefusedError, UnreachableError, UsageError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.lifting import Lifting
-from tarsrelease.model.measurement import Track
+from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.steps.gate import gate
+from tarsrelease.steps.reading_past import read_burstiness
 
 SHORT = rollout(duration="60s", max_extension="60s")
 MANY = [*range(6), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(6, 40))]
@@ -123,6 +125,64 @@ def test_at_the_limit_itself_it_is_not_taken_back(seed: int) -> None:
     """The budget for a whole release is 1 %; forty stages at the very limit see none."""
     world = canaries(World(seed=seed, rate=200.0).populate(), failing(0.0149))
     assert play(world).verdict is not Verdict.ROLLBACK
+
+
+def hiccup(world: World, share: float, seconds: float) -> None:
+    """So many of the requests fail on every pod, for a while, from now on."""
+
+    def struck(share: float) -> None:
+        for pod in world.running():
+            pod.error_share = share
+
+    struck(share)
+    world.at(seconds, lambda: struck(0.0))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_incident_like_one_in_stables_past_is_no_proof(before: bool) -> None:
+    """At 100 %, where stable shows nothing: half an hour ago it had the same for twenty seconds."""
+    world = World(seed=1).populate()
+    world.advance(60)
+    if before:
+        hiccup(world, 0.2, 20)
+    world.advance(1800)
+    world.at(20, lambda: hiccup(world, 0.1, 20))
+    outcome = play(world, 100)
+    assert (outcome.verdict is Verdict.ROLLBACK) != before, outcome.summary
+
+
+def test_a_canary_that_only_fails_is_found_all_the_same() -> None:
+    world = World(seed=1).populate()
+    world.advance(60)
+    hiccup(world, 0.2, 20)
+    world.advance(1800)
+    outcome = play(canaries(world, failing(1.0)), 10)
+    assert outcome.verdict is Verdict.ROLLBACK
+    seconds = outcome.details["seconds_from_shift_to_verdict"]
+    assert isinstance(seconds, float)
+    assert seconds < 60
+
+
+def test_a_past_that_cannot_be_read_is_said_and_missed_by_nobody_else() -> None:
+    world = World(seed=1).populate()
+    onto = ports(world)
+
+    class Forgetful(SimulatedMetrics):
+        def recorded(self, *_: object) -> list[list[Series]]:
+            raise UnreachableError(
+                doing="asking", found="422", expected="an answer", next_step="wait"
+            )
+
+    told = read_burstiness(
+        SHORT,
+        environment(),
+        SHORT.stages[0],
+        history=Forgetful(world),
+        clock=onto.clock,
+        progress=onto.progress,
+    )
+    assert told("errors", SERVICES[0]) is None
+    assert any("past could not be read" in line for line in world.said)
 
 
 def test_replaced_pods_and_reset_counters_do_not_disturb() -> None:
