@@ -4,7 +4,8 @@ act knows no environments, so nothing waits for a person, and it starts a job wh
 level before have ended, so nothing can look on beside a job that waits. Replaced are therefore: the
 approvals that a scenario rejects (by a step that fails), the jobs that watch a wait (by nothing),
 `$/` (act knows only `./`), and the three actions of GitHub's own (checkout is act's own business;
-artifacts are copied to a folder). The rest is the file as it stands.
+artifacts are copied to a folder). A test may let further jobs pass without doing anything. The rest
+is the file as it stands.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ runs:
     - shell: bash
       run: |
         mkdir -p "$ARTIFACTS/$NAME"
-        if [ -e "$FROM" ]; then cp -r "$FROM/." "$ARTIFACTS/$NAME"; fi
+        while read -r path; do
+          case "$path" in
+            !*) rm -rf "$ARTIFACTS/$NAME/${path#!*/}" ;;
+            ?*) if [ -e "$path" ]; then cp -r "$path/." "$ARTIFACTS/$NAME"; fi ;;
+          esac
+        done <<< "$FROM"
       env: {NAME: "${{ inputs.name }}", FROM: "${{ inputs.path }}"}
 """
 _COPY_DOWN = """\
@@ -79,13 +85,15 @@ class Came:
 class Repository:
     """A repository with the workflow files in it, made for one run of act in `folder`.
 
-    `rejects` are approvals that a person refuses. `enter` leads into another network.
+    `rejects` are approvals that a person refuses, `passes` jobs that do nothing here. `enter` leads
+    into another network.
     """
 
     folder: Path
     rejects: Sequence[str] = ()
+    passes: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     enter: Callable[[list[str]], list[str]] = list
     kept: Sequence[str] = _KEPT
@@ -118,8 +126,8 @@ class Repository:
         for job, steps in [(name, job["steps"]) for name, job in jobs.items()]:
             if job in self.rejects:
                 jobs[job]["steps"] = _REJECTED
-            elif job.startswith("watch_"):
-                jobs[job]["steps"] = [{"name": "act cannot wait", "run": "true"}]
+            elif job.startswith("watch_") or job in self.passes:
+                jobs[job]["steps"] = [{"name": "not here", "run": "true"}]
             else:
                 jobs[job]["steps"] = [self._step(step) for step in steps]
         jobs[_SEEN] = {

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_BEFORE = ("plan", "verify", "approve_release_manager", "approve_sre")
-_MIGRATED = (*_BEFORE, "migrate")
+_LOOKED = ("plan", "verify", "environments")
+_APPROVED = (*_LOOKED, "go_no_go", "approve_release_manager", "approve_sre")
+_MIGRATED = (*_APPROVED, "preflight", "migrate")
 _DEPLOYED = (*_MIGRATED, "canary")
 _TWO = (*_DEPLOYED, "s1", "s2")
 _FULL = (*_TWO, "approve_full", "full")
+_DONE = (*_FULL, "validate", "promote")
 _BACK = "1.0.0 serves, nothing of the canary is left"
 _UNTOUCHED = "1.0.0 serves, nothing was begun"
 _NEW = "1.0.1 serves, nothing of the canary is left"
@@ -42,16 +44,14 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("a good day", (*_FULL, "promote"), _NEW, 0, default=True),
+    Scenario("a good day", _DONE, _NEW, 0, default=True),
     Scenario("a list that does not end in 100", ("plan",), _UNTOUCHED, 1, stages="10,50"),
-    Scenario("verify fails", ("plan", "verify"), _UNTOUCHED, 1, before="tamper"),
+    Scenario("verify fails", _LOOKED, _UNTOUCHED, 1, before="tamper"),
     Scenario("the migration fails", (*_MIGRATED, "rollback"), _UNTOUCHED, 1, before="clash"),
     Scenario(
         "stage 2 rolls back", (*_TWO, "rollback"), _BACK, 1, disturb="errors@50", default=True
     ),
-    Scenario(
-        "stage 2 holds and is lifted", (*_FULL, "hold_2", "promote"), _NEW, 0, disturb="quiet@50"
-    ),
+    Scenario("stage 2 holds and is lifted", (*_DONE, "hold_2"), _NEW, 0, disturb="quiet@50"),
     Scenario(
         "stage 2 holds and is rejected",
         (*_TWO, "hold_2", "rollback"),
@@ -67,9 +67,8 @@ SCENARIOS = (
         1,
         rejects=("approve_full",),
     ),
-    Scenario(
-        "promote fails half-way", (*_FULL, "promote", "rollback"), _BACK, 1, disturb="full@100"
-    ),
+    Scenario("validation fails", (*_FULL, "validate", "rollback"), _BACK, 1, disturb="amnesia@100"),
+    Scenario("promote fails half-way", (*_DONE, "rollback"), _BACK, 1, disturb="full@100"),
 )
 
 

@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import standin
 from act_runs import PIPELINE, ROOT, Came, Repository
 
 from tarsrelease.rehearsal.paths import cache_root
@@ -25,12 +28,15 @@ users: [{name: u, user: {token: of-no-use-at-all}}]
 """
 
 
-def played(folder: Path, *, tamper: bool = False, **fields: str) -> Came:
-    repository = Repository(folder / "run")
+def played(
+    folder: Path, *, tamper: bool = False, passes: Sequence[str] = (), **fields: str
+) -> Came:
+    repository = Repository(folder / "run", passes=passes)
     repository.variables = {"TARSRELEASE_REQUIRE": "migrations"}
     repository.secrets = {
         "KUBECONFIG": NOWHERE,
         "TARS_DATABASE_DSN": "postgresql://reader:of-no-use@127.0.0.1:1/nothing",
+        **standin.SECRETS,
     }
     cache = cache_root() / "actions"
     repository.env = {"TARSRELEASE_ACTIONS_CACHE": str(cache), "PYTHON": sys.executable}
@@ -38,10 +44,13 @@ def played(folder: Path, *, tamper: bool = False, **fields: str) -> Came:
         notes = repository.root / "release" / "v1_0_1" / "RELEASE_NOTES.md"
         notes.write_text(notes.read_text() + "one more line\n")
     inputs = {"canary_stages": "10,100", "environment": "rehearsal", **fields}
-    return repository.run(PIPELINE, inputs, timeout=500)
+    with standin.running(folder / "told.jsonl") as address:
+        standin.write(repository.root / "environments" / "rehearsal.yaml", address)
+        repository.secrets |= {"TARS_SLACK_WEBHOOK_URL": f"{address}/hook"}
+        return repository.run(PIPELINE, inputs, timeout=500)
 
 
-def outcomes(came: Came, job: str) -> list[dict[str, object]]:
+def outcomes(came: Came, job: str) -> list[dict[str, Any]]:
     lines = (came.artifacts / f"evidence-{job}-1" / "evidence.jsonl").read_text().splitlines()
     return [json.loads(line)["outcome"] for line in lines]
 
@@ -56,21 +65,42 @@ def test_a_bad_list_of_stages_ends_the_day_before_it_begins(tmp_path: Path, stag
 
 def test_a_bundle_that_was_touched_is_not_approved_by_anybody(tmp_path: Path) -> None:
     came = played(tmp_path, tamper=True)
-    assert came.ran() == {"plan", "verify", "finish"}, came.log[-4000:]
+    assert came.ran() == {"plan", "verify", "environments", "finish"}, came.log[-4000:]
     [verified] = outcomes(came, "verify")
     assert verified["verdict"] == "no-go"
 
 
-def test_a_database_that_does_not_answer_ends_in_the_rollback_job(tmp_path: Path) -> None:
+LOOKED = {"plan", "verify", "environments", "go_no_go", "finish"}
+
+
+def test_a_cluster_that_does_not_answer_is_a_no_before_anybody_is_asked(tmp_path: Path) -> None:
     came = played(tmp_path)
+    assert came.ran() == LOOKED, came.log[-4000:]
+    [asked] = outcomes(came, "environments")
+    assert asked["verdict"] == "proceed", asked
+    [criteria] = outcomes(came, "go_no_go")
+    assert criteria["verdict"] == "no-go"
+    checks = {check["id"]: check for check in criteria["checks"]}
+    assert checks["go_no_go.verified"]["status"] == "pass", "the evidence of verify was taken up"
+    assert checks["go_no_go.stable"]["status"] == "error"
+    assert standin.told(tmp_path / "told.jsonl") == []
+
+
+def test_a_database_that_does_not_answer_ends_in_the_rollback_job(tmp_path: Path) -> None:
+    came = played(tmp_path, passes=("go_no_go", "preflight"), notify_pagerduty="true")
     assert came.code != 0
     approvals = {"approve_release_manager", "approve_sre"}
-    expected = {"plan", "verify", "migrate", "rollback", "finish"} | approvals
+    expected = LOOKED | approvals | {"preflight", "migrate", "rollback"}
     assert came.ran() == expected, came.log[-4000:]
-    [migrated] = outcomes(came, "migrate")
+    begun, migrated = outcomes(came, "migrate")
+    assert begun["step"] == "notify send"
     assert migrated["exit_code"] == 69
-    [back] = outcomes(came, "rollback")
+    back, said = outcomes(came, "rollback")
     assert back["exit_code"] == 69
+    assert said["details"]["warnings"] == []
+    told = standin.told(tmp_path / "told.jsonl")
+    assert [path for path, _ in told] == ["/hook", "/v2/change/enqueue", "/hook", "/v2/enqueue"]
+    assert told[-1][1]["payload"]["severity"] == "critical"
     assert "of-no-use" not in came.log, "a secret was printed"
     page = subprocess.run(
         [
