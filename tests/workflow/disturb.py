@@ -3,7 +3,8 @@
     disturb.py ENVIRONMENT FAULT@WEIGHT
 
 `errors` and the other faults of a rehearsal go to the canary's pods; `quiet` takes the load away
-until the next weight; `full` leaves the namespace no room for another pod, as a quota would.
+until the next weight; `full` leaves the namespace no room for another pod, as a quota would;
+`untraced` stores a trace without an id, which no gate counts and the release's suite finds.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ def main() -> None:
         wait_while(reached=True)
         quota = ["create", "quota", "full", "--hard=pods=1", "--namespace", world.PRODUCTION]
         subprocess.run(["kubectl", *quota], check=True)
+    elif name == "untraced":
+        wait_while(reached=True)
+        row = "INSERT INTO traces (trace_id, operation) VALUES ('', 'unknown')"
+        psql = ["psql", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--command", row]
+        subprocess.run([*psql, world.dsn(world.PRODUCTION)], check=True)
     else:
         with Injector((parse_fault(sys.argv[2]),), target, print):
             while True:

@@ -39,6 +39,15 @@ class Scenario:
     default: bool = False
 
     @property
+    def told(self) -> list[str]:
+        """The messages of the day, by a word of each, in their order."""
+        if "migrate" not in self.jobs:
+            return []
+        held = ["holds"] if any(job.startswith("hold_") for job in self.jobs) else []
+        end = ["promoted", "complete"] if self.promoted else ["rolled back"]
+        return ["begun", *held, *end]
+
+    @property
     def promoted(self) -> bool:
         return self.state == _NEW
 
@@ -67,7 +76,9 @@ SCENARIOS = (
         1,
         rejects=("approve_full",),
     ),
-    Scenario("validation fails", (*_FULL, "validate", "rollback"), _BACK, 1, disturb="amnesia@100"),
+    Scenario(
+        "validation fails", (*_FULL, "validate", "rollback"), _BACK, 1, disturb="untraced@100"
+    ),
     Scenario("promote fails half-way", (*_DONE, "rollback"), _BACK, 1, disturb="full@100"),
 )
 

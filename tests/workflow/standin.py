@@ -89,21 +89,18 @@ def _environment(name: str) -> dict[str, Any] | None:
     ending = name.partition("-")[2]
     if ending not in ("", "rollback", *PEOPLE):
         return None
-    rules = [
-        {
-            "id": 1,
-            "node_id": "x",
-            "type": "required_reviewers",
-            "prevent_self_review": True,
-            "reviewers": [
-                {"type": "User", "reviewer": {"login": PEOPLE[ending], "id": 1, "type": "User"}}
-            ],
-        }
-    ]
+    person = {"type": "User", "reviewer": {"login": PEOPLE.get(ending), "id": 1, "type": "User"}}
+    review = {
+        "id": 1,
+        "node_id": "x",
+        "type": "required_reviewers",
+        "prevent_self_review": True,
+        "reviewers": [person],
+    }
     return {
         "name": name,
         "can_admins_bypass": False,
-        "protection_rules": rules if ending in PEOPLE else [],
+        "protection_rules": [review] if ending in PEOPLE else [],
     }
 
 

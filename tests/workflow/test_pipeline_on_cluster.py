@@ -9,11 +9,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import standin
 import yaml
 from act_runs import PIPELINE, ROOT, Came, Repository
 from scenarios import SCENARIOS, Scenario, table
@@ -62,14 +65,21 @@ def packages() -> Path:
 class OnCluster(Repository):
     """The repository as it is, with an environment file for this very cluster."""
 
-    def prepare(self, day: Day, packages: Path) -> None:
+    def _step(self, step: dict[str, Any]) -> dict[str, Any]:
+        if "scripts/approval" in step.get("run", ""):
+            return {**step, "run": f"GITHUB_API_URL={self.address} {step['run']}"}
+        return step
+
+    def prepare(self, day: Day, packages: Path, address: str) -> None:
         cluster = day.cluster
+        self.address = address
         target = self.root / "environments" / "rehearsal.yaml"
         content = yaml.safe_load(target.read_text())
         content["kubernetes"]["context"] = cluster.context
         content["limits"] |= {"deploy": "90s"}
         content["overrides"] |= {"max_extension": "60s", "promotion_look": "5s"}
         target.write_text(yaml.safe_dump(content))
+        standin.write(target, address)
         account = self.folder / "kubeconfig-tarsrelease"
         inside = [
             *(sys.executable, "-c", _ACCOUNT, NAMESPACE, str(ROOT / "rbac" / "role.yaml")),
@@ -78,7 +88,12 @@ class OnCluster(Repository):
         done = cluster.run(inside, timeout=60)
         assert done.returncode == 0, done.stderr
         self.variables = {"TARSRELEASE_REQUIRE": "chart"}
-        self.secrets = {"KUBECONFIG": account.read_text(), world.DSN_VARIABLE: world.dsn(NAMESPACE)}
+        self.secrets = {
+            **standin.SECRETS,
+            "TARS_SLACK_WEBHOOK_URL": f"{address}/hook",
+            "KUBECONFIG": account.read_text(),
+            world.DSN_VARIABLE: world.dsn(NAMESPACE),
+        }
         self.enter = cluster.enter_argv
         kept = ("KUBECACHEDIR", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME", "NO_PROXY")
         self.env = {
@@ -123,7 +138,7 @@ def sql(day: Day, text: str) -> None:
 
 @contextmanager
 def changed(day: Day, repository: OnCluster, what: str | None) -> Iterator[None]:
-    """Something that is wrong before the run begins, and is put right after it."""
+    """Something that is wrong before the run begins; whatever is left of a run is put right."""
     if what == "tamper":
         notes = repository.root / "release" / "v1_0_1" / "RELEASE_NOTES.md"
         notes.write_text(notes.read_text() + "one more line\n")
@@ -134,6 +149,7 @@ def changed(day: Day, repository: OnCluster, what: str | None) -> Iterator[None]
     finally:
         if what == "clash":
             sql(day, "ALTER TABLE missions DROP COLUMN span_id")
+        sql(day, "DELETE FROM traces WHERE trace_id = ''")
 
 
 def story(came: Came) -> str:
@@ -155,14 +171,22 @@ def test_a_day_through_the_pipeline(
     day.kubectl("delete", "quota", "--all")
     day.install()
     repository = OnCluster(tmp_path / "run", rejects=scenario.rejects)
-    repository.prepare(day, packages)
     inputs = {
         "canary_stages": scenario.stages,
         "stage_duration_minutes": STAGE_MINUTES,
         "enable_feature_flags": "true",
+        "notify_pagerduty": "true",
         "environment": "rehearsal",
     }
-    with day.load(300.0), changed(day, repository, scenario.before):
+    record = tmp_path / "told.jsonl"
+    receivers = standin.running(record, day.cluster.enter_argv, day.cluster.env)
+    with (
+        day.load(300.0),
+        receivers as address,
+        changed(day, repository, scenario.before),
+    ):
+        repository.prepare(day, packages, address)
+        _until_stable_can_be_measured(day)
         day.forget_clients()
         with disturbed(day, repository, scenario.disturb):
             came = repository.run(PIPELINE, inputs, timeout=800)
@@ -175,6 +199,7 @@ def test_a_day_through_the_pipeline(
     assert day.canary_weights() == []
     assert not {name for name in day.names("deployments") if name.startswith("tars-canary")}
     assert seen["sent"] > 500
+    assert _told(record) == scenario.told
     if scenario.disturb is None:
         assert seen["lost"] == 0, seen
         assert set(seen["by_status"]) == {"200"}, seen
@@ -183,6 +208,26 @@ def test_a_day_through_the_pipeline(
     if scenario.promoted:
         flags = day.kubectl("get", "configmap", "tars-config", "--output", "json")
         assert json.loads(flags)["data"]["TARS_FEATURE_MISSIONS_CACHE"] == "true"
+
+
+def _until_stable_can_be_measured(day: Day) -> None:
+    """Until go/no-go has what it asks of stable: pods that are scraped, and enough requests."""
+    day.wait_until_scraped()
+    end = time.monotonic() + 60
+    while day.clients()["sent"] < 6000:  # 693 a service, and scrapes
+        assert time.monotonic() < end, "there is too little load"
+        time.sleep(0.5)
+
+
+def _told(record: Path) -> list[str]:
+    """What the channel was told, by a word of each; PagerDuty was told of each, too."""
+    posted = standin.told(record)
+    texts = [body["text"] for path, body in posted if path == "/hook"]
+    words = ("begun", "holds", "rolled back", "promoted", "complete")
+    said = [next(word for word in words if word in text) for text in texts]
+    events = [body for path, body in posted if path.startswith("/v2/")]
+    assert len(events) == len(said) + ("complete" in said)  # which resolves a hold, too
+    return said
 
 
 def _traffic_was_off_before_the_rollback_job(came: Came) -> None:
