@@ -8,13 +8,13 @@ import pytest
 from day_world import DayWorkloads, SimulatedCharts
 from world import NEW, OLD, SERVICES, Track, World, deployment, environment, ports, release
 
-from tarsrelease.gates.day_journal import PROMOTE
+from tarsrelease.gates.day_journal import PROMOTE, ROLLBACK
 from tarsrelease.model.cluster import NodeState
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.steps.go_no_go import Vote, go_no_go, parse_vote
-from tarsrelease.steps.watch import promoted, watch
+from tarsrelease.steps.watch import nothing_to_watch, promoted, watch
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -218,3 +218,25 @@ def test_the_release_to_watch_is_the_one_promoted_last() -> None:
         promoted(world.journal)
     world.journal += [world.entry(PROMOTE, Phase.RESULT)]
     assert promoted(world.journal) == NEW
+    world.journal += [world.entry(ROLLBACK, Phase.INTENT)]
+    with pytest.raises(UsageError, match="no promotion"):
+        promoted(world.journal)
+
+
+def test_a_scheduler_looks_only_at_a_young_release() -> None:
+    world = stable_world(NEW)
+    clock = ports(world).clock
+
+    def resting(seconds: float) -> Outcome | None:
+        return nothing_to_watch(world.journal, environment(), seconds, clock=clock)
+
+    never = resting(3600)
+    assert never is not None
+    assert never.summary.startswith("NOT LOOKED AT")
+    world.journal += [world.entry(PROMOTE, Phase.RESULT)]
+    assert resting(3600) is None
+    clock.sleep(3601)
+    old = resting(3600)
+    assert old is not None
+    assert old.release == NEW
+    assert {check.status for check in old.checks} == {Status.SKIPPED}

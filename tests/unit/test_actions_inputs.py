@@ -99,6 +99,7 @@ SAMPLES = {
     "votes": "qa=go:Ada O'Neill, engineering=no-go",
     "require-votes": "qa, engineering",
     "window": "10m",
+    "young": "24h",
     "staging": "staging",
 }
 

@@ -108,6 +108,16 @@ def restarts_at_shift(
     return {str(name): int(count) for name, count in noted[-1].items()}
 
 
+def promotion(entries: Sequence[Entry]) -> Entry | None:
+    """The end of the last promotion that still stands; None where none does."""
+    for number, entry in reversed(list(enumerate(entries))):
+        if entry.action == PROMOTE and entry.phase is Phase.RESULT:
+            after = entries[number + 1 :]
+            undone = any(e.action == ROLLBACK and e.release == entry.release for e in after)
+            return None if undone else entry
+    return None
+
+
 def rolled_back(entries: Sequence[Entry], release: str) -> bool:
     """Whether this attempt was rolled back, or a gate decided that it must be."""
     for entry in of_this_attempt(entries, release):

@@ -229,6 +229,17 @@ ACTIONS: dict[str, Action] = {
         },
     ),
     "promote": Action(_command("promote", flags=_PLACE), _DAY),
+    "watch": Action(
+        _command("watch", "--once", flags=(*_PLACE, "window", "young")),
+        {
+            "release": Input(kinds.PATH),
+            **_ENVIRONMENT,
+            **_EVIDENCE,
+            **_CLUSTER,
+            "window": Input(kinds.DURATION),
+            "young": Input(kinds.DURATION),
+        },
+    ),
     "rollback": Action(
         _command("rollback", flags=(*_PLACE, "plan", "with-database", "reason")),
         {

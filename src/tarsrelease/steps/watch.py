@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.day_journal import PROMOTE
+from collections.abc import Sequence
+
+from tarsrelease.gates.day_journal import promotion
 from tarsrelease.gates.words import percent
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.journal import Entry, Phase
-from tarsrelease.model.outcome import Outcome, Status, Verdict
+from tarsrelease.model.journal import Entry
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.release import Release
 from tarsrelease.ports import Clock, Metrics, Workloads
 from tarsrelease.report.words import count_statuses, show_seconds
@@ -15,6 +17,7 @@ from tarsrelease.steps.ending import ended
 from tarsrelease.steps.recorded import recorded_checks, stage_of
 
 STEP = "watch"
+YOUNG = "watch.young"
 
 
 def watch(
@@ -60,14 +63,51 @@ def watch(
     )
 
 
-def promoted(entries: list[Entry]) -> str:
+def promoted(entries: Sequence[Entry]) -> str:
     """The version that was promoted last. Raises UsageError where the journal knows none."""
-    for entry in reversed(entries):
-        if entry.action == PROMOTE and entry.phase is Phase.RESULT:
-            return entry.release
-    raise UsageError(
-        doing="looking for the release to watch",
-        found="no promotion in the cluster's journal",
-        expected="a release that was promoted here",
-        next_step="name it: --release DIR",
+    found = promotion(entries)
+    if found is None:
+        raise UsageError(
+            doing="looking for the release to watch",
+            found="no promotion that stands in the cluster's journal",
+            expected="a release that was promoted here",
+            next_step="name it: --release DIR",
+        )
+    return found.release
+
+
+def nothing_to_watch(
+    entries: Sequence[Entry], environment: Environment, young: float, *, clock: Clock
+) -> Outcome | None:
+    """For a scheduler that always looks: no release is young here. None where one is.
+
+    `young`: for how many seconds after its promotion a release is watched. What was not looked at
+    is said to be so.
+    """
+    now = clock.now()
+    found = promotion(entries)
+    if found is None:
+        reason = "no promotion stands in the cluster's journal"
+    elif (now - found.at).total_seconds() > young:
+        reason = f"{found.release} was promoted at {found.at:%Y-%m-%d %H:%M} UTC"
+        reason += f", and is watched for {show_seconds(young)}"
+    else:
+        return None
+    check = Check(
+        id=YOUNG,
+        status=Status.SKIPPED,
+        expected="a release that was promoted a short while ago",
+        reason=reason,
+        source="journal",
+    )
+    return Outcome(
+        step=STEP,
+        release=found.release if found else None,
+        environment=environment.name,
+        verdict=Verdict.PROCEED,
+        exit_code=exit_code_of(Verdict.PROCEED),
+        summary=f"NOT LOOKED AT: {reason}",
+        checks=(check,),
+        started_at=now,
+        finished_at=clock.now(),
     )

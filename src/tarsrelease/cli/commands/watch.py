@@ -22,21 +22,35 @@ if TYPE_CHECKING:
     show_default=True,
     help="How much recorded data is looked at, one hour at most.",
 )
-def _watch(settings: Settings, once: bool, window: str) -> int:
+@click.option(
+    "--young",
+    metavar="TIME",
+    help="Only a release that was promoted within this time, such as 24h: for a scheduler.",
+)
+def _watch(settings: Settings, once: bool, window: str, young: str | None) -> int:
     """Look at the promoted release by the last stage's checks, over recorded data.
 
     Exit 0 where all pass, 1 where one is proven bad, 10 where it cannot be told. Without
-    --release it is the one that the cluster's journal says was promoted last.
+    --release it is the one that the cluster's journal says was promoted last. With --young, where
+    no release is, nothing is looked at: said, and exit 0.
     """
     from tarsrelease.cli.durations import seconds_of
     from tarsrelease.cli.session import carry_out
 
     del once  # there is no other way yet, and the word says so
     seconds = seconds_of(window, "--window")
+    age = seconds_of(young, "--young") if young is not None else None
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.steps.watch import nothing_to_watch
         from tarsrelease.steps.watch import watch as step
 
+        if age is not None:
+            ports = session.ports
+            entries = ports.journal.entries()
+            resting = nothing_to_watch(entries, session.environment, age, clock=ports.clock)
+            if resting is not None:
+                return resting
         if settings.release is None:
             session = _promoted(session)
         ports = session.ports
@@ -68,5 +82,6 @@ watch = command(
     "environment",
     "evidence",
     name="watch",
-    example="tarsrelease watch --once --window 10m --environment production",
+    example="tarsrelease watch --once --window 10m --environment production\n"
+    "tarsrelease watch --once --window 1h --young 24h --environment production",
 )(_watch)
