@@ -13,6 +13,7 @@ from tarsrelease.adapters.configuration import (
     load_release,
     load_rollout,
     newest_release,
+    release_of,
 )
 from tarsrelease.adapters.yaml_source import read_yaml, splice_scalars
 from tarsrelease.model.errors import UsageError
@@ -223,8 +224,17 @@ class TestRelease:
             newer.mkdir()
             (newer / "manifest.production.json").write_text(manifest.replace("1.2.0", version))
             assert newest_release(bundle.parent) == newer
+        assert release_of("1.10.0", bundle.parent) == newer
         with pytest.raises(UsageError):
             newest_release(bundle / "migrations")
+        (bundle.parent / "broken").mkdir()
+        (bundle.parent / "broken/manifest.production.json").write_text("[")
+        for asked in (
+            lambda: newest_release(bundle.parent),
+            lambda: release_of("1", bundle.parent),
+        ):
+            with pytest.raises(UsageError, match="says no version"):
+                asked()
 
 
 def test_splicing_keeps_everything_else() -> None:

@@ -138,7 +138,9 @@ def _from_bytes(
 
 def newest_release(releases: Path = RELEASES) -> Path:
     """The bundle with the highest version under `releases`. Raises `UsageError` if none is."""
-    found = [(_order_of(path), path.parent) for path in releases.glob(f"*/{MANIFEST}")]
+    found = [
+        (precedence(_said_version(path)), path.parent) for path in releases.glob(f"*/{MANIFEST}")
+    ]
     if not found:
         raise UsageError(
             doing="looking for the newest bundle",
@@ -149,27 +151,28 @@ def newest_release(releases: Path = RELEASES) -> Path:
     return max(found)[1]
 
 
-def _order_of(path: Path) -> Any:
-    """A manifest's place among the versions. One that says none is not passed over: it may be the
-    newest.
+def _said_version(path: Path) -> str:
+    """The version in a manifest. One that says none is not passed over: it may be the one.
 
     Raises `UsageError`.
     """
     try:
-        return precedence(str(json.loads(path.read_text(encoding="utf-8"))["version"]))
+        said = str(json.loads(path.read_text(encoding="utf-8"))["version"])
+        precedence(said)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise UsageError(
-            doing="looking for the newest bundle",
+            doing="looking for the bundle",
             found=f"{path} says no version: {type(problem).__name__}: {problem}",
             expected="a manifest, as tarsrelease bundle build writes it",
             next_step="name the bundle that you mean with --release DIR, or build this one again",
         ) from problem
+    return said
 
 
 def release_of(version: str, releases: Path = RELEASES) -> Path:
     """The bundle of this version under `releases`. Raises `UsageError` if none is."""
     for path in sorted(releases.glob(f"*/{MANIFEST}")):
-        if json.loads(path.read_text(encoding="utf-8")).get("version") == version:
+        if _said_version(path) == version:
             return path.parent
     raise UsageError(
         doing=f"looking for the bundle of {version}",
