@@ -13,6 +13,7 @@ from bundle_samples import write_sources
 
 from tarsrelease.adapters.bundle_build import build_bundle
 from tarsrelease.cli import main
+from tarsrelease.steps.verification.difference import document_differences
 
 
 @pytest.fixture
@@ -52,6 +53,10 @@ def test_every_kind_of_difference_is_told(
     bundle = bundle.replace("NOTES.md", "READ.md").replace("a" * 64, "b" * 64)
     (second / "bundle.yaml").write_text(bundle)
     (second / "NOTES.md").rename(second / "READ.md")
+    rollout = (second / "rollout.yaml").read_text()
+    loosened = rollout.replace("below: 2%", "below: 9%", 1)
+    assert loosened != rollout
+    (second / "rollout.yaml").write_text(loosened)
     build_bundle(second.parents[1] / "app", "1.2.0", second)
     code, found = compared(capsys, pair)
     assert code == 0
@@ -62,8 +67,30 @@ def test_every_kind_of_difference_is_told(
     assert f"manifest images.web.digest: {digests[0]} to {digests[1]}" in found
     assert "chart    added    templates/new.yaml" in found
     assert any(line.startswith("chart    changed  values.yaml") for line in found)
+    assert f"chart    values.yaml images.web.digest: {digests[0]} to {digests[1]}" in found
+    assert "rollout  stages.100.checks.canary.error_rate.below: 2% to 9%" in found
     assert not any("Chart.yaml" in line for line in found)
     assert compared(capsys, pair, "--exit-code")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ([1, 2], [1, 3], ["a.1: 2 to 3"]),
+        ([1], [1, 2], ["a: [1] to [1, 2]"]),
+        ([{"x": 1}], [{"x": 1}, {"x": 2}], ["a: 1 items to 2 items"]),
+        ([{"id": "b", "x": 1}, {"id": "c"}], [{"id": "c"}, {"id": "b", "x": 2}],
+         ["a.b.x: 1 to 2"]),
+        ([{"id": "b"}, {"id": "b", "x": 1}], [{"id": "b"}, {"id": "b", "x": 2}],
+         ["a.1.x: 1 to 2"]),
+        ([{"id": "b"}], [], ["a.b: removed"]),
+        ({1: "x"}, {"\x1b[2J": "x"}, ["a.'\\x1b[2J': added", "a.1: removed"]),
+    ],
+)  # fmt: skip
+def test_lists_are_compared_by_name_then_by_place(
+    before: object, after: object, said: list[str]
+) -> None:
+    assert document_differences({"a": before}, {"a": after}) == said
 
 
 def test_a_broken_bundle_can_be_looked_at(

@@ -1,12 +1,14 @@
 """bundle diff: what differs between two bundles. Nothing is changed, and nothing is judged.
 
-(1) What lies in both is hashed, (2) what both manifests say and (3) what both charts hold is
-compared. Whether a bundle is whole is verify's question; here even a broken one can be looked at.
+(1) What lies in both is hashed, (2) what both manifests and both rollouts say and (3) what both
+charts hold is compared. Whether a bundle is whole is verify's question; here even a broken one can
+be looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
@@ -19,6 +21,7 @@ from tarsrelease.steps.verification.chart_archive import (
 )
 from tarsrelease.steps.verification.difference import (
     chart_differences,
+    document_differences,
     file_differences,
     manifest_differences,
 )
@@ -49,6 +52,10 @@ def bundle_diff(
     ]
     if before is not None and after is not None:
         plan += [f"manifest {line}" for line in manifest_differences(before, after)]  # (2)
+        first_day = _rollout(bundles[0], before, read_values)
+        second_day = _rollout(bundles[1], after, read_values)
+        if first_day is not None and second_day is not None:
+            plan += [f"rollout  {line}" for line in document_differences(first_day, second_day)]
         charts = (
             _chart(bundles[0], before, read_values),
             _chart(bundles[1], after, read_values),
@@ -86,6 +93,16 @@ def _manifest(files: BundleFiles, read_manifest: ReadManifest) -> Manifest | Non
         return None
     manifest = read_manifest(MANIFEST, content)
     return manifest if isinstance(manifest, Manifest) else None
+
+
+def _rollout(
+    files: BundleFiles, manifest: Manifest, read_values: ReadValues
+) -> Mapping[str, Any] | None:
+    content = _small(files, manifest.rollout, LARGEST_TEXT)
+    if content is None or document_fault(content) is not None:
+        return None
+    found = read_values(manifest.rollout, content)
+    return None if isinstance(found, tuple) else found
 
 
 def _chart(files: BundleFiles, manifest: Manifest, read_values: ReadValues) -> ChartArchive | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tarsrelease.model.bundle import Manifest
 from tarsrelease.steps.verification.chart_archive import ChartArchive
 from tarsrelease.steps.verification.listed import shown
 
-_KEYS = {"images": "service", "hotfixes": "id", "migrations": "file"}
-"""What names an item in the manifest's lists."""
+_NAMES = ("service", "id", "file", "name", "weight", "path")
+"""What names an item of a list, the first of these that every item has and that is its own."""
 
 
 def file_differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -35,23 +35,25 @@ def file_differences(before: Mapping[str, str], after: Mapping[str, str]) -> lis
 
 def manifest_differences(before: Manifest, after: Manifest) -> list[str]:
     """Field by field; images, hotfixes and migrations by their names, whatever their order."""
-    return _differences(_plain(before), _plain(after), "")
+    return document_differences(
+        *(one.model_dump(mode="json", by_alias=True) for one in (before, after))
+    )
 
 
-def _plain(manifest: Manifest) -> dict[str, Any]:
-    data = manifest.model_dump(mode="json", by_alias=True)
-    for key, name in _KEYS.items():
-        data[key] = {item[name]: item for item in data[key]}
-    return data
+def document_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Of two documents as they are written: key by key, and what lists hold by its name."""
+    return _differences(before, after, "")
 
 
 def _differences(before: Any, after: Any, where: str) -> list[str]:
     if before == after:
         return []
+    if isinstance(before, list) and isinstance(after, list):
+        before, after = _by_name(before, after)
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         lines = []
-        for key in sorted(before.keys() | after.keys()):
-            place = f"{where}.{key}" if where else str(key)
+        for key in sorted(before.keys() | after.keys(), key=str):
+            place = f"{where}.{shown(str(key))}" if where else shown(str(key))
             if key not in before:
                 lines.append(f"{place}: added")
             elif key not in after:
@@ -62,17 +64,34 @@ def _differences(before: Any, after: Any, where: str) -> list[str]:
     return [f"{where}: {_short(before)} to {_short(after)}"]
 
 
+def _by_name(before: list[Any], after: list[Any]) -> tuple[Any, Any]:
+    """Both lists as mappings, by what names their items, or by place; as they are where neither
+    tells which item became which."""
+    both = [*before, *after]
+    for name in _NAMES if all(isinstance(item, Mapping) for item in both) else ():
+        keyed = [{str(item.get(name)): item for item in items} for items in (before, after)]
+        if all(name in item for item in both) and [len(before), len(after)] == [*map(len, keyed)]:
+            return keyed[0], keyed[1]
+    if len(before) == len(after):
+        return dict(enumerate(before)), dict(enumerate(after))
+    return before, after
+
+
 def _short(value: Any) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
         return f"{len(value)} items"
     return shown(str(value))
 
 
 def chart_differences(before: ChartArchive, after: ChartArchive) -> list[str]:
-    """Files in the charts' archives, below their roots."""
-    return file_differences(_below_root(before), _below_root(after))
+    """Files in the charts' archives, below their roots; and what Chart.yaml and the values say."""
+    return [
+        *file_differences(_below_root(before), _below_root(after)),
+        *(f"Chart.yaml {line}" for line in document_differences(before.metadata, after.metadata)),
+        *(f"values.yaml {line}" for line in document_differences(before.values, after.values)),
+    ]
 
 
 def _below_root(chart: ChartArchive) -> dict[str, str]:
