@@ -1,8 +1,4 @@
-"""What Slack and PagerDuty are told, by receivers that hold every message to the published forms.
-
-Slack: docs.slack.dev, "Block Kit: header, section" and "Incoming webhooks". PagerDuty:
-developer.pagerduty.com, "Send an alert event", "Send a change event".
-"""
+"""What Slack and PagerDuty are told, by receivers that hold it to the published forms."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from provider_forms import FORMS, SLACK
 from pydantic import ValidationError
 
 from tarsrelease.adapters.clock import SystemClock
@@ -30,117 +27,7 @@ T = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 HOOK = "/services/T0/B0/secret-part"
 ENVIRONMENT = load_environment("rehearsal")
-
-
-def text(kind: str, most: int) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["type", "text"],
-        "properties": {
-            "type": {"const": kind},
-            "text": {"type": "string", "minLength": 1, "maxLength": most},
-            "emoji": {"type": "boolean"},
-            "verbatim": {"type": "boolean"},
-        },
-        "additionalProperties": False,
-    }
-
-
-SLACK = {
-    "type": "object",
-    "required": ["text"],
-    "properties": {
-        "text": {"type": "string", "minLength": 1, "maxLength": 40000},
-        "blocks": {
-            "type": "array",
-            "maxItems": 50,
-            "items": {
-                "oneOf": [
-                    {
-                        "type": "object",
-                        "required": ["type", "text"],
-                        "properties": {
-                            "type": {"const": "header"},
-                            "text": text("plain_text", 150),
-                        },
-                        "additionalProperties": False,
-                    },
-                    {
-                        "type": "object",
-                        "required": ["type", "text"],
-                        "properties": {"type": {"const": "section"}, "text": text("mrkdwn", 3000)},
-                        "additionalProperties": False,
-                    },
-                ]
-            },
-        },
-    },
-    "additionalProperties": False,
-}
-LINKS = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["href"],
-        "properties": {"href": {"type": "string"}, "text": {"type": "string"}},
-        "additionalProperties": False,
-    },
-}
-KEY = {"type": "string", "minLength": 32, "maxLength": 32}
-TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)$"}
-SUMMARY = {"type": "string", "minLength": 1, "maxLength": 1024}
-ALERT = {
-    "type": "object",
-    "required": ["routing_key", "event_action"],
-    "properties": {
-        "routing_key": KEY,
-        "event_action": {"enum": ["trigger", "acknowledge", "resolve"]},
-        "dedup_key": {"type": "string", "minLength": 1, "maxLength": 255},
-        "client": {"type": "string"},
-        "client_url": {"type": "string"},
-        "links": LINKS,
-        "payload": {
-            "type": "object",
-            "required": ["summary", "source", "severity"],
-            "properties": {
-                "summary": SUMMARY,
-                "source": {"type": "string", "minLength": 1},
-                "severity": {"enum": ["critical", "error", "warning", "info"]},
-                "timestamp": TIME,
-                "component": {"type": "string"},
-                "group": {"type": "string"},
-                "class": {"type": "string"},
-                "custom_details": {"type": "object"},
-            },
-            "additionalProperties": False,
-        },
-    },
-    "additionalProperties": False,
-    "if": {"properties": {"event_action": {"const": "trigger"}}},
-    "then": {"required": ["payload"]},
-    "else": {"required": ["dedup_key"]},
-}
-CHANGE = {
-    "type": "object",
-    "required": ["routing_key", "payload"],
-    "properties": {
-        "routing_key": KEY,
-        "payload": {
-            "type": "object",
-            "required": ["summary"],
-            "properties": {
-                "summary": SUMMARY,
-                "timestamp": TIME,
-                "source": {"type": "string"},
-                "custom_details": {"type": "object"},
-            },
-            "additionalProperties": False,
-        },
-        "links": LINKS,
-    },
-    "additionalProperties": False,
-}
-FORMS = {HOOK: SLACK, "/v2/enqueue": ALERT, "/v2/change/enqueue": CHANGE}
+FORMS_HERE = {HOOK: SLACK, **FORMS}
 
 
 class Provider(ThreadingHTTPServer):
@@ -172,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self.headers["Content-Type"].startswith("application/json"):
             return self._answer(400, {})
         try:
-            jsonschema.validate(body, FORMS[self.path])
+            jsonschema.validate(body, FORMS_HERE[self.path])
         except (KeyError, jsonschema.ValidationError) as problem:
             return self._answer(400, {}, str(problem))
         self.server.got.append((self.path, body))

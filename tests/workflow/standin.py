@@ -81,8 +81,16 @@ def running(
 
 
 def told(record: Path) -> list[tuple[str, dict[str, Any]]]:
-    """What was posted: path and body."""
-    return [(each["path"], each["body"]) for each in map(json.loads, record.open())]
+    """What was posted: path and body, each of the form that its receiver has published."""
+    import jsonschema
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
+    from provider_forms import FORMS, SLACK
+
+    posted = [(each["path"], each["body"]) for each in map(json.loads, record.open())]
+    for path, body in posted:
+        jsonschema.validate(body, FORMS.get(path, SLACK))
+    return posted
 
 
 def _environment(name: str) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -150,6 +151,60 @@ def test_every_environment_is_in_the_documentation() -> None:
     text = (ROOT / "docs" / "pipeline.md").read_text()
     for ending in {*APPROVALS.values(), "-contract", "-rollback"}:
         assert f"`production{ending}`" in text
+
+
+def test_the_environment_file_and_the_calls_that_make_them_name_the_workflows_environments() -> (
+    None
+):
+    used = {
+        job["environment"].replace(ENVIRONMENT, "production")
+        for name in NAMES
+        for job in content(name)["jobs"].values()
+        if "environment" in job
+    }
+    people = yaml.safe_load((ROOT / "environments" / "production.yaml").read_text())["github"]
+    places = {place["name"]: place.get("reviewers", []) for place in people["environments"]}
+    assert set(places) == used
+    waiting = {f"production{ending}" for ending in {*APPROVALS.values(), "-contract"}}
+    assert {name for name, reviewers in places.items() if reviewers} == waiting
+    assert people["two_people"] == ["production-release-manager", "production-sre"]
+    printed = subprocess.run(
+        [
+            *(sys.executable, "-m", "tarsrelease", "init", "--github"),
+            *("--environment", "production"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "GITHUB_REPOSITORY": "org/tars"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    made = set(re.findall(r"--method PUT repos/org/tars/environments/(\S+)", printed))
+    assert made == used
+
+
+SECRETS = re.compile(r"secrets\.(\w+)")
+
+
+def test_every_secret_and_variable_is_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "pipeline.md").read_text()
+    for name in NAMES:
+        workflow = (ROOT / ".github" / "workflows" / name).read_text()
+        for named in {*SECRETS.findall(workflow), *re.findall(r"\bvars\.(\w+)", workflow)}:
+            assert f"`{named}`" in text, named
+
+
+def test_telling_people_decides_nothing_and_ends_by_itself() -> None:
+    told = [
+        step for name in NAMES for _, step in steps(name) if step.get("uses") == "$/actions/notify"
+    ]
+    assert len(told) >= 6
+    for step in told:
+        assert step["continue-on-error"] is True
+        assert step["timeout-minutes"] <= 2
+        assert step["with"]["pagerduty"] == "${{ inputs.notify_pagerduty }}"
+    events = {step["with"]["event"] for step in told}
+    assert events == {"started", "hold", "rollback", "promoted", "complete"}
 
 
 def test_a_day_waits_for_the_one_before_and_going_back_waits_for_nobody() -> None:
