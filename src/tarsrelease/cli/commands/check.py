@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.errors import ReleaseError
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports import Settled, Workloads
+    from tarsrelease.ports import Workloads
 
 check = LazyGroup(
     "check",
@@ -35,7 +35,8 @@ check = LazyGroup(
     help="The day switches on what rollout.yaml names under feature_flags: staging must run so.",
 )
 def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> int:
-    """Nodes, namespace, rights, Helm release, who owns the routes, and whether pods are scraped.
+    """Nodes, namespace, rights, Helm release, who owns the routes, what the canary's deploy would
+    refuse, and whether pods are scraped.
 
     The rights asked for are exactly those of rbac/role.yaml. What cannot be asked is no pass.
     With --feature-flags they are compared with those of the environment's `staging`.
@@ -43,35 +44,13 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.cli.preflighting import looked
         from tarsrelease.model.release import DayChoice
-        from tarsrelease.steps.preflight import preflight as step
 
         session.choose(DayChoice(feature_flags=feature_flags))
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            running=running,
-            staging=_settled_in(session.environment.staging),
-            ground=ports.ground,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            metrics=ports.metrics,
-            clock=ports.clock,
-        )
+        return looked(session, running)
 
     return carry_out(settings, "check preflight", act, changes=False)
-
-
-def _settled_in(name: str | None) -> Settled | None:
-    from tarsrelease.adapters.configuration import load_environment
-    from tarsrelease.adapters.helm import Helm
-
-    if name is None:
-        return None
-    place = load_environment(name).kubernetes
-    return Helm(place.context, place.namespace)
 
 
 preflight = command(

@@ -72,9 +72,9 @@ def _plan(session: Session) -> Outcome:
 def _day(session: Session) -> Outcome:
     from tarsrelease.cli.asking import who_answers
     from tarsrelease.cli.migrating import Migrations
+    from tarsrelease.cli.preflighting import looked
     from tarsrelease.cli.verifying import Wishes, verified
     from tarsrelease.steps.day import run_day
-    from tarsrelease.steps.preflight import preflight
 
     ports, folder = session.ports, session.release_folder
     wishes = Wishes(environment=session.environment)
@@ -83,18 +83,7 @@ def _day(session: Session) -> Outcome:
         session.environment,
         session.run,
         verify=partial(verified, folder, wishes, clock=ports.clock),
-        preflight=partial(
-            preflight,
-            session.release,
-            session.environment,
-            running=None,
-            ground=ports.ground,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            metrics=ports.metrics,
-            clock=ports.clock,
-        ),
+        preflight=partial(looked, session),
         migrator=Migrations(session),
         charts=ports.charts,
         workloads=ports.workloads,
