@@ -24,7 +24,7 @@ from tarsrelease.gates.explaining import counterfactuals, proportion_of
 from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Counts, Track, Unmeasured
-from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.model.outcome import Check, Observed, Status, Verdict
 from tarsrelease.report.charts import mermaid_chart, text_chart, thinned
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.text import outcome_text
@@ -86,6 +86,40 @@ def test_what_was_not_measured_says_why() -> None:
         id="canary.errors", status=Status.ERROR, service="api", expected="< 1 %", reason="no route"
     )
     assert counterfactuals(check, ALPHA) == ["nothing was observed, expected < 1 %: no route"]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (0.0123456, "share", "1.23 %"),
+        (0.9995, "share", "99.95 %"),
+        (0.9990001, "share", "99.9 %"),
+        (0.99999, "share", "99.999 %"),
+        (1.0, "share", "100 %"),
+        (0.0, "share", "0 %"),
+        (157_286_400.0, "bytes", "157 MB"),
+        (12.345678, "seconds", "12.3 s"),
+        (0.8333333333, "cores", "0.833"),
+        (12345.678, "", "12346"),
+        (12345.0, "count", "12345"),
+    ],
+)
+def test_what_was_seen_is_rounded_for_people(value: float, unit: str, said: str) -> None:
+    check = Check(
+        id="canary.other",
+        status=Status.PASS,
+        service="api",
+        observed=Observed(value=value, unit=unit),
+        expected="anything",
+        reason="seen",
+    )
+    assert counterfactuals(check, ALPHA) == [f"seen {said}, expected anything: seen"]
+
+
+def test_no_number_of_an_explanation_has_more_digits_than_people_read(evidence: Path) -> None:
+    for stage in ("1", "10"):
+        text = outcome_text(explain(evidence, stage, None))
+        assert re.findall(r"\d\.\d{4,}", text) == [], text
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tarsrelease.adapters.evidence_file import read_segments
 from tarsrelease.adapters.plots import Panel, draw
 from tarsrelease.gates.explaining import LAW, counterfactuals, proportion_of
+from tarsrelease.gates.words import reading
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
@@ -126,7 +127,8 @@ def _lines(
         lines += [f"  {sentence}" for sentence in said[name]]
         if len(curves.get(name, ())) > 1:
             top = max(value for _, value in curves[name])
-            lines.append(f"  {text_chart(curves[name])} up to {top:.4g}")
+            unit = check.observed.unit if check.observed else ""
+            lines.append(f"  {text_chart(curves[name])} up to {reading(top, unit)}")
     return lines
 
 

@@ -8,7 +8,7 @@ from math import ceil, inf
 
 from tarsrelease.gates.power import fewest_bad
 from tarsrelease.gates.statistics import log_evidence_above
-from tarsrelease.gates.words import count, odds, percent
+from tarsrelease.gates.words import count, odds, percent, reading
 from tarsrelease.model.outcome import Check, Status
 
 _LIMIT = re.compile(r"^(<|≥) ([0-9.e+-]+) %$")
@@ -93,5 +93,8 @@ def _more(wanted: float, bad: int, what: str) -> str:
 
 
 def _of_other(check: Check) -> str:
-    seen = "nothing was observed" if check.observed is None else f"seen {check.observed.value}"
+    seen = "nothing was observed"
+    if (found := check.observed) is not None:
+        told = found.value
+        seen = f"seen {reading(told, found.unit) if isinstance(told, (int, float)) else told}"
     return f"{seen}, expected {check.expected}: {check.reason}"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, floor, log, log10
 
 
 def percent(share: float) -> str:
-    """A share as a percentage with three significant digits: ``1.23 %``."""
-    return f"{100 * share:.3g} %"
+    """A share as a percentage with three significant digits: ``1.23 %``.
+
+    Just below 100 two digits of what is missing: ``99.95 %`` is not ``100 %``.
+    """
+    found = 100 * share
+    if 99 < found < 100:
+        digits = min(9, 1 - floor(log10(100 - found)))
+        return f"{found:.{digits}f}".rstrip("0") + " %"
+    return f"{found:.3g} %"
 
 
 def amount(value: float, unit: str) -> str:
@@ -20,6 +27,13 @@ def amount(value: float, unit: str) -> str:
                 return f"{value / size:.3g} {name}"
         return f"{value:.0f} B"
     return f"{value:g} s" if unit == "seconds" else f"{value:g}"
+
+
+def reading(value: float, unit: str) -> str:
+    """A measured value: as `amount`, but to three significant digits; whole numbers stay whole."""
+    if unit in ("share", "bytes") or value == round(value):
+        return amount(value, unit)
+    return amount(round(value) if abs(value) >= 1000 else float(f"{value:.3g}"), unit)
 
 
 def odds(log_evidence: float) -> str:
