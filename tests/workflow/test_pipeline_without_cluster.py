@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -70,6 +71,17 @@ def test_a_bundle_that_was_touched_is_not_approved_by_anybody(tmp_path: Path) ->
     assert verified["verdict"] == "no-go"
 
 
+def report(what: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tarsrelease", "report", what, str(folder), *more],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 LOOKED = {"plan", "verify", "environments", "go_no_go", "finish"}
 
 
@@ -84,6 +96,10 @@ def test_a_cluster_that_does_not_answer_is_a_no_before_anybody_is_asked(tmp_path
     assert checks["go_no_go.verified"]["status"] == "pass", "the evidence of verify was taken up"
     assert checks["go_no_go.stable"]["status"] == "error"
     assert standin.told(tmp_path / "told.jsonl") == []
+    whole = report("evidence", came.artifacts)
+    assert whole.returncode == 0, whole.stdout
+    shutil.rmtree(came.artifacts / "evidence-verify-1")
+    assert report("evidence", came.artifacts).returncode == 1, "go_no_go names what is missing"
 
 
 def test_a_database_that_does_not_answer_ends_in_the_rollback_job(tmp_path: Path) -> None:
@@ -102,17 +118,7 @@ def test_a_database_that_does_not_answer_ends_in_the_rollback_job(tmp_path: Path
     assert [path for path, _ in told] == ["/hook", "/v2/change/enqueue", "/hook", "/v2/enqueue"]
     assert told[-1][1]["payload"]["severity"] == "critical"
     assert "of-no-use" not in came.log, "a secret was printed"
-    page = subprocess.run(
-        [
-            *(sys.executable, "-m", "tarsrelease", "report", "day", str(came.artifacts)),
-            *("--format", "markdown"),
-        ],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    page = report("day", came.artifacts, "--format", "markdown").stdout
     assert "the rollback ended UNREACHABLE" in page
     for step in ("plan", "verify", "migrate up", "rollback"):
         assert f"| {step} |" in page

@@ -153,9 +153,7 @@ def test_every_environment_is_in_the_documentation() -> None:
         assert f"`production{ending}`" in text
 
 
-def test_the_environment_file_and_the_calls_that_make_them_name_the_workflows_environments() -> (
-    None
-):
+def test_environment_file_and_init_name_the_environments_of_the_workflows() -> None:
     used = {
         job["environment"].replace(ENVIRONMENT, "production")
         for name in NAMES
