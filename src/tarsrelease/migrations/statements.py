@@ -53,6 +53,10 @@ class Statement:
         """``file:line``, for people."""
         return f"{self.file}:{self.line}"
 
+    def place_at(self, position: int) -> str:
+        """``file:line`` of a character that PostgreSQL points at (from 1; 0: at none)."""
+        return f"{self.file}:{self.line + self.text[: max(0, position - 1)].count(chr(10))}"
+
     @property
     def first_line(self) -> str:
         """The statement on one line, shortened, for people."""

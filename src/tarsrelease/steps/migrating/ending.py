@@ -141,14 +141,8 @@ def not_usable(server: Server) -> UsageError | None:
 
 
 def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> ReleaseError:
-    """PostgreSQL refused a statement; `changed` says whether this run changed something before.
-
-    The line is the one that PostgreSQL points at, where it points at one.
-    """
-    line = statement.line
-    if problem.position:
-        line += statement.text[: problem.position - 1].count("\n")
-    found = f"{statement.file}:{line}: {problem.message}"
+    """PostgreSQL refused a statement; `changed` says whether this run changed something before."""
+    found = f"{statement.place_at(problem.position)}: {problem.message}"
     if problem.hint:
         found += f" ({problem.hint})"
     remedy = _REMEDIES.get(

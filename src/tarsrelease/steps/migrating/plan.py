@@ -285,13 +285,13 @@ def _finding_check(item: Finding) -> Check:
 
 
 def _would_fail(statement: Statement, problem: SqlError) -> Check:
-    line = statement.line + statement.text[: max(0, problem.position - 1)].count("\n")
+    where = statement.place_at(problem.position)
     return Check(
         id="migrate.statement",
         status=Status.FAIL,
         expected="the statement succeeds on a copy of the schema",
-        reason=f"{statement.file}:{line}: {problem.message} {problem.hint}".strip(),
-        source=f"{statement.file}:{line}",
+        reason=f"{where}: {problem.message} {problem.hint}".strip(),
+        source=where,
     )
 
 
