@@ -141,6 +141,9 @@ def test_validate_finds_what_runs_the_suite_and_misses_the_suite(run: Run) -> No
         ),
         ("canary-gate", {"stage": "10", "stage-duration": "600"}, "allowed: a number with one of"),
         ("rollback", {"with-database": "yes"}, '"yes" is not a boolean; allowed: true, false'),
+        ("go-no-go", {"votes": "qa=perhaps"}, "allowed: ROLE=go or ROLE=no-go"),
+        ("environments", {"approvals": "7; id"}, "allowed: digits"),
+        ("watch", {"young": "a day"}, "allowed: a number with one of the units"),
     ],
 )
 def test_a_wrong_input_says_what_is_allowed(

@@ -75,7 +75,7 @@ class OnCluster(Repository):
         self.address = address
         target = self.root / "environments" / "rehearsal.yaml"
         content = yaml.safe_load(target.read_text())
-        content["kubernetes"]["context"] = cluster.context
+        content["kubernetes"]["context"] = world.CONTEXT
         content["limits"] |= {"deploy": "90s"}
         content["overrides"] |= {"max_extension": "60s", "promotion_look": "5s"}
         target.write_text(yaml.safe_dump(content))
