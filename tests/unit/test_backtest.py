@@ -15,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import EPOCH, SERVICES, environment, release, rollout
 
+from tarsrelease.gates import latency
 from tarsrelease.gates.replay import binomial, interval, thinned
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Outcome, Verdict
-from tarsrelease.steps.backtest import backtest
+from tarsrelease.steps.backtest import ITSELF, backtest
 
 CHECKS = [{"kind": "proportion", "id": "canary.errors", "sli": "errors", "below": "1%"}]
 
@@ -119,14 +120,119 @@ def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
     """0.5 % of errors, a limit of 1 %: fourfold is 2 %, twice the limit."""
     outcome = played_on(200.0, 0.005)
     assert outcome.verdict is Verdict.PROCEED
-    played = {(each["stage"], each["errors_times"]): each for each in outcome.details["played"]}
+    played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
     for stage in ("canary-10", "canary-100"):
-        assert played[stage, 1.0]["rolled_back"] == 0
-        assert played[stage, 1.0]["proceeded"] == 6
-        assert played[stage, 4.0]["rolled_back"] >= 5
-    quick, slow = (played[stage, 4.0]["median_seconds"] for stage in ("canary-100", "canary-10"))
+        assert played[stage, ITSELF]["rolled_back"] == 0
+        assert played[stage, ITSELF]["proceeded"] == 6
+        assert played[stage, "errors x 4"]["rolled_back"] >= 5
+    quick, slow = (
+        played[stage, "errors x 4"]["median_seconds"] for stage in ("canary-100", "canary-10")
+    )
     assert quick <= slow
     assert len(outcome.details["power"]["canary-10"]) > 10
+
+
+# Slower canaries
+
+BOUNDS = ("0.05", "0.09", "0.1", "0.12", "0.25", "+Inf")
+
+
+class Timed(Past):
+    """Requests that take 40 to 130 ms, evenly spread, in buckets."""
+
+    def recorded(
+        self, selectors: list[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        moments = np.arange(start, end + 1e-6, step)
+        found: list[list[Series]] = []
+        for selector in selectors:
+            if "_bucket" not in selector:
+                found.append([self.until(name, "+Inf", moments, step) for name in SERVICES])
+                continue
+            wanted = [le for le in BOUNDS if f'le="{le}"' in selector] or BOUNDS
+            found.append(
+                [self.until(name, le, moments, step) for name in SERVICES for le in wanted]
+            )
+        return found
+
+    def until(self, name: str, le: str, moments: np.ndarray, step: float) -> Series:
+        within = min(1.0, max(0.0, (float(le) - 0.04) / 0.09))
+        values = self.rate * within * (moments - EPOCH + 86400)
+        return Series(
+            {"service": name, "deployment": "stable", "version": "1", "pod": name, "le": le},
+            tuple(Sample(float(t), float(round(v))) for t, v in zip(moments, values, strict=True)),
+        )
+
+
+def test_a_slower_canary_is_found_on_the_buckets() -> None:
+    """Stable is slower than 120 ms in 11 %, +20 ms in 33 %, half as slow again in 56 %."""
+    checks = [{"kind": "proportion", "id": "canary.slow", "sli": "slow", "below": "20%"}]
+    plan = rollout(checks, weights=(10, 100), duration="5m", max_extension="5m")
+    labels = 'service=~"$service",deployment=~"$track"'
+    slis = {
+        "kind": "proportion",
+        "of": f"seconds_count{{{labels}}}",
+        "good": f'seconds_bucket{{{labels},le="0.12"}}',
+    }
+    raw = plan.model_dump(mode="json", exclude_none=True)
+    plan = type(plan).model_validate({**raw, "slis": {**raw["slis"], "slow": slis}})
+    outcome = backtest(
+        release(plan),
+        environment("15s"),
+        EPOCH - 7200,
+        EPOCH,
+        windows=4,
+        history=Timed(50.0, 0.0),
+        clock=Now(),
+        progress=Silent(),  # type: ignore[arg-type]
+    )
+    played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
+    assert {canary for _, canary in played} == {ITSELF, "20 ms slower", "half as slow again"}
+    for stage in ("canary-10", "canary-100"):
+        assert played[stage, ITSELF]["proceeded"] == 4
+        assert played[stage, "20 ms slower"]["rolled_back"] == 4
+        assert played[stage, "half as slow again"]["rolled_back"] == 4
+    slower, slowest = (
+        played["canary-10", name]["median_seconds"]
+        for name in ("20 ms slower", "half as slow again")
+    )
+    assert slowest <= slower
+    assert outcome.verdict is Verdict.PROCEED
+
+
+@pytest.mark.parametrize(
+    ("at", "names"),
+    [
+        (0.1, ("0.1",)),
+        (0.08, ("0.05", "0.09")),
+        (0.03, ("0.05",)),
+        (0.0, ()),
+        (-0.01, ()),
+        (7.0, ("0.25", "+Inf")),
+    ],
+)
+def test_the_bounds_around(at: float, names: tuple[str, ...]) -> None:
+    assert latency.around(BOUNDS, at) == names
+    assert latency.around((), at) == ()
+
+
+def test_what_stays_good_is_read_between_the_bounds() -> None:
+    """200 requests: 40 within 50 ms, 120 within 90 ms, 180 within 120 ms, each slot."""
+    own = [(20.0, 200.0), (0.0, 0.0)]
+    at = {"0.05": [(160.0, 200.0), (0.0, 0.0)], "0.09": [(80.0, 200.0), (0.0, 0.0)]}
+    assert latency.kept(own, at, 0.08) == pytest.approx([100 / 180, 0.0])
+    assert latency.kept(own, {"0.05": at["0.05"]}, 0.025) == pytest.approx([20 / 180, 0.0])
+    assert latency.kept(own, {"0.09": at["0.09"]}, 0.09) == pytest.approx([120 / 180, 0.0])
+    assert latency.kept(own, {}, -0.01) == [0.0, 0.0]
+
+
+def test_selectors_of_buckets() -> None:
+    good = 'seconds_bucket{job="a",le="0.12"}'
+    assert latency.bound_of(good) == 0.12
+    assert latency.bound_of('total{role="x",title="0.5"}') is None
+    assert latency.bound_of('total{le="$le"}') is None
+    assert latency.every_bound(good) == 'seconds_bucket{job="a",le=~".+"}'
+    assert latency.at_bound(good, "+Inf") == 'seconds_bucket{job="a",le="+Inf"}'
 
 
 def test_too_little_traffic_is_a_no() -> None:

@@ -2,13 +2,14 @@
 
 Of each slot's recorded requests a random part, as large as the stage's weight, goes to a canary
 (bad and good ones alike, so bursts stay where they were), the rest to stable. A regression makes
-its bad requests k times as many. Every look is judged by the very checks and the very verdict that
-a release would meet; what of a stage looks at pods or gauges is left out.
+its bad requests k times as many, or its good ones slow (gates/latency.py). Every look is judged by
+the very checks and the very verdict that a release would meet; what of a stage looks at pods or
+gauges is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
@@ -28,6 +29,10 @@ Slots = Sequence[tuple[float, float]]
 
 Past = Mapping[tuple[str, str], Slots]
 """By (SLI, service); all of the same length."""
+
+Harm = Callable[[tuple[str, str], int, float, float, Random], float]
+"""From an (SLI, service), a slot, and the canary's bad and good requests in it, to how many of
+them are bad in a release that is worse."""
 
 BEFORE = 300.0
 """Seconds before the shift from which a gate's looks tell how bursty errors are."""
@@ -60,12 +65,12 @@ def play(
     patience: Patience,
     random: Random,
     *,
-    worse: float = 1.0,
+    harm: Harm,
 ) -> Played:
     """One stage (see `replayed`) from slot number `shift` on, looked at after every slot.
 
-    `worse` multiplies the canary's bad requests. The recording must reach to the end of the stage
-    and its extension.
+    `harm` says what the canary makes of its requests. The recording must reach to the end of the
+    stage and its extension.
     """
     weight = stage.weight / 100
     canary = dict.fromkeys(past, (0.0, 0.0))
@@ -88,11 +93,12 @@ def play(
     last = round((stage.duration + stage.max_extension) / slot)
     for look in range(1, last + 2):
         for key, slots in past.items():
-            bad, total = slots[min(shift + look - 1, len(slots) - 1)]
+            slot_number = min(shift + look - 1, len(slots) - 1)
+            bad, total = slots[slot_number]
             ours_bad, ours_good = thinned(bad, total, weight, random)
             theirs = (bad - ours_bad, total - ours_bad - ours_good)
-            more = _more_bad(ours_bad, ours_good, worse, random)
-            canary[key] = _add(canary[key], (more, ours_bad + ours_good))
+            harmed = harm(key, slot_number, ours_bad, ours_good, random)
+            canary[key] = _add(canary[key], (harmed, ours_bad + ours_good))
             stable[key] = _add(stable[key], theirs)
             beside[key].append(theirs)
         elapsed = look * slot
@@ -136,11 +142,32 @@ def thinned(bad: float, total: float, share: float, random: Random) -> tuple[flo
     )
 
 
-def _more_bad(bad: float, good: float, worse: float, random: Random) -> float:
-    """The bad requests of a canary that is `worse` times as bad; the total stays."""
-    whole, rest = divmod(worse, 1.0)
-    more = whole * bad + binomial(random, round(bad), rest)
-    return min(more, bad + good)
+def unharmed(_key: tuple[str, str], _slot: int, bad: float, _good: float, _random: Random) -> float:
+    """A canary just like stable."""
+    return bad
+
+
+def more_errors(times: float, of: Collection[str]) -> Harm:
+    """`times` as many bad requests in each of these SLIs; the total stays."""
+    whole, rest = divmod(times, 1.0)
+
+    def harm(key: tuple[str, str], _slot: int, bad: float, good: float, random: Random) -> float:
+        if key[0] not in of:
+            return bad
+        return min(whole * bad + binomial(random, round(bad), rest), bad + good)
+
+    return harm
+
+
+def fewer_fast(kept: Mapping[tuple[str, str], Sequence[float]]) -> Harm:
+    """Of the good requests of each slot only this share stays good (see `latency.kept`)."""
+
+    def harm(key: tuple[str, str], slot: int, bad: float, good: float, random: Random) -> float:
+        if key not in kept:
+            return bad
+        return bad + good - binomial(random, round(good), kept[key][slot])
+
+    return harm
 
 
 def binomial(random: Random, number: int, chance: float) -> int:

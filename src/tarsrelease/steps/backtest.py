@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from random import Random
 from statistics import median
 
-from tarsrelease.gates import recording
+from tarsrelease.gates import latency, recording
 from tarsrelease.gates.budget import alpha_per_check
 from tarsrelease.gates.checks.seeing import Patience
+from tarsrelease.gates.latency import SLOWINGS
 from tarsrelease.gates.power import detection
-from tarsrelease.gates.replay import interval, play, replayed
+from tarsrelease.gates.replay import (
+    Harm,
+    Slots,
+    fewer_fast,
+    interval,
+    more_errors,
+    play,
+    replayed,
+    unharmed,
+)
 from tarsrelease.gates.words import percent
 from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.environment import Environment
@@ -21,8 +32,10 @@ from tarsrelease.ports import Clock, History, Progress
 from tarsrelease.steps.plan_canary import minutes
 from tarsrelease.steps.reading_past import read_past
 
-REGRESSIONS = (1.5, 2.0, 4.0)
-"""Times as many errors as stable had."""
+ERRORS = (1.5, 2.0, 4.0)
+"""Times as many bad requests as stable had, where they are not slow ones."""
+
+ITSELF = "stable itself"
 
 _RATES = tuple(10 ** (power / 4) for power in range(-2, 17))
 """Requests a second for the curves: from a third to ten thousand."""
@@ -63,6 +76,7 @@ def backtest(
         for sli, each in asked.items()
         for service in rollout.services
     }
+    slower = _slower(asked, past, rollout, start, end, slot, history, progress)
     patience = Patience(alpha_per_check(rollout), rollout.statistics.confidence, 1e9)
     rows, checks, facts = [], [], []
     for stage in rollout.stages:
@@ -70,11 +84,11 @@ def backtest(
         if short is None:
             continue
         shifts = _shifts(short, slot, last - first, windows)
-        for worse in (1.0, *REGRESSIONS):
-            progress.say(f"{stage.name}: {len(shifts)} stretches, errors x {worse:g}")
-            random = Random(f"{stage.name}/{worse:g}")  # noqa: S311 - a simulation, repeatable
+        for name, harm in _harms(short, asked, slower).items():
+            progress.say(f"{stage.name}: {len(shifts)} stretches, {name}")
+            random = Random(f"{stage.name}/{name}")  # noqa: S311 - a simulation, repeatable
             ends = [
-                play(short, rollout, past, shift, slot, patience, random, worse=worse)
+                play(short, rollout, past, shift, slot, patience, random, harm=harm)
                 for shift in shifts
             ]
             back = [each.seconds for each in ends if each.verdict is Verdict.ROLLBACK]
@@ -82,7 +96,7 @@ def backtest(
             low, high = interval(len(back), len(ends))
             fact = {
                 "stage": stage.name,
-                "errors_times": worse,
+                "canary": name,
                 "stretches": len(ends),
                 "rolled_back": len(back),
                 "rolled_back_interval": [low, high],
@@ -93,14 +107,14 @@ def backtest(
             rows.append(
                 [
                     stage.name,
-                    "stable itself" if worse == 1 else f"errors x {worse:g}",
+                    name,
                     f"{len(back)} of {len(ends)}",
                     f"{percent(low)} to {percent(high)}",
                     f"{passed} of {len(ends)}",
                     minutes(median(back)) if back else "",
                 ]
             )
-            if worse == 1:
+            if name == ITSELF:
                 checks.append(_check(stage, len(back), passed, len(ends)))
     if not checks:
         raise UsageError(
@@ -130,7 +144,8 @@ def backtest(
                 "rows": rows,
             },
             "power": power_curves(rollout, slot),
-            "not_replayed": "checks of pods and gauges",
+            "not_replayed": "checks of pods and gauges"
+            + ("" if slower else "; slower canaries, as no SLI is a bucket of a histogram"),
         },
         started_at=started_at,
         finished_at=clock.now(),
@@ -138,6 +153,86 @@ def backtest(
         if verdict is Verdict.PROCEED
         else "tarsrelease canary plan says what each stage lacks",
     )
+
+
+def _harms(
+    stage: Stage,
+    asked: Mapping[str, tuple[str, str, bool]],
+    slower: Mapping[str, Mapping[tuple[str, str], Sequence[float]]],
+) -> dict[str, Harm]:
+    """By name, the canaries that the stage is played with: those that its checks could tell."""
+    used = {sli for rule in stage.checks for sli in rule.named_slis()}
+    timed = {sli for sli in used if _bound(asked[sli]) is not None}
+    found: dict[str, Harm] = {ITSELF: unharmed}
+    if used - timed:
+        found |= {f"errors x {times:g}": more_errors(times, used - timed) for times in ERRORS}
+    if timed:
+        found |= {name: fewer_fast(kept) for name, kept in slower.items()}
+    return found
+
+
+def _slower(
+    asked: Mapping[str, tuple[str, str, bool]],
+    past: Mapping[tuple[str, str], Slots],
+    rollout: Rollout,
+    start: float,
+    end: float,
+    slot: float,
+    history: History,
+    progress: Progress,
+) -> dict[str, dict[tuple[str, str], list[float]]]:
+    """By slowing, the share of each slot's good requests that would stay good.
+
+    Reads the buckets around the bounds that the slowings ask for; empty without any histogram.
+    """
+    limits = {sli: limit for sli, each in asked.items() if (limit := _bound(each)) is not None}
+    if not limits:
+        return {}
+    buckets: dict[str, tuple[str, str, bool]] = {}
+    wanted: dict[tuple[str, str], tuple[str, ...]] = {}
+    for sli in limits:
+        of, good, _ = asked[sli]
+        [series] = history.recorded([latency.every_bound(good)], end - 2 * slot, end, slot)
+        bounds = {each.labels["le"] for each in series if "le" in each.labels}
+        for slowing in SLOWINGS:
+            at = slowing.before(limits[sli])
+            wanted[slowing.name, sli] = latency.around(bounds, at)
+            for le in wanted[slowing.name, sli]:
+                buckets[f"{sli} at {le}"] = (of, latency.at_bound(good, le), True)
+    found = None
+    if buckets:
+        found = read_past(
+            buckets,
+            rollout.labels,
+            start=start,
+            end=end,
+            slot=slot,
+            history=history,
+            progress=progress,
+        )
+    first, last = int(start // slot) + 1, int(end // slot) - 1
+    return {
+        slowing.name: {
+            (sli, service.name): latency.kept(
+                past[sli, service.name],
+                {
+                    le: recording.whole(found, buckets[f"{sli} at {le}"], service.name, first, last)
+                    for le in wanted[slowing.name, sli]
+                    if found is not None
+                },
+                slowing.before(limits[sli]),
+            )
+            for sli in limits
+            for service in rollout.services
+        }
+        for slowing in SLOWINGS
+    }
+
+
+def _bound(asked: tuple[str, str, bool]) -> float | None:
+    """The seconds that good requests of an SLI take at most, where a bucket counts them."""
+    _, part, is_good = asked
+    return latency.bound_of(part) if is_good else None
 
 
 def _shifts(stage: Stage, slot: float, slots: int, windows: int) -> list[int]:

@@ -70,8 +70,9 @@ def _backtest(
     """Play the stages' checks on recorded traffic, with stable as its own canary.
 
     Says for each stage how often a canary just like stable would have been taken back (it should
-    not be), and how often and how soon one with 1.5, 2 and 4 times the errors. The answer is no
-    (exit code 1) where this traffic is not enough for these limits.
+    not be), and how often and how soon one with 1.5, 2 and 4 times the errors, or slower
+    by 20 ms or a half. The answer is no (exit code 1) where this traffic is not enough for these
+    limits.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
