@@ -162,7 +162,8 @@ def test_a_share_is_never_rounded_to_none_or_all(share: float, shown: str) -> No
 
 
 def test_quantities() -> None:
-    assert [show_seconds(s) for s in (0.35, 9.96, 12.4, 59.9, 200, 7500)] == [
+    assert [show_seconds(s) for s in (0.0051, 0.35, 9.96, 12.4, 59.9, 200, 7500)] == [
+        "5.1 ms",
         "0.35 s",
         "10 s",
         "12 s",

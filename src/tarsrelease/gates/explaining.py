@@ -67,17 +67,21 @@ def counterfactuals(check: Check, alpha: float) -> list[str]:
     match check.status:
         case Status.FAIL if bad >= proof:
             fewer = bad - int(proof) + 1
-            said.append(f"{fewer} bad fewer ({int(proof) - 1}) would not have been proof")
+            said.append(
+                f"{fewer} fewer bad requests ({int(proof) - 1} in all) would not have been proof"
+            )
             if bad > within >= 0:
-                said.append(f"{bad - within} bad fewer ({within}) would have been within the limit")
+                said.append(
+                    f"{bad - within} fewer bad requests ({within} in all) would have been within the limit"
+                )
         case Status.PASS:
             said.append(_more(proof, bad, "would have been proof that the limit is broken"))
             said.append(_more(within + 1, bad, "would have been beyond the limit, and extended it"))
         case Status.INCONCLUSIVE:
             if total < found.needed:
-                said.append(f"{found.needed - total} requests more would have been enough to tell")
+                said.append(f"{found.needed - total} more requests would have been enough to tell")
             if bad > within:
-                said.append(f"{bad - within} bad fewer would have been within the limit")
+                said.append(f"{bad - within} fewer bad requests would have been within the limit")
             said.append(_more(proof, bad, "would have been proof that the limit is broken"))
         case _:
             said.append(f"it was not decided by its numbers: {check.reason}")
@@ -89,7 +93,7 @@ def _more(wanted: float, bad: int, what: str) -> str:
         return f"no number of bad requests {what}: there are too few requests"
     if wanted <= bad:
         return f"independent errors in this number {what}; they come in bursts on the other side"
-    return f"{int(wanted) - bad} bad more ({int(wanted)}) {what}"
+    return f"{int(wanted) - bad} more bad requests ({int(wanted)} in all) {what}"
 
 
 def _of_other(check: Check) -> str:

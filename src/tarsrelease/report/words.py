@@ -80,7 +80,9 @@ def show_bytes(size: float) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """A duration: 0.35 s, 12 s, 3 m 20 s, 2 h 5 m."""
+    """A duration: 5.1 ms, 0.35 s, 12 s, 3 m 20 s, 2 h 5 m."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.2g} ms"
     if seconds < 10:
         return f"{seconds:.2g} s"
     whole = round(seconds)
