@@ -66,26 +66,25 @@ def counterfactuals(check: Check, alpha: float) -> list[str]:
     within = int(limit * total) if found.inclusive else ceil(limit * total) - 1
     match check.status:
         case Status.FAIL if bad >= proof:
-            fewer = bad - int(proof) + 1
-            said.append(
-                f"{fewer} fewer bad requests ({int(proof) - 1} in all) would not have been proof"
-            )
+            said.append(_fewer(int(proof) - 1, bad, "would not have been proof"))
             if bad > within >= 0:
-                said.append(
-                    f"{bad - within} fewer bad requests ({within} in all) would have been within the limit"
-                )
+                said.append(_fewer(within, bad, "would have been within the limit"))
         case Status.PASS:
             said.append(_more(proof, bad, "would have been proof that the limit is broken"))
             said.append(_more(within + 1, bad, "would have been beyond the limit, and extended it"))
         case Status.INCONCLUSIVE:
             if total < found.needed:
                 said.append(f"{found.needed - total} more requests would have been enough to tell")
-            if bad > within:
-                said.append(f"{bad - within} fewer bad requests would have been within the limit")
+            if bad > within >= 0:
+                said.append(_fewer(within, bad, "would have been within the limit"))
             said.append(_more(proof, bad, "would have been proof that the limit is broken"))
         case _:
             said.append(f"it was not decided by its numbers: {check.reason}")
     return said
+
+
+def _fewer(wanted: int, bad: int, what: str) -> str:
+    return f"{bad - wanted} fewer bad requests ({wanted} in all) {what}"
 
 
 def _more(wanted: float, bad: int, what: str) -> str:
