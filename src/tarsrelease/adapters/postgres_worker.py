@@ -83,6 +83,12 @@ class PostgresWorker:
         self._history = History(self._connection, database.schema_name, application)
         self.pid = backend_pid(self._connection)
         self._end_with_the_client()
+        # The server's own default lets an index build take two cores more from production.
+        self._connection.execute(
+            sql.SQL("SET max_parallel_maintenance_workers = {}").format(
+                sql.Literal(database.build_workers)
+            )
+        )
         # What is said to be done must outlive a crash of the server, wherever its default is off.
         self._connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) "

@@ -199,7 +199,8 @@ class Database(Value):
     with everybody else queueing behind it; then it gives way, and tries again for
     `lock_patience` in all. `statement_timeout`: one statement in a transaction; `blocking_timeout`:
     one whose locks may stop others, where its file does not allow that by name and reason.
-    `build_deadline`: one that runs beside the traffic, as CREATE INDEX CONCURRENTLY. `scratch_env`
+    `build_deadline`: one that runs beside the traffic, as CREATE INDEX CONCURRENTLY, and
+    `build_workers` how many parallel workers of the server it may take from it. `scratch_env`
     names the variable with the DSN of a server for throwaway copies; without it one is started
     on this machine. `answers_within`: `migrate verify`'s limit for a trivial query.
     `contract_after`: how long after its promotion a release is not rolled back any more.
@@ -215,6 +216,7 @@ class Database(Value):
     statement_timeout: Seconds = 300.0
     blocking_timeout: Seconds = 5.0
     build_deadline: Seconds = 3600.0
+    build_workers: int = Field(default=0, ge=0, le=64)
     answers_within: Seconds = 0.1
     contract_after: Seconds = 86400.0
     scratch_env: VariableName | None = None

@@ -130,6 +130,16 @@ def test_a_build_ends_at_its_deadline_and_leaves_nothing(rig: Rig) -> None:
     other.close()
 
 
+@pytest.mark.parametrize(("settings", "workers"), [({}, "0"), ({"build_workers": 3}, "3")])
+def test_a_build_takes_no_more_cores_than_it_may(
+    rig: Rig, settings: dict[str, int], workers: str
+) -> None:
+    seen = "CREATE TABLE seen AS SELECT current_setting('max_parallel_maintenance_workers') AS n;"
+    rig.up(rig.release({"a.sql": Sql(seen)}), **settings)
+    with rig.connect() as connection:
+        assert connection.execute("SELECT n FROM seen").fetchall() == [(workers,)]
+
+
 def test_of_two_runs_one_works_and_the_other_says_who_does(rig: Rig) -> None:
     release = rig.release(INDEX)
     refused: list[LockedError] = []
