@@ -248,7 +248,8 @@ class Applying:
 
     def _watch(self, running: Running, statement: Statement, *, guarded: bool) -> None:
         """Wait for its end; show progress and who blocks; break a build off when a guard breaks."""
-        look = min(_LOOK, self._database.lock_timeout / 4)
+        # Looking costs the server something, too; a build has no lock_timeout to be early for.
+        look = _LOOK if statement.apart else min(_LOOK, self._database.lock_timeout / 4)
         broken_for = 0.0
         said: dict[str, float] = {}
         elapsed = 0.0
