@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -84,9 +85,25 @@ def run_day(
     deployed that is 12 (75 for another run's lock).
     """
     return _Day(
-        release, environment, run, verify, preflight, migrator, charts, workloads, routes, metrics,
-        web, journal, lock, clock, progress, person, evidence, elsewhere or Nowhere(),
-    ).play()  # fmt: skip
+        release=release,
+        environment=environment,
+        run=run,
+        verify=verify,
+        preflight=preflight,
+        charts=charts,
+        workloads=workloads,
+        routes=routes,
+        metrics=metrics,
+        web=web,
+        journal=journal,
+        lock=lock,
+        clock=clock,
+        progress=progress,
+        person=person,
+        elsewhere=elsewhere or Nowhere(),
+        migration=DayMigration(release, environment, run, migrator, journal=journal, clock=clock),
+        record=DayRecord(release, environment, clock, evidence),
+    ).play()
 
 
 class _EndedError(Exception):
@@ -97,41 +114,28 @@ class _EndedError(Exception):
         self.outcome = outcome
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Day:
     """One day: the ports that its steps work on, and the record of what they came to."""
 
-    def __init__(
-        self,
-        release: Release,
-        environment: Environment,
-        run: Run,
-        verify: Callable[[], Outcome],
-        preflight: Callable[[], Outcome],
-        migrator: Migrator,
-        charts: Charts,
-        workloads: Workloads,
-        routes: Routes,
-        metrics: Metrics,
-        web: Web,
-        journal: Journal,
-        lock: Lock,
-        clock: Clock,
-        progress: Progress,
-        person: Person,
-        evidence: Evidence | None,
-        elsewhere: Elsewhere,
-    ) -> None:
-        self.release, self.environment, self.run = release, environment, run
-        self.verify, self.preflight, self.person = verify, preflight, person
-        self.charts, self.workloads, self.routes = charts, workloads, routes
-        self.metrics, self.web = metrics, web
-        self.journal, self.lock = journal, lock
-        self.clock, self.progress = clock, progress
-        self.migration = DayMigration(
-            release, environment, run, migrator, journal=journal, clock=clock
-        )
-        self.elsewhere = elsewhere
-        self.record = DayRecord(release, environment, clock, evidence)
+    release: Release
+    environment: Environment
+    run: Run
+    verify: Callable[[], Outcome]
+    preflight: Callable[[], Outcome]
+    charts: Charts
+    workloads: Workloads
+    routes: Routes
+    metrics: Metrics
+    web: Web
+    journal: Journal
+    lock: Lock
+    clock: Clock
+    progress: Progress
+    person: Person
+    elsewhere: Elsewhere
+    migration: DayMigration
+    record: DayRecord
 
     def play(self) -> Outcome:
         for line in describe_overrides(self.environment.overrides):
