@@ -4,7 +4,7 @@ A throwaway PostgreSQL gets the example's tables with ROWS missions; pgbench rea
 inserts at a steady rate. Three windows are compared, each some times: before, while `tarsrelease
 migrate up` applies release v1.0.1, and while psql applies the same statements without CONCURRENTLY.
 
-    python benchmarks/migrations_load.py [--rows 5000000] [--rate 100] [--runs 3]
+    python benchmarks/migrations_load.py [--rows 5000000] [--rate 100] [--runs 3] [--workers 0]
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=5_000_000)
     options.add_argument("--rate", type=int, default=100)
     options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--workers", type=int, default=0, help="database.build_workers")
     chosen = options.parse_args()
     with ThrowawayServer(find("postgres", best=17), SETTINGS) as server:
         dsn = server.dsn()
@@ -121,13 +122,18 @@ def main() -> None:
             connection.execute("VACUUM ANALYZE missions")
             connection.execute("CHECKPOINT")
         where = (dsn, chosen.rows, chosen.rate)
-        found: dict[str, list[tuple[float, list[float]]]] = {each: [] for each in WINDOWS}
+        windows: dict[str, Callable[[str], None]] = {
+            "before": nothing,
+            "during tarsrelease migrate up": partial(migrate, chosen.workers),
+            "during psql -f without CONCURRENTLY": psql,
+        }
+        found: dict[str, list[tuple[float, list[float]]]] = {each: [] for each in windows}
         for _ in range(chosen.runs):
-            for name, work in WINDOWS.items():
+            for name, work in windows.items():
                 found[name].append(latencies(partial(work, dsn), where))
                 with psycopg.connect(dsn, autocommit=True) as connection:
                     undo(connection)
-    before, during, plain = (p99(name, windows) for name, windows in found.items())
+    before, during, plain = (p99(name, taken) for name, taken in found.items())
     print(f"p99 during migrate up: {during / before:.1f} times that of before")
     print(f"p99 during psql -f:    {plain / before:.1f} times that of before")
 
@@ -136,13 +142,15 @@ def nothing(_dsn: str) -> None:
     time.sleep(BEFORE)
 
 
-def migrate(dsn: str) -> None:
+def migrate(workers: int, dsn: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "environments" / "here.yaml"
         place.parent.mkdir()
         text = (ROOT / "environments/rehearsal.yaml").read_text()
         text = text.replace("name: rehearsal", "name: here", 1).partition("\ndatabase:")[0]
-        place.write_text(text + "\ndatabase:\n  dsn_env: BENCHMARK_DSN\n")
+        place.write_text(
+            text + f"\ndatabase:\n  dsn_env: BENCHMARK_DSN\n  build_workers: {workers}\n"
+        )
         subprocess.run(
             [
                 # On a release day it runs on another machine than the server, which has two cores.
@@ -177,13 +185,6 @@ def psql(dsn: str) -> None:
         text=True,
         check=True,
     )
-
-
-WINDOWS: dict[str, Callable[[str], None]] = {
-    "before": nothing,
-    "during tarsrelease migrate up": migrate,
-    "during psql -f without CONCURRENTLY": psql,
-}
 
 
 if __name__ == "__main__":
