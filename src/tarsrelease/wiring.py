@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsrelease.model.environment import Environment
+from tarsrelease.model.measurement import Requests
 from tarsrelease.model.release import Release, Run
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tarsrelease.adapters.elsewhere import AskStaging
+    from tarsrelease.model.checks import StagingDriftCheck
     from tarsrelease.ports import (
         Charts,
         Clock,
@@ -77,9 +83,29 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
             read_number,
             PytestSuite(Path(release.directory), environment),
             environment.overrides.answers,
+            _ask_staging(release, environment),
         ),
         ground=KubernetesGround(cluster),
     )
+
+
+def _ask_staging(release: Release, environment: Environment) -> AskStaging:
+    """Staging's file is read when it is first asked: most days do not ask."""
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.configuration import load_environment
+    from tarsrelease.adapters.prometheus import PrometheusMetrics
+    from tarsrelease.steps.staging_requests import requests_in_staging
+
+    def ask(rule: StagingDriftCheck, since: datetime) -> Requests:
+        if environment.staging is None:
+            return Requests(None)
+        staging = load_environment(environment.staging)
+        with closing(PrometheusMetrics(staging.prometheus)) as metrics:
+            return requests_in_staging(
+                release, staging, rule, since, metrics=metrics, clock=SystemClock()
+            )
+
+    return ask
 
 
 def recorded_metrics(environment: Environment) -> History:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from world import RUN, SERVICES, World, environment, ports, release, rollout
 
 from tarsrelease.model.checks import CheckRule
-from tarsrelease.model.measurement import Number, Told, Track, Unmeasured
+from tarsrelease.model.measurement import Counts, Number, Requests, Told, Track, Unmeasured
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.ports import Elsewhere
 from tarsrelease.steps.gate import gate
@@ -121,6 +121,28 @@ def test_errors_that_stable_has_too_are_not_the_canarys() -> None:
     for pod in world.running():
         pod.error_share = 0.02
     assert play(world, BESIDE).verdict is Verdict.PROCEED
+
+
+@pytest.mark.parametrize(
+    ("slow", "answer", "verdict"),
+    [
+        (0.03, Counts(300, 10_000, None), Verdict.PROCEED),
+        (0.15, Counts(300, 10_000, None), Verdict.ROLLBACK),
+        (0.03, Counts(0, 0, None), Verdict.HOLD),
+        (0.03, Unmeasured("no answer"), Verdict.HOLD),
+    ],
+)
+def test_production_against_staging(
+    slow: float, answer: Counts | Unmeasured, verdict: Verdict
+) -> None:
+    world = World(seed=5, rate=200.0).populate()
+    for pod in world.running():
+        pod.slow_share = slow
+    rule = {"kind": "drift_from_staging", "id": "canary.staged", "sli": "fast", "within": "5%"}
+    staging = Said(staged=Requests(dict.fromkeys(SERVICES, answer)))
+    outcome = play(world, [rule], staging)
+    assert outcome.verdict is verdict, outcome.summary
+    assert len(of_kind(outcome, "staged")) == len(SERVICES)
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,15 @@ from tarsrelease.model.checks import (
     ManualCheck,
     NumberSource,
     ReconnectsCheck,
+    StagingDriftCheck,
     SuiteCheck,
 )
 from tarsrelease.model.measurement import (
     Counts,
     Gauges,
+    Key,
     Number,
+    Requests,
     Sample,
     Told,
     Track,
@@ -47,6 +50,9 @@ from tarsrelease.model.suite import SuiteResult, SuiteTest
 STABLE = ("api", Track.STABLE)
 COMPARE = CompareCheck(kind="compare", id="canary.compare_errors", sli="errors")
 DRIFT = DriftCheck(kind="drift", id="canary.drift", sli="errors", within=0.05)
+STAGING = StagingDriftCheck(
+    kind="drift_from_staging", id="canary.like_staging", sli="errors", within=0.05
+)
 LIKE = LikeStableCheck(kind="like_stable", id="canary.memory_like_stable", sli="memory")
 ABSENT = AbsentCheck(kind="absent", id="canary.crash_loops")
 RECONNECTS = ReconnectsCheck(kind="reconnects", id="canary.reconnects", sli="reconnects")
@@ -197,6 +203,34 @@ def test_drift_is_relative_to_the_good_share() -> None:
     assert drifted(Counts(19, 100, NOW), Counts(10, 100, NOW)) == pytest.approx(0.1)
     assert drifted(Counts(5, 100, NOW), Counts(10, 100, NOW)) < 0
     assert drifted(Counts(5, 5, NOW), Counts(5, 5, NOW)) == 0
+
+
+def in_staging(*counts: float) -> Requests:
+    return Requests({"api": Counts(counts[0], counts[1], None)})
+
+
+@pytest.mark.parametrize(
+    ("ours", "answer", "status"),
+    [
+        ((5, 10_000), in_staging(0, 10_000), Status.PASS),
+        ((900, 10_000), in_staging(0, 10_000), Status.FAIL),
+        ((900, 10_000), in_staging(900, 10_000), Status.PASS),
+        ((0, 10_000), in_staging(0, 58), Status.INCONCLUSIVE),
+        ((0, 10_000), in_staging(0, 0), Status.INCONCLUSIVE),
+        ((0, 10_000), None, Status.INCONCLUSIVE),
+        ((0, 10_000), Requests({}), Status.ERROR),
+        ((0, 10_000), Requests({"api": Unmeasured("refused")}), Status.ERROR),
+        ((0, 10_000), Unmeasured("no such file"), Status.ERROR),
+        ((0, 10_000), True, Status.ERROR),
+        ((0, 10_000), Requests(None), Status.SKIPPED),
+    ],
+)
+def test_drift_from_staging(ours: tuple[float, float], answer: Told | None, status: Status) -> None:
+    """By stable's law, with no traffic on stable; nothing passes because staging is silent."""
+    told: Mapping[str, Told] = {} if answer is None else {STAGING.id: answer}
+    counts: dict[Key, Counts | Unmeasured] = {KEY: Counts(*ours, NOW)}
+    check = by_law(STAGING, replace(SIGHT, counts={"errors": counts}, told=told))
+    assert check.status is status, check.reason
 
 
 def test_the_highest_share_that_counts_allow() -> None:

@@ -1,7 +1,8 @@
 """What neither metrics nor cluster can tell, asked in the background so that no look waits for it.
 
-A number is asked for again when its rule says so; a suite runs once for each shift of the traffic;
-a person's answers are known beforehand. Threads are daemons: a verdict does not wait for a test.
+A number, and staging's requests, are asked for again when their rule says so; a suite runs once for
+each shift of the traffic; a person's answers are known beforehand. Threads are daemons: a verdict
+does not wait for a test.
 """
 
 from __future__ import annotations
@@ -12,12 +13,24 @@ from concurrent.futures import Future
 from datetime import datetime
 from time import monotonic, time
 
-from tarsrelease.model.checks import CheckRule, ExternalCheck, ManualCheck, Rule, SuiteCheck
+from tarsrelease.model.checks import (
+    CheckRule,
+    ExternalCheck,
+    ManualCheck,
+    Rule,
+    StagingDriftCheck,
+    SuiteCheck,
+)
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.measurement import Number, Told, Track, Unmeasured
+from tarsrelease.model.measurement import Number, Requests, Told, Track, Unmeasured
 from tarsrelease.ports import Suites
 
 ReadNumber = Callable[[ExternalCheck], float]
+AskStaging = Callable[[StagingDriftCheck, datetime], Requests]
+
+
+def _nobody(_rule: StagingDriftCheck, _since: datetime) -> Requests:
+    return Requests(None)
 
 
 class Background:
@@ -28,8 +41,10 @@ class Background:
         read_number: ReadNumber,
         suites: Suites | None = None,
         answers: Mapping[str, bool] | None = None,
+        ask_staging: AskStaging = _nobody,
     ) -> None:
         self._read_number = read_number
+        self._ask_staging = ask_staging
         self._suites = suites
         self._answers = dict(answers or {})
         self._running: dict[object, Future[Told]] = {}
@@ -48,6 +63,8 @@ class Background:
             return self._once(key, rule, lambda: suites.run(rule.marks, track))
         if isinstance(rule, ExternalCheck):
             return self._again(key, rule, rule.every, lambda: self._number(rule))
+        if isinstance(rule, StagingDriftCheck):
+            return self._again(key, rule, rule.every, lambda: self._ask_staging(rule, since))
         return Unmeasured(f"nobody knows how to ask for a check of the kind {rule.kind}")
 
     def answered(self, check: str, yes: bool) -> None:

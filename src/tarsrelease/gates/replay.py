@@ -19,7 +19,7 @@ from tarsrelease.gates.checks.evaluating import evaluate
 from tarsrelease.gates.checks.seeing import Patience, Sight
 from tarsrelease.gates.dispersion import Burstiness, Ticks, burstiness
 from tarsrelease.gates.verdict import decide
-from tarsrelease.model.checks import CompareCheck, ProportionCheck
+from tarsrelease.model.checks import CompareCheck, DriftCheck, ProportionCheck
 from tarsrelease.model.measurement import Counts, Key, Track, Unmeasured
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.rollout import Rollout, Stage
@@ -43,7 +43,9 @@ LONGER = 1440
 def replayed(stage: Stage) -> Stage | None:
     """The stage with its checks on requests only; None where it has none."""
     rules = tuple(
-        rule for rule in stage.checks if isinstance(rule, (ProportionCheck, CompareCheck))
+        rule
+        for rule in stage.checks
+        if isinstance(rule, (ProportionCheck, CompareCheck, DriftCheck))
     )
     return stage.model_copy(update={"checks": rules}) if rules else None
 

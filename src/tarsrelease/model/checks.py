@@ -193,6 +193,35 @@ class DriftCheck(Rule):
         return self.model_copy(update={"within": limit})
 
 
+class StagingDriftCheck(Rule):
+    """The same against the requests that staging has answered since the traffic was shifted.
+
+    There the release runs as what is stable, in the environment that the environment's `staging`
+    names. Staging is asked `every` so often. It can be compared at 100 % of the traffic, too,
+    when nothing else runs beside.
+    """
+
+    kind: Literal["drift_from_staging"]
+    sli: str
+    within: Share
+    every: Seconds = 15.0
+
+    scope = Scope.SERVICES
+    spends = True
+    elsewhere = True
+    slis = {"sli": "proportion"}
+    limit_unit = "share"
+
+    @model_validator(mode="after")
+    def _a_distance(self) -> Self:
+        _refuse_extremes("within", self.within)
+        return self
+
+    def limited_to(self, limit: float) -> Self:
+        """The same with another distance."""
+        return self.model_copy(update={"within": limit})
+
+
 class LikeStableCheck(Rule):
     """Readings of the canary's pods are like those of stable's: not more than `worse_by` higher.
 
@@ -367,6 +396,7 @@ CheckRule = Annotated[
     ProportionCheck
     | CompareCheck
     | DriftCheck
+    | StagingDriftCheck
     | GaugeCheck
     | LikeStableCheck
     | ReadyCheck

@@ -85,8 +85,16 @@ class Unmeasured:
     reason: str
 
 
-Told = Number | SuiteResult | bool | Unmeasured
-"""What was asked for elsewhere: a number, a run of tests, a person's yes or no."""
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Another environment's requests by service; None where there is no such environment."""
+
+    by_service: Mapping[str, Counts | Unmeasured] | None
+
+
+Told = Number | Requests | SuiteResult | bool | Unmeasured
+"""What was asked for elsewhere: a number, another environment's requests, a run of tests, a
+person's yes or no."""
 
 Measured = Counts | Gauges | Usage | Unmeasured
 Key = tuple[str, Track]

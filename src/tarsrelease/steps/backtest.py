@@ -120,7 +120,7 @@ def backtest(
         raise UsageError(
             doing="replaying the stages",
             found="no stage has a check on requests",
-            expected="checks of kind proportion or compare in rollout.yaml",
+            expected="checks of kind proportion, compare or drift in rollout.yaml",
             next_step="add one; pods and gauges cannot be replayed",
         )
     verdict = Verdict.PROCEED

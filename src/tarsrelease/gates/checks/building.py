@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.checks.seeing import Patience, Sight
 from tarsrelease.model.measurement import Counts, Told, Unmeasured
 from tarsrelease.model.outcome import Observed, Status
 
@@ -28,14 +28,17 @@ class Sides(NamedTuple):
 
 
 def sides(
-    ours: Counts | Unmeasured, theirs: Counts | Unmeasured, subject: Subject
+    ours: Counts | Unmeasured, theirs: Counts | Unmeasured, track: str, other: str
 ) -> Sides | tuple[Status, str]:
-    """Both sides' requests, or why they cannot be compared (yet), with the status for that."""
+    """Both sides' requests, or why they cannot be compared (yet), with the status for that.
+
+    `track` and `other` are the sides' names.
+    """
     if isinstance(ours, Unmeasured):
         return Status.ERROR, f"not measured: {ours.reason}"
     if isinstance(theirs, Unmeasured):
-        return Status.ERROR, f"{subject.other} is not measured: {theirs.reason}"
-    for side, name in ((ours, subject.track), (theirs, subject.other)):
+        return Status.ERROR, f"{other} is not measured: {theirs.reason}"
+    for side, name in ((ours, track), (theirs, other)):
         if side.total <= 0:
             return Status.INCONCLUSIVE, f"no requests on {name} yet: nothing to compare"
     return Sides(ours, theirs)

@@ -64,7 +64,7 @@ def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience
             needed=needed,
         )
 
-    found = sides(ours, theirs, subject)
+    found = sides(ours, theirs, subject.track, subject.other)
     if not isinstance(found, Sides):
         return check(*found)
     ours, theirs = found

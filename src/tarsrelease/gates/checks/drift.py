@@ -1,14 +1,15 @@
-"""The share of good requests against the other side's: how far it has drifted for the worse.
+"""The share of good requests against another's: how far it has drifted for the worse.
 
-With stable's share of good requests g, the canary may fall to (1 - within) g: a limit on its bad
-share, b + within (1 - b) with b = 1 - g. The estimate is compared with the limit from stable's
-estimate; the proof takes for b the highest share that stable's counts still allow, at half of the
-chance of a false alarm, and judges the canary against it with the other half (union bound).
+The other is stable, or staging. With its share of good requests g, the canary may fall to
+(1 - within) g: a limit on its bad share, b + within (1 - b) with b = 1 - g. The estimate is
+compared with the limit from the other's estimate; the proof takes for b the highest share that the
+other's counts still allow, at half of the chance of a false alarm, and judges the canary against it
+with the other half (union bound).
 """
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import Sides, sides, undecidable
+from tarsrelease.gates.checks.building import Sides, not_told, sides, undecidable
 from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
 from tarsrelease.gates.dispersion import Spread, binomial
 from tarsrelease.gates.statistics import (
@@ -18,8 +19,8 @@ from tarsrelease.gates.statistics import (
     required_requests,
 )
 from tarsrelease.gates.words import count, odds, percent
-from tarsrelease.model.checks import DriftCheck
-from tarsrelease.model.measurement import Counts
+from tarsrelease.model.checks import DriftCheck, StagingDriftCheck
+from tarsrelease.model.measurement import Counts, Requests, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
@@ -42,9 +43,47 @@ def log_evidence_drifted(
 
 
 def judge(rule: DriftCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
-    """Passes on the estimate, fails on proof; without enough requests it cannot be told."""
-    ours = sight.counted(rule.sli, subject, subject.track)
+    """Against the other side. Passes on the estimate, fails on proof; without enough requests it
+    cannot be told."""
     theirs = sight.counted(rule.sli, subject, subject.other)
+    return _judged(rule, subject, sight, patience, theirs, subject.other)
+
+
+def judge_staging(
+    rule: StagingDriftCheck, subject: Subject, sight: Sight, patience: Patience
+) -> Check:
+    """Against what staging has answered over the same time, by the same law."""
+    told = sight.told.get(rule.id)
+    if isinstance(told, Requests) and told.by_service is not None:
+        theirs = told.by_service.get(subject.name or "", Unmeasured("it has no such service"))
+        return _judged(rule, subject, sight, patience, theirs, "staging")
+    if told is None:
+        status, reason = Status.INCONCLUSIVE, "staging has not answered yet"
+    elif isinstance(told, Requests):
+        status, reason = Status.SKIPPED, "the environment's file names no staging"
+    else:
+        status, reason = Status.ERROR, f"staging is not measured: {not_told(told)}"
+    return Check(
+        id=rule.id,
+        status=status,
+        service=subject.name,
+        expected=f"good requests within {percent(rule.within)} of staging's",
+        reason=reason,
+        source=sight.sources.get(rule.sli, ""),
+        window=sight.elapsed,
+    )
+
+
+def _judged(
+    rule: DriftCheck | StagingDriftCheck,
+    subject: Subject,
+    sight: Sight,
+    patience: Patience,
+    theirs: Counts | Unmeasured,
+    other: str,
+) -> Check:
+    """`other` is the name of the side that has `theirs`."""
+    ours = sight.counted(rule.sli, subject, subject.track)
     needed = required_requests(rule.within, patience.confidence)
 
     def check(status: Status, reason: str, drift: float | None = None) -> Check:
@@ -53,7 +92,7 @@ def judge(rule: DriftCheck, subject: Subject, sight: Sight, patience: Patience) 
             status=status,
             service=subject.name,
             observed=None if drift is None else Observed(value=drift, unit="share"),
-            expected=f"good requests within {percent(rule.within)} of {subject.other}'s",
+            expected=f"good requests within {percent(rule.within)} of {other}'s",
             reason=reason,
             source=sight.sources.get(rule.sli, ""),
             window=sight.elapsed,
@@ -61,14 +100,14 @@ def judge(rule: DriftCheck, subject: Subject, sight: Sight, patience: Patience) 
             needed=needed,
         )
 
-    found = sides(ours, theirs, subject)
+    found = sides(ours, theirs, subject.track, other)
     if not isinstance(found, Sides):
         return check(*found)
     ours, theirs = found
     drift = drifted(ours, theirs)
     said = (
         f"{percent(1 - ours.bad / ours.total)} of {count(ours.total, 'request')} good, "
-        f"{subject.other} {percent(1 - theirs.bad / theirs.total)}"
+        f"{other} {percent(1 - theirs.bad / theirs.total)}"
     )
     needs = proof_needs(patience.alpha / 2)
     evidence = log_evidence_drifted(ours, theirs, rule.within, patience.alpha)

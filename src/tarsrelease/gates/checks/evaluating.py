@@ -34,6 +34,7 @@ JUDGES: Mapping[str, Judge] = {
     "capacity": capacity.judge,
     "compare": compare.judge,
     "drift": drift.judge,
+    "drift_from_staging": drift.judge_staging,
     "external": external.judge,
     "gauge": gauge.judge,
     "like_stable": like_stable.judge,
