@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from prometheus_rig import CONFIGURATION, Server, Target
+from prometheus_rig import CONFIGURATION, Server, Target, free_port
 
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError
@@ -70,8 +69,7 @@ def server(
     folder = tmp_path_factory.mktemp("prometheus")
     configuration = folder / "prometheus.yaml"
     configuration.write_text(CONFIGURATION.format(port=target.port))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     running = Server(
         [
             prometheus_binary,

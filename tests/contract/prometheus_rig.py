@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -55,6 +56,12 @@ class Server:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 def wait_for(true: Callable[[], bool], seconds: float = 15.0) -> None:
