@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,21 @@ from typing import Any
 import pytest
 from prometheus_front import Behaviour, Form, Front, Headers, Reply, front
 from prometheus_rig import Server, Target, scrapes
+from suite_samples import bundle
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import NEW, SERVICES, environment, release, rollout
 
 from tarsrelease.adapters.clock import SystemClock
+from tarsrelease.adapters.elsewhere import Background
 from tarsrelease.adapters.prometheus import PrometheusMetrics
+from tarsrelease.adapters.pytest_suite import PytestSuite
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.environment import Environment, Limits, Prometheus
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.ports import Elsewhere
 from tarsrelease.steps.observe import Observation, observe
 
 CHECKS = [{"kind": "proportion", "id": "canary.error_rate", "sli": "errors", "below": "1.5%"}]
@@ -81,15 +85,19 @@ def stage_of(
     behave: Behaviour = lambda own, form, headers: own.forward(form),
     meanwhile: Callable[[], None] = lambda: None,
     patience: float = 0.5,
+    more: Sequence[Mapping[str, object]] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> Observation:
-    """One stage of 1.5 s; `meanwhile` comes after the shift.
+    """One stage of 1.5 s with `more` checks; `meanwhile` comes after the shift.
 
     It ends `patience` seconds later where it cannot be decided. A stage that is to be decided
     gets plenty: it ends as soon as it is, and a busy machine is no reason to hold.
     """
     count(target, 10_000, 0)
     scrapes(target, 2)
-    plan = rollout(CHECKS, weights=(100,), duration="1500ms", max_extension=f"{patience}s")
+    plan = rollout(
+        [*CHECKS, *more], weights=(100,), duration="1500ms", max_extension=f"{patience}s"
+    )
     with front(server.settings.url, behave) as own:
         where: Environment = environment("500ms").model_copy(
             update={
@@ -113,6 +121,7 @@ def stage_of(
                 clock=SystemClock(),
                 progress=Silent(),
                 alive=lambda: None,
+                elsewhere=elsewhere,
             )
         finally:
             metrics.close()
@@ -131,6 +140,47 @@ def test_without_a_fault_the_stage_passes(server: Server, target: Target) -> Non
     seen = stage_of(server, target, meanwhile=lambda: count(target, 11_000, 1), patience=30)
     assert seen.verdict is Verdict.PROCEED, reasons(seen)
     assert [check.samples for check in seen.checks][:3] == [1001] * 3
+
+
+SUITE = """
+import urllib.request
+
+import pytest
+
+@pytest.mark.canary
+def test_the_canary_counts_its_requests():
+    with urllib.request.urlopen("http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert "http_requests_total" in answer.read().decode()
+
+def test_of_another_mark():
+    raise AssertionError("not asked for")
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "verdict"),
+    [("http_requests_total", Verdict.PROCEED), ("no_such_metric", Verdict.ROLLBACK)],
+)
+def test_the_releases_own_tests_decide(
+    server: Server, target: Target, tmp_path: Path, wanted: str, verdict: Verdict
+) -> None:
+    """The tests of a mark, run by pytest against a real server, while the stage is looked at."""
+    text = SUITE.replace("{port}", str(target.port)).replace("http_requests_total", wanted)
+    folder = bundle(tmp_path, text)
+    rule = {"kind": "suite", "id": "canary.spot_checks", "marks": ["canary"]}
+    seen = stage_of(
+        server,
+        target,
+        meanwhile=lambda: count(target, 11_000, 1),
+        patience=60,
+        more=[rule],
+        elsewhere=Background(lambda _: 0.0, PytestSuite(folder, environment())),
+    )
+    assert seen.verdict is verdict, reasons(seen)
+    check = next(each for each in seen.checks if each.id == "canary.spot_checks")
+    assert check.samples == 1
+    if verdict is Verdict.ROLLBACK:
+        assert "test_the_canary_counts_its_requests" in check.reason
 
 
 def test_a_bad_canary_is_taken_back(server: Server, target: Target) -> None:

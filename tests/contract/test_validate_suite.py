@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
 
 import pytest
+from suite_samples import CONFTEST, bundle
 
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.configuration import load_environment, load_release
@@ -20,28 +20,6 @@ from tarsrelease.steps.validate import validate
 
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / "environments" / "rehearsal.yaml"
-CONFTEST = """
-def pytest_addoption(parser):
-    parser.addoption("--environment")
-    parser.addoption("--deployment")
-    parser.addoption("--ga_mode", action="store_true")
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "hotfix: x")
-    config.addinivalue_line("markers", "health: x")
-"""
-
-
-def bundle(folder: Path, suite: str) -> Path:
-    for name, text in (("production_validation_suite.py", suite), ("conftest.py", CONFTEST)):
-        (folder / name).write_text(text)
-    (folder / "SHA256SUMS").write_text(
-        "".join(
-            f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
-            for name in ("production_validation_suite.py", "conftest.py")
-        )
-    )
-    return folder
 
 
 def run(folder: Path, *marks: str, deadline: float = 60) -> SuiteResult:
