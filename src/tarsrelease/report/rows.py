@@ -53,6 +53,8 @@ def check_tables(checks: Sequence[Check]) -> list[tuple[tuple[str, ...], list[tu
 
 
 def _is_measured(check: Check) -> bool:
+    if check.status is Status.SKIPPED and check.observed is None:
+        return False
     return check.service is not None or check.window is not None or check.needed is not None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from tarsrelease.gates.words import count
 from tarsrelease.migrations.history import (
     State,
     Work,
@@ -106,7 +107,7 @@ def down(
         "down",
         release,
         environment,
-        f"{applying.counts.finished} statements undone" if work else "nothing was applied",
+        f"{count(applying.counts.finished, 'statement')} undone" if work else "nothing was applied",
         checks=[check, *applying.guards],
         started_at=started_at,
         clock=clock,

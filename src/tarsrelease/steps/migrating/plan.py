@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tarsrelease.gates.words import count
 from tarsrelease.migrations.dangers import (
     RelationSize,
     dangers,
@@ -119,7 +120,7 @@ def plan(
         "plan",
         release,
         environment,
-        f"{phase}: {len(planned)} statements to apply"
+        f"{phase}: {count(len(planned), 'statement')} to apply"
         + (f", {stopping} checks against it" if stopping else ""),
         checks=checks,
         started_at=started_at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tarsrelease.gates.words import count
 from tarsrelease.migrations.history import Applied, State, fold, objections
 from tarsrelease.model.bundle import Migration
 from tarsrelease.model.environment import Environment
@@ -121,7 +122,7 @@ def _how(found: Applied) -> str:
         )
     last = found.done[max(found.done)]
     when = f"{last.finished:%Y-%m-%d %H:%M:%S} UTC" if last.finished else ""
-    said = f"{len(found.done)} of {found.statements} statements, last by {last.by} "
+    said = f"{len(found.done)} of {count(found.statements, 'statement')}, last by {last.by} "
     said += f"(run {last.run}, {when})"
     if found.begun is not None:
         said += f"; statement {found.begun.statement} was begun by run {found.begun.run}"

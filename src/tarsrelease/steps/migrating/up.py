@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tarsrelease.gates.words import count
 from tarsrelease.migrations.history import fold, objections, pending
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
@@ -97,7 +98,7 @@ def up(
         "up",
         release,
         environment,
-        f"{phase}: {counts.finished} statements applied"
+        f"{phase}: {count(counts.finished, 'statement')} applied"
         if total
         else f"{phase}: nothing was left to apply",
         checks=[*checks, *applying.guards],
@@ -121,7 +122,9 @@ def _file_check(name: str, applied: bool, statements: int) -> Check:
         status=Status.PASS if applied else Status.FAIL,
         observed=Observed(value=statements, unit="statements"),
         expected="every statement finished, by the history",
-        reason=f"{name}: {statements} statements" if applied else f"{name} is not finished",
+        reason=f"{name}: {count(statements, 'statement')}"
+        if applied
+        else f"{name} is not finished",
         source=name,
     )
 
