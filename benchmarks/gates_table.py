@@ -65,13 +65,12 @@ checks (two limits on errors, one on latency, comparison, drift), five stages of
 5 000, each third look at which a check could fail). A release that one check takes back once is
 taken back. The budget is 1 % where errors are independent.
 
-Bursts are told from what stable had in the five minutes before the shift and since. Where they
-recur often enough to be seen there, or are spread over pods, few releases are taken back. It is
-**not within the budget** for two kinds: incidents so rare that five minutes do not show one (while
-stable has traffic it shows them at the same time, at 100 % it has none), and packs of failing
-requests of one client with very unequal sizes, of which the largest is still to come. Where errors
-come so, raise the limits or `tolerated`, or lower `false_rollback_budget`. The last column is the
-same law without looking at stable.
+Bursts are told from what stable had in the longer past (1 440 scrapes), in the five minutes before
+the shift, and since. The budget is promised for independent errors only; what of bursts remains
+stands below. Where no past can be read (a new service, a metrics server that keeps little),
+incidents that those five minutes do not show and packs of very unequal sizes are taken for the
+canary's far more often: raise the limits or `tolerated` there, or lower `false_rollback_budget`.
+The last column is the same law without looking at stable.
 """
 
 
