@@ -2,7 +2,7 @@
 
     python benchmarks/gates_table.py [RUNS [RELEASES]] > docs/detection.md
 
-The default, 100 runs a cell and 10 releases (25 where errors are independent), takes some
+The default, 100 runs a cell and 10 releases (25 where errors are independent), takes about 40
 minutes of one processor.
 """
 
@@ -50,10 +50,15 @@ checks at every scrape (5 s). The laws are described in
 
 Stable errs at {100 * RATE:g} %, the canary as many times as often. Two checks: a limit of
 {100 * 2 * RATE:g} %, and the comparison with stable (a fifth worse is tolerated), each with a
-chance of a false alarm of {ALPHA:.1e}, as five checks of three services share 1 % of a release.
-Each cell: how many canaries of one service were found within a stage of ten minutes ("-": none),
-and the median time.
-Requests are those of the service; the columns are the canary's weight.
+chance of a false alarm of {ALPHA:.1e}: 1 % of a release, shared by five checks of three services in
+five stages and two looks of the promotion.
+Each cell: the share of canaries of one service that were taken back within a stage of ten minutes
+("-": none), and the median time until then. Requests are those of the service, both sides
+together; the columns are the canary's weight.
+
+A canary that is not taken back is not let through for that: one that is beyond a limit, or
+suspicious beside stable, or has had too few requests, extends the stage and then holds it. What
+is within the limit and not told from stable passes, as a small regression with little traffic does.
 """
 
 HEALTHY = """
@@ -67,9 +72,11 @@ taken back. The budget is 1 % where errors are independent.
 
 Bursts are told from what stable had in the longer past (1 440 scrapes), in the five minutes before
 the shift, and since. The budget is promised for independent errors only; what of bursts remains
-stands below. Where no past can be read (a new service, a metrics server that keeps little),
-incidents that those five minutes do not show and packs of very unequal sizes are taken for the
-canary's far more often: raise the limits or `tolerated` there, or lower `false_rollback_budget`.
+stands below; a row of 30 releases cannot show a chance of 1 %, so read those rows together. A burst
+larger than any that stable has had is taken for what it looks like. Where no past can be read (a
+new service, a metrics server that keeps little), incidents that those five minutes do not show and
+packs of very unequal sizes are taken for the canary's far more often: raise the limits or
+`tolerated` there, or lower `false_rollback_budget`.
 The last column is the same law without looking at stable.
 """
 

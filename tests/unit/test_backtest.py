@@ -17,9 +17,11 @@ from world import EPOCH, SERVICES, environment, release, rollout
 
 from tarsrelease.gates import latency
 from tarsrelease.gates.replay import binomial, interval, thinned
+from tarsrelease.model.checks import DriftCheck
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.rollout import Rollout
 from tarsrelease.steps.backtest import ITSELF, backtest
 
 CHECKS = [{"kind": "proportion", "id": "canary.errors", "sli": "errors", "below": "1%"}]
@@ -130,6 +132,9 @@ def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
     )
     assert quick <= slow
     assert len(outcome.details["power"]["canary-10"]) > 10
+    assert outcome.details["not_replayed"] == [
+        "slower canaries, as no SLI is a bucket of a histogram"
+    ]
 
 
 # Slower canaries
@@ -164,11 +169,8 @@ class Timed(Past):
         )
 
 
-def test_a_slower_canary_is_found_on_the_buckets() -> None:
-    """Stable is slower than 120 ms in 11 %, +20 ms in 33 %, half as slow again in 56 %."""
-    checks = [{"kind": "proportion", "id": "canary.slow", "sli": "fast", "below": "20%"}]
-    plan = rollout(checks, weights=(10, 100), duration="5m", max_extension="5m")
-    outcome = backtest(
+def timed(plan: Rollout) -> Outcome:
+    return backtest(
         release(plan),
         environment("15s"),
         EPOCH - 7200,
@@ -178,6 +180,27 @@ def test_a_slower_canary_is_found_on_the_buckets() -> None:
         clock=Now(),
         progress=Silent(),  # type: ignore[arg-type]
     )
+
+
+def test_a_drift_from_stable_is_replayed() -> None:
+    """89 % of stable's requests are fast; 67 % of a canary's that is 20 ms slower."""
+    drift = DriftCheck(kind="drift", id="canary.drift", sli="fast", within=0.1)
+    plan = rollout(CHECKS, weights=(10, 100), duration="5m", max_extension="5m")
+    first = plan.stages[0].model_copy(update={"checks": (drift,)})
+    outcome = timed(plan.model_copy(update={"stages": (first, plan.stages[1])}))
+    played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
+    assert played["canary-10", ITSELF]["proceeded"] == 4
+    assert played["canary-10", "20 ms slower"]["rolled_back"] == 4
+
+
+def test_a_slower_canary_is_found_on_the_buckets() -> None:
+    """Stable is slower than 120 ms in 11 %, +20 ms in 33 %, half as slow again in 56 %."""
+    checks: list[dict[str, object]] = [
+        {"kind": "proportion", "id": "canary.slow", "sli": "fast", "below": "20%"},
+        {"kind": "ready", "id": "canary.ready"},
+    ]
+    outcome = timed(rollout(checks, weights=(10, 100), duration="5m", max_extension="5m"))
+    assert outcome.details["not_replayed"] == ["canary.ready"]
     played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
     assert {canary for _, canary in played} == {ITSELF, "20 ms slower", "half as slow again"}
     for stage in ("canary-10", "canary-100"):

@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import EPOCH, SERVICES, environment, release, rollout
 
-from tarsrelease.gates.planning import plan_stages, rates
+from tarsrelease.gates.planning import not_planned, plan_stages, rates
 from tarsrelease.gates.power import detection, fewest_bad, time_to
 from tarsrelease.gates.statistics import log_evidence_above, proof_needs
+from tarsrelease.model.checks import DriftCheck
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Status, Verdict
@@ -93,6 +94,23 @@ def test_a_stable_that_breaks_the_limit_itself_is_said() -> None:
     broken = {each.check for each in found if not each.decides}
     assert broken == {"canary.error_rate"}
     assert all("stable itself" in (each.trouble or "") for each in found if not each.decides)
+
+
+def test_a_drift_is_planned_from_its_distance_and_what_stands_beside() -> None:
+    """Within 5 % of a good share of 99 %: 59 requests, of stable's 5 % of the traffic, too."""
+    staged = {"kind": "drift_from_staging", "id": "canary.staged", "sli": "errors", "within": "5%"}
+    plan = rollout([staged], weights=(95, 100))
+    beside = DriftCheck(kind="drift", id="canary.drift", sli="errors", within=0.05)
+    first = plan.stages[0].model_copy(update={"checks": (*plan.stages[0].checks, beside)})
+    plan = plan.model_copy(update={"stages": (first, plan.stages[1])})
+    rows = plan_stages(plan, recorded(1, bad=0.01), slot=60, scrape_interval=5)
+    found = {(each.stage, each.check): each for each in rows}
+    assert {each.needed for each in rows} == {59}
+    assert [each.limit for each in rows] == [pytest.approx(0.01 + 0.05 * 0.99)] * len(rows)
+    assert found["canary-95", "canary.drift"].seconds == pytest.approx(59 / 0.05)
+    assert found["canary-95", "canary.staged"].seconds == pytest.approx(59 / 0.95)
+    assert found["canary-100", "canary.staged"].seconds == pytest.approx(59)
+    assert not_planned(plan) == ()
 
 
 class Past:

@@ -9,11 +9,19 @@ from statistics import median, quantiles
 from tarsrelease.gates.budget import alpha_per_check
 from tarsrelease.gates.power import detection, time_to
 from tarsrelease.gates.statistics import required_requests
-from tarsrelease.model.checks import CompareCheck, ProportionCheck
+from tarsrelease.model.checks import (
+    CompareCheck,
+    DriftCheck,
+    ProportionCheck,
+    StagingDriftCheck,
+)
 from tarsrelease.model.rollout import Rollout, Stage
 
 Slots = Sequence[tuple[float, float]]
 """Bad requests and all requests of a service, one entry a slot of the recording."""
+
+OnRequests = ProportionCheck | CompareCheck | DriftCheck | StagingDriftCheck
+"""The rules that a service's requests decide."""
 
 REGRESSION = 2.0
 """The regression whose detection is planned for: twice the limit."""
@@ -67,7 +75,7 @@ def plan_stages(
     found = []
     for stage in rollout.stages:
         for rule in stage.checks:
-            if not isinstance(rule, (ProportionCheck, CompareCheck)):
+            if not isinstance(rule, OnRequests):
                 continue
             for service in rollout.services:
                 if rule.services and service.name not in rule.services:
@@ -82,12 +90,12 @@ def plan_stages(
 
 
 def not_planned(rollout: Rollout) -> tuple[str, ...]:
-    """Ids of the checks that requests do not decide."""
+    """Ids of the checks that a service's requests do not decide."""
     ids = {
         rule.id
         for stage in rollout.stages
         for rule in stage.checks
-        if not isinstance(rule, (ProportionCheck, CompareCheck))
+        if not isinstance(rule, OnRequests)
     }
     return tuple(sorted(ids))
 
@@ -95,22 +103,22 @@ def not_planned(rollout: Rollout) -> tuple[str, ...]:
 def _planned(
     rollout: Rollout,
     stage: Stage,
-    rule: ProportionCheck | CompareCheck,
+    rule: OnRequests,
     service: str,
     slots: Slots,
     slot: float,
     scrape_interval: float,
     alpha: float,
 ) -> Planned:
-    limit = rule.bad_limit if isinstance(rule, ProportionCheck) else rule.tolerated
-    needed = required_requests(limit, rollout.statistics.confidence)
     usual, quiet = (rate * stage.weight / 100 for rate in rates(slots, slot, stage.duration))
     bad, total = sum(b for b, _ in slots), sum(n for _, n in slots)
     stable = bad / total if total else 0.0
+    limit, told_by = _limit(rule, stable)
+    needed = required_requests(told_by, rollout.statistics.confidence)
     allowed = stage.duration + stage.max_extension
     # A comparison needs as many requests on stable, too, which has the rest of the traffic.
     slower = usual
-    if isinstance(rule, CompareCheck):
+    if rule.beside:
         slower = min(usual, usual * (100 - stage.weight) / stage.weight)
     seconds = needed / slower if slower > 0 else None
     quiet_seconds = None
@@ -149,6 +157,21 @@ def _planned(
         stable=stable,
         trouble=trouble,
     )
+
+
+def _limit(rule: OnRequests, stable: float) -> tuple[float, float]:
+    """The share of bad requests that is too much, and the one that sets how many are needed.
+
+    Both are the limit, but for a drift: that is a distance from the other's good share, for which
+    stable's stands here (staging, too, is expected to be like it).
+    """
+    match rule:
+        case ProportionCheck():
+            return rule.bad_limit, rule.bad_limit
+        case CompareCheck():
+            return rule.tolerated, rule.tolerated
+        case DriftCheck() | StagingDriftCheck():
+            return min(stable + rule.within * (1 - stable), 1 - 1e-9), rule.within
 
 
 def rates(slots: Slots, slot: float, seconds: float) -> tuple[float, float]:

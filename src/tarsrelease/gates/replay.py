@@ -3,8 +3,8 @@
 Of each slot's recorded requests a random part, as large as the stage's weight, goes to a canary
 (bad and good ones alike, so bursts stay where they were), the rest to stable. A regression makes
 its bad requests k times as many, or its good ones slow (gates/latency.py). Every look is judged by
-the very checks and the very verdict that a release would meet; what of a stage looks at pods or
-gauges is left out.
+the very checks and the very verdict that a release would meet; what of a stage looks at pods,
+gauges, staging or people is left out.
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ LONGER = 1440
 """Slots before those, from which a gate tells it once."""
 
 
+Replayable = ProportionCheck | CompareCheck | DriftCheck
+"""The rules that a recording of stable's requests can answer."""
+
+
 def replayed(stage: Stage) -> Stage | None:
     """The stage with its checks on requests only; None where it has none."""
-    rules = tuple(
-        rule
-        for rule in stage.checks
-        if isinstance(rule, (ProportionCheck, CompareCheck, DriftCheck))
-    )
+    rules = tuple(rule for rule in stage.checks if isinstance(rule, Replayable))
     return stage.model_copy(update={"checks": rules}) if rules else None
+
+
+def not_replayed(rollout: Rollout) -> tuple[str, ...]:
+    """Ids of the checks that are left out."""
+    rules = (rule for stage in rollout.stages for rule in stage.checks)
+    return tuple(sorted({rule.id for rule in rules if not isinstance(rule, Replayable)}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from tarsrelease.gates.replay import (
     fewer_fast,
     interval,
     more_errors,
+    not_replayed,
     play,
     replayed,
     unharmed,
@@ -144,8 +145,10 @@ def backtest(
                 "rows": rows,
             },
             "power": power_curves(rollout, slot),
-            "not_replayed": "checks of pods and gauges"
-            + ("" if slower else "; slower canaries, as no SLI is a bucket of a histogram"),
+            "not_replayed": [
+                *not_replayed(rollout),
+                *(() if slower else ("slower canaries, as no SLI is a bucket of a histogram",)),
+            ],
         },
         started_at=started_at,
         finished_at=clock.now(),
