@@ -83,13 +83,13 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
             read_number,
             PytestSuite(Path(release.directory), environment),
             environment.overrides.answers,
-            _ask_staging(release, environment),
+            ask_staging(release, environment),
         ),
         ground=KubernetesGround(cluster),
     )
 
 
-def _ask_staging(release: Release, environment: Environment) -> AskStaging:
+def ask_staging(release: Release, environment: Environment) -> AskStaging:
     """Staging's file is read when it is first asked: most days do not ask."""
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.configuration import load_environment

@@ -22,7 +22,9 @@ from tarsrelease.model.checks import StagingDriftCheck
 from tarsrelease.model.environment import Environment, Kubernetes, Prometheus
 from tarsrelease.model.measurement import Counts, Requests, Told, Track, Unmeasured
 from tarsrelease.steps.staging_requests import requests_in_staging
+from tarsrelease.wiring import ask_staging
 
+ROOT = Path(__file__).parents[2]
 RULE = StagingDriftCheck(
     kind="drift_from_staging", id="canary.staged", sli="errors", within=0.05, every=0.2
 )
@@ -114,3 +116,28 @@ def test_it_is_asked_in_the_background_and_an_outage_is_no_answer(
     finally:
         server.start()
     wait_for(lambda: isinstance(answer(), Requests))
+
+
+def test_staging_is_the_environment_that_the_environments_file_names(
+    server: Server, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own namespace and server are asked; without a name there is nobody to ask."""
+    count(target, "tars-staging", NEW, 5000, 100)
+    scrapes(target, 3)
+    since = datetime.now(UTC)
+    count(target, "tars-staging", NEW, 5090, 110)
+    text = (ROOT / "environments" / "rehearsal.yaml").read_text().partition("\noverrides:")[0]
+    (tmp_path / "environments").mkdir()
+    (tmp_path / "environments" / "staging.yaml").write_text(
+        text.replace("name: rehearsal", "name: staging", 1)
+        .replace("namespace: tars-production", "namespace: tars-staging")
+        .replace("http://127.0.0.1:9090", server.settings.url)
+        .replace("scrape_interval: 5s", "scrape_interval: 500ms")
+        + "\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    production = environment("500ms")
+    ask_named = ask_staging(release(), production.model_copy(update={"staging": "staging"}))
+    wanted = dict.fromkeys(SERVICES, (10.0, 100.0))
+    wait_for(lambda: counted(ask_named(RULE, since)) == wanted)
+    assert ask_staging(release(), production)(RULE, since) == Requests(None)
