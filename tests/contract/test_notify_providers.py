@@ -21,6 +21,7 @@ from tarsrelease.model.environment import Environment, Notifications
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.report.notices import dedup_key
+from tarsrelease.report.text import outcome_text
 from tarsrelease.steps.notify import preview, send
 
 T = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -240,6 +241,10 @@ def test_a_preview_sends_nothing_and_needs_no_key(
     said = json.dumps(outcome.details)
     assert "(hidden)" in said
     assert "errors" in said
+    shown = outcome_text(outcome)
+    assert "pagerduty/v2/enqueue\n" in shown
+    assert '"severity": "critical"' in shown
+    assert "errors" in shown
 
 
 def test_a_secret_cannot_stand_in_the_environment_file() -> None:

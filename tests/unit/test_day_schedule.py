@@ -204,9 +204,14 @@ class TestWindow:
         assert closed.status is Status.FAIL
         assert "opens next Tue 2026-11-24 09:00 Europe/Berlin" in closed.reason
         overridden = day_schedule.window_check(rollout, at_night, "P0 fix (octocat)")
-        assert overridden.status is Status.SKIPPED
+        assert overridden.status is Status.PASS
         assert "P0 fix (octocat)" in overridden.reason
         assert day_schedule.window_check(written(), at_night, None).status is Status.PASS
+        plan = day_schedule.schedule(rollout, rollout)
+        said = day_schedule.warnings(rollout, plan, at_night, "P0 fix (octocat)")
+        assert "outside the deployment window" in said[0]
+        assert said[0].endswith("P0 fix (octocat)")
+        assert day_schedule.warnings(rollout, plan, MONDAY, "P0 fix (octocat)") == ()
 
     def test_a_day_that_ends_after_it_is_warned_of(self) -> None:
         rollout = written(window=HOURS.model_dump())
@@ -214,7 +219,7 @@ class TestWindow:
         assert day_schedule.warnings(rollout, plan, MONDAY) == ()
         late = day_schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 50, tzinfo=UTC))
         assert len(late) == 1
-        assert "the stages alone end 11 minutes after" in late[0]
+        assert "the stages and the promotion end 11 minutes after" in late[0]
         tight = day_schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 30, tzinfo=UTC))
         assert "with every extension" in tight[0]
 

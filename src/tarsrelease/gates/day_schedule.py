@@ -62,7 +62,7 @@ def stages_wanted(text: str) -> tuple[int, ...] | None:
         if rises and len(weights) <= SLOTS + 1:
             return tuple(weights)
     raise UsageError(
-        doing="reading canary_stages",
+        doing="reading --stages (the field canary_stages of the pipeline)",
         found=f"{text[:_SHOWN]!r}",
         expected=f"whole percentages that rise and end in 100, at most {SLOTS} before it",
         next_step="for example 1,10,25,50,100, or 100 for one gated switch (blue/green)",
@@ -78,7 +78,7 @@ def minutes_wanted(text: str) -> float | None:
         if 0 < minutes <= 24 * 60:
             return minutes * 60
     raise UsageError(
-        doing="reading stage_duration_minutes",
+        doing="reading --stage-minutes (the field stage_duration_minutes of the pipeline)",
         found=f"{text[:_SHOWN]!r}",
         expected="minutes as a decimal number, more than 0, at most 1440 (a day)",
         next_step="for example 10, or 0.5 for half a minute",
@@ -101,6 +101,7 @@ class Schedule(Value):
     """
 
     stages: tuple[StagePlan, ...]
+    promotion_minutes: float
     minutes: float
     minutes_at_most: float
 
@@ -124,6 +125,7 @@ def schedule(written: Rollout, played: Rollout) -> Schedule:
     looks = _minutes(played.promotion.look * len(played.promotion.weights))
     return Schedule(
         stages=stages,
+        promotion_minutes=looks,
         minutes=round(sum(stage.minutes for stage in stages) + looks, 3),
         minutes_at_most=round(sum(stage.minutes_at_most for stage in stages) + looks, 3),
     )
@@ -133,18 +135,22 @@ def _minutes(seconds: float) -> float:
     return round(seconds / 60, 3)
 
 
-def warnings(rollout: Rollout, plan: Schedule, at: datetime) -> tuple[str, ...]:
+def warnings(
+    rollout: Rollout, plan: Schedule, at: datetime, override: str | None = None
+) -> tuple[str, ...]:
     """What is allowed, and should be known before the day begins."""
     said = []
+    if rollout.window is not None and override and window.closes(rollout.window, at) is None:
+        said.append(f"begins outside the deployment window ({rollout.window}): {override}")
     if plan.minutes > LONGEST_DAY:
         said.append(
-            f"the stages alone take {plan.minutes:g} minutes; a release day should be over in "
-            f"{LONGEST_DAY:g}"
+            f"the stages and the promotion take {plan.minutes:g} minutes; a release day should be "
+            f"over in {LONGEST_DAY:g}"
         )
     if rollout.window is not None:
         for what, minutes in (
-            ("the stages alone", plan.minutes),
-            ("with every extension, the stages", plan.minutes_at_most),
+            ("the stages and the promotion", plan.minutes),
+            ("with every extension, they", plan.minutes_at_most),
         ):
             over = window.overrun(rollout.window, at, minutes)
             if over > 0:
@@ -172,7 +178,7 @@ def window_check(rollout: Rollout, at: datetime, override: str | None) -> Check:
     if end is not None:
         status, reason = Status.PASS, f"open until {end:%H:%M} {hours.timezone}"
     elif override is not None:
-        status, reason = Status.SKIPPED, f"closed, overridden: {override}"
+        status, reason = Status.PASS, f"closed, overridden: {override}"
     else:
         status = Status.FAIL
         reason = f"closed; it opens next {window.opens(hours, at):%a %Y-%m-%d %H:%M} " + (

@@ -43,6 +43,8 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
     blocks.append(_artifacts(outcome))
     blocks.append(difference_lines(outcome))
     blocks.append(_plan(outcome))
+    warned = lines_of(outcome.details.get("warnings"))
+    blocks.append(["Warnings", *(f"  {line}" for line in warned)] if warned else [])
     blocks.append(lines_of(outcome.details.get("lines")))
     blocks.append(_facts(outcome, evidence))
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"

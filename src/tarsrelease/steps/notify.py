@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from textwrap import indent
 
 from tarsrelease.gates.words import count
 from tarsrelease.model.environment import Environment
@@ -84,9 +86,20 @@ def preview(
         said,
         clock.now(),
         clock,
-        {"key": notice.key, "messages": bodies},
+        {"key": notice.key, "messages": bodies, "lines": _shown(bodies)},
         step="notify preview",
     )
+
+
+def _shown(bodies: Sequence[Mapping[str, object]]) -> list[str]:
+    return [
+        line
+        for body in bodies
+        for line in (
+            f"{body['receiver']}",
+            *indent(json.dumps(body["body"], indent=2, ensure_ascii=False), "  ").splitlines(),
+        )
+    ]
 
 
 def already_told(outcomes: Iterable[Outcome], key: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports import Clock
+from tarsrelease.report.words import show_seconds
 from tarsrelease.steps.ending import ended
 
 STEP = "plan"
@@ -41,10 +42,11 @@ def plan(
     checks: tuple[Check, ...] = (_stages(paper), window)
     if flags_wanted:
         checks += (_flags(rollout),)
-    warned = day_schedule.warnings(rollout, paper, begins)
+    warned = day_schedule.warnings(rollout, paper, begins, override)
     list_of_stages = ", ".join(f"{stage.weight} %" for stage in paper.stages)
     summary = (
-        f"{list_of_stages}; {paper.minutes:g} minutes of stages, at most {paper.minutes_at_most:g}"
+        f"{list_of_stages}; with the promotion {_minutes(paper.minutes)}, "
+        f"at most {_minutes(paper.minutes_at_most)}"
     )
     if closed:
         summary = f"outside the deployment window: {window.reason}"
@@ -55,7 +57,7 @@ def plan(
         release,
         environment,
         Verdict.NO_GO if closed else Verdict.PROCEED,
-        "; ".join((summary, *(f"WARNING: {line}" for line in warned))),
+        summary,
         started_at=started_at,
         clock=clock,
         checks=checks,
@@ -63,6 +65,10 @@ def plan(
             "outputs": day_schedule.outputs(
                 release.directory, rollout, paper, environment.name, (duration, flags)
             ),
+            "plan": [
+                *(_on_paper(stage) for stage in paper.stages),
+                f"promotion: {_minutes(paper.promotion_minutes)} of looks while stable moves",
+            ],
             "schedule": [stage.model_dump() for stage in paper.stages],
             "warnings": list(warned),
             "window_override": override,
@@ -70,6 +76,20 @@ def plan(
         },
         next_step="wait for the window, or override it with a reason" if closed else "verify",
     )
+
+
+def _on_paper(stage: day_schedule.StagePlan) -> str:
+    gates = (
+        "its own gates" if stage.weight == stage.gates_of else f"the gates of {stage.gates_of} %"
+    )
+    return (
+        f"{stage.weight} %: {_minutes(stage.minutes)}, "
+        f"at most {_minutes(stage.minutes_at_most)}, by {gates}"
+    )
+
+
+def _minutes(minutes: float) -> str:
+    return show_seconds(minutes * 60)
 
 
 def _stages(paper: day_schedule.Schedule) -> Check:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarsrelease.cli.settings import Settings, command
+from tarsrelease.cli.times import moment_of, seconds_of
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
@@ -30,7 +31,7 @@ def _plan(settings: Settings, window: str) -> int:
     """
     from tarsrelease.cli.session import Recording, carry_out
 
-    seconds = _seconds("--window", window)
+    seconds = seconds_of(window, "--window")
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
@@ -86,8 +87,8 @@ def _backtest(
         outcome = step(
             session.release,
             session.environment,
-            _moment("--from", start),
-            history.server_time() if end is None else _moment("--to", end),
+            moment_of(start, "--from").timestamp(),
+            history.server_time() if end is None else moment_of(end, "--to").timestamp(),
             windows=windows,
             history=history,
             clock=SystemClock(),
@@ -130,26 +131,6 @@ def _explain(settings: Settings, evidence: Path, stage: str | None, plot: Path |
         changes=False,
         recording=Recording.WHEN_ASKED,
     )
-
-
-def _seconds(option: str, text: str) -> float:
-    from tarsrelease.model.base import parse_seconds
-
-    try:
-        return parse_seconds(text)
-    except ValueError as problem:
-        raise click.UsageError(f"{option}: {problem}") from problem
-
-
-def _moment(option: str, text: str) -> float:
-    """Unix time of an ISO 8601 moment; UTC where it names no zone."""
-    from datetime import UTC, datetime
-
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as problem:
-        raise click.UsageError(f"{option}: {problem}; such as 2026-11-23T08:00") from problem
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 plan = command(

@@ -96,8 +96,8 @@ def _go_no_go(
 
     Whether the bundle was verified is read from the evidence folder; the rest is measured now.
     """
-    from tarsrelease.cli.durations import seconds_of
     from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.times import seconds_of
     from tarsrelease.steps.go_no_go import parse_vote
 
     seconds = seconds_of(window, "--window")

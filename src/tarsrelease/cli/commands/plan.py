@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tarsrelease.cli.settings import Settings, command
+from tarsrelease.cli.times import moment_of
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 @click.option("--reason", default="", help="Why; demanded by --override-window, and recorded.")
 @click.option(
     "--at",
-    type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]),
     metavar="TIME",
-    help="Plan for this time, such as 2026-12-01T09:00+0100.",
+    help="Plan for this time, such as 2026-12-01T09:00+01:00; without a zone it is UTC.",
 )
 def _plan(
     settings: Settings,
@@ -51,7 +50,7 @@ def _plan(
     feature_flags: bool,
     override_window: bool,
     reason: str,
-    at: datetime | None,
+    at: str | None,
 ) -> int:
     """Put the day on paper: the release of a ref, its stages and minutes, the window.
 
@@ -60,6 +59,8 @@ def _plan(
     Nothing outside of this machine is asked. Empty options leave what the files say.
     """
     from tarsrelease.cli.session import Recording, carry_out
+
+    begins = moment_of(at, "--at") if at else None
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
@@ -81,7 +82,7 @@ def _plan(
             stage_duration=seconds,
             flags_wanted=feature_flags,
             override=_override(reason) if override_window else None,
-            at=at,
+            at=begins,
             clock=SystemClock(),
         )
 

@@ -44,8 +44,8 @@ def _validate(
     Every test is a check of the outcome. It runs in a process of its own, from a copy of what
     SHA256SUMS lists. Needs the extra [validate].
     """
-    from tarsrelease.cli.durations import seconds_of
     from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.times import seconds_of
 
     seconds, chosen = seconds_of(deadline, "--deadline"), _marks(marks)
 

@@ -34,8 +34,8 @@ def _watch(settings: Settings, once: bool, window: str, young: str | None) -> in
     --release it is the one that the cluster's journal says was promoted last. With --young, where
     no release is, nothing is looked at: said, and exit 0.
     """
-    from tarsrelease.cli.durations import seconds_of
     from tarsrelease.cli.session import carry_out
+    from tarsrelease.cli.times import seconds_of
 
     del once  # there is no other way yet, and the word says so
     seconds = seconds_of(window, "--window")
