@@ -21,7 +21,7 @@ from world import RUN, Pod, World, environment, ports, release, rollout
 
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
-from tarsrelease.steps.gate import gate
+from tarsrelease.steps.canary_gate import gate
 
 Fault = Callable[[Pod], None]
 

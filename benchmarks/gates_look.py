@@ -11,8 +11,8 @@ from __future__ import annotations
 from statistics import median
 from time import perf_counter
 
-from tarsrelease.gates import ledger as ledgers
-from tarsrelease.gates.ledger import Plan
+from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.measure.queries import Plan
 from tarsrelease.model.measurement import Sample, Series, Track
 from tarsrelease.model.rollout import MetricLabels
 

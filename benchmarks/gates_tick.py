@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 
 from world import rollout
 
-from tarsrelease.adapters.prometheus_answers import Reader
-from tarsrelease.gates import ledger as ledgers
-from tarsrelease.gates.budget import alpha_per_check
-from tarsrelease.gates.checks.evaluating import evaluate
-from tarsrelease.gates.checks.seeing import Patience, Sight
+from tarsrelease.adapters.prometheus.answers import Reader
+from tarsrelease.gates.checks.evaluate import evaluate
+from tarsrelease.gates.checks.inputs import Patience, Sight
+from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.measurement import Track, Unmeasured

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psycopg
 
-from tarsrelease.adapters.postgres_programs import find
-from tarsrelease.adapters.postgres_throwaway import ThrowawayServer
+from tarsrelease.adapters.postgres.programs import find
+from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "examples/tars/services/internal/store/schema.sql"

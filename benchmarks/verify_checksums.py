@@ -69,7 +69,7 @@ def verify(folder: Path) -> float:
 
 def hashing(path: Path) -> float:
     """Hashing one file as verify does it, without the start of an interpreter."""
-    from tarsrelease.adapters.hashing import hash_files
+    from tarsrelease.adapters.files.hashing import hash_files
 
     began = time.perf_counter()
     hash_files([(path, path.stat().st_size)])

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 if __name__ == "__main__":
     _, what, *arguments = sys.argv
     if what == "action":
-        from tarsrelease.github.main import main as action
+        from tarsrelease.actions.main import main as action
 
         sys.exit(action(arguments[0]))
     from tarsrelease.cli import main

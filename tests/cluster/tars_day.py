@@ -25,7 +25,7 @@ import sys
 from tarsrelease.adapters.configuration import load_environment, load_release
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal.install import install
-from tarsrelease.wiring import connect
+from tarsrelease.wiring.context import connect
 environment = load_environment(sys.argv[1])
 release = load_release(sys.argv[2], environment)
 ports = connect(environment, release, Run(id="install", owner="test"))

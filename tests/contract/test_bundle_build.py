@@ -16,8 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import BUNDLE, Sources, commit_all, git, write_sources
 
-from tarsrelease.adapters.bundle_build import BuiltBundle, build_bundle
-from tarsrelease.adapters.chart_package import gzip_stored, package_chart
+from tarsrelease.adapters.files.bundle_build import BuiltBundle, build_bundle
+from tarsrelease.adapters.helm.chart_package import gzip_stored, package_chart
 from tarsrelease.model.errors import UsageError
 from tarsrelease.rehearsal.binaries import resolve, standard_modules
 from tarsrelease.rehearsal.paths import cache_root

@@ -11,9 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.bundle.difference import document_differences
 from tarsrelease.cli import main
-from tarsrelease.steps.verification.difference import document_differences
 
 
 @pytest.fixture

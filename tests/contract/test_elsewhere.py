@@ -11,8 +11,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from tarsrelease.adapters.elsewhere import Background
-from tarsrelease.adapters.number import read_number
+from tarsrelease.adapters.background import Background
+from tarsrelease.adapters.http.number import read_number
 from tarsrelease.model.checks import ExternalCheck, ManualCheck, NumberSource, SuiteCheck
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.measurement import Number, Told, Track, Unmeasured

@@ -19,12 +19,12 @@ import jsonschema
 import pytest
 
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.configuration import load_environment, load_release
-from tarsrelease.adapters.github import GitHubReviews
-from tarsrelease.gates.environments import two_people
+from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.github.api import GitHubReviews
 from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.readiness.approvals import two_people
 from tarsrelease.report.github_script import github_script
 from tarsrelease.steps.check_environments import check_environments
 

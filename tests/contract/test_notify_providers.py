@@ -14,9 +14,9 @@ import pytest
 from provider_forms import FORMS, SLACK
 from pydantic import ValidationError
 
+from tarsrelease.adapters.channels.receivers import HttpReceivers, messages_for, previewed
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.configuration import load_environment
-from tarsrelease.adapters.receivers import HttpReceivers, messages_for, previewed
+from tarsrelease.adapters.files.configuration import load_environment
 from tarsrelease.model.environment import Environment, Notifications
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import ExitCode, Outcome

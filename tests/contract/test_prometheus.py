@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 from prometheus_rig import Server, Target, scrapes, wait_for
 
-from tarsrelease.adapters.prometheus import PrometheusMetrics
-from tarsrelease.gates import counting
-from tarsrelease.gates.measuring import owners
-from tarsrelease.gates.selectors import alternation
+from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
+from tarsrelease.gates.measure import counting
+from tarsrelease.gates.measure.attribution import owners
+from tarsrelease.gates.measure.selectors import alternation
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels

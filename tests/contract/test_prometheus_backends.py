@@ -23,7 +23,7 @@ from prometheus_front import (
 )
 from prometheus_rig import Server, Target, scrapes
 
-from tarsrelease.adapters.prometheus import PrometheusMetrics
+from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.rehearsal.certificates import Authority, KeyPair

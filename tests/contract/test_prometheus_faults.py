@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tarsrelease.adapters.prometheus import PrometheusMetrics
+from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError, UsageError
 

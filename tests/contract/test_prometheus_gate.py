@@ -20,16 +20,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import NEW, SERVICES, environment, release, rollout
 
+from tarsrelease.adapters.background import Background
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.elsewhere import Background
-from tarsrelease.adapters.prometheus import PrometheusMetrics
-from tarsrelease.adapters.pytest_suite import PytestSuite
+from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
+from tarsrelease.adapters.pytest.suite import PytestSuite
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.environment import Environment, Limits, Prometheus
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
-from tarsrelease.ports import Elsewhere
-from tarsrelease.steps.observe import Observation, observe
+from tarsrelease.operations.evaluation import Observation, observe
+from tarsrelease.ports.metrics import Elsewhere
 
 CHECKS = [{"kind": "proportion", "id": "canary.error_rate", "sli": "errors", "below": "1.5%"}]
 METRIC = "http_requests_total"

@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import NEW, OLD, SERVICES, environment, release
 
+from tarsrelease.adapters.background import Background
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.elsewhere import Background
-from tarsrelease.adapters.prometheus import PrometheusMetrics
+from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.model.checks import StagingDriftCheck
 from tarsrelease.model.environment import Environment, Kubernetes, Prometheus
 from tarsrelease.model.measurement import Counts, Requests, Told, Track, Unmeasured
-from tarsrelease.steps.staging_requests import requests_in_staging
-from tarsrelease.wiring import ask_staging
+from tarsrelease.operations.staging_requests import requests_in_staging
+from tarsrelease.wiring.context import ask_staging
 
 ROOT = Path(__file__).parents[2]
 RULE = StagingDriftCheck(

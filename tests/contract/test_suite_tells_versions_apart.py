@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 from test_example_services import World, world
 
-from tarsrelease.adapters.configuration import load_environment
-from tarsrelease.adapters.pytest_suite import PytestSuite
+from tarsrelease.adapters.files.configuration import load_environment
+from tarsrelease.adapters.pytest.suite import PytestSuite
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Status
 from tarsrelease.model.suite import SuiteResult

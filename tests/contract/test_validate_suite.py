@@ -9,8 +9,8 @@ import pytest
 from suite_samples import CONFTEST, bundle
 
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.configuration import load_environment, load_release
-from tarsrelease.adapters.pytest_suite import PytestSuite
+from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.pytest.suite import PytestSuite
 from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
@@ -163,7 +163,7 @@ def test_a_bundle_without_a_suite_says_so(tmp_path: Path) -> None:
 
 
 def test_without_pytest_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tarsrelease.adapters.pytest_suite.find_spec", lambda name: None)
+    monkeypatch.setattr("tarsrelease.adapters.pytest.suite.find_spec", lambda name: None)
     with pytest.raises(UsageError) as refused:
         run(bundle(tmp_path, SUITE))
     assert "tarsrelease[validate]" in refused.value.detail.next

@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import commit_all, write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.files.bundle_build import build_bundle
 
 UNSHARE = shutil.which("unshare")
 NO_NETWORK = [UNSHARE or "", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]

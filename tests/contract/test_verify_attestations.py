@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from attesting import Sigstore, Workflow
 from bundle_samples import write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.provenance import SigstoreSignatures
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.sigstore.attestations import SigstoreSignatures
 from tarsrelease.cli import main
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.verification import Signed

@@ -14,13 +14,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import TEMPLATE, write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.kubernetes_schema import pinned_schema
-from tarsrelease.cli.verifying import Wishes, verified
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.kubernetes.schema import pinned_schema
+from tarsrelease.bundle.chart import image_references, split_reference
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.rehearsal.binaries import resolve, standard_modules
 from tarsrelease.rehearsal.paths import cache_root, source_root
-from tarsrelease.steps.verification.chart_checks import image_references, split_reference
+from tarsrelease.wiring.verification import Wishes, verified
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tarsrelease.adapters.hashing_bar import HashingBar
+from tarsrelease.adapters.terminal.hashing_bar import HashingBar
 from tarsrelease.cli import main
 
 NAMES = ("plain.txt", "with space", "sub/deep.bin", "a\\b", "line\nfeed", "ümlaut", "(round) = 1")
@@ -164,7 +164,7 @@ class Terminal(io.StringIO):
 
 def test_the_bar_shows_after_a_second_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("tarsrelease.adapters.hashing_bar.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tarsrelease.adapters.terminal.hashing_bar.time.monotonic", lambda: now[0])
     stream = Terminal()
     bar = HashingBar(stream)
     bar.expect(4 * 10**9)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tarsrelease.adapters.registry import HttpRegistry
-from tarsrelease.adapters.registry_logins import CREDENTIALS
+from tarsrelease.adapters.registry.credentials import CREDENTIALS
+from tarsrelease.adapters.registry.manifests import HttpRegistry
+from tarsrelease.bundle.images import image_checks
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS
-from tarsrelease.steps.verification.images import image_checks
 
 Answer = tuple[int, dict[str, str], bytes]
 

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("sigstore", reason="the extra [sigstore] is not installed")
 
-from tarsrelease.adapters.provenance import SigstoreSignatures, subjects
+from tarsrelease.adapters.sigstore.attestations import SigstoreSignatures, subjects
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.verification import Signed
 

@@ -25,7 +25,7 @@ from test_verify_lying_registry import (
     with_entry,
 )
 
-from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.cli import main
 from tarsrelease.model.verification import INDEXES, MANIFESTS
 

@@ -27,15 +27,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
 
-from tarsrelease.adapters.registry import HttpRegistry
-from tarsrelease.adapters.registry_logins import CREDENTIALS
+from tarsrelease.adapters.registry.credentials import CREDENTIALS
+from tarsrelease.adapters.registry.manifests import HttpRegistry
+from tarsrelease.bundle.images import image_checks
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.verification import INDEXES, MANIFESTS
 from tarsrelease.rehearsal.oci import Image as OciImage
 from tarsrelease.rehearsal.oci import program_layer, write_layout
-from tarsrelease.steps.verification.images import image_checks
 
 PROGRAM = shutil.which("docker-registry")
 needs_registry = pytest.mark.skipif(

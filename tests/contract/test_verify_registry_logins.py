@@ -13,9 +13,9 @@ import httpx
 import pytest
 from test_verify_registry import Place, check, needs_registry, pushed, serving
 
-from tarsrelease.adapters import registry_logins
-from tarsrelease.adapters.registry import HttpRegistry
-from tarsrelease.adapters.registry_logins import CREDENTIALS, Logins
+from tarsrelease.adapters.registry import credentials
+from tarsrelease.adapters.registry.credentials import CREDENTIALS, Logins
+from tarsrelease.adapters.registry.manifests import HttpRegistry
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Status
 
@@ -111,7 +111,7 @@ def test_where_there_is_no_login_it_is_not_checked_and_nothing_is_shown(
     helper: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(registry_logins, "_LONGEST", 0.5 if "sleep" in helper else 10.0)
+    monkeypatch.setattr(credentials, "_LONGEST", 0.5 if "sleep" in helper else 10.0)
     named = json.loads(json.dumps(config).replace("HOST", guarded.host))
     found = check(guarded.image(), variables=docker(tmp_path, named, helper))
     assert found.status is Status.SKIPPED

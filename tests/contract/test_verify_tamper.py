@@ -37,7 +37,7 @@ from verify_tampering import (
     written,
 )
 
-from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.cli import main
 
 MANIFEST = "manifest.production.json"

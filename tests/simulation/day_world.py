@@ -34,8 +34,8 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.ports import Person
-from tarsrelease.steps.day import run_day
+from tarsrelease.ports.people import Person
+from tarsrelease.steps.run import run_day
 
 
 class SimulatedCharts:

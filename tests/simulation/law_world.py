@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tarsrelease.gates.checks import JUDGES, Patience, Sight, Subject
-from tarsrelease.gates.dispersion import Burstiness, Ticks, burstiness
-from tarsrelease.gates.statistics import ODDS_ABOVE
+from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
+from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
 from tarsrelease.model.measurement import Counts, Track, Unmeasured
 from tarsrelease.model.outcome import Status

@@ -6,10 +6,10 @@ import pytest
 from day_world import Absent, DayWorld, Silent, There, Unattended
 from world import NEW, OLD, rollout
 
-from tarsrelease.gates.stage_list import played, with_duration, with_stages
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Verdict
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.rollout.stage_list import played, with_duration, with_stages
 
 STABLE_OLD, STABLE_NEW = {(Track.STABLE, OLD)}, {(Track.STABLE, NEW)}
 WITH_CANARY = {(Track.STABLE, OLD), (Track.CANARY, NEW)}

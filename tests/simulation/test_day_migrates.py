@@ -12,7 +12,7 @@ from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableErro
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
-from tarsrelease.steps.plan_day import plan_day
+from tarsrelease.steps.run_plan import plan_day
 
 STABLE_OLD = {(Track.STABLE, OLD)}
 

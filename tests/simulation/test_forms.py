@@ -8,12 +8,12 @@ import pytest
 from day_world import DayWorkloads, SimulatedCharts
 from world import NEW, OLD, SERVICES, Track, World, deployment, environment, ports, release
 
-from tarsrelease.gates.day_journal import PROMOTE, ROLLBACK
 from tarsrelease.model.cluster import NodeState
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.steps.go_no_go import Vote, go_no_go, parse_vote
+from tarsrelease.rollout.release_journal import PROMOTE, ROLLBACK
+from tarsrelease.steps.check_go_no_go import Vote, go_no_go, parse_vote
 from tarsrelease.steps.watch import nothing_to_watch, promoted, watch
 
 T = datetime(2026, 1, 1, tzinfo=UTC)

@@ -30,8 +30,8 @@ from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
-from tarsrelease.steps.gate import gate
-from tarsrelease.steps.reading_past import read_burstiness
+from tarsrelease.operations.past_requests import read_burstiness
+from tarsrelease.steps.canary_gate import gate
 
 SHORT = rollout(duration="60s", max_extension="60s")
 MANY = [*range(6), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(6, 40))]

@@ -8,7 +8,7 @@ from world import SERVICES, World, deployment, environment, ports, release
 
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
-from tarsrelease.steps.gate_observe import watch
+from tarsrelease.steps.canary_gate_observe import watch
 
 
 def moving(seed: int = 1, rate: float = 60.0) -> World:

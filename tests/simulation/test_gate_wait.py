@@ -10,14 +10,14 @@ import pytest
 from test_gate import SHORT, canaries, failing, play
 from world import RUN, SERVICES, World, environment, ports, release
 
-from tarsrelease.gates.stage_list import with_stages
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, RefusedError, UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Run
-from tarsrelease.steps.gate_wait import wait
+from tarsrelease.rollout.stage_list import with_stages
+from tarsrelease.steps.canary_gate_wait import wait
 
 OTHER = Run(id="run-2", owner="another job")
 

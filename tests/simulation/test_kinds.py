@@ -12,8 +12,8 @@ from world import RUN, SERVICES, World, environment, ports, release, rollout
 from tarsrelease.model.checks import CheckRule
 from tarsrelease.model.measurement import Counts, Number, Requests, Told, Track, Unmeasured
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
-from tarsrelease.ports import Elsewhere
-from tarsrelease.steps.gate import gate
+from tarsrelease.ports.metrics import Elsewhere
+from tarsrelease.steps.canary_gate import gate
 
 BESIDE: list[Mapping[str, object]] = [
     {"kind": "compare", "id": "canary.compare", "sli": "errors", "tolerated": "0.5%"},

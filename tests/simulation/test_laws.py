@@ -30,7 +30,7 @@ from law_world import (
 from scipy.stats import binom
 
 from tarsrelease.gates.checks import JUDGES
-from tarsrelease.gates.statistics import log_evidence_above
+from tarsrelease.gates.stats.sequential_test import log_evidence_above
 from tarsrelease.model.checks import CompareCheck, ProportionCheck
 from tarsrelease.model.outcome import Status
 

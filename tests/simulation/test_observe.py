@@ -21,7 +21,7 @@ from world import (
 from tarsrelease.model.errors import LockedError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Status, Verdict
-from tarsrelease.steps.observe import Observation, observe
+from tarsrelease.operations.evaluation import Observation, observe
 
 
 def promoting(seed: int = 1, weight: int = 50, version: str = NEW, rate: float = 60.0) -> World:

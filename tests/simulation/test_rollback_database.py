@@ -22,8 +22,8 @@ from world import (
 from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.operations.undo_migrations import rollback_with_database
 from tarsrelease.steps.rollback import rollback
-from tarsrelease.steps.rollback_database import rollback_with_database
 
 Down = Callable[[], Outcome]
 

@@ -10,12 +10,12 @@ import click
 import pytest
 import yaml
 
+from tarsrelease.actions import kinds
+from tarsrelease.actions.inputs import read
+from tarsrelease.actions.kinds import Kind
+from tarsrelease.actions.table import ACTIONS
 from tarsrelease.cli.app import root
 from tarsrelease.cli.lazy import LazyGroup
-from tarsrelease.github import kinds
-from tarsrelease.github.actions import ACTIONS
-from tarsrelease.github.inputs import read
-from tarsrelease.github.kinds import Kind
 
 FOLDER = Path(__file__).parents[2] / "actions"
 DESCRIBED = {path.parent.name: path for path in sorted(FOLDER.glob("*/action.yml"))}

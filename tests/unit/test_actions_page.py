@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from runner_reader import commands
 
-from tarsrelease.github.commands import annotation_lines, masks, outputs
-from tarsrelease.github.main import ends_with
+from tarsrelease.actions.main import ends_with
+from tarsrelease.actions.runner import annotation_lines, masks, outputs
 from tarsrelease.model.outcome import (
     Check,
     ExitCode,

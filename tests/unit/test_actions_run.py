@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import runner_reader
 
-from tarsrelease.github.actions import ACTIONS
-from tarsrelease.github.kinds import TEXT, plain
-from tarsrelease.github.main import main
+from tarsrelease.actions.kinds import TEXT, plain
+from tarsrelease.actions.main import main
+from tarsrelease.actions.table import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = {
@@ -241,7 +241,7 @@ def test_a_kubeconfig_is_a_file_for_one_user_while_the_command_runs(
     env = {**os.environ, **step.variables, "INPUTS": json.dumps(given)}
     env["TARS_PROMETHEUS_TOKEN"] = "prometheus-token"  # named by environments/production.yaml
     done = subprocess.run(
-        [sys.executable, "-m", "tarsrelease.github", "promote"],
+        [sys.executable, "-m", "tarsrelease.actions", "promote"],
         env=env,
         capture_output=True,
         text=True,

@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import EPOCH, SERVICES, environment, release, rollout
 
-from tarsrelease.gates import latency
-from tarsrelease.gates.replay import binomial, interval, thinned
+from tarsrelease.gates.study import slower_canary
+from tarsrelease.gates.study.replay import binomial, interval, thinned
 from tarsrelease.model.checks import DriftCheck
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.steps.backtest import ITSELF, backtest
+from tarsrelease.steps.canary_backtest import ITSELF, backtest
 
 CHECKS = [{"kind": "proportion", "id": "canary.errors", "sli": "errors", "below": "1%"}]
 
@@ -227,27 +227,27 @@ def test_a_slower_canary_is_found_on_the_buckets() -> None:
     ],
 )
 def test_the_bounds_around(at: float, names: tuple[str, ...]) -> None:
-    assert latency.around(BOUNDS, at) == names
-    assert latency.around((), at) == ()
+    assert slower_canary.around(BOUNDS, at) == names
+    assert slower_canary.around((), at) == ()
 
 
 def test_what_stays_good_is_read_between_the_bounds() -> None:
     """200 requests: 40 within 50 ms, 120 within 90 ms, 180 within 120 ms, each slot."""
     own = [(20.0, 200.0), (0.0, 0.0)]
     at = {"0.05": [(160.0, 200.0), (0.0, 0.0)], "0.09": [(80.0, 200.0), (0.0, 0.0)]}
-    assert latency.kept(own, at, 0.08) == pytest.approx([100 / 180, 0.0])
-    assert latency.kept(own, {"0.05": at["0.05"]}, 0.025) == pytest.approx([20 / 180, 0.0])
-    assert latency.kept(own, {"0.09": at["0.09"]}, 0.09) == pytest.approx([120 / 180, 0.0])
-    assert latency.kept(own, {}, -0.01) == [0.0, 0.0]
+    assert slower_canary.kept(own, at, 0.08) == pytest.approx([100 / 180, 0.0])
+    assert slower_canary.kept(own, {"0.05": at["0.05"]}, 0.025) == pytest.approx([20 / 180, 0.0])
+    assert slower_canary.kept(own, {"0.09": at["0.09"]}, 0.09) == pytest.approx([120 / 180, 0.0])
+    assert slower_canary.kept(own, {}, -0.01) == [0.0, 0.0]
 
 
 def test_selectors_of_buckets() -> None:
     good = 'seconds_bucket{job="a",le="0.12"}'
-    assert latency.bound_of(good) == 0.12
-    assert latency.bound_of('total{role="x",title="0.5"}') is None
-    assert latency.bound_of('total{le="$le"}') is None
-    assert latency.every_bound(good) == 'seconds_bucket{job="a",le=~".+"}'
-    assert latency.at_bound(good, "+Inf") == 'seconds_bucket{job="a",le="+Inf"}'
+    assert slower_canary.bound_of(good) == 0.12
+    assert slower_canary.bound_of('total{role="x",title="0.5"}') is None
+    assert slower_canary.bound_of('total{le="$le"}') is None
+    assert slower_canary.every_bound(good) == 'seconds_bucket{job="a",le=~".+"}'
+    assert slower_canary.at_bound(good, "+Inf") == 'seconds_bucket{job="a",le="+Inf"}'
 
 
 def test_too_little_traffic_is_a_no() -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from bundle_samples import commit_all, git, write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.bundle_files import FolderFiles
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.configuration import read_manifest, read_rollout
-from tarsrelease.adapters.yaml_source import read_values
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.files.bundle_files import FolderFiles
+from tarsrelease.adapters.files.configuration import read_manifest, read_rollout
+from tarsrelease.adapters.files.yaml_source import read_values
+from tarsrelease.bundle.sha256sums import parse_checksums
 from tarsrelease.model.outcome import Outcome, Status, Verdict
-from tarsrelease.steps.verification.listed import parse_checksums
 from tarsrelease.steps.verify import verify
 
 

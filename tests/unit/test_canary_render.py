@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tarsrelease.gates.canary_render import (
+from tarsrelease.model.bundle import Image
+from tarsrelease.rollout.canary_objects import (
     must_exist_once,
     switched_off,
     switches,
     unverified_images,
 )
-from tarsrelease.model.bundle import Image
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64

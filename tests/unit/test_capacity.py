@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates.capacity import replicas_for
+from tarsrelease.rollout.capacity import replicas_for
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ import click
 import pytest
 from bundle_samples import commit_all, write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.evidence_file import EvidenceFile
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli import main
 from tarsrelease.cli.app import root
 from tarsrelease.cli.exits import EXIT_CODES
@@ -202,7 +202,7 @@ class TestOutcomes:
 
     def ending(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Outcome]) -> None:
         """Let `status` end as `act` does, on no cluster."""
-        monkeypatch.setattr("tarsrelease.wiring.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
         monkeypatch.setattr("tarsrelease.steps.status.status", lambda *_, **__: act())
 
     @pytest.mark.parametrize("verdict", list(Verdict))
@@ -278,7 +278,7 @@ class TestOutcomes:
     def test_changing_commands_record_evidence_and_reading_ones_when_asked(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("tarsrelease.wiring.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
         monkeypatch.setattr("tarsrelease.steps.promote.promote", lambda *_, **__: outcome())
         self.ending(monkeypatch, outcome)
         assert run("status", *PLACE) == 0
@@ -301,8 +301,8 @@ class TestOutcomes:
             return outcome()
 
         ends_early = False
-        monkeypatch.setattr("tarsrelease.wiring.connect", lambda *_: Anything())
-        monkeypatch.setattr("tarsrelease.steps.day.run_day", day)
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.steps.run.run_day", day)
         for early, records in ((False, 1), (True, 3)):
             ends_early = early
             run("run", *PLACE, *WHAT, "--evidence", "there")
@@ -316,7 +316,7 @@ class TestOutcomes:
         def acts(*_: object, **__: object) -> Outcome:
             raise AssertionError("the step was reached")
 
-        monkeypatch.setattr("tarsrelease.wiring.connect", acts)
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", acts)
         (self.project / "file").touch()
         assert run("promote", *PLACE, *WHAT, "--evidence", "file/x") == 2
 
@@ -342,43 +342,43 @@ class Anything:
     [
         (
             ("canary", "deploy"),
-            "deploy.deploy",
+            "canary_deploy.deploy",
             (),
             {"charts", "workloads", "routes", "web", "journal", "lock", "clock"},
         ),
         (
             ("canary", "gate", "--stage", "canary-10"),
-            "gate.gate",
+            "canary_gate.gate",
             (10,),
             {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
         (
             ("canary", "gate", "--stage", "100%"),
-            "gate.gate",
+            "canary_gate.gate",
             (100,),
             {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
         (
             ("canary", "gate", "--wait", "--stage", "10", "--for", "20m"),
-            "gate_wait.wait",
+            "canary_gate_wait.wait",
             (10, 1200.0),
             {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
         (
             ("canary", "gate", "--wait"),
-            "gate_wait.wait",
+            "canary_gate_wait.wait",
             (None, None),
             {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
         (
             ("canary", "gate", "--observe", "--for", "5m"),
-            "gate_observe.watch",
+            "canary_gate_observe.watch",
             None,
             {"metrics", "workloads", "clock"},
         ),
         (
             ("canary", "gate", "--stage", "10", "--lifted-by", "Ada", "--reason", "low traffic"),
-            "gate.gate",
+            "canary_gate.gate",
             (10,),
             {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
@@ -408,13 +408,13 @@ class Anything:
         ),
         (
             ("run", "--plan", "--stages", "100"),
-            "day.plan_day",
+            "run.plan_day",
             None,
             {"charts", "workloads", "routes", "journal", "clock"},
         ),
         (
             ("run", "--yes"),
-            "day.run_day",
+            "run.run_day",
             (),
             {"charts", "workloads", "routes", "metrics", "web", "journal", "lock", "clock"},
         ),
@@ -435,7 +435,7 @@ def test_arguments_reach_the_step(
         got.append((given, named))
         return outcome()
 
-    monkeypatch.setattr("tarsrelease.wiring.connect", lambda *_: Anything())
+    monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
     monkeypatch.setattr(f"tarsrelease.steps.{step}", record)
     monkeypatch.setenv("TARSRELEASE_RUN", "this-run")
     assert run(*arguments, *WHAT, *PLACE, "--quiet") == 0
@@ -572,9 +572,9 @@ def test_a_run_is_named_after_the_ci_run(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_cancelled_job_ends_as_an_interrupt(project: Path) -> None:
     program = (
         "import sys, time\n"
-        "import tarsrelease.wiring, tarsrelease.steps.status as status\n"
+        "import tarsrelease.wiring.context as wiring, tarsrelease.steps.status as status\n"
         "def wait(*_, **__):\n    print('ready', file=sys.stderr, flush=True)\n    time.sleep(60)\n"
-        "tarsrelease.wiring.connect = lambda *_: type('P', (), {'__getattr__': lambda s, n: n})()\n"
+        "wiring.connect = lambda *_: type('P', (), {'__getattr__': lambda s, n: n})()\n"
         "status.status = wait\n"
         "from tarsrelease.cli import main\n"
         "main(['status', '--environment', 'place', '--format', 'json'])\n"

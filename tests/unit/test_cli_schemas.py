@@ -12,8 +12,8 @@ import pytest
 import yaml
 from bundle_samples import BUNDLE, ENVIRONMENT, ROLLOUT, write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.evidence_file import EvidenceFile
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli import main
 from tarsrelease.cli.exits import EXIT_CODES
 from tarsrelease.cli.schemas import all_schemas, schema_text

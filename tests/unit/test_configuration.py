@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from bundle_samples import BUNDLE, ENVIRONMENT, ROLLOUT, write_sources
 
-from tarsrelease.adapters.bundle_build import build_bundle
-from tarsrelease.adapters.configuration import (
+from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.files.configuration import (
     load_environment,
     load_release,
     load_rollout,
     newest_release,
     release_of,
 )
-from tarsrelease.adapters.yaml_source import read_yaml, splice_scalars
+from tarsrelease.adapters.files.yaml_source import read_yaml, splice_scalars
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import DayChoice
 

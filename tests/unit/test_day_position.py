@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from test_rollback_plan import FIRST, NEW, ROLLOUT, canary, revision, snapshot, stable
 
-from tarsrelease.gates import day_journal
-from tarsrelease.gates.day_position import position
 from tarsrelease.model.cluster import RouteState, Snapshot
 from tarsrelease.model.journal import Entry, LockHolder, Phase
+from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.position import position
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CANARY = [revision(1, "deployed", NEW)]
@@ -109,18 +109,20 @@ def test_who_holds_the_lock_is_who_is_waited_for() -> None:
 
 def test_a_new_deployment_starts_afresh() -> None:
     before = [*DEPLOYED, entry("gate", weight=100, verdict="rollback"), entry("rollback")]
-    assert day_journal.rolled_back(before, NEW)
-    assert not day_journal.rolled_back([*before, *DEPLOYED], NEW)
-    assert not day_journal.rolled_back(before, "1.0.2")
+    assert release_journal.rolled_back(before, NEW)
+    assert not release_journal.rolled_back([*before, *DEPLOYED], NEW)
+    assert not release_journal.rolled_back(before, "1.0.2")
     passed = [*DEPLOYED, entry("gate", weight=100, verdict="proceed")]
-    assert day_journal.passed(passed, NEW, 100)
-    assert not day_journal.passed([*passed, *DEPLOYED], NEW, 100)
-    assert not day_journal.passed([*passed, entry("gate", weight=100, verdict="hold")], NEW, 100)
+    assert release_journal.passed(passed, NEW, 100)
+    assert not release_journal.passed([*passed, *DEPLOYED], NEW, 100)
+    assert not release_journal.passed(
+        [*passed, entry("gate", weight=100, verdict="hold")], NEW, 100
+    )
 
 
 def test_pins_are_those_of_this_attempt() -> None:
     facts = {"version": "1.0.0", "revision": 3, "replicas": {"a": 2}, "minimums": {"h": 1}}
-    found = day_journal.pins([entry("deploy", Phase.INTENT, **facts)], NEW)
+    found = release_journal.pins([entry("deploy", Phase.INTENT, **facts)], NEW)
     assert found is not None
     assert (found.revision, found.replicas, found.minimums) == (3, {"a": 2}, {"h": 1})
-    assert day_journal.pins(DEPLOYED, NEW) is None
+    assert release_journal.pins(DEPLOYED, NEW) is None

@@ -11,12 +11,12 @@ from bundle_samples import ROLLOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates import day_schedule, stage_list, window
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.outcome import Status
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.window import DAYS, DeploymentWindow
+from tarsrelease.rollout import schedule, stage_list, window
 
 MONDAY = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 HOURS = DeploymentWindow(timezone="Europe/Berlin", days=("mon", "tue"), hours="09:00-13:00")
@@ -39,7 +39,7 @@ def written(**more: object) -> Rollout:
     ],
 )
 def test_a_ref_or_a_field_names_the_bundle(ref: str, release: str, folder: str) -> None:
-    assert day_schedule.bundle_of(ref, release) == folder
+    assert schedule.bundle_of(ref, release) == folder
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_ref_or_a_field_names_the_bundle(ref: str, release: str, folder: str) 
 )
 def test_anything_else_names_none_and_is_not_echoed_whole(ref: str, release: str) -> None:
     with pytest.raises(UsageError) as caught:
-        day_schedule.bundle_of(ref, release)
+        schedule.bundle_of(ref, release)
     said = str(caught.value)
     assert len(said) < 500
     assert "\n::" not in said
@@ -76,7 +76,7 @@ def test_anything_else_names_none_and_is_not_echoed_whole(ref: str, release: str
     ],
 )
 def test_a_list_of_stages(text: str, weights: tuple[int, ...] | None) -> None:
-    assert day_schedule.stages_wanted(text) == weights
+    assert schedule.stages_wanted(text) == weights
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_list_of_stages(text: str, weights: tuple[int, ...] | None) -> None:
 )
 def test_a_list_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        day_schedule.stages_wanted(text)
+        schedule.stages_wanted(text)
     assert len(str(caught.value)) < 500
     assert "\n::" not in str(caught.value)
 
@@ -101,26 +101,26 @@ def test_every_list_is_taken_whole_or_refused(weights: list[int]) -> None:
         weights == sorted(set(weights))
         and weights[-1:] == [100]
         and weights[0] >= 1
-        and len(weights) <= day_schedule.SLOTS + 1
+        and len(weights) <= schedule.SLOTS + 1
     )
     if good:
-        assert day_schedule.stages_wanted(text) == tuple(weights)
+        assert schedule.stages_wanted(text) == tuple(weights)
     elif text:
         with pytest.raises(UsageError):
-            day_schedule.stages_wanted(text)
+            schedule.stages_wanted(text)
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("10", 600.0), ("0.5", 30.0), ("1440", 86400.0), ("", None)]
 )
 def test_minutes(text: str, seconds: float | None) -> None:
-    assert day_schedule.minutes_wanted(text) == seconds
+    assert schedule.minutes_wanted(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "10m", "1e3", "nan", "inf", "1441", "yes", "0x10"])
 def test_minutes_that_are_none(text: str) -> None:
     with pytest.raises(UsageError):
-        day_schedule.minutes_wanted(text)
+        schedule.minutes_wanted(text)
 
 
 def test_a_weight_without_gates_is_looked_at_by_the_next_higher_ones() -> None:
@@ -130,22 +130,22 @@ def test_a_weight_without_gates_is_looked_at_by_the_next_higher_ones() -> None:
     assert rollout.stages[0].checks == named[10].checks
     assert rollout.stages[2].checks == named[100].checks
     assert [stage.approval for stage in rollout.stages] == [False, False, False, True]
-    assert [each.gates_of for each in day_schedule.schedule(written(), rollout).stages] == [
+    assert [each.gates_of for each in schedule.schedule(written(), rollout).stages] == [
         *(10, 10, 100, 100)
     ]
 
 
 def test_the_minutes_are_those_of_the_stages_and_of_the_looks() -> None:
     rollout = written(promotion={"weights": [50, 0], "look": "30s"})
-    plan = day_schedule.schedule(rollout, rollout)
+    plan = schedule.schedule(rollout, rollout)
     assert (plan.minutes, plan.minutes_at_most) == (21.0, 41.0)
     assert [stage.weight for stage in plan.slots] == [10]
 
 
 def test_the_pipeline_gets_its_facts_as_one_output() -> None:
     rollout = written()
-    plan = day_schedule.schedule(rollout, rollout)
-    said = day_schedule.outputs("release/v1_2_0", rollout, plan, "place", ("30s", "true"))
+    plan = schedule.schedule(rollout, rollout)
+    said = schedule.outputs("release/v1_2_0", rollout, plan, "place", ("30s", "true"))
     assert json.loads(said["plan"]) == {
         "release": "release/v1_2_0",
         "version": "1.2.0",
@@ -199,34 +199,34 @@ class TestWindow:
     def test_closed_is_a_no_unless_a_person_says_why(self) -> None:
         rollout = written(window=HOURS.model_dump())
         at_night = MONDAY.replace(hour=22)
-        assert day_schedule.window_check(rollout, MONDAY, None).status is Status.PASS
-        closed = day_schedule.window_check(rollout, at_night, None)
+        assert schedule.window_check(rollout, MONDAY, None).status is Status.PASS
+        closed = schedule.window_check(rollout, at_night, None)
         assert closed.status is Status.FAIL
         assert "opens next Tue 2026-11-24 09:00 Europe/Berlin" in closed.reason
-        overridden = day_schedule.window_check(rollout, at_night, "P0 fix (octocat)")
+        overridden = schedule.window_check(rollout, at_night, "P0 fix (octocat)")
         assert overridden.status is Status.PASS
         assert "P0 fix (octocat)" in overridden.reason
-        assert day_schedule.window_check(written(), at_night, None).status is Status.PASS
-        plan = day_schedule.schedule(rollout, rollout)
-        said = day_schedule.warnings(rollout, plan, at_night, "P0 fix (octocat)")
+        assert schedule.window_check(written(), at_night, None).status is Status.PASS
+        plan = schedule.schedule(rollout, rollout)
+        said = schedule.warnings(rollout, plan, at_night, "P0 fix (octocat)")
         assert "outside the deployment window" in said[0]
         assert said[0].endswith("P0 fix (octocat)")
-        assert day_schedule.warnings(rollout, plan, MONDAY, "P0 fix (octocat)") == ()
+        assert schedule.warnings(rollout, plan, MONDAY, "P0 fix (octocat)") == ()
 
     def test_a_day_that_ends_after_it_is_warned_of(self) -> None:
         rollout = written(window=HOURS.model_dump())
-        plan = day_schedule.schedule(rollout, rollout)
-        assert day_schedule.warnings(rollout, plan, MONDAY) == ()
-        late = day_schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 50, tzinfo=UTC))
+        plan = schedule.schedule(rollout, rollout)
+        assert schedule.warnings(rollout, plan, MONDAY) == ()
+        late = schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 50, tzinfo=UTC))
         assert len(late) == 1
         assert "the stages and the promotion end 11 minutes after" in late[0]
-        tight = day_schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 30, tzinfo=UTC))
+        tight = schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 30, tzinfo=UTC))
         assert "with every extension" in tight[0]
 
     def test_more_than_two_hours_are_warned_of(self) -> None:
         rollout = stage_list.with_duration(written(), 3660.0)
-        plan = day_schedule.schedule(rollout, rollout)
-        assert "over in 120" in day_schedule.warnings(rollout, plan, MONDAY)[0]
+        plan = schedule.schedule(rollout, rollout)
+        assert "over in 120" in schedule.warnings(rollout, plan, MONDAY)[0]
 
 
 def test_what_is_played_is_what_the_journal_says() -> None:

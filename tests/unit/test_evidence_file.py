@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tarsrelease.adapters.evidence_file import EvidenceFile, head_of, read_segments
+from tarsrelease.adapters.files.evidence_file import EvidenceFile, head_of, read_segments
+from tarsrelease.evidence.chain import prove
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
-from tarsrelease.report.chain import prove
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ def chain(folder: Path, count: int, segment: str = "a") -> bytes:
 WRITER = """\
 import sys
 from pathlib import Path
-from tarsrelease.adapters.evidence_file import EvidenceFile
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.model.outcome import Outcome
 outcome = Outcome.model_validate_json(sys.argv[3])
 for _ in range(int(sys.argv[2])):

@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import RUN, Pod, World, environment, ports, release, rollout
 
-from tarsrelease.adapters.evidence_file import EvidenceFile
-from tarsrelease.cli.explaining import explain
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
+from tarsrelease.cli.explain import explain
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.gates.checks.proportion import judge
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.explaining import counterfactuals, proportion_of
+from tarsrelease.gates.study.explain import counterfactuals, proportion_of
 from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Counts, Track, Unmeasured
@@ -28,7 +28,7 @@ from tarsrelease.model.outcome import Check, Observed, Status, Verdict
 from tarsrelease.report.charts import mermaid_chart, text_chart, thinned
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.text import outcome_text
-from tarsrelease.steps.gate import gate
+from tarsrelease.steps.canary_gate import gate
 
 ALPHA = 1e-3
 

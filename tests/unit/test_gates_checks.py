@@ -22,9 +22,9 @@ from gates_samples import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates import gauges
 from tarsrelease.gates.checks import Cluster, Sight
-from tarsrelease.gates.pods import PodMemory, remember
+from tarsrelease.gates.measure import gauges
+from tarsrelease.gates.measure.pods import PodMemory, remember
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.checks import (
     GaugeCheck,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates import counting
-from tarsrelease.gates.counting import Counter
-from tarsrelease.gates.measuring import owners, proportion
+from tarsrelease.gates.measure import counting
+from tarsrelease.gates.measure.attribution import owners, proportion
+from tarsrelease.gates.measure.counting import Counter
 from tarsrelease.model.measurement import Counts, Sample, Series, Track, Unmeasured
 from tarsrelease.model.rollout import MetricLabels
 

@@ -10,17 +10,10 @@ from gates_samples import KEY, NOW, SIGHT, by_law
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates import ticks as ticking
-from tarsrelease.gates.dispersion import (
-    Spread,
-    Ticks,
-    binomial,
-    burstiness,
-    of_packs,
-    pack_size,
-)
-from tarsrelease.gates.measuring import owners
-from tarsrelease.gates.statistics import log_evidence_above
+from tarsrelease.gates.measure import per_scrape as ticking
+from tarsrelease.gates.measure.attribution import owners
+from tarsrelease.gates.stats.bursts import Spread, Ticks, binomial, burstiness, of_packs, pack_size
+from tarsrelease.gates.stats.sequential_test import log_evidence_above
 from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.measurement import Counts, Sample, Series, Track
 from tarsrelease.model.outcome import Status

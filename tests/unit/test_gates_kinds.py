@@ -17,7 +17,7 @@ from scipy.stats import binom, mannwhitneyu
 from tarsrelease.gates.checks.compare import log_evidence_worse
 from tarsrelease.gates.checks.drift import drifted
 from tarsrelease.gates.checks.like_stable import dominance
-from tarsrelease.gates.statistics import ODDS_ABOVE, highest_share
+from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE, highest_share
 from tarsrelease.model.checks import (
     AbsentCheck,
     CapacityCheck,

@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from world import EPOCH, SERVICES, environment, release, rollout
 
-from tarsrelease.gates.planning import not_planned, plan_stages, rates
-from tarsrelease.gates.power import detection, fewest_bad, time_to
-from tarsrelease.gates.statistics import log_evidence_above, proof_needs
+from tarsrelease.gates.stats.power import detection, fewest_bad, time_to
+from tarsrelease.gates.stats.sequential_test import log_evidence_above, proof_needs
+from tarsrelease.gates.study.stage_lengths import not_planned, plan_stages, rates
 from tarsrelease.model.checks import DriftCheck
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Status, Verdict
-from tarsrelease.steps.plan_canary import plan_canary
+from tarsrelease.steps.canary_plan import plan_canary
 
 ALPHA = 1.6e-4
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tarsrelease.gates import preflight
 from tarsrelease.model.cluster import NodeState, PodState, Revision, RouteState
 from tarsrelease.model.measurement import Sample, Series, Track
 from tarsrelease.model.outcome import Status
+from tarsrelease.readiness import preflight
 
 
 def node(

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates import counting, schedule
-from tarsrelease.gates.budget import alpha_per_check
-from tarsrelease.gates.measuring import owners
-from tarsrelease.gates.selectors import alternation, render
-from tarsrelease.gates.share import Shares, bounds, shares, traffic_share
+from tarsrelease.gates import evaluation_times
+from tarsrelease.gates.checks.traffic_share import Shares, bounds, shares, traffic_share
+from tarsrelease.gates.measure import counting
+from tarsrelease.gates.measure.attribution import owners
+from tarsrelease.gates.measure.selectors import alternation, render
+from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.model.measurement import Sample, Series, Unmeasured
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.rollout import MetricLabels, Rollout
@@ -200,14 +201,14 @@ def test_an_alternation_matches_its_names(names: list[str]) -> None:
     st.sampled_from([1.0, 5.0, 15.0, 60.0]),
 )
 def test_looks_are_neither_too_often_nor_too_rare(newest: list[float], interval: float) -> None:
-    wait = schedule.due(newest, interval, 1000.0) - 1000.0
-    assert schedule.shortest(interval) - 1e-9 <= wait
-    assert wait <= max(2 * schedule.shortest(interval), interval / 10) + 1e-9
+    wait = evaluation_times.due(newest, interval, 1000.0) - 1000.0
+    assert evaluation_times.shortest(interval) - 1e-9 <= wait
+    assert wait <= max(2 * evaluation_times.shortest(interval), interval / 10) + 1e-9
 
 
 def test_a_look_comes_just_after_the_next_scrape() -> None:
-    assert schedule.due([995.3], 5.0, 1000.0) == pytest.approx(1000.4)
+    assert evaluation_times.due([995.3], 5.0, 1000.0) == pytest.approx(1000.4)
 
 
 def test_an_overdue_scrape_is_asked_for_again_soon() -> None:
-    assert schedule.due([994.8], 5.0, 1000.0) == pytest.approx(1000.25)
+    assert evaluation_times.due([994.8], 5.0, 1000.0) == pytest.approx(1000.25)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 from scipy.stats import binom
 
-from tarsrelease.gates.statistics import (
+from tarsrelease.gates.stats.sequential_test import (
     _ODDS_BELOW,
     ODDS_ABOVE,
     log_evidence_above,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tarsrelease.adapters.kubernetes_client import POD, Cluster
+from tarsrelease.adapters.kubernetes.client import POD, Cluster
 from tarsrelease.model.errors import UsageError
 
 KUBECONFIG = """\

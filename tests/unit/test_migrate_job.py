@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tarsrelease.adapters.configuration import load_environment
-from tarsrelease.adapters.postgres_job import packed
+from tarsrelease.adapters.files.configuration import load_environment
+from tarsrelease.adapters.postgres.job import packed
 
 ROOT = Path(__file__).parents[2]
 

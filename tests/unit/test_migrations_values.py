@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates.day_journal import DEPLOY, PROMOTE
 from tarsrelease.migrations.asserted import (
     IndexState,
     QueryRun,
@@ -31,7 +30,8 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Status
-from tarsrelease.steps.migrating.contracting import ways_back
+from tarsrelease.operations.migrations.contract import ways_back
+from tarsrelease.rollout.release_journal import DEPLOY, PROMOTE
 
 PASS, FAIL = Status.PASS, Status.FAIL
 

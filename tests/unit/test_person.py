@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 
-from tarsrelease.adapters.person import AssumedYes, AtTerminal, Nobody
+from tarsrelease.adapters.terminal.person import AssumedYes, AtTerminal, Nobody
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.adapters.terminal import NoProgress, progress_on
-from tarsrelease.adapters.terminal_live import LiveProgress, bar_height
-from tarsrelease.adapters.terminal_plain import PlainProgress
+from tarsrelease.adapters.terminal.live import LiveProgress, bar_height
+from tarsrelease.adapters.terminal.plain import PlainProgress
+from tarsrelease.adapters.terminal.progress import NoProgress, progress_on
 from tarsrelease.model.outcome import (
     Check,
     ErrorDetail,

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tarsrelease.gates.day_journal import Pins
-from tarsrelease.gates.rollback_plan import (
+from tarsrelease.model.cluster import DeploymentState, Revision, Snapshot
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.rollout.release_journal import Pins
+from tarsrelease.rollout.rollback_plan import (
     Action,
     RollbackPlan,
     canary_names,
@@ -17,9 +20,6 @@ from tarsrelease.gates.rollback_plan import (
     serving_side,
     stable_names,
 )
-from tarsrelease.model.cluster import DeploymentState, Revision, Snapshot
-from tarsrelease.model.measurement import Track
-from tarsrelease.model.rollout import Rollout
 
 OLD, NEW = "1.0.0", "1.0.1"
 

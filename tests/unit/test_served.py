@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.served import increase, served
+from tarsrelease.gates.measure.served import increase, served
 from tarsrelease.model.measurement import Sample, Series, Track
 from tarsrelease.model.rollout import MetricLabels
 

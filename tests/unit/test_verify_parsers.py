@@ -9,13 +9,13 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tarsrelease.adapters.configuration import read_bundle_input, read_manifest, read_rollout
-from tarsrelease.adapters.yaml_source import read_values
+from tarsrelease.adapters.files.configuration import read_bundle_input, read_manifest, read_rollout
+from tarsrelease.adapters.files.yaml_source import read_values
+from tarsrelease.bundle.chart_archive import read_chart
+from tarsrelease.bundle.plain_text import document_fault
+from tarsrelease.bundle.sha256sums import parse_checksums, path_fault, shown
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.versions import precedence
-from tarsrelease.steps.verification.chart_archive import read_chart
-from tarsrelease.steps.verification.documents import document_fault
-from tarsrelease.steps.verification.listed import parse_checksums, path_fault, shown
 
 DIGESTS = st.binary(min_size=1, max_size=4).map(lambda data: hashlib.sha256(data).hexdigest())
 PATHS = st.text(

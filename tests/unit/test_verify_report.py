@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from tarsrelease.bundle.artifacts import Row, artifact_rows, image_rows
+from tarsrelease.bundle.files import BundleFile
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.verification import Signed
-from tarsrelease.ports import BundleFile
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.text import outcome_text
-from tarsrelease.steps.verification.artifacts import Row, artifact_rows, image_rows
 
 GOOD, BAD = "a" * 64, "b" * 64
 WHO = Signed("release.yaml", "tars-ai/tars", "c" * 40)

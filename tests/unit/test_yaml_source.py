@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tarsrelease.adapters.configuration import load_bundle_input, load_environment, load_rollout
-from tarsrelease.adapters.yaml_source import BoundedLoader, read_values, read_yaml
+from tarsrelease.adapters.files.configuration import (
+    load_bundle_input,
+    load_environment,
+    load_rollout,
+)
+from tarsrelease.adapters.files.yaml_source import BoundedLoader, read_values, read_yaml
 from tarsrelease.model.errors import UsageError
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -15,13 +15,13 @@ import time
 
 import httpx
 
-from tarsrelease.adapters.configuration import load_environment, load_release
+from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.faults import parse_fault
 from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.target import ClusterTarget
-from tarsrelease.wiring import connect
+from tarsrelease.wiring.context import connect
 
 FEW, MANY = 3.0, 300.0
 

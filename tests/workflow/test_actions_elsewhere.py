@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from bundle_samples import ENVIRONMENT, commit_all, write_sources
 from elsewhere import Ran, act, commit, exported, uses
 
-from tarsrelease.adapters.bundle_build import build_bundle
+from tarsrelease.adapters.files.bundle_build import build_bundle
 
 Run = Callable[..., Ran]
 

@@ -16,7 +16,7 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.ports import Progress
+from tarsrelease.ports.people import Progress
 
 # Files that people write are described as they are read, what we print as it is printed.
 _MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]]] = {

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tarsrelease.adapters.configuration import load_environment, load_release, newest_release
-from tarsrelease.adapters.evidence_file import EvidenceFile
-from tarsrelease.adapters.terminal import progress_on
+from tarsrelease.adapters.files.configuration import load_environment, load_release, newest_release
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
+from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.cli.outcomes import failed, print_outcome
 from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment, describe_overrides
@@ -24,7 +24,7 @@ from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
 
 if TYPE_CHECKING:
-    from tarsrelease.wiring import Ports
+    from tarsrelease.wiring.context import Ports
 
 DEFAULT_EVIDENCE = Path("evidence")
 
@@ -83,7 +83,7 @@ class Session:
     @cached_property
     def ports(self) -> Ports:
         """The adapters, connected."""
-        from tarsrelease.wiring import connect
+        from tarsrelease.wiring.context import connect
 
         return connect(self.environment, self.release, self.run)
 

@@ -13,11 +13,15 @@ from typing import Any
 
 import yaml
 
-from tarsrelease.adapters.configuration import environment_file, load_environment, load_release
+from tarsrelease.adapters.files.configuration import (
+    environment_file,
+    load_environment,
+    load_release,
+)
 from tarsrelease.model.errors import LockedError, StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import DayChoice
-from tarsrelease.ports import Progress
+from tarsrelease.ports.people import Progress
 from tarsrelease.rehearsal import binaries, commands, world
 from tarsrelease.rehearsal.faults import limits_of, parse_fault
 from tarsrelease.rehearsal.options import DayOptions

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tarsrelease.adapters.configuration import load_environment, load_release
+from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UnreachableError
 from tarsrelease.model.outcome import Outcome, Verdict
@@ -31,7 +31,7 @@ from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import source_root
 from tarsrelease.rehearsal.report_day import FaultReport, day_outcome
 from tarsrelease.rehearsal.target import ClusterTarget
-from tarsrelease.wiring import Ports, connect
+from tarsrelease.wiring.context import Ports, connect
 
 _RUN = Run(id="rehearsal", owner="rehearsal")
 _FIRST_ANSWERS = 20.0

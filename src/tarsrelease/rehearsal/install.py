@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release
-from tarsrelease.ports import Charts, Routes
+from tarsrelease.ports.cluster import Charts, Routes
 
 
 def install(

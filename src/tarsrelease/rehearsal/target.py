@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tarsrelease.model.rollout import Service
-from tarsrelease.ports import Routes, Workloads
+from tarsrelease.ports.cluster import Routes, Workloads
 from tarsrelease.rehearsal.faults import PartAction
 from tarsrelease.rehearsal.injector import PodLife
 

@@ -10,23 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tarsrelease.model.bundle import MANIFEST, Manifest
-from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
-from tarsrelease.ports import BundleFiles, Clock
-from tarsrelease.steps.verification.chart_archive import (
-    LARGEST_ARCHIVE,
-    ChartArchive,
-    ReadValues,
-    read_chart,
-)
-from tarsrelease.steps.verification.difference import (
+from tarsrelease.bundle.chart_archive import LARGEST_ARCHIVE, ChartArchive, ReadValues, read_chart
+from tarsrelease.bundle.difference import (
     chart_differences,
     document_differences,
     file_differences,
     manifest_differences,
 )
-from tarsrelease.steps.verification.documents import LARGEST_TEXT, document_fault
-from tarsrelease.steps.verification.listed import shown
+from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.bundle.plain_text import LARGEST_TEXT, document_fault
+from tarsrelease.bundle.sha256sums import shown
+from tarsrelease.model.bundle import MANIFEST, Manifest
+from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.ports.clock import Clock
 
 ReadManifest = Callable[[str, bytes], Manifest | tuple[str, ...]]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates import environments as judge
 from tarsrelease.model.environment import Environment, GitHub
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Outcome
 from tarsrelease.model.people import Approval
 from tarsrelease.model.release import Release
-from tarsrelease.ports import Clock, Reviews
-from tarsrelease.steps.preflight import verdict_of
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.people import Reviews
+from tarsrelease.readiness import approvals as judge
+from tarsrelease.steps.check_preflight import verdict_of
 
 STEP = "check environments"
 

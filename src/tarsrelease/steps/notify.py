@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from textwrap import indent
 
-from tarsrelease.gates.words import count
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.format import count
 from tarsrelease.model.notice import Message, Notice
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
-from tarsrelease.ports import Clock, Receivers
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.people import Receivers
 from tarsrelease.report.notices import headline
 
 STEP = "notify send"

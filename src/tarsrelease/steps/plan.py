@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tarsrelease.gates import day_schedule
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.ports import Clock
+from tarsrelease.operations.outcome import ended
+from tarsrelease.ports.clock import Clock
 from tarsrelease.report.words import show_seconds
-from tarsrelease.steps.ending import ended
+from tarsrelease.rollout import schedule
 
 STEP = "plan"
 
@@ -36,13 +36,13 @@ def plan(
     started_at = clock.now()
     begins = at or started_at
     rollout = release.rollout
-    paper = day_schedule.schedule(written, rollout)
-    window = day_schedule.window_check(rollout, begins, override)
+    paper = schedule.schedule(written, rollout)
+    window = schedule.window_check(rollout, begins, override)
     closed = window.status is Status.FAIL
     checks: tuple[Check, ...] = (_stages(paper), window)
     if flags_wanted:
         checks += (_flags(rollout),)
-    warned = day_schedule.warnings(rollout, paper, begins, override)
+    warned = schedule.warnings(rollout, paper, begins, override)
     list_of_stages = ", ".join(f"{stage.weight} %" for stage in paper.stages)
     summary = (
         f"{list_of_stages}; with the promotion {_minutes(paper.minutes)}, "
@@ -62,7 +62,7 @@ def plan(
         clock=clock,
         checks=checks,
         details={
-            "outputs": day_schedule.outputs(
+            "outputs": schedule.outputs(
                 release.directory, rollout, paper, environment.name, (duration, flags)
             ),
             "plan": [
@@ -78,7 +78,7 @@ def plan(
     )
 
 
-def _on_paper(stage: day_schedule.StagePlan) -> str:
+def _on_paper(stage: schedule.StagePlan) -> str:
     gates = (
         "its own gates" if stage.weight == stage.gates_of else f"the gates of {stage.gates_of} %"
     )
@@ -92,7 +92,7 @@ def _minutes(minutes: float) -> str:
     return show_seconds(minutes * 60)
 
 
-def _stages(paper: day_schedule.Schedule) -> Check:
+def _stages(paper: schedule.Schedule) -> Check:
     borrowed = [
         f"{stage.weight} % by the gates of {stage.gates_of} %"
         for stage in paper.stages

@@ -14,9 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from tarsrelease.gates import day_journal
-from tarsrelease.gates.day_journal import Pins
-from tarsrelease.gates.rollback_plan import last_good, same_version, stable_names
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError, StoppedError
@@ -24,25 +21,21 @@ from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import (
-    Charts,
-    Clock,
-    Journal,
-    Lock,
-    Metrics,
-    Progress,
-    Routes,
-    Workloads,
-    holding,
-)
-from tarsrelease.steps import pinning, traffic
-from tarsrelease.steps.draining import drain
-from tarsrelease.steps.ending import Stopwatch, changing, ended
-from tarsrelease.steps.looking import look, refuse_rolled_back, wait_until_complete
-from tarsrelease.steps.observe import observe
-from tarsrelease.steps.promotion_looks import LookedAt, promotion_look, stage_name
-from tarsrelease.steps.reading_past import read_burstiness
-from tarsrelease.steps.removing import remove_canary, retire
+from tarsrelease.operations import pinning, traffic
+from tarsrelease.operations.drain import drain
+from tarsrelease.operations.evaluation import observe
+from tarsrelease.operations.outcome import Stopwatch, changing, ended
+from tarsrelease.operations.past_requests import read_burstiness
+from tarsrelease.operations.promotion_evaluation import LookedAt, promotion_look, stage_name
+from tarsrelease.operations.removal import remove_canary, retire
+from tarsrelease.operations.snapshot import look, refuse_rolled_back, wait_until_complete
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Workloads, holding
+from tarsrelease.ports.metrics import Metrics
+from tarsrelease.ports.people import Progress
+from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.release_journal import Pins
+from tarsrelease.rollout.rollback_plan import last_good, same_version, stable_names
 
 STEP = "promote"
 PROMOTED = "promoted"
@@ -89,8 +82,8 @@ def promote(
     with holding(lock):
         seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
         entries = journal.entries()
-        pins = day_journal.pins(entries, release.version)
-        if day_journal.has(entries, release.version, day_journal.PROMOTE, Phase.RESULT):
+        pins = release_journal.pins(entries, release.version)
+        if release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.RESULT):
             return finish(Verdict.PROCEED, "promoted already", "tarsrelease status")
         _refuse_unproven(release, seen, entries)
         keep = traffic.keeper(release, environment, routes=routes, lock=lock, clock=clock)
@@ -102,7 +95,7 @@ def promote(
                     environment,
                     seen,
                     pins,
-                    day_journal.feature_flags(entries, release.version),
+                    release_journal.feature_flags(entries, release.version),
                     charts,
                     workloads,
                     routes,
@@ -186,10 +179,10 @@ def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry])
     doing = f"promoting {release.version}"
     last = release.rollout.stages[-1]
     refuse_rolled_back(doing, release, entries)
-    begun = day_journal.has(entries, release.version, day_journal.PROMOTE, Phase.INTENT)
+    begun = release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.INTENT)
     if begun and _stable_touched(release, seen):
         return
-    if not day_journal.passed(entries, release.version, last.weight):
+    if not release_journal.passed(entries, release.version, last.weight):
         raise RefusedError(
             doing=doing,
             found=f"the journal has no {last.name} that proceeded",
@@ -419,7 +412,7 @@ def _note(release: Release, run: Run, journal: Journal, clock: Clock, phase: Pha
             run=run.id,
             release=release.version,
             step=STEP,
-            action=day_journal.PROMOTE,
+            action=release_journal.PROMOTE,
             phase=phase,
         )
     )

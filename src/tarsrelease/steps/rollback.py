@@ -15,9 +15,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from tarsrelease.gates import day_journal
-from tarsrelease.gates.day_journal import Pins
-from tarsrelease.gates.rollback_plan import (
+from tarsrelease.model.cluster import Snapshot
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ReleaseError, StoppedError
+from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
+from tarsrelease.model.release import Release, Run
+from tarsrelease.operations import pinning, traffic
+from tarsrelease.operations.outcome import Stopwatch, changing, ended
+from tarsrelease.operations.proof import prove
+from tarsrelease.operations.removal import remove_canary, retire
+from tarsrelease.operations.snapshot import look, wait_until_complete
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Web, Workloads
+from tarsrelease.ports.metrics import Metrics
+from tarsrelease.ports.people import Progress
+from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.release_journal import Pins
+from tarsrelease.rollout.rollback_plan import (
     Action,
     PlannedPhase,
     RollbackPlan,
@@ -26,30 +42,7 @@ from tarsrelease.gates.rollback_plan import (
     serving_side,
     stable_names,
 )
-from tarsrelease.model.cluster import Snapshot
-from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import ReleaseError, StoppedError
-from tarsrelease.model.journal import Entry, Phase
-from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
-from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import (
-    Charts,
-    Clock,
-    Journal,
-    Lock,
-    Metrics,
-    Progress,
-    Routes,
-    Web,
-    Workloads,
-)
-from tarsrelease.steps import pinning, traffic
-from tarsrelease.steps.ending import Stopwatch, changing, ended
-from tarsrelease.steps.looking import look, wait_until_complete
-from tarsrelease.steps.plan_rollback import plan_rollback
-from tarsrelease.steps.proving import prove
-from tarsrelease.steps.removing import remove_canary, retire
+from tarsrelease.steps.rollback_plan import plan_rollback
 
 __all__ = ["plan_rollback", "rollback"]
 
@@ -143,7 +136,7 @@ class _Rollback:
 
     def _read_pins(self) -> Pins | None:
         try:
-            return day_journal.pins(self.journal.entries(), self.release.version)
+            return release_journal.pins(self.journal.entries(), self.release.version)
         except ReleaseError as error:
             self.progress.say(f"journal: cannot be read ({error}); going by what is observed")
             return None
@@ -304,7 +297,7 @@ class _Rollback:
                     run=self.run.id,
                     release=self.release.version,
                     step=STEP,
-                    action=day_journal.ROLLBACK,
+                    action=release_journal.ROLLBACK,
                     phase=phase,
                     facts=facts,
                 )

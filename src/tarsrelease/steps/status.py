@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.gates.day_position import position
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
-from tarsrelease.ports import Charts, Clock, Journal, Lock, Routes, Workloads
-from tarsrelease.steps.ending import ended
-from tarsrelease.steps.looking import look
+from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.snapshot import look
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Workloads
+from tarsrelease.rollout.position import position
 
 STEP = "status"
 _RECENT = 10

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.gates.words import count
 from tarsrelease.model.environment import Environment
+from tarsrelease.model.format import count
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.suite import SuiteResult, SuiteTest
-from tarsrelease.ports import Clock, Suites
+from tarsrelease.operations.outcome import ended
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.metrics import Suites
 from tarsrelease.report.words import count_statuses
-from tarsrelease.steps.ending import ended
 
 STEP = "validate"
 TEST = "validation.test"

@@ -17,35 +17,32 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifest
-from tarsrelease.model.bundle_input import INPUT, BundleInput
-from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of, worst
-from tarsrelease.model.rollout import Rollout
-from tarsrelease.model.verification import Signed
-from tarsrelease.ports import BundleFile, BundleFiles, Clock
-from tarsrelease.steps.verification.agreement import agreement_checks, running_check
-from tarsrelease.steps.verification.artifacts import artifact_rows, image_rows, judged_rows
-from tarsrelease.steps.verification.chart_archive import (
-    LARGEST_ARCHIVE,
-    ReadValues,
-    read_chart,
-)
-from tarsrelease.steps.verification.chart_checks import chart_checks
-from tarsrelease.steps.verification.checksums import (
+from tarsrelease.bundle.agreement import agreement_checks, running_check
+from tarsrelease.bundle.artifacts import artifact_rows, image_rows, judged_rows
+from tarsrelease.bundle.chart import chart_checks
+from tarsrelease.bundle.chart_archive import LARGEST_ARCHIVE, ReadValues, read_chart
+from tarsrelease.bundle.checksums import (
     completeness_checks,
     digest_checks,
     form_check,
     names_checks,
 )
-from tarsrelease.steps.verification.documents import LARGEST_TEXT, document_fault
-from tarsrelease.steps.verification.images import image_checks
-from tarsrelease.steps.verification.listed import LARGEST, Listed, parse_checksums, printable, shown
-from tarsrelease.steps.verification.migrations import lint_checks
-from tarsrelease.steps.verification.needs import NOTHING, Means
-from tarsrelease.steps.verification.origin import origin_checks
-from tarsrelease.steps.verification.requirements import left_out, required
-from tarsrelease.steps.verification.results import not_checked
-from tarsrelease.steps.verification.signatures import signature_checks
+from tarsrelease.bundle.files import BundleFile, BundleFiles
+from tarsrelease.bundle.images import image_checks
+from tarsrelease.bundle.migration_files import lint_checks
+from tarsrelease.bundle.origin import origin_checks
+from tarsrelease.bundle.plain_text import LARGEST_TEXT, document_fault
+from tarsrelease.bundle.requirements import left_out, required
+from tarsrelease.bundle.results import not_checked
+from tarsrelease.bundle.sha256sums import LARGEST, Listed, parse_checksums, printable, shown
+from tarsrelease.bundle.signatures import signature_checks
+from tarsrelease.bundle.sources import NOTHING, Means
+from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifest
+from tarsrelease.model.bundle_input import INPUT, BundleInput
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of, worst
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.verification import Signed
+from tarsrelease.ports.clock import Clock
 
 Reader = Callable[[str, bytes], Any]
 

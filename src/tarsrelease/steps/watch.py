@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.gates.day_journal import promotion
-from tarsrelease.gates.words import percent
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.format import percent
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.release import Release
-from tarsrelease.ports import Clock, Metrics, Workloads
+from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Workloads
+from tarsrelease.ports.metrics import Metrics
 from tarsrelease.report.words import count_statuses, show_seconds
-from tarsrelease.steps.ending import ended
-from tarsrelease.steps.recorded import recorded_checks, stage_of
+from tarsrelease.rollout.release_journal import promotion
 
 STEP = "watch"
 YOUNG = "watch.young"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from bare_api import BareApi, running
 
-from tarsrelease.adapters.configuration import load_environment, load_release
-from tarsrelease.adapters.kubernetes_client import Cluster
+from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.kubernetes.client import Cluster
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release
 

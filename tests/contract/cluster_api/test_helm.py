@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from bare_api import BareApi
 
-from tarsrelease.adapters.helm import Helm, laid_over
-from tarsrelease.adapters.kubernetes_client import CONFIG_MAP, Cluster
-from tarsrelease.gates.rollback_plan import last_good
+from tarsrelease.adapters.helm.releases import Helm, laid_over
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Cluster
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
+from tarsrelease.rollout.rollback_plan import last_good
 
 TEMPLATE = """
 apiVersion: v1
@@ -122,7 +122,7 @@ def interrupted(namespace: str, path: str, *, helm_too: bool) -> None:
     With `helm_too`, Helm is killed before it can mark what it could not finish.
     """
     code = (
-        "import sys; from tarsrelease.adapters.helm import Helm; "
+        "import sys; from tarsrelease.adapters.helm.releases import Helm; "
         "Helm('bare', sys.argv[1]).upgrade('app', sys.argv[2], [], values_from=None, deadline=300)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, namespace, path])

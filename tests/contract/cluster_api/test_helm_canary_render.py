@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tarsrelease.adapters.helm import Helm
-from tarsrelease.adapters.kubernetes_client import Cluster
+from tarsrelease.adapters.helm.releases import Helm
+from tarsrelease.adapters.kubernetes.client import Cluster
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
-from tarsrelease.steps.checking_render import check_render
+from tarsrelease.operations.canary_render import check_render
 
 
 @pytest.fixture

@@ -11,18 +11,18 @@ import yaml
 from bare_api import BareApi
 
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.ground import KubernetesGround
-from tarsrelease.adapters.helm import Helm
-from tarsrelease.adapters.kubernetes_client import Cluster
-from tarsrelease.adapters.routes import HttpRoutes
-from tarsrelease.adapters.workloads import KubernetesWorkloads
+from tarsrelease.adapters.helm.releases import Helm
+from tarsrelease.adapters.kubernetes.client import Cluster
+from tarsrelease.adapters.kubernetes.ground import KubernetesGround
+from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError, UnreachableError
 from tarsrelease.model.measurement import Series
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rights import ROLE, Right
-from tarsrelease.steps.preflight import preflight
+from tarsrelease.steps.check_preflight import preflight
 
 ROLE_FILE = Path(__file__).parents[3] / "rbac" / "role.yaml"
 NO_METRICS = "nothing listens"

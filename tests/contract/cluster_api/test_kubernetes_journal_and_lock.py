@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tarsrelease.adapters.journal import ConfigMapJournal, bounded
-from tarsrelease.adapters.kubernetes_client import CONFIG_MAP, LEASE, Cluster
-from tarsrelease.adapters.lock import LeaseLock
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, LEASE, Cluster
+from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal, bounded
+from tarsrelease.adapters.kubernetes.lock import LeaseLock
 from tarsrelease.model.errors import LockedError, UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.release import Run

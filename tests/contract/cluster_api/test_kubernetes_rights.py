@@ -15,12 +15,12 @@ import pytest
 import yaml
 from bare_api import BareApi
 
-from tarsrelease.adapters.helm import Helm
-from tarsrelease.adapters.journal import ConfigMapJournal
-from tarsrelease.adapters.kubernetes_client import CONFIG_MAP, DEPLOYMENT, SERVICE, Cluster
-from tarsrelease.adapters.lock import LeaseLock
-from tarsrelease.adapters.routes import HttpRoutes
-from tarsrelease.adapters.workloads import KubernetesWorkloads
+from tarsrelease.adapters.helm.releases import Helm
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, DEPLOYMENT, SERVICE, Cluster
+from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
+from tarsrelease.adapters.kubernetes.lock import LeaseLock
+from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.journal import Entry, Phase

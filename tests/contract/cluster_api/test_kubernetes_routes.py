@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from bare_api import BareApi
 
-from tarsrelease.adapters.kubernetes_client import HTTP_ROUTE, SERVICE, Cluster
-from tarsrelease.adapters.routes import HttpRoutes
+from tarsrelease.adapters.kubernetes.client import HTTP_ROUTE, SERVICE, Cluster
+from tarsrelease.adapters.kubernetes.routes import HttpRoutes
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release

@@ -10,12 +10,12 @@ import pytest
 from bare_api import BareApi
 from test_helm import chart, install
 
-from tarsrelease.adapters.helm import Helm
-from tarsrelease.adapters.kubernetes_client import Cluster
-from tarsrelease.adapters.kubernetes_schema import ObjectSchema, pinned_schema, served_schema
-from tarsrelease.cli.verifying import Wishes, verified
+from tarsrelease.adapters.helm.releases import Helm
+from tarsrelease.adapters.kubernetes.client import Cluster
+from tarsrelease.adapters.kubernetes.schema import ObjectSchema, pinned_schema, served_schema
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Check, Status
+from tarsrelease.wiring.verification import Wishes, verified
 
 ROOT = Path(__file__).parents[3]
 BUNDLE = ROOT / "release" / "v1_0_1"

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from migration_rig import SCHEMA, Rig, free_port, server_program
 
-from tarsrelease.adapters.postgres_throwaway import ThrowawayServer
+from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 
 DEFAULT = 17
 

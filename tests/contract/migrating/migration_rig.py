@@ -17,27 +17,27 @@ from typing import Any
 import psycopg
 import pytest
 
-from tarsrelease.adapters.bundle_files import FolderFiles
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.configuration import load_environment, load_release
-from tarsrelease.adapters.person import AssumedYes
-from tarsrelease.adapters.postgres import Postgres
-from tarsrelease.adapters.postgres_programs import find, major_version
-from tarsrelease.adapters.postgres_scratch import dump_schema
-from tarsrelease.adapters.postgres_throwaway import ThrowawayServer
-from tarsrelease.adapters.squawk import squawk
+from tarsrelease.adapters.files.bundle_files import FolderFiles
+from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.postgres.database import Postgres
+from tarsrelease.adapters.postgres.programs import find, major_version
+from tarsrelease.adapters.postgres.scratch import dump_schema
+from tarsrelease.adapters.postgres.squawk import squawk
+from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
+from tarsrelease.adapters.terminal.person import AssumedYes
 from tarsrelease.migrations.dumps import comparable
 from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.model.environment import Database, Environment
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import Release, Run
-from tarsrelease.ports import Person
+from tarsrelease.ports.people import Person
 from tarsrelease.rehearsal.paths import cache_root
-from tarsrelease.steps.migrating.down import down
-from tarsrelease.steps.migrating.plan import plan
-from tarsrelease.steps.migrating.status import status
-from tarsrelease.steps.migrating.up import up
-from tarsrelease.steps.migrating.verify import verify
+from tarsrelease.steps.migrate_down import down
+from tarsrelease.steps.migrate_plan import plan
+from tarsrelease.steps.migrate_status import status
+from tarsrelease.steps.migrate_up import up
+from tarsrelease.steps.migrate_verify import verify
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "examples/tars/services/internal/store/schema.sql"

@@ -15,7 +15,7 @@ import pytest
 from migration_proxy import tcp_dsn
 from migration_rig import VARIABLE, Rig, Sql, free_port, server_program
 
-from tarsrelease.adapters.postgres_throwaway import ThrowawayServer, unprivileged
+from tarsrelease.adapters.postgres.throwaway import ThrowawayServer, unprivileged
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.outcome import ExitCode
 
@@ -68,7 +68,7 @@ def test_a_server_that_does_not_answer(rig: Rig) -> None:
 def test_a_variable_that_holds_no_dsn(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    from tarsrelease.adapters.postgres_connect import dsn_of
+    from tarsrelease.adapters.postgres.connect import dsn_of
 
     monkeypatch.setenv(VARIABLE, value)
     database = rig.environment().database

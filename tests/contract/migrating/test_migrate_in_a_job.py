@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from migration_rig import ROOT, VARIABLE, Rig, Sql, a_run
 
-from tarsrelease.adapters.postgres_job import _job, packed
+from tarsrelease.adapters.postgres.job import _job, packed
 from tarsrelease.model.environment import MigrationJob
 
 JOB = MigrationJob(image="tarsrelease", secret="database")

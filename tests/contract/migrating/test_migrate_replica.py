@@ -12,7 +12,7 @@ import pytest
 from conftest import DEFAULT, fresh_server, new_rig
 from migration_rig import Heard, Rig, Sql, server_program
 
-from tarsrelease.adapters.postgres_throwaway import ThrowawayServer, unprivileged
+from tarsrelease.adapters.postgres.throwaway import ThrowawayServer, unprivileged
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import ExitCode, Status
 

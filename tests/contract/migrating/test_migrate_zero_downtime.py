@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from migration_rig import Rig
 
-from tarsrelease.adapters.postgres_programs import find
+from tarsrelease.adapters.postgres.programs import find
 from tarsrelease.model.outcome import ExitCode
 
 ROWS = 200_000

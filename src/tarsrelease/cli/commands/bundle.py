@@ -56,10 +56,10 @@ def _build(
     and SHA256SUMS are written. The same input gives the same bytes on every machine
     (SOURCE_DATE_EPOCH sets the time stamps in the archive).
     """
-    from tarsrelease.adapters.bundle_build import build_bundle
+    from tarsrelease.adapters.files.bundle_build import build_bundle
     from tarsrelease.cli.session import Recording, carry_out
-    from tarsrelease.cli.verifying import Wishes, verified
     from tarsrelease.model.outcome import Verdict
+    from tarsrelease.wiring.verification import Wishes, verified
 
     def act(session: Session) -> Outcome:
         built = build_bundle(source, version, out, described)
@@ -101,11 +101,11 @@ def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int
 
     Nothing is judged: whether a bundle is whole is what verify says.
     """
-    from tarsrelease.adapters.bundle_files import FolderFiles
     from tarsrelease.adapters.clock import SystemClock
-    from tarsrelease.adapters.configuration import read_manifest
-    from tarsrelease.adapters.hashing_bar import HashingBar
-    from tarsrelease.adapters.yaml_source import read_values
+    from tarsrelease.adapters.files.bundle_files import FolderFiles
+    from tarsrelease.adapters.files.configuration import read_manifest
+    from tarsrelease.adapters.files.yaml_source import read_values
+    from tarsrelease.adapters.terminal.hashing_bar import HashingBar
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.steps.bundle_diff import bundle_diff
 

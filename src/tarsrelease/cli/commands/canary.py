@@ -41,7 +41,7 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.model.release import DayChoice
-        from tarsrelease.steps.deploy import deploy as step
+        from tarsrelease.steps.canary_deploy import deploy as step
 
         session.choose(DayChoice(feature_flags=feature_flags))
         ports = session.ports
@@ -120,7 +120,7 @@ def _gate(
     """
     if weight is None and not (wait or observe):
         raise click.UsageError("Missing option '--stage'; only --wait and --observe go without it.")
-    from tarsrelease.cli.gates import GateOptions, play
+    from tarsrelease.cli.gate_modes import GateOptions, play
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:

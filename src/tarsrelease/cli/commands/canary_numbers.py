@@ -35,8 +35,8 @@ def _plan(settings: Settings, window: str) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.steps.plan_canary import plan_canary as step
-        from tarsrelease.wiring import recorded_metrics
+        from tarsrelease.steps.canary_plan import plan_canary as step
+        from tarsrelease.wiring.context import recorded_metrics
 
         return step(
             session.release,
@@ -79,9 +79,9 @@ def _backtest(
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.plots import Panel, draw
-        from tarsrelease.steps.backtest import backtest as step
-        from tarsrelease.wiring import recorded_metrics
+        from tarsrelease.adapters.matplotlib.plots import Panel, draw
+        from tarsrelease.steps.canary_backtest import backtest as step
+        from tarsrelease.wiring.context import recorded_metrics
 
         history = recorded_metrics(session.environment)
         outcome = step(
@@ -121,7 +121,7 @@ def _explain(settings: Settings, evidence: Path, stage: str | None, plot: Path |
     EVIDENCE is an evidence folder or one of its files; the last gate in it is explained. The exit
     code is that of the explanation, not of the gate.
     """
-    from tarsrelease.cli.explaining import explain as act
+    from tarsrelease.cli.explain import explain as act
     from tarsrelease.cli.session import Recording, carry_out
 
     return carry_out(

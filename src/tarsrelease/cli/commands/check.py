@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.errors import ReleaseError
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports import Workloads
+    from tarsrelease.ports.cluster import Workloads
 
 check = LazyGroup(
     "check",
@@ -44,7 +44,7 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.preflighting import looked
+        from tarsrelease.cli.preflight import looked
         from tarsrelease.model.release import DayChoice
 
         session.choose(DayChoice(feature_flags=feature_flags))
@@ -98,7 +98,7 @@ def _go_no_go(
     """
     from tarsrelease.cli.session import carry_out
     from tarsrelease.cli.times import seconds_of
-    from tarsrelease.steps.go_no_go import parse_vote
+    from tarsrelease.steps.check_go_no_go import parse_vote
 
     seconds = seconds_of(window, "--window")
     try:
@@ -107,8 +107,8 @@ def _go_no_go(
         raise click.BadParameter(str(problem), param_hint="--vote") from None
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.evidence_file import outcomes_in
-        from tarsrelease.steps.go_no_go import go_no_go as step
+        from tarsrelease.adapters.files.evidence_file import outcomes_in
+        from tarsrelease.steps.check_go_no_go import go_no_go as step
 
         ports, evidence = session.ports, session.evidence()
         before = staging or session.environment.staging
@@ -135,9 +135,9 @@ def _go_no_go(
 
 def _workloads_of(name: str, session: Session) -> Workloads | ReleaseError:
     """Another environment's workloads, or why they cannot be asked: staging's trouble is a no."""
-    from tarsrelease.adapters.configuration import load_environment
-    from tarsrelease.adapters.kubernetes_client import Cluster
-    from tarsrelease.adapters.workloads import KubernetesWorkloads
+    from tarsrelease.adapters.files.configuration import load_environment
+    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
     from tarsrelease.model.errors import ReleaseError
 
     place = load_environment(name).kubernetes
@@ -173,7 +173,7 @@ def _environments(settings: Settings, approvals_of: str | None) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.github import GitHubReviews
+        from tarsrelease.adapters.github.api import GitHubReviews
         from tarsrelease.steps.check_environments import check_environments as step
         from tarsrelease.steps.check_environments import configured
 

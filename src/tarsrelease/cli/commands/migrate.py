@@ -14,7 +14,7 @@ from tarsrelease.cli.settings import Settings, command
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports import Clock
+    from tarsrelease.ports.clock import Clock
 
 migrate = LazyGroup(
     "migrate",
@@ -51,9 +51,9 @@ _AS_JOB = click.option(
 
 def _in_a_job(session: Session, *arguments: str) -> Outcome:
     """The same command inside the cluster."""
-    from tarsrelease.adapters.configuration import ENVIRONMENTS
-    from tarsrelease.adapters.kubernetes_client import Cluster
-    from tarsrelease.adapters.postgres_job import run_as_job
+    from tarsrelease.adapters.files.configuration import ENVIRONMENTS
+    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.postgres.job import run_as_job
 
     place = session.environment.kubernetes
     named = Path(str(session.settings.environment))
@@ -92,7 +92,7 @@ def _plan(settings: Settings, phase: str) -> int:
     whole table, what the linter finds, who is in the way right now. Then down and up again are
     walked on the copy. Ends with 1 where up would refuse or fail.
     """
-    from tarsrelease.cli.migrating import Migrations
+    from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
@@ -116,8 +116,8 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.migrating import Migrations, inside_a_job, journaled_by_hand
-        from tarsrelease.steps.migrating.contracting import refuse_while_rollback_is_possible
+        from tarsrelease.cli.migrations import Migrations, inside_a_job, journaled_by_hand
+        from tarsrelease.operations.migrations.contract import refuse_while_rollback_is_possible
 
         if phase == "contract" and not inside_a_job():
             refuse_while_rollback_is_possible(
@@ -141,7 +141,7 @@ def _verify(settings: Settings, as_job: bool) -> int:
 
     Also whether the database answers in time and has free connections.
     """
-    from tarsrelease.cli.migrating import Migrations
+    from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
@@ -153,7 +153,7 @@ def _verify(settings: Settings, as_job: bool) -> int:
 @_AS_JOB
 def _status(settings: Settings, as_job: bool) -> int:
     """Show what is applied, how far, by whom; who holds the lock; builds that run now."""
-    from tarsrelease.cli.migrating import Migrations
+    from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
@@ -175,8 +175,8 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.asking import who_answers
-        from tarsrelease.cli.migrating import Migrations, journaled_by_hand
+        from tarsrelease.cli.migrations import Migrations, journaled_by_hand
+        from tarsrelease.cli.prompt import who_answers
 
         if as_job:
             arguments = ("down", "--wait", wait, *(["--yes"] if settings.yes else []))

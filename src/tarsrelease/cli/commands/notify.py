@@ -72,9 +72,9 @@ def _send(settings: Settings, **options: Any) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.channels.receivers import HttpReceivers, messages_for
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.evidence_file import outcomes_in
-        from tarsrelease.adapters.receivers import HttpReceivers, messages_for
+        from tarsrelease.adapters.files.evidence_file import outcomes_in
         from tarsrelease.steps.notify import send as step
 
         clock, place = SystemClock(), session.environment
@@ -102,8 +102,8 @@ def _preview(settings: Settings, **options: Any) -> int:
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.channels.receivers import previewed
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.receivers import previewed
         from tarsrelease.steps.notify import preview as step
 
         clock, place = SystemClock(), session.environment

@@ -64,9 +64,9 @@ def _plan(
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.configuration import load_release
-        from tarsrelease.gates.day_schedule import minutes_wanted, stages_wanted
+        from tarsrelease.adapters.files.configuration import load_release
         from tarsrelease.model.release import DayChoice
+        from tarsrelease.rollout.schedule import minutes_wanted, stages_wanted
         from tarsrelease.steps.plan import plan as step
 
         seconds = minutes_wanted(stage_minutes)
@@ -87,7 +87,7 @@ def _plan(
         )
 
     def chosen(session: Session) -> Outcome:
-        from tarsrelease.gates.day_schedule import bundle_of
+        from tarsrelease.rollout.schedule import bundle_of
 
         if ref or named:
             folder = Path(bundle_of(ref, named))

@@ -40,10 +40,10 @@ def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
     """
     from datetime import UTC, datetime
 
-    from tarsrelease.adapters.evidence_file import read_segments
+    from tarsrelease.adapters.files.evidence_file import read_segments
     from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.evidence.chain import prove
     from tarsrelease.model.outcome import Outcome, Status, Verdict, exit_code_of, worst
-    from tarsrelease.report.chain import prove
 
     def act(_session: Session) -> Outcome:
         started_at = datetime.now(UTC)
@@ -80,10 +80,10 @@ def _day(settings: Settings, folder: Path) -> int:
 
     It only reports: the exit code is 0 whatever the day came to.
     """
-    from tarsrelease.adapters.evidence_file import read_segments
+    from tarsrelease.adapters.files.evidence_file import read_segments
     from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.evidence.chain import read_segment
     from tarsrelease.model.errors import UsageError
-    from tarsrelease.report.chain import read_segment
     from tarsrelease.report.day_page import whole_day
 
     def act(_session: Session) -> Outcome:

@@ -37,7 +37,7 @@ def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: b
     from tarsrelease.cli.session import Recording, carry_out
 
     def plan(session: Session) -> Outcome:
-        from tarsrelease.cli.migrating import Migrations
+        from tarsrelease.cli.migrations import Migrations
         from tarsrelease.steps.rollback import plan_rollback
 
         ports = session.ports
@@ -87,9 +87,9 @@ def _roll_back(session: Session, reason: str) -> Outcome:
 
 
 def _and_database(session: Session, roll_back: Callable[[], Outcome]) -> Outcome:
-    from tarsrelease.cli.asking import who_answers
-    from tarsrelease.cli.migrating import Migrations, journaled_by_hand
-    from tarsrelease.steps.rollback_database import rollback_with_database
+    from tarsrelease.cli.migrations import Migrations, journaled_by_hand
+    from tarsrelease.cli.prompt import who_answers
+    from tarsrelease.operations.undo_migrations import rollback_with_database
 
     ports = session.ports
     person = who_answers(session.settings, session.progress)

@@ -53,8 +53,8 @@ run = command(
 
 
 def _plan(session: Session) -> Outcome:
-    from tarsrelease.cli.migrating import Migrations
-    from tarsrelease.steps.day import plan_day
+    from tarsrelease.cli.migrations import Migrations
+    from tarsrelease.steps.run import plan_day
 
     ports = session.ports
     return plan_day(
@@ -70,11 +70,11 @@ def _plan(session: Session) -> Outcome:
 
 
 def _day(session: Session) -> Outcome:
-    from tarsrelease.cli.asking import who_answers
-    from tarsrelease.cli.migrating import Migrations
-    from tarsrelease.cli.preflighting import looked
-    from tarsrelease.cli.verifying import Wishes, verified
-    from tarsrelease.steps.day import run_day
+    from tarsrelease.cli.migrations import Migrations
+    from tarsrelease.cli.preflight import looked
+    from tarsrelease.cli.prompt import who_answers
+    from tarsrelease.steps.run import run_day
+    from tarsrelease.wiring.verification import Wishes, verified
 
     ports, folder = session.ports, session.release_folder
     wishes = Wishes(environment=session.environment)

@@ -51,7 +51,7 @@ def _validate(
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.adapters.pytest_suite import PytestSuite
+        from tarsrelease.adapters.pytest.suite import PytestSuite
         from tarsrelease.model.measurement import Track
         from tarsrelease.report.outcome_html import outcome_html
         from tarsrelease.steps.validate import validate as step

@@ -77,7 +77,7 @@ def _verify(
     --require makes that a failure. Evidence is written only where --evidence is given.
     """
     from tarsrelease.cli.session import Recording, carry_out
-    from tarsrelease.cli.verifying import Wishes, verified
+    from tarsrelease.wiring.verification import Wishes, verified
 
     wishes = Wishes(
         offline=offline,
@@ -100,7 +100,7 @@ def _verify(
 
 
 def _groups(text: str) -> tuple[str, ...]:
-    from tarsrelease.steps.verification.requirements import GROUPS
+    from tarsrelease.bundle.requirements import GROUPS
 
     groups = tuple(filter(None, (word.strip() for word in text.split(","))))
     unknown = [group for group in groups if group not in GROUPS]
@@ -111,7 +111,7 @@ def _groups(text: str) -> tuple[str, ...]:
 
 
 def _platform(text: str) -> str:
-    from tarsrelease.steps.verification.images import Platform
+    from tarsrelease.bundle.images import Platform
 
     try:
         return str(Platform.parse(text))

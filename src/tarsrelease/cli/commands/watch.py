@@ -68,7 +68,7 @@ def _watch(settings: Settings, once: bool, window: str, young: str | None) -> in
 
 def _promoted(session: Session) -> Session:
     """The same, for the bundle of the release that was promoted last."""
-    from tarsrelease.adapters.configuration import release_of
+    from tarsrelease.adapters.files.configuration import release_of
     from tarsrelease.cli.session import Session
     from tarsrelease.steps.watch import promoted
 

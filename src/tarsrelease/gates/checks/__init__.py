@@ -7,9 +7,9 @@ A new kind is a model in model/checks.py, a file here with its `judge`, a line i
 heading in docs/checks.md.
 """
 
-from tarsrelease.gates.checks.evaluating import JUDGES, evaluate, judged
+from tarsrelease.gates.checks.evaluate import JUDGES, evaluate, judged
+from tarsrelease.gates.checks.inputs import Cluster, Patience, Sight, Subject
 from tarsrelease.gates.checks.ready import HOPELESS
-from tarsrelease.gates.checks.seeing import Cluster, Patience, Sight, Subject
 
 __all__ = [
     "HOPELESS",

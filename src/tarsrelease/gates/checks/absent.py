@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.words import count, names
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.model.checks import AbsentCheck
+from tarsrelease.model.format import count, names
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

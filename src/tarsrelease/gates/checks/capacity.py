@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.gauges import longest_above
-from tarsrelease.gates.words import names, percent
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.measure.gauges import longest_above
 from tarsrelease.model.checks import CapacityCheck
+from tarsrelease.model.format import names, percent
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

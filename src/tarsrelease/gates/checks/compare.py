@@ -14,17 +14,17 @@ stable AND proven worse than `tolerated`. The smaller of two e-processes is one 
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import Sides, share, sides, undecidable
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.dispersion import Spread, binomial, widest
-from tarsrelease.gates.statistics import (
+from tarsrelease.gates.checks.comparison import Sides, share, sides, undecidable
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.stats.bursts import Spread, binomial, widest
+from tarsrelease.gates.stats.sequential_test import (
     ODDS_ABOVE,
     log_evidence_above,
     proof_needs,
     required_requests,
 )
-from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import CompareCheck
+from tarsrelease.model.format import count, odds, percent
 from tarsrelease.model.measurement import Counts
 from tarsrelease.model.outcome import Check, Status
 

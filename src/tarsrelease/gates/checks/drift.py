@@ -9,17 +9,17 @@ with the other half (union bound).
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import Sides, not_told, sides, undecidable
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.dispersion import Spread, binomial
-from tarsrelease.gates.statistics import (
+from tarsrelease.gates.checks.comparison import Sides, not_told, sides, undecidable
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.stats.bursts import Spread, binomial
+from tarsrelease.gates.stats.sequential_test import (
     highest_share,
     log_evidence_above,
     proof_needs,
     required_requests,
 )
-from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import DriftCheck, StagingDriftCheck
+from tarsrelease.model.format import count, odds, percent
 from tarsrelease.model.measurement import Counts, Requests, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import isfinite
 
-from tarsrelease.gates.checks.building import not_told
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.words import amount
+from tarsrelease.gates.checks.comparison import not_told
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.model.checks import ExternalCheck
+from tarsrelease.model.format import amount
 from tarsrelease.model.measurement import Number
 from tarsrelease.model.outcome import Check, Observed, Status
 

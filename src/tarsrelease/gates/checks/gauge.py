@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.gauges import at_least, longest_above
-from tarsrelease.gates.words import amount, count, names
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.measure.gauges import at_least, longest_above
 from tarsrelease.model.checks import GaugeCheck
+from tarsrelease.model.format import amount, count, names
 from tarsrelease.model.measurement import Gauges, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

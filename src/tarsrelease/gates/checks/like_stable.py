@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from math import isfinite
 from statistics import median
 
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.words import percent
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.model.checks import LikeStableCheck
+from tarsrelease.model.format import percent
 from tarsrelease.model.measurement import Gauges, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

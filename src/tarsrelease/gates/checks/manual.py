@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import not_told
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.checks.comparison import not_told
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.model.checks import ManualCheck
 from tarsrelease.model.outcome import Check, Status
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import stale
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.statistics import (
+from tarsrelease.gates.checks.comparison import stale
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.stats.sequential_test import (
     log_evidence_above,
     log_evidence_below,
     proof_needs,
     required_requests,
 )
-from tarsrelease.gates.words import count, odds, percent
 from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.format import count, odds, percent
 from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

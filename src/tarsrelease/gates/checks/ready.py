@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.model.checks import ReadyCheck
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status

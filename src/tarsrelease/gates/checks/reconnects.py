@@ -7,11 +7,11 @@ proportions, so that one refused client of a dropped thousand is no failure, and
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import stale
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.statistics import log_evidence_above, proof_needs
-from tarsrelease.gates.words import count, odds, percent
+from tarsrelease.gates.checks.comparison import stale
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.stats.sequential_test import log_evidence_above, proof_needs
 from tarsrelease.model.checks import ReconnectsCheck
+from tarsrelease.model.format import count, odds, percent
 from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.building import not_told
-from tarsrelease.gates.checks.seeing import Patience, Sight, Subject
-from tarsrelease.gates.words import count, names
+from tarsrelease.gates.checks.comparison import not_told
+from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
 from tarsrelease.model.checks import SuiteCheck
+from tarsrelease.model.format import count, names
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.suite import SuiteResult
 

@@ -1,0 +1,111 @@
+"""What neither metrics nor cluster can tell, asked in the background so that no look waits for it.
+
+A number, and staging's requests, are asked for again when their rule says so; a suite runs once for
+each shift of the traffic; a person's answers are known beforehand. Threads are daemons: a verdict
+does not wait for a test.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import datetime
+from time import monotonic, time
+
+from tarsrelease.model.checks import (
+    CheckRule,
+    ExternalCheck,
+    ManualCheck,
+    Rule,
+    StagingDriftCheck,
+    SuiteCheck,
+)
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.measurement import Number, Requests, Told, Track, Unmeasured
+from tarsrelease.ports.metrics import Suites
+
+ReadNumber = Callable[[ExternalCheck], float]
+AskStaging = Callable[[StagingDriftCheck, datetime], Requests]
+
+
+def _nobody(_rule: StagingDriftCheck, _since: datetime) -> Requests:
+    return Requests(None)
+
+
+class Background:
+    """The port `Elsewhere`. `answers` are a person's, by check id."""
+
+    def __init__(
+        self,
+        read_number: ReadNumber,
+        suites: Suites | None = None,
+        answers: Mapping[str, bool] | None = None,
+        ask_staging: AskStaging = _nobody,
+    ) -> None:
+        self._read_number = read_number
+        self._ask_staging = ask_staging
+        self._suites = suites
+        self._answers = dict(answers or {})
+        self._running: dict[object, Future[Told]] = {}
+        self._last: dict[object, Told] = {}
+        self._asked_at: dict[object, float] = {}
+
+    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
+        """What is known by now; starts what has to be asked, and returns at once."""
+        key = (rule.id, track, since)
+        if isinstance(rule, ManualCheck):
+            return self._answers.get(rule.id)
+        if isinstance(rule, SuiteCheck):
+            suites = self._suites
+            if suites is None:
+                return Unmeasured("this release has no suite")
+            return self._once(key, rule, lambda: suites.run(rule.marks, track))
+        if isinstance(rule, ExternalCheck):
+            return self._again(key, rule, rule.every, lambda: self._number(rule))
+        if isinstance(rule, StagingDriftCheck):
+            return self._again(key, rule, rule.every, lambda: self._ask_staging(rule, since))
+        return Unmeasured(f"nobody knows how to ask for a check of the kind {rule.kind}")
+
+    def answered(self, check: str, yes: bool) -> None:
+        """A person has answered a manual check."""
+        self._answers[check] = yes
+
+    def _number(self, rule: ExternalCheck) -> Number:
+        return Number(self._read_number(rule), time())
+
+    def _once(self, key: object, rule: Rule, work: Callable[[], Told]) -> Told | None:
+        if key not in self._asked_at:
+            self._start(key, rule, work)
+        return self._newest(key)
+
+    def _again(
+        self, key: object, rule: Rule, every: float, work: Callable[[], Told]
+    ) -> Told | None:
+        due = key not in self._asked_at or monotonic() >= self._asked_at[key] + every
+        if due and key not in self._running:
+            self._start(key, rule, work)
+        return self._newest(key)
+
+    def _start(self, key: object, rule: Rule, work: Callable[[], Told]) -> None:
+        future: Future[Told] = Future()
+        self._asked_at[key] = monotonic()
+        self._running[key] = future
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except ReleaseError as error:
+                future.set_result(Unmeasured(str(error)))
+            except Exception as error:  # noqa: BLE001 - a thread's death must not look like waiting
+                future.set_result(Unmeasured(f"{type(error).__name__}: {error}"))
+
+        threading.Thread(target=run, name=f"asking {rule.id}", daemon=True).start()
+
+    def _newest(self, key: object) -> Told | None:
+        """The newest answer; while it is asked for again, the one before stands."""
+        running = self._running.get(key)
+        if running is not None and running.done():
+            self._last[key] = running.result()
+            del self._running[key]
+        return self._last.get(key)

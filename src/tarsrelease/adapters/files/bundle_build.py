@@ -1,0 +1,219 @@
+"""Builds a bundle: reads bundle.yaml and the chart's source, writes the bundle's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tarsrelease.adapters.files.configuration import load_bundle_input, wrong_configuration
+from tarsrelease.adapters.files.yaml_source import Place, read_yaml, splice_scalars
+from tarsrelease.adapters.git.commits import source_of
+from tarsrelease.adapters.helm.chart_package import EPOCH, package_chart
+from tarsrelease.bundle.texts import checksums_text, manifest_text, sha256
+from tarsrelease.model.bundle import (
+    CERTIFICATION,
+    CHECKSUMS,
+    MANIFEST,
+    Chart,
+    Image,
+    Manifest,
+    Migration,
+    Source,
+)
+from tarsrelease.model.bundle_input import INPUT, BundleInput
+from tarsrelease.model.errors import UsageError
+
+_DOING = "building the bundle"
+_UNFINISHED = ".part"
+_VERSION_LINES = re.compile(r"^(version|appVersion):.*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class BuiltBundle:
+    """What was built: `digests` is SHA-256 by path, `changed` the paths that got new bytes."""
+
+    folder: Path
+    manifest: Manifest
+    digests: Mapping[str, str]
+    changed: tuple[str, ...]
+
+
+def build_bundle(
+    source: Path, version: str, out: Path, described: Path | None = None
+) -> BuiltBundle:
+    """Build the bundle of `version` into `out`.
+
+    `source` is the folder that holds the chart's; `described` the bundle.yaml, by default the one
+    in `out`, and the files that it names lie beside it. Raises `UsageError` where an input is
+    missing, wrong or of another version, or where `out` holds a file that nothing names; nothing
+    is written then.
+    """
+    description = described or out / INPUT
+    wanted = load_bundle_input(description)
+    if wanted.version != version:
+        raise _refused(
+            f"{description} describes version {wanted.version}, asked for is {version}",
+            "the same version in both",
+            "name the right bundle with --bundle or --out",
+        )
+    contents = _named_files(wanted, description)
+    chart_folder = source / wanted.chart
+    archive = f"{wanted.application}-{version}.tgz"
+    contents[archive] = package_chart(
+        wanted.application, _chart_files(chart_folder, wanted), _epoch()
+    )
+    inputs = [chart_folder, *(description.parent / name for name in wanted.named_files)]
+    manifest = _manifest(wanted, archive, contents, source_of(inputs, version))
+    contents[MANIFEST] = manifest_text(manifest).encode()
+    digests = {path: sha256(content) for path, content in contents.items()}
+    contents[CHECKSUMS] = checksums_text(digests).encode()
+    _refuse_strangers(out, {*contents, *(name + _UNFINISHED for name in contents)})
+    return BuiltBundle(out, manifest, digests, _write(out, contents))
+
+
+def _refused(found: str, expected: str, next_step: str) -> UsageError:
+    return UsageError(doing=_DOING, found=found, expected=expected, next_step=next_step)
+
+
+def _epoch() -> int:
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if given and not given.isdigit():
+        raise _refused(
+            f"SOURCE_DATE_EPOCH is {given!r}",
+            "seconds since 1970 (reproducible-builds.org/specs/source-date-epoch)",
+            "unset it, or give it a whole number",
+        )
+    return int(given) if given else EPOCH
+
+
+def _named_files(wanted: BundleInput, description: Path) -> dict[str, bytes]:
+    contents = {}
+    absent = []
+    for name in wanted.named_files:
+        path = description if name == INPUT else description.parent / name
+        if path.is_file() and not path.is_symlink():
+            contents[name] = path.read_bytes()
+        else:
+            absent.append(f"{description}: {path} is no regular file")
+    if absent:
+        raise wrong_configuration(_DOING, absent, "add the file, or take its name out")
+    return contents
+
+
+def _chart_files(folder: Path, wanted: BundleInput) -> dict[str, bytes]:
+    """The chart's files as they go into the archive: version and images set."""
+    if not (folder / "Chart.yaml").is_file():
+        raise _refused(
+            f"{folder}/Chart.yaml does not exist",
+            "the folder of a Helm chart's source",
+            "check --source, and `chart` in bundle.yaml (a folder below it)",
+        )
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.is_symlink():
+            raise _refused(
+                f"{path} is a link", "a chart of regular files", "put the file itself there"
+            )
+        # Helm leaves hidden files out, too, but for its own list of what to ignore.
+        if path.is_file() and (not hidden or relative.as_posix() == ".helmignore"):
+            files[relative.as_posix()] = path.read_bytes()
+    files["Chart.yaml"] = _with_version(files["Chart.yaml"], folder, wanted)
+    files["values.yaml"] = _with_images(files.get("values.yaml", b""), folder, wanted)
+    return files
+
+
+def _with_version(content: bytes, folder: Path, wanted: BundleInput) -> bytes:
+    text = content.decode()
+    text = _VERSION_LINES.sub(lambda match: f'{match[1]}: "{wanted.version}"', text)
+    data = yaml.safe_load(text)
+    missing = [key for key in ("version", "appVersion") if data.get(key) != wanted.version]
+    if missing or data.get("name") != wanted.application:
+        what = f"no line `{missing[0]}:`" if missing else f"the name {data.get('name')!r}"
+        raise _refused(
+            f"{folder}/Chart.yaml has {what}",
+            f"name: {wanted.application}, and lines `version:` and `appVersion:` to set",
+            "correct Chart.yaml; the values of the two lines do not matter, the build sets them",
+        )
+    return text.encode()
+
+
+def _with_images(content: bytes, folder: Path, wanted: BundleInput) -> bytes:
+    """values.yaml with each image's repository, tag and digest set in place; comments stay."""
+    changes: list[tuple[Place, str]] = []
+    for image in wanted.images:
+        pinned = {"repository": image.name, "tag": image.tag, "digest": image.digest}
+        changes += [(("images", image.service, key), f'"{value}"') for key, value in pinned.items()]
+    text = content.decode()
+    document = read_yaml(text, free=[()])
+    if document.findings or not isinstance(document.data, dict):
+        lines = [f"{folder}/values.yaml:{found}" for found in document.findings]
+        raise wrong_configuration(_DOING, lines or [f"{folder}/values.yaml:1: is no mapping"])
+    try:
+        return splice_scalars(text, changes).encode()
+    except KeyError as missing:
+        raise _refused(
+            f"{folder}/values.yaml has no {missing.args[0]}",
+            "a block images: <service>: {repository, tag, digest} of plain scalars per image",
+            'add it; write "" where there is no value yet, the build sets it',
+        ) from missing
+
+
+def _manifest(
+    wanted: BundleInput, archive: str, contents: Mapping[str, bytes], source: Source | None
+) -> Manifest:
+    return Manifest(
+        schema_="tarsrelease/manifest/v1",
+        application=wanted.application,
+        version=wanted.version,
+        min_previous_version=wanted.min_previous_version,
+        chart=Chart(file=archive, name=wanted.application, version=wanted.version),
+        canary_values=wanted.canary_values,
+        rollout=wanted.rollout,
+        images=tuple(Image(**image.model_dump()) for image in wanted.images),
+        hotfixes=wanted.hotfixes,
+        migrations=tuple(
+            Migration(**migration.model_dump(), sha256=sha256(contents[migration.file]))
+            for migration in wanted.migrations
+        ),
+        source=source,
+    )
+
+
+def _refuse_strangers(out: Path, known: set[str]) -> None:
+    strangers = sorted(
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if (path.is_symlink() or not path.is_dir())
+        and path.relative_to(out).parts[0] != CERTIFICATION
+        and path.relative_to(out).as_posix() not in known
+    )
+    if strangers:
+        raise _refused(
+            f"{out} holds {', '.join(strangers)}, which nothing names",
+            "only files that bundle.yaml names, as every file of a bundle is listed and released",
+            "name them under `files:` in bundle.yaml, or remove them",
+        )
+
+
+def _write(out: Path, contents: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Write what differs, SHA256SUMS last: a killed build leaves a bundle that verify refuses."""
+    changed = []
+    for name in contents:
+        (out / (name + _UNFINISHED)).unlink(missing_ok=True)
+    for name in sorted(contents, key=lambda name: (name == CHECKSUMS, name)):
+        path = out / name
+        if path.is_file() and path.read_bytes() == contents[name]:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = out / (name + _UNFINISHED)
+        fresh.write_bytes(contents[name])
+        fresh.replace(path)
+        changed.append(name)
+    return tuple(changed)

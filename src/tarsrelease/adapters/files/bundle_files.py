@@ -1,0 +1,143 @@
+"""A bundle in a folder: what lies in it, and the SHA-256 of each file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from tarsrelease.adapters.files.hashing import Watching, hash_files
+from tarsrelease.bundle.files import BundleFile
+from tarsrelease.model.bundle import CHECKSUMS
+from tarsrelease.model.errors import UsageError
+
+
+class FolderFiles:
+    """The port `BundleFiles` on a local folder.
+
+    A file with a second name (a hard link) is a problem unless `hard_links` are allowed: whoever
+    has the other name can change it after it was verified.
+    """
+
+    def __init__(
+        self, folder: Path, *, hard_links: bool = False, progress: Watching | None = None
+    ) -> None:
+        """`progress` is told how far hashing is. Raises `UsageError` for no folder."""
+        try:
+            good = folder.is_dir()
+        except (OSError, ValueError):  # a name too long, or with a NUL in it
+            good = False
+        if not good:
+            raise UsageError(
+                doing="opening the bundle",
+                found=f"{folder} is not a folder",
+                expected="a folder with a SHA256SUMS",
+                next_step=_instead_of(folder),
+            )
+        self._root = folder.resolve()
+        self._hard_links = hard_links
+        self._progress = progress
+        self._regular: dict[str, int] | None = None
+
+    def listing(self) -> list[BundleFile]:
+        """Everything but real folders; a folder that cannot be read is listed with a problem."""
+        found: list[BundleFile] = []
+        self._regular = {}
+        self._walk(str(self._root), "", found)
+        return sorted(found, key=lambda file: file.path)
+
+    def _walk(self, folder: str, prefix: str, found: list[BundleFile]) -> None:
+        try:
+            with os.scandir(folder) as entries:
+                here = list(entries)
+        except OSError:
+            found.append(BundleFile(prefix.rstrip("/"), 0, "a folder that cannot be read"))
+            return
+        for entry in here:
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                self._walk(entry.path, path + "/", found)
+            else:
+                found.append(self._entry(entry, path))
+
+    def _entry(self, entry: os.DirEntry[str], path: str) -> BundleFile:
+        try:
+            path.encode()
+        except UnicodeEncodeError:  # the bytes of the name are no UTF-8
+            readable = os.fsencode(path).decode(errors="backslashreplace")
+            return BundleFile(readable, 0, "a file whose name is not UTF-8")
+        if entry.is_symlink():
+            return self._link(Path(entry.path), path)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            return BundleFile(path, 0, "gone while it was looked at")
+        if not stat.S_ISREG(status.st_mode):
+            return BundleFile(path, 0, "neither a file nor a folder")
+        if status.st_nlink > 1 and not self._hard_links:
+            return BundleFile(
+                path, status.st_size, "a hard link: the file has another name, and can change"
+            )
+        if self._regular is not None:
+            self._regular[path] = status.st_size
+        return BundleFile(path, status.st_size)
+
+    def _link(self, link: Path, path: str) -> BundleFile:
+        try:
+            target = os.fsencode(link.readlink()).decode(errors="backslashreplace")
+        except OSError:
+            return BundleFile(path, 0, "a link that cannot be read")
+        try:
+            goal = link.resolve(strict=True)
+        except (OSError, RuntimeError):
+            return BundleFile(path, 0, f"a link that leads nowhere ({target!r})")
+        if not goal.is_relative_to(self._root):
+            return BundleFile(path, 0, f"a link that leaves the bundle ({target!r})")
+        if goal.is_dir():
+            return BundleFile(path, 0, f"a link to a folder ({target!r})")
+        if not goal.is_file():
+            return BundleFile(path, 0, "neither a file nor a folder")
+        return BundleFile(path, goal.stat().st_size)
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a regular file inside the bundle; None for anything else."""
+        inside = self._inside(path)
+        try:
+            return inside.read_bytes() if inside else None
+        except OSError:
+            return None
+
+    def digests(self, paths: Sequence[str]) -> dict[str, str | None]:
+        """Of all at once, in threads; None for what is no regular file inside the bundle."""
+        sizes = self._regular if self._regular is not None else {}
+        root = str(self._root)
+        chosen: list[tuple[Path, int]] = []
+        for path in paths:
+            if path in sizes:  # seen, and no link: neither resolved nor asked again
+                chosen.append((Path(root, path), sizes[path]))
+                continue
+            inside = self._inside(path)
+            # A path that does not exist gives None, as does everything that cannot be read.
+            chosen.append((inside, inside.stat().st_size) if inside else (Path(root), 0))
+        if self._progress is not None:
+            self._progress.expect(sum(size for _, size in chosen))
+        hashed = self._progress.hashed if self._progress is not None else None
+        return dict(zip(paths, hash_files(chosen, hashed), strict=True))
+
+    def _inside(self, path: str) -> Path | None:
+        """The real path of a regular file in the bundle; opening a device could block for ever."""
+        try:
+            goal = (self._root / path).resolve()
+            return goal if goal.is_relative_to(self._root) and goal.is_file() else None
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+
+def _instead_of(folder: Path) -> str:
+    """What to do about a path that is no folder: the bundles that lie where it should."""
+    try:
+        beside = sorted(str(one.parent) for one in folder.parent.glob(f"*/{CHECKSUMS}"))
+    except (OSError, ValueError):
+        beside = []
+    return f"check the path; there are: {', '.join(beside)}" if beside else "check the path"

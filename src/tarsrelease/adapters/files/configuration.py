@@ -1,0 +1,298 @@
+"""A release and an environment from their files; every mistake with its line, all at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from tarsrelease.adapters.files.findings import validated
+from tarsrelease.adapters.files.yaml_source import (
+    Document,
+    Finding,
+    Place,
+    parse_yaml_file,
+    read_yaml,
+)
+from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
+from tarsrelease.model.bundle_input import BundleInput
+from tarsrelease.model.environment import Environment, apply_overrides
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.versions import precedence
+from tarsrelease.rollout.stage_list import with_duration, with_stages
+
+M = TypeVar("M", bound=BaseModel)
+
+ENVIRONMENTS = Path("environments")
+RELEASES = Path("release")
+_HANDED_ON: tuple[Place, ...] = (("helm", "values"), ("helm", "canary_values"))
+_FLAGS: tuple[Place, ...] = (("feature_flags",),)
+
+
+def load_environment(name_or_path: str) -> Environment:
+    """The environment of this name in ./environments/, or in this file.
+
+    Raises `UsageError` where there is no such file or it is wrong.
+    """
+    path = environment_file(name_or_path)
+    environment, document = _load(path, Environment, "reading the environment", free=_HANDED_ON)
+    if environment.name != path.stem:
+        line = document.line_of(("name",))
+        raise wrong_configuration(
+            "reading the environment",
+            [f"{path}:{line}: name: {environment.name!r} stands in a file named {path.name}"],
+            "give both the same name, so that no command goes somewhere else than it says",
+        )
+    return environment
+
+
+def load_release(
+    directory: str | Path, environment: Environment | None, choice: DayChoice = AS_WRITTEN
+) -> Release:
+    """The bundle in `directory`, with the environment's overrides applied to its rollout.
+
+    `choice` is what was chosen for this day, and wins over both. Raises `UsageError` where a file
+    is missing or wrong, or where bundle and environment do not fit together.
+    """
+    folder = Path(directory)
+    doing = "reading the release"
+    if not folder.is_dir():
+        raise UsageError(
+            doing=doing,
+            found=f"{folder} is not a folder",
+            expected="a bundle: a folder with manifest.production.json and rollout.yaml",
+            next_step=_known_releases(),
+        )
+    manifest = load_manifest(folder / MANIFEST)
+    rollout, document = _load(folder / manifest.rollout, Rollout, doing, free=_FLAGS)
+    findings = list(_disagreements(manifest, rollout, document, environment))
+    chart = folder / manifest.chart.file
+    if not chart.is_file():
+        findings.append(Finding(1, ("chart", "file"), f"{chart} does not exist"))
+    if findings:
+        raise wrong_configuration(
+            doing, [f"{folder / manifest.rollout}:{found}" for found in findings]
+        )
+    canary_values = _mapping(folder / manifest.canary_values, doing)
+    if choice.stages is not None:
+        rollout = with_stages(rollout, choice.stages)
+    if environment is not None:
+        rollout = apply_overrides(rollout, environment.overrides)
+    if choice.stage_duration is not None:
+        rollout = with_duration(rollout, choice.stage_duration)
+    return Release(
+        directory=str(folder),
+        chart=str(chart),
+        manifest=manifest,
+        rollout=rollout,
+        canary_values=canary_values,
+        feature_flags=rollout.feature_flags if choice.feature_flags else {},
+    )
+
+
+def load_manifest(path: Path) -> Manifest:
+    """manifest.production.json; JSON is YAML, so its mistakes have lines, too."""
+    return _load(path, Manifest, "reading the release")[0]
+
+
+def load_rollout(path: Path) -> Rollout:
+    """rollout.yaml as it stands, without any environment's overrides."""
+    return _load(path, Rollout, "reading the rollout", free=_FLAGS)[0]
+
+
+def load_bundle_input(path: Path) -> BundleInput:
+    """bundle.yaml, what a bundle is built from."""
+    return _load(path, BundleInput, "reading what the bundle is made of")[0]
+
+
+def read_manifest(path: str, content: bytes) -> Manifest | tuple[str, ...]:
+    """A manifest from its bytes, or what is wrong, one text a mistake (``path:line: …``)."""
+    return _from_bytes(Manifest, path, content)
+
+
+def read_rollout(path: str, content: bytes) -> Rollout | tuple[str, ...]:
+    """A rollout from its bytes, or what is wrong."""
+    return _from_bytes(Rollout, path, content, _FLAGS)
+
+
+def read_bundle_input(path: str, content: bytes) -> BundleInput | tuple[str, ...]:
+    """A bundle.yaml from its bytes, or what is wrong."""
+    return _from_bytes(BundleInput, path, content)
+
+
+def _from_bytes(
+    model: type[M], path: str, content: bytes, free: Sequence[Place] = ()
+) -> M | tuple[str, ...]:
+    try:
+        value = validated(model, read_yaml(content.decode(), free=free))
+    except UnicodeDecodeError as problem:
+        return (f"{path}: not UTF-8 at byte {problem.start}",)
+    return tuple(f"{path}:{found}" for found in value) if isinstance(value, tuple) else value
+
+
+def newest_release(releases: Path = RELEASES) -> Path:
+    """The bundle with the highest version under `releases`. Raises `UsageError` if none is."""
+    found = [
+        (precedence(_said_version(path)), path.parent) for path in releases.glob(f"*/{MANIFEST}")
+    ]
+    if not found:
+        raise UsageError(
+            doing="looking for the newest bundle",
+            found=f"no {releases}/*/{MANIFEST} here ({Path.cwd()})",
+            expected="a bundle, as --release names it",
+            next_step="name one with --release DIR, or build one with tarsrelease bundle build",
+        )
+    return max(found)[1]
+
+
+def _said_version(path: Path) -> str:
+    """The version in a manifest. One that says none is not passed over: it may be the one.
+
+    Raises `UsageError`.
+    """
+    try:
+        said = str(json.loads(path.read_text(encoding="utf-8"))["version"])
+        precedence(said)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise UsageError(
+            doing="looking for the bundle",
+            found=f"{path} says no version: {type(problem).__name__}: {problem}",
+            expected="a manifest, as tarsrelease bundle build writes it",
+            next_step="name the bundle that you mean with --release DIR, or build this one again",
+        ) from problem
+    return said
+
+
+def release_of(version: str, releases: Path = RELEASES) -> Path:
+    """The bundle of this version under `releases`. Raises `UsageError` if none is."""
+    for path in sorted(releases.glob(f"*/{MANIFEST}")):
+        if _said_version(path) == version:
+            return path.parent
+    raise UsageError(
+        doing=f"looking for the bundle of {version}",
+        found=f"none under {releases} here ({Path.cwd()})",
+        expected=f"the bundle of the release, {version}",
+        next_step="name it with --release DIR, or check out the branch that has it",
+    )
+
+
+def _load(
+    path: Path, model: type[M], doing: str, *, free: Sequence[Place] = ()
+) -> tuple[M, Document]:
+    try:
+        document = parse_yaml_file(path, free=free)
+    except FileNotFoundError:
+        raise UsageError(
+            doing=doing,
+            found=f"{path} does not exist",
+            expected=f"the file {path.name}",
+            next_step="check the folder's name, or make the file (tarsrelease schema shows what "
+            "it holds)",
+        ) from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(
+            doing=doing,
+            found=f"{path} cannot be read: {problem}",
+            expected="a UTF-8 text file",
+            next_step="make it readable for this user, as UTF-8",
+        ) from problem
+    value = validated(model, document)
+    if isinstance(value, tuple):
+        raise wrong_configuration(doing, [f"{path}:{found}" for found in value])
+    return value, document
+
+
+def wrong_configuration(
+    doing: str,
+    lines: Sequence[str],
+    next_step: str = "correct the file; nothing was touched",
+) -> UsageError:
+    """Mistakes in files, one a line (``file:line: where: what``), as one error."""
+    count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+    return UsageError(
+        doing=doing,
+        found="\n".join((count, *lines)),
+        expected="configuration as its schema describes it (tarsrelease schema)",
+        next_step=next_step,
+    )
+
+
+def _mapping(path: Path, doing: str) -> dict[str, Any]:
+    try:
+        document = parse_yaml_file(path, free=[()])
+    except (OSError, UnicodeDecodeError) as problem:
+        raise wrong_configuration(doing, [f"{path}: cannot be read: {problem}"]) from problem
+    if document.findings:
+        raise wrong_configuration(doing, [f"{path}:{found}" for found in document.findings])
+    if not isinstance(document.data, dict):
+        raise wrong_configuration(doing, [f"{path}:1: must hold a mapping of Helm values"])
+    return document.data
+
+
+def environment_file(name_or_path: str) -> Path:
+    named = Path(name_or_path)
+    if "/" in name_or_path or named.suffix in {".yaml", ".yml"}:
+        return named
+    path = ENVIRONMENTS / f"{name_or_path}.yaml"
+    if path.is_file():
+        return path
+    known = sorted(file.stem for file in ENVIRONMENTS.glob("*.yaml"))
+    near = difflib.get_close_matches(name_or_path, known, n=1)
+    advice = f"did you mean {near[0]}? " if near else ""
+    raise UsageError(
+        doing="reading the environment",
+        found=f"{path} does not exist" + ("" if ENVIRONMENTS.is_dir() else f" in {Path.cwd()}"),
+        expected=f"one of: {', '.join(known)}" if known else "a file in ./environments/",
+        next_step=f"{advice}--environment takes a name in ./environments/ or a path to a file",
+    )
+
+
+def _known_releases() -> str:
+    known = sorted(str(path.parent) for path in RELEASES.glob(f"*/{CHECKSUMS}"))
+    return f"--release takes a bundle's folder; here are: {', '.join(known) or 'none'}"
+
+
+def _disagreements(
+    manifest: Manifest, rollout: Rollout, document: Document, environment: Environment | None
+) -> list[Finding]:
+    findings = []
+
+    def find(place: Place, problem: str) -> None:
+        findings.append(Finding(document.line_of(place), place, problem))
+
+    for name, written, other in (
+        ("application", rollout.application, manifest.application),
+        ("version", rollout.version, manifest.version),
+        ("chart", rollout.chart, manifest.chart.file),
+        ("canary_values", rollout.canary_values, manifest.canary_values),
+    ):
+        if written != other:
+            find((name,), f"{written!r}, but the manifest says {other!r}")
+    if environment is None:
+        return findings
+    hosts = environment.gateway.hostnames
+    for i, service in enumerate(rollout.services):
+        for j, host in enumerate(service.hosts):
+            if host not in hosts:
+                known = ", ".join(sorted(hosts))
+                find(
+                    ("services", i, "hosts", j),
+                    f"{host!r} is no key of gateway.hostnames in environment "
+                    f"{environment.name} (it has {known})",
+                )
+    overrides = environment.overrides
+    for unit in ("bytes", "share"):
+        known_ids = {c.id for stage in rollout.stages for c in stage.checks if c.limit_unit == unit}
+        for unknown in sorted(set(overrides.limits(unit)) - known_ids):
+            find(
+                ("stages",),
+                f"environment {environment.name} overrides {unknown}, "
+                f"which is no check with a limit in {unit} here",
+            )
+    return findings

@@ -1,0 +1,46 @@
+"""What a chart's archive renders, by Helm; no cluster is asked."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tarsrelease.adapters.helm.process import find_helm
+from tarsrelease.adapters.helm.releases import Helm
+from tarsrelease.model.errors import ReleaseError, UsageError
+
+Render = Callable[[bytes, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]] | str]
+
+
+def renderer(application: str = "verify") -> Render | None:
+    """A way to render; None where there is no Helm."""
+    try:
+        find_helm()
+    except UsageError:
+        return None
+
+    def render(
+        archive: bytes, layers: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Mapping[str, Any]] | str:
+        # The bytes that were verified are rendered, not whatever lies in the bundle by now.
+        folder = Path(tempfile.mkdtemp(prefix="tarsrelease-chart-"))
+        try:
+            chart = folder / "packed.tgz"
+            chart.write_bytes(archive)
+            found = Helm(None, "verify").render(application, str(chart), layers, values_from=None)
+        except yaml.YAMLError as problem:
+            return f"what it renders is no YAML: {problem}"
+        except ReleaseError as problem:
+            return problem.detail.found.replace(str(folder), "…")
+        else:
+            whole = all(isinstance(one, dict) for one in found)
+            return found if whole else "it renders what is no object"
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return render

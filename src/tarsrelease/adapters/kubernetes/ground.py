@@ -1,0 +1,60 @@
+"""What a release stands on: nodes, the namespace, and what whoever asks may do in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tarsrelease.adapters.kubernetes.client import ACCESS_REVIEW, NAMESPACE, NODE, Cluster
+from tarsrelease.model.cluster import NodeState
+from tarsrelease.model.rights import Right
+
+
+class KubernetesGround:
+    """The port `Ground`. It writes nothing: an access review is a question in a POST."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def nodes(self) -> list[NodeState]:
+        """All nodes. Raises `ForbiddenError` without the right to list them."""
+        return [_node(found) for found in self._cluster.select(NODE)]
+
+    def namespace(self) -> str | None:
+        """The namespace's phase, None where there is none."""
+        found = self._cluster.get(NAMESPACE, self._cluster.namespace)
+        return None if found is None else (found.get("status") or {}).get("phase", "Unknown")
+
+    def lacking(self, rights: Sequence[Right]) -> list[Right]:
+        """Those that the API server says it would refuse, one question a right."""
+        return [right for right in rights if not self._allowed(right)]
+
+    def _allowed(self, right: Right) -> bool:
+        resource, _, subresource = right.resource.partition("/")
+        asked = {
+            "namespace": self._cluster.namespace,
+            "group": right.group,
+            "resource": resource,
+            "verb": right.verb,
+        }
+        if subresource:
+            asked["subresource"] = subresource
+        body = {"spec": {"resourceAttributes": asked}}
+        answer = self._cluster.create(ACCESS_REVIEW, body)
+        return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _node(found: dict[str, Any]) -> NodeState:
+    conditions = {
+        each["type"]: each["status"] for each in (found.get("status") or {}).get("conditions") or []
+    }
+    return NodeState(
+        name=found["metadata"]["name"],
+        ready=conditions.get("Ready") == "True",
+        schedulable=not (found.get("spec") or {}).get("unschedulable", False),
+        pressures=tuple(
+            sorted(
+                kind for kind, status in conditions.items() if kind != "Ready" and status == "True"
+            )
+        ),
+    )

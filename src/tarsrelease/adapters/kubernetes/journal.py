@@ -1,0 +1,88 @@
+"""The journal on the cluster: a bounded ConfigMap per application."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Cluster, Conflict
+from tarsrelease.model.errors import StoppedError, UsageError
+from tarsrelease.model.journal import Entry
+
+_KEY = "journal.jsonl"
+_MOST_ENTRIES = 200
+_MOST_BYTES = 700_000
+"""A ConfigMap holds 1 MiB; the rest is left for other keys and for the object's own fields."""
+_ATTEMPTS = 10
+
+
+def bounded(entries: Sequence[Entry], most: int = _MOST_ENTRIES) -> list[Entry]:
+    """At most `most` entries: the oldest of other releases go first, then the oldest."""
+    too_many = len(entries) - most
+    if too_many <= 0:
+        return list(entries)
+    newest = entries[-1].release
+    others = [number for number, entry in enumerate(entries) if entry.release != newest]
+    dropped = set(others[:too_many])
+    kept = [entry for number, entry in enumerate(entries) if number not in dropped]
+    return kept[-most:]
+
+
+class ConfigMapJournal:
+    """ConfigMap ``tarsrelease-<application>``, key ``journal.jsonl``; other keys are kept."""
+
+    def __init__(self, cluster: Cluster, application: str) -> None:
+        self._cluster = cluster
+        self._name = f"tarsrelease-{application}"
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry. A write by somebody else in between is read and written over again."""
+        for attempt in range(_ATTEMPTS):
+            found = self._cluster.get(CONFIG_MAP, self._name)
+            body = found or {"metadata": {"name": self._name}}
+            data = body.get("data") or {}
+            body["data"] = {**data, _KEY: _text([*self._parse(data.get(_KEY, "")), entry])}
+            try:
+                if found is None:
+                    self._cluster.create(CONFIG_MAP, body)
+                else:
+                    self._cluster.replace(CONFIG_MAP, body)
+            except Conflict:
+                time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # noqa: S311 - no secret
+                continue
+            return
+        raise StoppedError(
+            doing=f"writing the journal, configmap/{self._name}",
+            found=f"somebody else changed it between reading and writing, {_ATTEMPTS} times",
+            expected="one writer at a time",
+            next_step="`tarsrelease status` says what was done; run the same command again",
+        )
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first; none where there is no journal."""
+        found = self._cluster.get(CONFIG_MAP, self._name) or {}
+        return self._parse((found.get("data") or {}).get(_KEY, ""))
+
+    def _parse(self, text: str) -> list[Entry]:
+        try:
+            return [Entry.model_validate_json(line) for line in text.splitlines() if line.strip()]
+        except ValidationError as error:
+            raise UsageError(
+                doing=f"reading the journal, configmap/{self._name}",
+                found=f"a line that is no entry: {error.errors()[0]['msg']}",
+                expected="the journal as tarsrelease wrote it",
+                next_step=f"`kubectl get configmap {self._name} -o yaml` shows it; remove the "
+                "broken line",
+            ) from error
+
+
+def _text(entries: list[Entry]) -> str:
+    kept = bounded(entries)
+    lines = [entry.model_dump_json() for entry in kept]
+    while sum(map(len, lines)) > _MOST_BYTES and len(lines) > 1:
+        kept = bounded(kept, len(kept) - 1)
+        lines = [entry.model_dump_json() for entry in kept]
+    return "".join(line + "\n" for line in lines)

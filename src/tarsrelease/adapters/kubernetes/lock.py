@@ -1,0 +1,160 @@
+"""The release's lock: one Lease per application and namespace."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tarsrelease.adapters.kubernetes.client import LEASE, Cluster, Conflict
+from tarsrelease.model.errors import LockedError, ReleaseError
+from tarsrelease.model.journal import LockHolder
+from tarsrelease.model.release import Run
+
+_OWNER = "tarsrelease.dev/owner"
+_DURATION = 20
+_RENEWAL = 5.0
+"""Seconds between renewals: whoever has not renewed for four of them is taken for dead."""
+_POLL = 0.5
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class LeaseLock:
+    """A Lease that is renewed by a thread while it is held, as Helm may block for minutes.
+
+    A run that dies stops renewing, and 20 s later anyone may take the Lease; a run that lives is
+    told from it within a renewal. Expiry compares the holder's clock with ours: machines whose
+    clocks are apart by more than that must not release together.
+    """
+
+    def __init__(self, cluster: Cluster, application: str, run: Run) -> None:
+        self._cluster = cluster
+        self._name = f"tarsrelease-{application}"
+        self._run = run
+        self._stop: threading.Event | None = None
+
+    def acquire(self, *, preempt: bool = False) -> None:
+        """Take it, or raise LockedError naming a holder that lives. Ours already is taken again.
+
+        A holder that does not renew (it was killed) is waited for until its time is up.
+        """
+        seen: datetime | None = None
+        while True:
+            lease = self._cluster.get(LEASE, self._name)
+            holder = _holder(lease)
+            if holder is None or holder.run == self._run.id or preempt:
+                try:
+                    self._write(lease, fresh=holder is None or holder.run != self._run.id)
+                except Conflict:
+                    continue
+                self._keep_renewing()
+                return
+            if seen is not None and holder.expires_at != seen:
+                raise self._locked(holder, "taking the release's lock")
+            seen = holder.expires_at
+            time.sleep(_POLL)
+
+    def check(self) -> None:
+        """Raise LockedError where another run has taken it; renew it when that is due."""
+        lease = self._cluster.get(LEASE, self._name)
+        holder = _holder(lease, even_expired=True)  # ours still, when nobody took it meanwhile
+        if holder is None or holder.run != self._run.id:
+            self._stop_renewing()
+            raise self._locked(holder, "keeping the release's lock")
+        renewed = holder.expires_at - timedelta(seconds=_DURATION)
+        if datetime.now(UTC) - renewed > timedelta(seconds=_RENEWAL):
+            try:
+                self._write(lease, fresh=False)
+            except Conflict:
+                self.check()
+
+    def release(self) -> None:
+        """Give it up where it is ours; a lock that cannot be given up expires by itself."""
+        self._stop_renewing()
+        try:
+            lease = self._cluster.get(LEASE, self._name)
+            holder = _holder(lease)
+            if lease is not None and holder is not None and holder.run == self._run.id:
+                lease["spec"]["holderIdentity"] = None
+                self._cluster.replace(LEASE, lease)
+        except (Conflict, ReleaseError):
+            return
+
+    def holder(self) -> LockHolder | None:
+        """Who holds it now; None where nobody does or its time has passed."""
+        return _holder(self._cluster.get(LEASE, self._name))
+
+    def _write(self, lease: dict[str, Any] | None, *, fresh: bool) -> None:
+        now = _written(datetime.now(UTC))
+        body: dict[str, Any] = lease or {"metadata": {"name": self._name}, "spec": {}}
+        body["metadata"].setdefault("annotations", {})[_OWNER] = self._run.owner
+        spec = body["spec"]
+        if fresh:
+            spec["acquireTime"] = now
+            spec["leaseTransitions"] = int(spec.get("leaseTransitions") or 0) + 1
+        spec |= {
+            "holderIdentity": self._run.id,
+            "leaseDurationSeconds": _DURATION,
+            "renewTime": now,
+        }
+        if lease is None:
+            self._cluster.create(LEASE, body)
+        else:
+            self._cluster.replace(LEASE, body)
+
+    def _keep_renewing(self) -> None:
+        self._stop_renewing()
+        stop = self._stop = threading.Event()
+
+        def renew() -> None:
+            while not stop.wait(_RENEWAL):
+                try:
+                    self.check()
+                except LockedError:
+                    return  # the next check() in the step's own thread says so
+                except ReleaseError:
+                    continue  # not answered: tried again, and check() reports it where it matters
+
+        threading.Thread(target=renew, name="lock", daemon=True).start()
+
+    def _stop_renewing(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
+            self._stop = None
+
+    def _locked(self, holder: LockHolder | None, doing: str) -> LockedError:
+        if holder is None:
+            found, next_step = "nobody holds it any more", "run the same command again"
+        else:
+            found = (
+                f"run {holder.run} of {holder.owner} holds it since {_written(holder.acquired_at)}"
+            )
+            next_step = (
+                "wait for that run, or end it: its lock expires at "
+                f"{_written(holder.expires_at)} unless it is renewed. `tarsrelease rollback` does "
+                "not wait for the lock"
+            )
+        return LockedError(
+            doing=doing, found=found, expected=f"run {self._run.id}", next_step=next_step
+        )
+
+
+def _holder(lease: dict[str, Any] | None, *, even_expired: bool = False) -> LockHolder | None:
+    spec = (lease or {}).get("spec") or {}
+    if not spec.get("holderIdentity") or not spec.get("renewTime"):
+        return None
+    renewed = datetime.fromisoformat(spec["renewTime"])
+    expires = renewed + timedelta(seconds=spec.get("leaseDurationSeconds") or _DURATION)
+    if expires < datetime.now(UTC) and not even_expired:
+        return None
+    annotations = ((lease or {}).get("metadata") or {}).get("annotations") or {}
+    return LockHolder(
+        run=spec["holderIdentity"],
+        owner=annotations.get(_OWNER, "unknown"),
+        acquired_at=datetime.fromisoformat(spec.get("acquireTime") or spec["renewTime"]),
+        expires_at=expires,
+    )

@@ -1,0 +1,149 @@
+"""Deployments, pods and autoscalers of one namespace, as the release sees them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from tarsrelease.adapters.kubernetes.client import (
+    AUTOSCALER,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    POD,
+    SERVICE,
+    Cluster,
+)
+from tarsrelease.model.cluster import AutoscalerState, ContainerState, DeploymentState, PodState
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.rollout import Rollout
+
+_HELM_RELEASE = "meta.helm.sh/release-name"
+_VERSION = "app.kubernetes.io/version"
+
+
+class KubernetesWorkloads:
+    """The workloads of an application. Whose a pod is follows from its Deployment's name."""
+
+    def __init__(self, cluster: Cluster, rollout: Rollout) -> None:
+        self._cluster = cluster
+        self._version_label = rollout.labels.version
+        self._canaries = {service.canary.deployment for service in rollout.services} | {
+            worker.canary for worker in rollout.workers
+        }
+        self._ours = (
+            self._canaries
+            | {service.stable.deployment for service in rollout.services}
+            | {worker.stable for worker in rollout.workers}
+        )
+
+    def deployments(self) -> list[DeploymentState]:
+        """All Deployments of the namespace."""
+        return [self._deployment(found) for found in self._cluster.select(DEPLOYMENT)]
+
+    def pods(self) -> list[PodState]:
+        """All pods of the application's Deployments, on either track."""
+        pods = [self._pod(found) for found in self._cluster.select(POD)]
+        return [pod for pod in pods if pod is not None and pod.owner in self._ours]
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Ask for this many replicas; returns at once."""
+        self._cluster.merge(
+            DEPLOYMENT, deployment, {"spec": {"replicas": replicas}}, subresource="scale"
+        )
+
+    def autoscalers(self) -> list[AutoscalerState]:
+        """All HorizontalPodAutoscalers of the namespace that scale a Deployment."""
+        return [
+            AutoscalerState(
+                name=found["metadata"]["name"],
+                deployment=found["spec"]["scaleTargetRef"]["name"],
+                min_replicas=found["spec"].get("minReplicas", 1),
+                max_replicas=found["spec"]["maxReplicas"],
+            )
+            for found in self._cluster.select(AUTOSCALER)
+            if found["spec"]["scaleTargetRef"]["kind"] == "Deployment"
+        ]
+
+    def keep_at_least(self, autoscaler: str, replicas: int) -> None:
+        """Set the autoscaler's minimum."""
+        self._cluster.merge(AUTOSCALER, autoscaler, {"spec": {"minReplicas": replicas}})
+
+    def remove_leftovers(self, helm_release: str) -> list[str]:
+        """Delete what says that it belongs to this Helm release, or is named as its config."""
+        removed = []
+        for kind in (DEPLOYMENT, SERVICE, CONFIG_MAP):
+            for found in self._cluster.select(kind):
+                metadata = found["metadata"]
+                owner = (metadata.get("annotations") or {}).get(_HELM_RELEASE)
+                named = kind is CONFIG_MAP and metadata["name"] == f"{helm_release}-config"
+                if (owner == helm_release or named) and self._cluster.delete(
+                    kind, metadata["name"]
+                ):
+                    removed.append(f"{kind.kind}/{metadata['name']}")
+        return removed
+
+    def _deployment(self, found: dict[str, Any]) -> DeploymentState:
+        metadata, spec, status = found["metadata"], found["spec"], found.get("status") or {}
+        template = spec["template"]
+        return DeploymentState(
+            name=metadata["name"],
+            replicas=spec.get("replicas", 1),
+            ready=status.get("readyReplicas", 0),
+            updated=status.get("updatedReplicas", 0),
+            available=status.get("availableReplicas", 0),
+            settled=status.get("observedGeneration", 0) >= metadata.get("generation", 0),
+            images=tuple(container["image"] for container in template["spec"]["containers"]),
+            version=self._version(template.get("metadata") or {}),
+        )
+
+    def _pod(self, found: dict[str, Any]) -> PodState | None:
+        metadata, status = found["metadata"], found.get("status") or {}
+        owner = _deployment_name(metadata)
+        if owner is None:
+            return None
+        conditions = {item["type"]: item["status"] for item in status.get("conditions") or []}
+        started = status.get("startTime")
+        return PodState(
+            name=metadata["name"],
+            owner=owner,
+            track=Track.CANARY if owner in self._canaries else Track.STABLE,
+            version=self._version(metadata),
+            ready=conditions.get("Ready") == "True",
+            terminating="deletionTimestamp" in metadata,
+            phase=status.get("phase", "Unknown"),
+            started_at=datetime.fromisoformat(started) if started else None,
+            containers=tuple(
+                _container(item, init=init)
+                for key, init in (("initContainerStatuses", True), ("containerStatuses", False))
+                for item in status.get(key) or []
+            ),
+        )
+
+    def _version(self, metadata: dict[str, Any]) -> str:
+        labels = metadata.get("labels") or {}
+        version: str = labels.get(self._version_label) or labels.get(_VERSION) or ""
+        return version
+
+
+def _deployment_name(metadata: dict[str, Any]) -> str | None:
+    """The pod's Deployment: its ReplicaSet's name without the template's hash."""
+    template_hash = (metadata.get("labels") or {}).get("pod-template-hash")
+    for owner in metadata.get("ownerReferences") or []:
+        if owner["kind"] == "ReplicaSet" and template_hash:
+            name: str = owner["name"]
+            return name.removesuffix(f"-{template_hash}")
+    return None
+
+
+def _container(item: dict[str, Any], *, init: bool) -> ContainerState:
+    current, last = item.get("state") or {}, item.get("lastState") or {}
+    ended = current.get("terminated") or last.get("terminated") or {}
+    return ContainerState(
+        name=item["name"],
+        init=init,
+        ready=item.get("ready", False),
+        restarts=item.get("restartCount", 0),
+        waiting=(current.get("waiting") or {}).get("reason"),
+        terminated=ended.get("reason"),
+        exit_code=ended.get("exitCode"),
+    )

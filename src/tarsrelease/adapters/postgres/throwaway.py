@@ -1,0 +1,165 @@
+"""A PostgreSQL server of our own that lives as long as we do, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from psycopg import conninfo
+
+from tarsrelease.adapters.postgres.programs import find
+from tarsrelease.model.errors import UsageError
+
+USER = "postgres"
+_START = 30.0
+_STOP = 10.0
+_SETTINGS = {
+    # Nothing here outlives the process, so nothing needs to survive a power cut.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "40",
+    "listen_addresses": "",
+}
+
+
+def unprivileged(argv: Sequence[str]) -> list[str]:
+    """The command as PostgreSQL accepts it: it refuses uid 0, so root becomes uid 1000 in a user
+    namespace of its own; and it ends when we do, even where we are killed."""
+    command = list(argv)
+    if shutil.which("setpriv"):
+        command = ["setpriv", "--pdeathsig", "INT", "--", *command]
+    if os.geteuid() == 0:
+        command = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--", *command]
+    return command
+
+
+class ThrowawayServer:
+    """PostgreSQL in a temporary folder; by default reached by a socket in it, with no network.
+
+    `server` is the program ``postgres`` to use (by default the newest one found), `settings` are
+    laid over our own. As a context manager it starts, and removes everything at the end.
+    """
+
+    def __init__(
+        self, server: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._server = server or find("postgres", best=10_000)
+        # A socket's path has at most 107 characters: not below a long TMPDIR.
+        self._folder = Path(tempfile.mkdtemp(prefix="tarspg-", dir="/tmp"))
+        self._settings = {**_SETTINGS, **(settings or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 5432
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self._folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server says."""
+        return self._folder / "log"
+
+    def dsn(self, database: str = "postgres", user: str = USER) -> str:
+        """The DSN by its socket."""
+        return conninfo.make_conninfo(
+            "", host=str(self._folder), port=self.port, user=user, dbname=database
+        )
+
+    def __enter__(self) -> ThrowawayServer:
+        try:
+            self.create()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def create(self) -> None:
+        """Make the data directory. Raises UsageError where that fails."""
+        done = subprocess.run(
+            unprivileged(
+                [
+                    str(self._server.parent / "initdb"),
+                    *("-D", str(self.data), "-U", USER, "--auth=trust", "--encoding=UTF8"),
+                    *("--locale=C", "--no-sync"),
+                ]
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise self._failed(done.stdout)
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises UsageError where it does not."""
+        argv = [str(self._server), "-D", str(self.data), "-k", str(self._folder)]
+        argv += ["-p", str(self.port)]
+        for name, value in self._settings.items():
+            argv += ["-c", f"{name}={value}"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                unprivileged(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _START
+        while True:
+            try:
+                psycopg.connect(self.dsn(), connect_timeout=2).close()
+            except psycopg.OperationalError as problem:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise self._failed(self.log.read_text(errors="replace")) from problem
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it as a power cut would: every process of it at once."""
+        if self._process is not None:
+            for pid in (self._process.pid, *self._children(self._process.pid)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _children(self, pid: int) -> list[int]:
+        """Its processes, each of which is in a session of its own (Linux)."""
+        path = Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(one) for one in path.read_text().split()] if path.exists() else []
+
+    def stop(self) -> None:
+        """End it without waiting for its clients."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _failed(self, output: str) -> UsageError:
+        return UsageError(
+            doing="starting a throwaway PostgreSQL",
+            found=f"{self._server} did not start:\n" + "\n".join(output.splitlines()[-10:]),
+            expected="a server for a copy of the schema",
+            next_step="set PG_BIN to another PostgreSQL's programs, or database.scratch_env to "
+            "the DSN of a server where databases may be created",
+        )

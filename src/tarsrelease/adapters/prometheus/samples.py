@@ -1,0 +1,135 @@
+"""Raw samples from anything that speaks Prometheus' HTTP API (prometheus.io/docs, "HTTP API").
+
+Range selectors (``selector[30s]``) in instant queries return the samples as they were scraped,
+with their own timestamps, and never a stale marker. What is not a complete answer is an error:
+a warning may stand for partial data (Thanos), and a body cut short is no body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from math import ceil
+from time import monotonic
+from typing import Any
+
+import httpx
+
+from tarsrelease.adapters.prometheus import access as access
+from tarsrelease.adapters.prometheus.answers import Reader
+from tarsrelease.model.environment import Prometheus
+from tarsrelease.model.measurement import Series
+
+_INSTANT = "/api/v1/query"
+_RANGE = "/api/v1/query_range"
+_AT_ONCE = 8
+
+
+class PrometheusMetrics:
+    """The port `Metrics`. Selectors are asked side by side over connections that are kept.
+
+    Every call ends within the environment's `timeout`, even where the server dribbles. Raises
+    UsageError for a query, a right or an address that is wrong, UnreachableError for all that
+    may pass: refused, timed out, 429, 5xx, cut short, a warning, nothing but NaN.
+    """
+
+    def __init__(self, settings: Prometheus) -> None:
+        """Reads the variables that `settings` names (UsageError); contacts nobody."""
+        self._url = settings.url.rstrip("/")
+        self._parameters = settings.sent_parameters
+        self._timeout = settings.timeout
+        self._reader = Reader(settings, settings.timeout)
+        self._client = httpx.Client(
+            headers=access.headers(settings),
+            verify=access.verification(settings),
+            timeout=httpx.Timeout(settings.timeout),
+            limits=httpx.Limits(max_connections=_AT_ONCE, keepalive_expiry=60.0),
+            trust_env=not _is_loopback(settings.url),
+        )
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="metrics")
+
+    def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
+        """Per selector, the raw samples of the last `seconds` before the server's present."""
+        window = f"[{max(1, ceil(seconds))}s]"
+        deadline = monotonic() + self._timeout
+        asked = [
+            self._pool.submit(self._query, {"query": f"{selector}{window}"}, deadline)
+            for selector in selectors
+        ]
+        return [
+            self._reader.matrix(selector, answer.result())
+            for answer, selector in zip(asked, selectors, strict=True)
+        ]
+
+    def server_time(self) -> float:
+        """The server's present (Unix time), as it evaluates queries."""
+        answer = self._query({"query": "time()"}, monotonic() + self._timeout)
+        return self._reader.scalar("time()", answer)
+
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        """Per selector, each series' value at every `step` seconds from `start` to `end`.
+
+        Range queries: at each of these moments the newest sample, up to five minutes old. A
+        server bounds the number of moments (Prometheus: 11 000).
+        """
+        deadline = monotonic() + self._timeout
+        moments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        asked = [
+            self._pool.submit(self._query, {"query": selector, **moments}, deadline, _RANGE)
+            for selector in selectors
+        ]
+        return [
+            self._reader.matrix(selector, answer.result())
+            for answer, selector in zip(asked, selectors, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _query(
+        self, asked: Mapping[str, str], deadline: float, path: str = _INSTANT
+    ) -> Mapping[str, Any]:
+        """The `data` of one query."""
+        try:
+            status, body = self._post(asked, deadline, path)
+        except httpx.TransportError as error:
+            raise self._reader.unreachable(asked["query"], _why(error)) from error
+        return self._reader.data(asked["query"], status, body)
+
+    def _post(self, asked: Mapping[str, str], deadline: float, path: str) -> tuple[int, bytes]:
+        """Status and body. Once more on a kept connection that the server had closed meanwhile."""
+        try:
+            return self._post_once(asked, deadline, path)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return self._post_once(asked, deadline, path)
+
+    def _post_once(self, asked: Mapping[str, str], deadline: float, path: str) -> tuple[int, bytes]:
+        left = max(0.001, deadline - monotonic())
+        form = {**self._parameters, **asked}
+        with self._client.stream("POST", f"{self._url}{path}", data=form, timeout=left) as response:
+            chunks = []
+            for chunk in response.iter_bytes():
+                chunks.append(chunk)
+                if monotonic() > deadline:
+                    raise httpx.ReadTimeout("the answer took too long")
+            return response.status_code, b"".join(chunks)
+
+
+def _is_loopback(url: str) -> bool:
+    """A proxy that the environment names is not asked for this machine's own servers."""
+    host = httpx.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _why(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return "no complete answer in time"
+    return f"{type(error).__name__}: {error}"

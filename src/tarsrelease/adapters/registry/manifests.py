@@ -1,0 +1,223 @@
+"""Container registries over their HTTP protocol (OCI distribution-spec 1.1), read only.
+
+Token authentication is that of Docker's registry and of GHCR: 401 names a realm, the realm gives a
+token, the token is sent as Bearer. A password is only ever sent to the registry's own realm.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tarsrelease.adapters.registry.credentials import CREDENTIALS, Login, Logins
+from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS, Fetched
+
+_DOING = "asking the registry"
+_PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
+_LONGEST = 10.0
+
+
+class HttpRegistry:
+    """The port `Registry`. Loopback hosts are asked by http, all others by https."""
+
+    def __init__(
+        self,
+        *,
+        variables: Mapping[str, str] = os.environ,
+        timeout: float = _LONGEST,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._client = httpx.Client(timeout=timeout, follow_redirects=False, transport=transport)
+        self._logins = Logins(variables)
+        self._tokens: dict[tuple[str, str], str] = {}
+        self._silent: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """End the connections."""
+        self._client.close()
+
+    def manifest(self, name: str, reference: str) -> Fetched | None:
+        """See `Registry.manifest`."""
+        answer = self._get(
+            name,
+            f"manifests/{reference}",
+            LARGEST_MANIFEST,
+            accept=", ".join((*INDEXES, *MANIFESTS)),
+        )
+        if answer is None:
+            return None
+        headers, content = answer
+        return Fetched(
+            content, headers.get("content-type", ""), headers.get("docker-content-digest")
+        )
+
+    def blob(self, name: str, digest: str, largest: int) -> bytes | None:
+        """See `Registry.blob`."""
+        answer = self._get(name, f"blobs/{digest}", largest)
+        return answer[1] if answer else None
+
+    def has_blob(self, name: str, digest: str) -> bool:
+        """See `Registry.has_blob`."""
+        return self._get(name, f"blobs/{digest}", 0, method="HEAD") is not None
+
+    def _get(
+        self, name: str, path: str, largest: int, *, accept: str = "*/*", method: str = "GET"
+    ) -> tuple[httpx.Headers, bytes] | None:
+        """Headers and content, None for 404. A token that is refused is asked for once more."""
+        host, repository = _place(name)
+        url = f"{_scheme(host)}://{host}/v2/{repository}/{path}"
+        for attempt in range(3):
+            token = self._tokens.get((host, repository))
+            headers = {"Accept": accept, "Accept-Encoding": "identity"}
+            if token:
+                headers["Authorization"] = token
+            status, answered, content = self._send(method, url, headers, host, largest)
+            if status == 200:
+                return answered, content
+            if status == 404:
+                return None
+            if status != 401 or attempt == 2:
+                raise _refused(host, repository, status, self._logins.of(host))
+            self._tokens[host, repository] = self._authorization(
+                answered.get("www-authenticate", ""), host, repository
+            )
+        raise AssertionError("the loop ends by itself")
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], host: str, largest: int
+    ) -> tuple[int, httpx.Headers, bytes]:
+        """One request; blobs may be redirected to storage, which gets no token of ours."""
+        if host in self._silent:
+            raise _unreachable(host, self._silent[host])
+        try:
+            for _ in range(4):
+                with self._client.stream(method, url, headers=dict(headers)) as answer:
+                    if answer.is_redirect and "location" in answer.headers:
+                        goal = answer.url.join(answer.headers["location"])
+                        if goal.scheme != "https" and _scheme(goal.netloc.decode()) != "http":
+                            raise _unreachable(host, f"it redirects to {goal.scheme}")
+                        if goal.netloc != answer.url.netloc:
+                            headers = {k: v for k, v in headers.items() if k != "Authorization"}
+                        url = str(goal)
+                        continue
+                    if answer.status_code >= 500 or answer.status_code == 429:
+                        raise _unreachable(host, f"it answers {answer.status_code}")
+                    content = b"" if method == "HEAD" else _bounded(answer, largest, host)
+                    return answer.status_code, answer.headers, content
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as problem:
+            why = str(problem) or type(problem).__name__
+            with self._lock:  # the other images of a registry that is silent need not wait, too
+                self._silent[host] = why
+            raise _unreachable(host, why) from problem
+        raise _unreachable(host, "it redirects for ever")
+
+    def _authorization(self, challenge: str, host: str, repository: str) -> str:
+        """The Authorization header that a 401's challenge asks for."""
+        scheme, _, rest = challenge.partition(" ")
+        login = self._logins.of(host)
+        if scheme.lower() == "basic" and login:
+            return "Basic " + base64.b64encode(":".join(login).encode()).decode()
+        said = dict(_PARAMETER.findall(rest))
+        realm = said.get("realm", "")
+        if scheme.lower() != "bearer" or not _may_know(host, realm):
+            raise _refused(host, repository, 401, login)
+        query = {
+            "service": said.get("service", host),
+            "scope": f"repository:{repository}:pull",
+        }
+        token = self._token(realm, query, login, host)
+        if not token:
+            raise _refused(host, repository, 401, login)
+        return f"Bearer {token}"
+
+    def _token(
+        self,
+        realm: str,
+        query: Mapping[str, str],
+        login: Login | None,
+        host: str,
+    ) -> str | None:
+        auth = httpx.BasicAuth(*login) if login else None
+        try:
+            answer = self._client.get(realm, params=dict(query), auth=auth)
+        except httpx.HTTPError as problem:
+            raise _unreachable(host, f"its token service: {problem}") from problem
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise _unreachable(host, f"its token service answers {answer.status_code}")
+        if answer.status_code != 200:
+            return None
+        try:
+            said: Any = answer.json()
+        except ValueError:
+            return None
+        found = (said.get("token") or said.get("access_token")) if isinstance(said, dict) else None
+        return found if isinstance(found, str) and found.isascii() and found.isprintable() else None
+
+
+def _bounded(answer: httpx.Response, largest: int, host: str) -> bytes:
+    """The body as it was sent: a digest is of those bytes. What is too large is not read on."""
+    content = bytearray()
+    for piece in answer.iter_bytes():
+        content += piece
+        if answer.status_code == 200 and len(content) > largest:
+            raise _unreachable(host, f"its answer has more than {largest} bytes")
+        if len(content) > LARGEST_MANIFEST:
+            break
+    return bytes(content)
+
+
+def _place(name: str) -> tuple[str, str]:
+    """The host that serves the image, and its repository there."""
+    host, _, repository = name.partition("/")
+    if host == "docker.io":  # as Docker itself does: the name is no server
+        return "registry-1.docker.io", repository if "/" in repository else f"library/{repository}"
+    return host, repository
+
+
+def _scheme(host: str) -> str:
+    name = urlsplit(f"//{host}").hostname or ""
+    local = name in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", name)
+    return "http" if local else "https"
+
+
+def _may_know(host: str, realm: str) -> bool:
+    """Whether the realm is the registry's own: on its host, or on one of the same domain.
+
+    auth.docker.io serves registry-1.docker.io; a realm elsewhere could collect passwords.
+    """
+    goal = urlsplit(realm)
+    name, own = goal.hostname or "", urlsplit(f"//{host}").hostname or ""
+    if goal.scheme != "https" and not (goal.scheme == "http" and _scheme(name) == "http"):
+        return False
+    if name == own:
+        return True
+    return name.split(".")[-2:] == own.split(".")[-2:] and not own.replace(".", "").isdigit()
+
+
+def _unreachable(host: str, why: str) -> UnreachableError:
+    return UnreachableError(
+        doing=_DOING,
+        found=f"{host} cannot be asked: {why}",
+        expected="a registry that answers",
+        next_step="check that it is reachable from here, then run the same command again",
+    )
+
+
+def _refused(host: str, repository: str, status: int, login: Login | None) -> UsageError:
+    how = "with the password given" if login else f"without a password ({CREDENTIALS})"
+    return UsageError(
+        doing=_DOING,
+        found=f"{host} does not let us read {repository} {how}: it answers {status}",
+        expected="the right to pull",
+        next_step=f"docker login {host} as a user who may pull, or set {CREDENTIALS} to "
+        f"{host}=user:password",
+    )

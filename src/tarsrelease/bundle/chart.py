@@ -1,0 +1,189 @@
+"""The chart: its archive, its values, and what it renders. Pure but for the means handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tarsrelease.bundle.chart_archive import ChartArchive
+from tarsrelease.bundle.results import judged, not_checked
+from tarsrelease.bundle.sha256sums import shown
+from tarsrelease.bundle.sources import Means, Objects
+from tarsrelease.model.bundle import Image, Manifest
+from tarsrelease.model.outcome import Check
+
+_ARCHIVE = "regular files in one folder, each once, that every reader reads alike"
+_VALUES = "values as the chart's values.schema.json describes them"
+_RENDER = "objects that Kubernetes takes, with and without the canary's values"
+_IMAGES = "exactly the manifest's images, by digest"
+_MANY = 20
+_STABLE = "stable"
+
+
+def chart_checks(
+    manifest: Manifest,
+    chart: ChartArchive,
+    archive: bytes,
+    canary_values: Mapping[str, Any],
+    means: Means,
+) -> list[Check]:
+    """`archive` is the chart's file, `chart` what was read from it."""
+    file = manifest.chart.file
+    faults = [f"{file}: {fault}" for fault in chart.faults]
+    checks = judged("chart.archive", _ARCHIVE, file, faults, "can be read in one way only")
+    if faults:
+        why = f"{file} is refused as it is"
+        return [
+            *checks,
+            not_checked("chart.values", _VALUES, why, source=file),
+            not_checked("chart.render", _RENDER, why, source=file),
+            not_checked("chart.images", _IMAGES, why, source=file),
+        ]
+    return [
+        *checks,
+        *_values(manifest, chart, canary_values, means),
+        *_rendered(manifest, archive, canary_values, means),
+    ]
+
+
+def _values(
+    manifest: Manifest, chart: ChartArchive, canary_values: Mapping[str, Any], means: Means
+) -> list[Check]:
+    file = manifest.chart.file
+    if chart.values_schema is None:
+        return [not_checked("chart.values", _VALUES, "it has no values.schema.json", source=file)]
+    if means.values_faults is None:
+        return [not_checked("chart.values", _VALUES, "nothing here reads schemas", source=file)]
+    faults = []
+    for what, values in (
+        ("values.yaml", chart.values),
+        (manifest.canary_values, _laid_over(chart.values, canary_values)),
+    ):
+        found = means.values_faults(chart.values_schema, values)
+        faults += [f"{what}: {fault}" for fault in found]
+    return judged("chart.values", _VALUES, file, faults[:_MANY], "the schema takes them")
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """As Helm merges: maps into each other, null takes a key away, all else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(under, Mapping) and isinstance(value, Mapping):
+            merged[key] = _laid_over(under, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _rendered(
+    manifest: Manifest, archive: bytes, canary_values: Mapping[str, Any], means: Means
+) -> list[Check]:
+    file = manifest.chart.file
+    if means.render is None:
+        why = "no Helm was found (version 3 or 4, on PATH or named by TARSRELEASE_HELM)"
+        return [
+            not_checked("chart.render", _RENDER, why, source=file),
+            not_checked("chart.images", _IMAGES, why, source=file),
+        ]
+    faults: list[str] = []
+    images: list[str] = []
+    unknown: set[str] = set()
+    count = 0
+    for who, layers in ((_STABLE, []), ("the canary", [canary_values])):
+        objects = means.render(archive, layers)
+        if isinstance(objects, str):
+            faults.append(f"{file} does not render for {who}: {objects}")
+            continue
+        if not objects:
+            faults.append(f"{file} renders nothing for {who}")
+        count += len(objects)
+        faults += _object_faults(objects, who, means, unknown)
+        images += _image_faults(objects, who, manifest.images)
+    whole = f"{count} objects, as {means.objects_by or 'nobody'} describes them"
+    if unknown:
+        whole += f"; not Kubernetes' own, so not compared: {', '.join(sorted(unknown))}"
+    checks = judged("chart.render", _RENDER, file, faults[:_MANY], whole, count=count)
+    if count == 0:
+        return [*checks, not_checked("chart.images", _IMAGES, "nothing rendered", source=file)]
+    return checks + judged(
+        "chart.images", _IMAGES, file, images[:_MANY], f"{len(manifest.images)} images, pinned"
+    )
+
+
+def _object_faults(objects: Objects, who: str, means: Means, unknown: set[str]) -> list[str]:
+    faults: list[str] = []
+    for found in objects:
+        name = _name(found)
+        refused = means.object_faults(found) if means.object_faults else None
+        if refused is None:
+            unknown.add(str(found.get("kind")))
+        faults += [f"{name} for {who}: {fault}" for fault in refused or ()]
+    return faults
+
+
+def _name(found: Mapping[str, Any]) -> str:
+    metadata = found.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return shown(f"{found.get('kind')}/{name}")
+
+
+def _image_faults(objects: Objects, who: str, images: Sequence[Image]) -> list[str]:
+    wanted = {(image.name, image.digest): image for image in images}
+    faults = []
+    used = set()
+    for found in objects:
+        for reference in image_references(found):
+            name, tag, digest = split_reference(reference)
+            image = wanted.get((name, digest))
+            if image is None:
+                faults.append(
+                    f"{_name(found)} for {who} runs {shown(reference)}, which the manifest "
+                    "does not pin"
+                )
+            elif tag and tag != image.tag:
+                faults.append(
+                    f"{_name(found)} for {who} runs {shown(reference)}, but the manifest's tag "
+                    f"is {image.tag}"
+                )
+            else:
+                used.add(image.service)
+    return faults + [
+        f"the manifest pins the image of {image.service}, which nothing rendered for {who} runs"
+        for image in images
+        if who == _STABLE and image.service not in used  # the canary may leave some out
+    ]
+
+
+def image_references(found: Any) -> Iterator[str]:
+    """Every image that an object names: of its containers, and those mounted as volumes."""
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            if key in _CONTAINERS and isinstance(value, list):
+                yield from (
+                    str(item.get("image", ""))
+                    for item in value
+                    if isinstance(item, Mapping) and ("image" in item or key == "containers")
+                )
+            if key == "volumes" and isinstance(value, list):
+                for item in value:
+                    source = item.get("image") if isinstance(item, Mapping) else None
+                    if isinstance(source, Mapping):
+                        yield str(source.get("reference", ""))
+            yield from image_references(value)
+    elif isinstance(found, list):
+        for item in found:
+            yield from image_references(item)
+
+
+_CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """Name, tag and digest of an image reference; what is not there is empty."""
+    rest, _, digest = reference.partition("@")
+    folder, slash, last = rest.rpartition("/")
+    name, _, tag = last.partition(":")
+    return f"{folder}{slash}{name}", tag, digest

@@ -1,0 +1,51 @@
+"""--require: what may not be left unchecked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from tarsrelease.bundle.results import NOT_CHECKED
+from tarsrelease.model.outcome import Check, Status
+
+GROUPS = {
+    "images": ("images.registry",),
+    "signatures": ("signatures.attestation",),
+    "chart": ("chart.archive", "chart.values", "chart.render", "chart.images"),
+    "commit": ("manifest.source", "manifest.commit"),
+    "migrations": ("manifest.migrations", "migrations.lint"),
+    "previous": ("manifest.previous",),
+}
+"""What can be required, with the checks that it stands for."""
+
+
+def left_out(check: Check) -> bool:
+    """Whether nobody made the check, be it required or not."""
+    return check.reason.startswith(NOT_CHECKED)
+
+
+def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
+    """The checks, with those of `groups` that were not made turned into failures."""
+    wanted = {check: group for group in groups for check in GROUPS[group]}
+    result = [
+        check.model_copy(
+            update={
+                "status": Status.FAIL,
+                "reason": f"{check.reason}; --require {wanted[check.id]} asks for it",
+            }
+        )
+        if check.status is Status.SKIPPED and check.id in wanted
+        else check
+        for check in checks
+    ]
+    made = {check.id for check in result}
+    result += [
+        Check(
+            id=GROUPS[group][0],
+            status=Status.FAIL,
+            expected="checked",
+            reason=f"{NOT_CHECKED}nothing of it was reached; --require {group} asks for it",
+        )
+        for group in sorted(groups)
+        if not made & set(GROUPS[group])
+    ]
+    return result

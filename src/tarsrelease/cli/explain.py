@@ -1,0 +1,171 @@
+"""From an evidence folder to the explanation of one gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tarsrelease.adapters.files.evidence_file import read_segments
+from tarsrelease.adapters.matplotlib.plots import Panel, draw
+from tarsrelease.gates.study.explain import LAW, counterfactuals, proportion_of
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.format import reading
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.report.charts import Points, mermaid_chart, text_chart
+
+_GATES = frozenset({"gate", "canary gate", "canary gate --wait", "canary gate --observe"})
+
+
+def explain(evidence: Path, stage: str | None, plot: Path | None) -> Outcome:
+    """The last recorded gate (of `stage`, where given), explained; drawn into `plot`."""
+    started_at = datetime.now(UTC)
+    record = _chosen(_records(evidence), evidence, stage)
+    gate = record.outcome
+    alpha = gate.details.get("alpha_per_check")
+    alpha = alpha if isinstance(alpha, float) and 0 < alpha < 1 else 0.01
+    said = {_name(check): counterfactuals(check, alpha) for check in gate.checks}
+    curves = _curves(gate)
+    if plot is not None:
+        draw(plot, gate.summary, _panels(gate, curves))
+    name = str(gate.details.get("stage", gate.step))
+    verdict = Verdict.PROCEED
+    return Outcome(
+        step="canary explain",
+        release=gate.release,
+        environment=gate.environment,
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary=f"record {record.number} of {record.at:%Y-%m-%d %H:%M:%S} UTC, {name}: "
+        f"{gate.verdict or 'error'}: {gate.summary}",
+        details={
+            "law": LAW,
+            "verdict": str(gate.verdict),
+            "alpha_per_check": alpha,
+            "explained": said,
+            "lines": _lines(gate, said, curves),
+            "charts": _charts(gate, curves),
+            "history": gate.details.get("history", []),
+        },
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _records(evidence: Path) -> list[Record]:
+    segments = (
+        {evidence.name: evidence.read_bytes()} if evidence.is_file() else read_segments(evidence)
+    )
+    found = []
+    for name, content in segments.items():
+        for number, line in enumerate(content.splitlines(), 1):
+            try:
+                found.append(Record.model_validate_json(line))
+            except ValidationError as problem:
+                raise UsageError(
+                    doing=f"reading {name}",
+                    found=f"line {number} is no record ({problem.error_count()} mistakes)",
+                    expected="evidence as a step recorded it",
+                    next_step="tarsrelease report evidence says whether it is whole",
+                ) from problem
+    return sorted(found, key=lambda record: record.at)
+
+
+def _chosen(records: Sequence[Record], evidence: Path, stage: str | None) -> Record:
+    gates = [record for record in records if record.outcome.step in _GATES]
+    wanted = None if stage is None else f"canary-{stage.removeprefix('canary-').rstrip('%')}"
+    fitting = [
+        record
+        for record in gates
+        if wanted is None or record.outcome.details.get("stage") == wanted
+    ]
+    if fitting:
+        return fitting[-1]
+    stages = sorted({str(record.outcome.details.get("stage")) for record in gates})
+    raise UsageError(
+        doing=f"looking for a gate in {evidence}",
+        found=f"none of {wanted}; there is {', '.join(stages)}" if gates else "none",
+        expected="the recorded outcome of a canary gate",
+        next_step="name one of these with --stage, or another folder",
+    )
+
+
+def _name(check: Check) -> str:
+    return f"{check.id}/{check.service}" if check.service else check.id
+
+
+def _curves(gate: Outcome) -> dict[str, Points]:
+    """What was observed over the stage, by check and service."""
+    looks = gate.details.get("history")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for look in looks if isinstance(looks, Sequence) else ():
+        values = look.get("values") if isinstance(look, Mapping) else None
+        for name, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, (int, float)):
+                found.setdefault(str(name), []).append((float(look["elapsed"]), float(value)))
+    return dict(found)
+
+
+def _limit(check: Check) -> float | None:
+    """The limit in the terms of what is observed: the share of good ones for ``at_least``."""
+    found = proportion_of(check)
+    if found is None:
+        return None
+    return 1 - found.limit if found.inclusive else found.limit
+
+
+def _lines(
+    gate: Outcome, said: Mapping[str, Sequence[str]], curves: Mapping[str, Points]
+) -> list[str]:
+    lines = []
+    for check in _worst_first(gate.checks):
+        name = _name(check)
+        lines.append(f"{check.status.value.upper()} {name} (expected {check.expected})")
+        lines += [f"  {sentence}" for sentence in said[name]]
+        if len(curves.get(name, ())) > 1:
+            top = max(value for _, value in curves[name])
+            unit = check.observed.unit if check.observed else ""
+            lines.append(f"  {text_chart(curves[name])} up to {reading(top, unit)}")
+    return lines
+
+
+def _charts(gate: Outcome, curves: Mapping[str, Points]) -> list[str]:
+    """Mermaid charts of what decided; of the gravest check where none stood in the way."""
+    shown = [check for check in _worst_first(gate.checks) if len(curves.get(_name(check), ())) > 1]
+    deciding = [check for check in shown if check.status is not Status.PASS][:4] or shown[:1]
+    return [
+        "\n".join(
+            mermaid_chart(
+                _name(check),
+                check.observed.unit if check.observed else "",
+                curves[_name(check)],
+                _limit(check),
+            )
+        )
+        for check in deciding
+    ]
+
+
+def _worst_first(checks: Sequence[Check]) -> list[Check]:
+    order = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
+    return sorted(checks, key=lambda check: order.index(check.status))
+
+
+def _panels(gate: Outcome, curves: Mapping[str, Points]) -> list[Panel]:
+    """One panel a check id, a line a service."""
+    panels = {}
+    for check in _worst_first(gate.checks):
+        lines = {
+            name.partition("/")[2] or name: points
+            for name, points in curves.items()
+            if name.partition("/")[0] == check.id
+        }
+        if lines and check.id not in panels:
+            unit = check.observed.unit if check.observed else ""
+            panels[check.id] = Panel(
+                check.id, "seconds since the shift", unit, lines, _limit(check)
+            )
+    return list(panels.values())

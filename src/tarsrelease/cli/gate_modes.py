@@ -1,0 +1,169 @@
+"""The four ways of `canary gate`: from the flags to the step that they ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from tarsrelease.cli.weights import stage_weight, stage_weights
+from tarsrelease.model.base import parse_seconds
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.lifting import Lifting
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+    from tarsrelease.model.rollout import Stage
+
+_ALL = "all"
+_USAGE = "`tarsrelease canary gate --help` shows what goes with what"
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """The flags as they were given; None is a flag that was not."""
+
+    weight: str | None
+    wait: bool
+    observe: bool
+    duration: str | None
+    lifted_by: str | None
+    reason: str | None
+    answers: tuple[str, ...] = ()
+
+
+def play(session: Session, options: GateOptions) -> Outcome:
+    """Run the step. Raises UsageError where the flags do not go together."""
+    lifting, seconds = _lifting(options), _seconds(options.duration)
+    if options.wait and options.observe:
+        raise _wrong("--wait together with --observe", "one of them")
+    if lifting is not None and (options.wait or options.observe):
+        raise _wrong("--lifted-by together with --wait or --observe", "a stage to be entered again")
+    if seconds is not None and not (options.wait or options.observe):
+        raise _wrong("--for alone", "--for with --wait or --observe")
+    if options.wait:
+        # Any weight: which stages this day has chosen, the journal knows.
+        waiting = stage_weights(options.weight)
+        return _wait(session, waiting[0] if waiting else None, seconds)
+    rollout = session.release.rollout
+    weight = None if options.weight is None else stage_weight(options.weight, rollout)
+    if options.observe:
+        return _observe(session, weight, seconds)
+    if weight is None:
+        raise _wrong("no --stage", "the stage, such as --stage 10")
+    for check, yes in _answers(options, rollout.stage(weight)).items():
+        session.ports.elsewhere.answered(check, yes)
+    return _stage(session, weight, lifting)
+
+
+def _stage(session: Session, weight: int, lifting: Lifting | None) -> Outcome:
+    from tarsrelease.steps.canary_gate import gate
+
+    ports = session.ports
+    return gate(
+        session.release,
+        session.environment,
+        session.run,
+        weight,
+        metrics=ports.metrics,
+        workloads=ports.workloads,
+        routes=ports.routes,
+        journal=ports.journal,
+        lock=ports.lock,
+        clock=ports.clock,
+        progress=session.progress,
+        lifting=lifting,
+        elsewhere=ports.elsewhere,
+    )
+
+
+def _wait(session: Session, weight: int | None, limit: float | None) -> Outcome:
+    from tarsrelease.steps.canary_gate_wait import wait
+
+    ports = session.ports
+    return wait(
+        session.release,
+        session.environment,
+        session.run,
+        weight,
+        limit,
+        metrics=ports.metrics,
+        workloads=ports.workloads,
+        routes=ports.routes,
+        journal=ports.journal,
+        lock=ports.lock,
+        clock=ports.clock,
+        progress=session.progress,
+        elsewhere=ports.elsewhere,
+    )
+
+
+def _observe(session: Session, weight: int | None, seconds: float | None) -> Outcome:
+    from tarsrelease.steps.canary_gate_observe import watch
+
+    ports = session.ports
+    return watch(
+        session.release,
+        session.environment,
+        weight=weight,
+        seconds=seconds,
+        metrics=ports.metrics,
+        workloads=ports.workloads,
+        clock=ports.clock,
+        progress=session.progress,
+        elsewhere=ports.elsewhere,
+    )
+
+
+def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:
+    """What people said of the stage's manual checks, from ``ID=yes``, ``ID=no``, ``all=yes``.
+
+    A stage without any has nothing that ``all`` would answer, and takes it.
+    """
+    said: dict[str, bool] = {}
+    for text in options.answers:
+        check, _, answer = text.partition("=")
+        if (check != _ALL and check not in stage.questions) or answer not in ("yes", "no"):
+            known = ", ".join(stage.questions) or "none"
+            raise _wrong(
+                f"--answer {text}", f"ID=yes, ID=no or {_ALL}=yes; manual checks there: {known}"
+            )
+        asked = stage.questions if check == _ALL else [check]
+        said |= dict.fromkeys(asked, answer == "yes")
+    return said
+
+
+def _lifting(options: GateOptions) -> Lifting | None:
+    if options.lifted_by is None and options.reason is None:
+        return None
+    if options.lifted_by is None or options.reason is None:
+        given = "--reason alone" if options.lifted_by is None else "--lifted-by alone"
+        raise _wrong(given, "--lifted-by NAME with --reason TEXT")
+    try:
+        return Lifting(by=options.lifted_by, reason=options.reason)
+    except ValidationError as error:
+        field = "--lifted-by" if error.errors()[0]["loc"] == ("by",) else "--reason"
+        raise _wrong(
+            f"{field} is empty, longer than 300 characters, or more than one line",
+            "one line of text",
+        ) from error
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = parse_seconds(text)
+    except ValueError as error:
+        raise _wrong(f"--for {error}", "a duration with its unit, such as 30m") from error
+    if seconds <= 0:
+        raise _wrong(f"--for {text}", "more than no time")
+    return seconds
+
+
+def _wrong(found: str, expected: str) -> UsageError:
+    return UsageError(
+        doing="reading the flags of canary gate", found=found, expected=expected, next_step=_USAGE
+    )

@@ -1,0 +1,40 @@
+"""What preflight is asked with: on its own, and by a whole day before it touches anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tarsrelease.cli.session import Session
+    from tarsrelease.model.outcome import Outcome
+    from tarsrelease.ports.cluster import Settled
+
+
+def looked(session: Session, running: str | None = None) -> Outcome:
+    """See `steps.preflight`; `running` is the version that must run now."""
+    from tarsrelease.steps.check_preflight import preflight
+
+    ports = session.ports
+    return preflight(
+        session.release,
+        session.environment,
+        running=running,
+        staging=_settled_in(session.environment.staging),
+        ground=ports.ground,
+        charts=ports.charts,
+        workloads=ports.workloads,
+        routes=ports.routes,
+        metrics=ports.metrics,
+        clock=ports.clock,
+    )
+
+
+def _settled_in(name: str | None) -> Settled | None:
+    """Staging's Helm releases; None where the environment names no staging."""
+    from tarsrelease.adapters.files.configuration import load_environment
+    from tarsrelease.adapters.helm.releases import Helm
+
+    if name is None:
+        return None
+    place = load_environment(name).kubernetes
+    return Helm(place.context, place.namespace)

@@ -1,0 +1,68 @@
+"""The parts that the results of every kind share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tarsrelease.gates.checks.inputs import Patience, Sight
+from tarsrelease.model.measurement import Counts, Told, Unmeasured
+from tarsrelease.model.outcome import Observed, Status
+
+
+def age(counts: Counts, sight: Sight) -> float:
+    """Seconds since the newest sample that the counts stand on; 0 where there is none."""
+    return 0.0 if counts.newest is None else sight.now - counts.newest
+
+
+def stale(counts: Counts, sight: Sight, patience: Patience) -> str | None:
+    """Why the counts are too old to decide on; None where they are not."""
+    old = age(counts, sight)
+    return f"the newest sample of a pod is {old:.0f} s old" if old > patience.stale_after else None
+
+
+class Sides(NamedTuple):
+    """The requests of the judged side and of the one beside it; both have some."""
+
+    ours: Counts
+    theirs: Counts
+
+
+def sides(
+    ours: Counts | Unmeasured, theirs: Counts | Unmeasured, track: str, other: str
+) -> Sides | tuple[Status, str]:
+    """Both sides' requests, or why they cannot be compared (yet), with the status for that.
+
+    `track` and `other` are the sides' names.
+    """
+    if isinstance(ours, Unmeasured):
+        return Status.ERROR, f"not measured: {ours.reason}"
+    if isinstance(theirs, Unmeasured):
+        return Status.ERROR, f"{other} is not measured: {theirs.reason}"
+    for side, name in ((ours, track), (theirs, other)):
+        if side.total <= 0:
+            return Status.INCONCLUSIVE, f"no requests on {name} yet: nothing to compare"
+    return Sides(ours, theirs)
+
+
+def undecidable(
+    found: Sides, said: str, needed: int, sight: Sight, patience: Patience
+) -> tuple[Status, str] | None:
+    """Why a comparison without proof decides nothing: a side too old, or with too few requests."""
+    for side in found:
+        if old := stale(side, sight, patience):
+            return Status.ERROR, f"{said}, but {old}"
+    if min(side.total for side in found) < needed:
+        return Status.INCONCLUSIVE, f"{said}; {needed} requests a side are needed to tell"
+    return None
+
+
+def share(counts: Counts | object) -> Observed | None:
+    """The share of bad requests as an observed value; None without requests."""
+    if not isinstance(counts, Counts) or counts.total <= 0:
+        return None
+    return Observed(value=counts.bad / counts.total, unit="share")
+
+
+def not_told(answer: Told) -> str:
+    """Why there is no answer, where something else came than what was asked for."""
+    return answer.reason if isinstance(answer, Unmeasured) else f"the answer was {answer!r}"

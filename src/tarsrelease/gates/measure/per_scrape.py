@@ -1,0 +1,77 @@
+"""What a side's pods counted from scrape to scrape, for judging how bursty its errors are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tarsrelease.gates.measure.counting import OwnerOf, SeriesId
+from tarsrelease.gates.stats.bursts import Ticks
+from tarsrelease.model.measurement import Sample, Series, Track
+
+
+@dataclass(frozen=True, slots=True)
+class Rises:
+    """By (service, pod), the increase in each slot of a scrape interval, of one selector.
+
+    `last` holds each series' newest sample: what comes again is not counted again, and nothing
+    older than it.
+    """
+
+    last: Mapping[SeriesId, Sample] = field(default_factory=dict)
+    slots: Mapping[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)
+
+
+def gather(
+    rises: Rises, series: Iterable[Series], owner_of: OwnerOf, track: Track, interval: float
+) -> Rises:
+    """The rises with these samples of one side added. A drop is a reset: the new value counts."""
+    last = dict(rises.last)
+    fresh: dict[tuple[str, str], dict[int, float]] = {}
+    for each in series:
+        owner = owner_of(each.labels)
+        if owner is None or owner.key[1] is not track:
+            continue
+        identity = frozenset(each.labels.items())
+        whose = (owner.key[0], owner.target)
+        before = last.get(identity)
+        for sample in each.samples:
+            if before is not None and sample.time <= before.time:
+                continue
+            if before is not None:
+                if whose not in fresh:
+                    fresh[whose] = dict(rises.slots.get(whose, {}))
+                slots, slot = fresh[whose], int(sample.time // interval)
+                dropped = sample.value < before.value
+                rise = sample.value if dropped else sample.value - before.value
+                slots[slot] = slots.get(slot, 0.0) + rise
+            before = sample
+        if before is not None:
+            last[identity] = before
+    return Rises(last, {**rises.slots, **fresh})
+
+
+def ticks(
+    of: Rises, part: Rises, service: str, *, part_is_good: bool, interval: float
+) -> Ticks | None:
+    """The service's requests, slot by slot; None where nothing is known of them.
+
+    Slots that only one of the two selectors has seen yet are left out.
+    """
+    by_pod: dict[str, list[tuple[float, float]]] = {}
+    for (name, pod), totals in of.slots.items():
+        others = part.slots.get((name, pod), {})
+        if name != service or not totals or (part_is_good and not others):
+            continue
+        until = min(max(totals), max(others)) if others else max(totals)
+        by_pod[pod] = [
+            (_bad(totals[slot], others.get(slot, 0.0), part_is_good), totals[slot])
+            for slot in sorted(totals)
+            if slot <= until
+        ]
+    return Ticks(interval, by_pod) if by_pod else None
+
+
+def _bad(total: float, other: float, other_is_good: bool) -> float:
+    bad = total - other if other_is_good else other
+    return min(max(bad, 0.0), total)

@@ -1,0 +1,274 @@
+"""What a gate has gathered from the metrics server: which selectors it asks, and what they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tarsrelease.gates.checks.traffic_share import FOLLOW
+from tarsrelease.gates.measure import attribution, counting, gauges, per_scrape, usage
+from tarsrelease.gates.measure.counting import Counter, OwnerOf
+from tarsrelease.gates.measure.gauges import Readings
+from tarsrelease.gates.measure.per_scrape import Rises
+from tarsrelease.gates.measure.selectors import render
+from tarsrelease.gates.stats.bursts import Ticks
+from tarsrelease.model.measurement import Counts, Gauges, Key, Series, Track, Unmeasured, Usage
+from tarsrelease.model.rollout import (
+    GaugeSli,
+    MetricLabels,
+    ProportionSli,
+    Rollout,
+    Stage,
+    UsageSli,
+)
+
+REACH = 300.0
+"""Seconds before the shift that the first query asks back to: an outage of that length may lie
+over the shift, and the counts still start from the right value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The selectors of a stage, placeholders filled in; each is asked once, whoever needs it."""
+
+    proportions: Mapping[str, tuple[str, str, bool]]
+    """By SLI: the selector of all requests, that of the bad or good ones, whether it is good."""
+    gauges: Mapping[str, str]
+    share: str | None
+    """The selector whose requests are compared with the weight: the first proportion's."""
+    usages: Mapping[str, tuple[str, str, tuple[str, ...]]] = field(default_factory=dict)
+    """By SLI: the selectors of what is used and of the limits, and the labels that they share."""
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Selectors of counters, each once."""
+        pairs = [(of, part) for of, part, _ in self.proportions.values()]
+        return tuple(dict.fromkeys(selector for pair in pairs for selector in pair))
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """All selectors, each once, counters first."""
+        things = [selector for used, limit, _ in self.usages.values() for selector in (used, limit)]
+        return tuple(dict.fromkeys((*self.counted, *self.gauges.values(), *things)))
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """By SLI, what its results were made from."""
+        counted = {name: f"{part} / {of}" for name, (of, part, _) in self.proportions.items()}
+        used = {name: f"{used} / {limit}" for name, (used, limit, _) in self.usages.items()}
+        return counted | dict(self.gauges) | used
+
+
+def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]) -> Plan:
+    """What the stage's checks ask for."""
+    in_play = list(versions)
+    proportions: dict[str, tuple[str, str, bool]] = {}
+    gauge_selectors: dict[str, str] = {}
+    usages: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+
+    def filled(template: str) -> str:
+        return render(template, rollout, namespace, in_play, stage.duration)
+
+    for name in dict.fromkeys(name for check in stage.checks for name in check.named_slis()):
+        sli = rollout.slis[name]
+        if isinstance(sli, ProportionSli):
+            part = sli.good if sli.good is not None else sli.bad or ""
+            proportions[name] = (filled(sli.of), filled(part), sli.good is not None)
+        elif isinstance(sli, GaugeSli):
+            gauge_selectors[name] = filled(sli.value)
+        elif isinstance(sli, UsageSli):
+            usages[name] = (filled(sli.used), filled(sli.limit), sli.by)
+    share = next((of for of, _, _ in proportions.values()), None)
+    return Plan(proportions, gauge_selectors, share, usages)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All that was gathered since the shift. Times are Unix times of the metrics server's clock.
+
+    `rises` are those of the side `beside` the one under judgement, from before the shift on;
+    `uses` the readings of usages, by SLI: what is used, and the limits. `answered_at` is the time
+    of the last complete answer, None before the first.
+    """
+
+    plan: Plan
+    labels: MetricLabels
+    owner_of: OwnerOf
+    scrape_interval: float
+    shift: float
+    counters: Mapping[str, Counter]
+    share: Counter | None
+    readings: Mapping[str, Readings]
+    beside: Track
+    rises: Mapping[str, Rises]
+    uses: Mapping[str, tuple[Readings, Readings]]
+    known: frozenset[str] = frozenset()
+    answered_at: float | None = None
+
+    def seconds(self, now: float) -> float:
+        """How far back to ask: to before the shift at first, then a margin before the last
+        answer, for scrapes that were under way."""
+        if self.answered_at is None:
+            return now - (self.shift - REACH)
+        return now - self.answered_at + max(2 * self.scrape_interval, 15.0)
+
+    def targets(self, track: Track) -> dict[str, float]:
+        """The newest sample time of each of the side's targets."""
+        return attribution.targets_of(self.counters.values(), track)
+
+
+def open_ledger(
+    asked: Plan,
+    labels: MetricLabels,
+    versions: Mapping[Track, str | None],
+    shift: float,
+    scrape_interval: float,
+    beside: Track = Track.STABLE,
+) -> Ledger:
+    """An empty ledger for what was shifted at `shift` (Unix time, metrics server's clock).
+
+    `beside` is the side that the judged one is compared with.
+    """
+    reach = shift - REACH
+    return Ledger(
+        plan=asked,
+        labels=labels,
+        owner_of=attribution.owners(labels, versions),
+        scrape_interval=scrape_interval,
+        shift=shift,
+        counters={selector: counting.start(shift, reach) for selector in asked.counted},
+        # From when the gateway follows, and one scrape later, so that no sample that it is
+        # counted from is older than that.
+        share=None
+        if asked.share is None
+        else counting.start(shift + FOLLOW + scrape_interval, reach),
+        readings={selector: {} for selector in asked.gauges.values()},
+        beside=beside,
+        rises={selector: Rises() for selector in asked.counted},
+        uses={sli: ({}, {}) for sli in asked.usages},
+    )
+
+
+def enter(
+    ledger: Ledger,
+    answers: Sequence[Sequence[Series]],
+    now: float,
+    births: Mapping[str, float],
+) -> Ledger:
+    """The ledger with one complete answer: a list of series for each of the plan's selectors.
+
+    `births` are the pods' start times, as far as known. Raises ValueError when the number of
+    answers is not that of the selectors.
+    """
+    found = dict(zip(ledger.plan.selectors, answers, strict=True))
+    keep = counting.recent(ledger.scrape_interval)
+    known = ledger.known.union(
+        *(
+            counting.scraped_before(found[selector], ledger.owner_of, ledger.shift)
+            for selector in ledger.counters
+        )
+    )
+
+    def fold(counter: Counter, selector: str) -> Counter:
+        return counting.fold(
+            counter, found[selector], ledger.owner_of, known=known, births=births, keep=keep
+        )
+
+    share = ledger.share
+    if share is not None and ledger.plan.share is not None:
+        share = fold(share, ledger.plan.share)
+    return replace(
+        ledger,
+        counters={selector: fold(each, selector) for selector, each in ledger.counters.items()},
+        share=share,
+        readings={
+            selector: gauges.gather(each, found[selector], ledger.labels, ledger.shift)
+            for selector, each in ledger.readings.items()
+        },
+        rises={
+            selector: per_scrape.gather(
+                each, found[selector], ledger.owner_of, ledger.beside, ledger.scrape_interval
+            )
+            for selector, each in ledger.rises.items()
+        },
+        uses={sli: _more_uses(ledger, sli, found) for sli in ledger.uses},
+        known=known,
+        answered_at=now,
+    )
+
+
+def _more_uses(
+    ledger: Ledger, sli: str, found: Mapping[str, Sequence[Series]]
+) -> tuple[Readings, Readings]:
+    used, limit, by = ledger.plan.usages[sli]
+    before_used, before_limit = ledger.uses[sli]
+
+    def key_of(labels: Mapping[str, str]) -> str:
+        return usage.key(labels, by)
+
+    return (
+        gauges.gather_by(before_used, found[used], key_of, ledger.shift),
+        gauges.gather_by(before_limit, found[limit], key_of, ledger.shift),
+    )
+
+
+def counts(
+    ledger: Ledger, services: Iterable[str], alive: frozenset[str] | None
+) -> dict[str, dict[Key, Counts | Unmeasured]]:
+    """By SLI and (service, side), the requests. `alive`: see `measuring.proportion`."""
+    keys = [(name, track) for name in services for track in Track]
+    result: dict[str, dict[Key, Counts | Unmeasured]] = {}
+    for sli, (of, part, is_good) in ledger.plan.proportions.items():
+        of_key = attribution.proportion(
+            ledger.counters[of], ledger.counters[part], part_is_good=is_good, alive=alive
+        )
+        result[sli] = {key: _explained(of_key(key), ledger, of) for key in keys}
+    return result
+
+
+def _explained(measured: Counts | Unmeasured, ledger: Ledger, of: str) -> Counts | Unmeasured:
+    """No series of anyone's, though the selector matches some: the labels do not tell whose."""
+    counter = ledger.counters[of]
+    if counter.empty and counter.left_out:
+        labels = ledger.labels
+        return Unmeasured(
+            f"{counter.left_out} series match, but none carries {labels.track}=canary|stable and "
+            f"{labels.version} of the version being judged"
+        )
+    return measured
+
+
+def readings(
+    ledger: Ledger, owners: Mapping[str, str], deployments: Iterable[str]
+) -> dict[str, dict[str, Gauges | Unmeasured]]:
+    """By SLI and Deployment, the readings of its pods. `owners` maps pods to Deployments."""
+    wanted = list(deployments)
+    return {
+        sli: {
+            name: gauges.of_deployment(ledger.readings[selector], owners, name) for name in wanted
+        }
+        for sli, selector in ledger.plan.gauges.items()
+    }
+
+
+def usages(ledger: Ledger) -> dict[str, Usage | Unmeasured]:
+    """By SLI, the shares in use."""
+    return {
+        sli: usage.usage(used, limits, ledger.scrape_interval)
+        for sli, (used, limits) in ledger.uses.items()
+    }
+
+
+def beside(ledger: Ledger, sli: str, service: str) -> Ticks | None:
+    """The other side's requests of an SLI and a service, tick by tick."""
+    asked = ledger.plan.proportions.get(sli)
+    if asked is None:
+        return None
+    of, part, is_good = asked
+    return per_scrape.ticks(
+        ledger.rises[of],
+        ledger.rises[part],
+        service,
+        part_is_good=is_good,
+        interval=ledger.scrape_interval,
+    )

@@ -1,0 +1,73 @@
+"""Contract migrations wait until nothing can be rolled back to any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from tarsrelease.model.cluster import PodState
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import RefusedError
+from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.release import Release
+from tarsrelease.operations.migrations.files import database_of
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Journal, Workloads
+from tarsrelease.rollout.release_journal import PROMOTE, of_this_attempt, rolled_back
+
+
+def ways_back(
+    release: str,
+    entries: Sequence[Entry],
+    pods: Sequence[PodState],
+    now: datetime,
+    after: float,
+) -> list[str]:
+    """Why the release may still be rolled back; empty where it cannot.
+
+    `after`: seconds from the promotion until the release has been watched to its end.
+    """
+    found = []
+    promoted = [
+        entry.at
+        for entry in of_this_attempt(entries, release)
+        if entry.action == PROMOTE and entry.phase is Phase.RESULT
+    ]
+    if rolled_back(entries, release):
+        found.append(f"{release} was rolled back: the version before it runs")
+    elif not promoted:
+        found.append(f"{release} has not been promoted")
+    elif now - promoted[-1] < timedelta(seconds=after):
+        until = promoted[-1] + timedelta(seconds=after)
+        found.append(f"{release} is watched until {until:%Y-%m-%d %H:%M} UTC")
+    others = sorted({pod.version for pod in pods if pod.version != release and not pod.terminating})
+    if others:
+        found.append(f"pods of {', '.join(others)} still run")
+    if not pods:
+        found.append("no pod of the application runs, so nobody can say which version it is")
+    return found
+
+
+def refuse_while_rollback_is_possible(
+    release: Release,
+    environment: Environment,
+    *,
+    journal: Journal,
+    workloads: Workloads,
+    clock: Clock,
+) -> None:
+    """Raise RefusedError while what a contract migration takes away may still be needed."""
+    found = ways_back(
+        release.version,
+        journal.entries(),
+        workloads.pods(),
+        clock.now(),
+        database_of(environment).contract_after,
+    )
+    if found:
+        raise RefusedError(
+            doing=f"asking whether {release.version} can still be rolled back",
+            found="; ".join(found),
+            expected="a release that is promoted, watched to its end, and alone",
+            next_step="run migrate up --phase contract again after that",
+        )

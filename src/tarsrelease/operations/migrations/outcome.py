@@ -1,0 +1,176 @@
+"""How migrations end: outcomes and errors that point at file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
+from tarsrelease.migrations.server import LockOwner, Server
+from tarsrelease.migrations.statements import Statement
+from tarsrelease.model.environment import Database, Environment
+from tarsrelease.model.errors import (
+    LockedError,
+    RefusedError,
+    ReleaseError,
+    StoppedError,
+    UnreachableError,
+    UsageError,
+)
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, worst
+from tarsrelease.model.release import Release
+from tarsrelease.operations.outcome import ended
+from tarsrelease.ports.clock import Clock
+
+_REMEDIES = {
+    "42501": "grant the role what it lacks; ALTER and CREATE INDEX need the table's owner (GRANT "
+    "owner TO role)",
+    "25006": "point the DSN at the primary",
+    "57014": "it took longer than the environment lets it (blocking_timeout where its locks may "
+    "stop others, else statement_timeout or build_deadline): `tarsrelease migrate plan` shows what "
+    "it does; change it, or allow it in the file by name and reason (table-rewrite, long-lock)",
+    "53100": "free disk space first",
+    "53300": "free connections first, or raise max_connections",
+    "42P07": "it is there already and the history does not know it: drop it, or write IF NOT "
+    "EXISTS",
+    "42701": "it is there already and the history does not know it: drop it, or write IF NOT "
+    "EXISTS",
+    "23505": "the data breaks the rule: correct the rows, then run it again",
+    "23514": "the data breaks the rule: correct the rows, then run it again",
+    "23502": "the data breaks the rule: correct the rows, then run it again",
+}
+
+
+def outcome(
+    step: str,
+    release: Release,
+    environment: Environment,
+    summary: str,
+    *,
+    checks: Sequence[Check],
+    started_at: datetime,
+    clock: Clock,
+    details: Mapping[str, object] | None = None,
+    next_step: str = "",
+    verdict: Verdict | None = None,
+) -> Outcome:
+    """The outcome; by default proceed where every check that was made passed, else no-go.
+
+    What was skipped does not stop, but no check at all does.
+    """
+    made = [check.status for check in checks if check.status is not Status.SKIPPED]
+    good = worst(made) is Status.PASS
+    decided = verdict or (Verdict.PROCEED if good else Verdict.NO_GO)
+    return ended(
+        f"migrate {step}",
+        release,
+        environment,
+        decided,
+        summary,
+        started_at=started_at,
+        clock=clock,
+        checks=checks,
+        details=details,
+        next_step=next_step,
+    )
+
+
+def left_alone(
+    step: str, release: Release, environment: Environment, why: str, *, clock: Clock
+) -> Outcome:
+    """Nothing is to be migrated: said, counted as NOT CHECKED, and no reason to stop a day."""
+    skipped = Check(
+        id="migrate.applied",
+        status=Status.SKIPPED,
+        expected="the release's migrations, applied",
+        reason=f"NOT CHECKED: {why}",
+    )
+    return ended(
+        step,
+        release,
+        environment,
+        Verdict.PROCEED,
+        "the database was left alone",
+        started_at=clock.now(),
+        clock=clock,
+        checks=(skipped,),
+    )
+
+
+NO_MIGRATIONS = "this release has no migrations"
+
+
+def locked(owner: LockOwner, waited: float) -> LockedError:
+    """Another run migrates."""
+    return LockedError(
+        doing=f"taking the migrations' lock (waited {waited:.0f} s)",
+        found=f"{owner} holds it",
+        expected="one migration of this application at a time",
+        next_step="wait with --wait DURATION, or see what it does with `tarsrelease migrate "
+        "status`; where its process is dead, its session ends by itself, or with "
+        f"pg_terminate_backend({owner.pid})",
+    )
+
+
+def not_usable(server: Server) -> UsageError | None:
+    """Why this server or this role cannot be migrated; None where it can."""
+    doing = f"looking at database {server.database} as {server.role}"
+    if server.replica:
+        return UsageError(
+            doing=doing,
+            found="it is a read-only replica (pg_is_in_recovery)",
+            expected="the primary",
+            next_step="point the DSN at the primary (in a DSN with several hosts: "
+            "target_session_attrs=read-write)",
+        )
+    if server.version < 13:
+        return UsageError(
+            doing=doing,
+            found=f"PostgreSQL {server.release}",
+            expected="PostgreSQL 13 or newer",
+            next_step="upgrade the server first",
+        )
+    if server.missing:
+        return UsageError(
+            doing=doing,
+            found=f"the role lacks {'; '.join(server.missing)}",
+            expected="a role that may keep the history",
+            next_step=f"as the owner or a superuser: GRANT it to {server.role}",
+        )
+    return None
+
+
+def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> ReleaseError:
+    """PostgreSQL refused a statement; `changed` says whether this run changed something before."""
+    found = f"{statement.place_at(problem.position)}: {problem.message}"
+    if problem.hint:
+        found += f" ({problem.hint})"
+    remedy = _REMEDIES.get(
+        problem.state, "correct the statement (what is finished must stay as it is)"
+    )
+    arguments = {
+        "doing": f"applying statement {statement.number} of {statement.file}: "
+        f"{statement.first_line}",
+        "found": f"{found} [SQLSTATE {problem.state}]",
+        "expected": "the statement to succeed; nothing of it is left",
+        "next_step": f"{remedy}; then run migrate again: it goes on at this statement",
+    }
+    if changed:
+        return StoppedError(**arguments)
+    return RefusedError(**arguments)
+
+
+def connection_gone(
+    statement: Statement | None, problem: ConnectionGoneError, started: bool, database: Database
+) -> ReleaseError:
+    """The connection broke; `started` says that a statement of this run had begun."""
+    arguments = {
+        "doing": f"applying {statement.place}: {statement.first_line}"
+        if statement
+        else "asking the database",
+        "found": str(problem),
+        "expected": "a connection that lasts",
+        "next_step": f"check the server and {database.dsn_env}; then run the same command again: "
+        "it goes on after the last finished statement",
+    }
+    return StoppedError(**arguments) if started else UnreachableError(**arguments)

@@ -1,0 +1,87 @@
+"""The way back, walked on a throwaway copy: up, down, the same schema; and up once more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tarsrelease.migrations.dumps import difference
+from tarsrelease.migrations.history import Applied, State, downs, ordered
+from tarsrelease.migrations.problems import SqlError
+from tarsrelease.migrations.statements import SqlFile, Statement
+from tarsrelease.model.bundle import Migration
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.release import Release
+from tarsrelease.ports.database import ScratchDatabase
+from tarsrelease.ports.people import Progress
+
+_EXPECTED = "up, then down, leaves the schema that was there; up again the one after up"
+_SHOWN = 12
+"""Lines of a difference that are shown."""
+
+
+class _FailedError(Exception):
+    """A statement failed on the way; the text says where."""
+
+
+def prove_down(
+    release: Release,
+    read: Mapping[str, SqlFile],
+    state: State,
+    phase: str,
+    scratch: ScratchDatabase,
+    progress: Progress,
+    before: str | None = None,
+) -> list[Check]:
+    """Walk down and up again from `scratch`, on which the phase is applied to its end.
+
+    `before` is the schema's dump before up, where nothing of it was applied then.
+    """
+    targets = [
+        one for one in release.manifest.migrations if one.phase == phase or one.file in state.files
+    ]
+    if not targets:
+        return []
+    stuck = [one.file for one in targets if one.down is None]
+    if stuck:
+        return [_check(Status.SKIPPED, f"NOT CHECKED: no down file for {', '.join(stuck)}")]
+    progress.say("walking down and up again on the copy")
+    full = State({one.file: _applied(one, read[one.file]) for one in targets})
+    try:
+        after_up = scratch.dump()
+        for name, _ in downs(targets, full):
+            _run(read[name], scratch)
+        after_down = scratch.dump()
+        for one in [*ordered(targets, "expand"), *ordered(targets, "contract")]:
+            _run(read[one.file], scratch)
+        again = scratch.dump()
+    except _FailedError as problem:
+        return [_check(Status.FAIL, str(problem))]
+    unlike = difference(after_up, again, names=("after up", "after up, down, up"))
+    if before is not None:
+        unlike = difference(before, after_down, names=("before", "after up and down")) + unlike
+    if unlike:
+        return [_check(Status.FAIL, "the schema differs:\n" + "\n".join(unlike[:_SHOWN]))]
+    said = "down leads back to the schema before, " if before is not None else ""
+    return [_check(Status.PASS, f"{said}down and up again to the same schema")]
+
+
+def _applied(migration: Migration, file: SqlFile) -> Applied:
+    return Applied(migration.file, "", len(file.statements), file.sha256)
+
+
+def _run(file: SqlFile, scratch: ScratchDatabase) -> None:
+    for statement in file.statements:
+        _one(statement, scratch)
+
+
+def _one(statement: Statement, scratch: ScratchDatabase) -> None:
+    try:
+        scratch.apply(statement)
+    except SqlError as problem:
+        raise _FailedError(
+            f"{statement.place}: {problem.message} {problem.hint}".strip()
+        ) from problem
+
+
+def _check(status: Status, reason: str) -> Check:
+    return Check(id="migrate.down", status=status, expected=_EXPECTED, reason=reason)

@@ -1,0 +1,80 @@
+"""How the steps that act end: their outcome, and errors that come after a change was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import LockedError, ReleaseError, StoppedError
+from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
+from tarsrelease.model.release import Release
+from tarsrelease.ports.clock import Clock
+
+
+def ended(
+    step: str,
+    release: Release,
+    environment: Environment,
+    verdict: Verdict,
+    summary: str,
+    *,
+    started_at: datetime,
+    clock: Clock,
+    checks: Sequence[Check] = (),
+    details: Mapping[str, object] | None = None,
+    next_step: str = "",
+) -> Outcome:
+    """The outcome of a step that came to a verdict."""
+    return Outcome(
+        step=step,
+        release=release.version,
+        environment=environment.name,
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary=summary,
+        checks=tuple(checks),
+        details=dict(details or {}),
+        started_at=started_at,
+        finished_at=clock.now(),
+        next=next_step,
+    )
+
+
+@contextmanager
+def changing(next_step: str) -> Iterator[None]:
+    """From here on something has been changed: any foreseen error is a stop, exit code 12.
+
+    Another run's lock stays what it is, as that run is now the one that acts.
+    """
+    try:
+        yield
+    except (StoppedError, LockedError):
+        raise
+    except ReleaseError as error:
+        detail = error.detail
+        raise StoppedError(
+            doing=detail.doing,
+            found=detail.found,
+            expected=detail.expected,
+            next_step=f"{detail.next}; then {next_step}",
+        ) from error
+
+
+class Stopwatch:
+    """Seconds that each phase took, in order; a phase that comes twice adds up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block, also when it ends in an error."""
+        began = self._clock.now()
+        try:
+            yield
+        finally:
+            took = (self._clock.now() - began).total_seconds()
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)

@@ -1,0 +1,107 @@
+"""Reading stable's past in pieces, so that a day of it never lies in memory as samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tarsrelease.gates.measure import queries
+from tarsrelease.gates.study import recorded_requests
+from tarsrelease.gates.study.recorded_requests import Recording
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ReleaseError, UsageError
+from tarsrelease.model.rollout import MetricLabels, Rollout, Stage
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.metrics import History
+from tarsrelease.ports.people import Progress
+
+_MOMENTS = 240
+"""Moments a query: with a few hundred series, some ten thousand values."""
+PAST = 6 * _MOMENTS
+"""Scrapes from which a gate tells how bursty errors are: six hours at 15 s, two at 5 s."""
+PATIENCE = 10.0
+"""Seconds after which a gate goes on without them."""
+
+
+def read_past(
+    asked: Mapping[str, tuple[str, str, bool]],
+    labels: MetricLabels,
+    *,
+    start: float,
+    end: float,
+    slot: float,
+    history: History,
+    progress: Progress,
+) -> Recording:
+    """What stable counted from `start` to `end` (Unix times), in slots of `slot` seconds.
+
+    `asked`: see `recording.selectors_of`. Raises UsageError where nothing was recorded.
+    """
+    found = None
+    for so_far, until in _growing(asked, labels, start, end, slot, history):
+        found = so_far
+        progress.say(f"read the traffic of {(until - start) / 3600:.1f} h")
+    if found is None or not any(rises.slots for rises in found.rises.values()):
+        raise UsageError(
+            doing="reading the recorded traffic of stable",
+            found="no series of stable in that time",
+            expected=f"series with {labels.track}=stable of the services in rollout.yaml",
+            next_step="ask for a time that the metrics server remembers, and compare the slis' "
+            "selectors with what it has",
+        )
+    return found
+
+
+def _growing(
+    asked: Mapping[str, tuple[str, str, bool]],
+    labels: MetricLabels,
+    start: float,
+    end: float,
+    slot: float,
+    history: History,
+) -> Iterator[tuple[Recording, float]]:
+    """The recording after each piece, and until when it is read."""
+    pairs = [(of, part) for of, part, _ in asked.values()]
+    found = recorded_requests.start(dict.fromkeys(name for pair in pairs for name in pair), slot)
+    at = start // slot * slot
+    while at < end:
+        until = min(at + _MOMENTS * slot, end)
+        found = recorded_requests.more(
+            found, history.recorded(found.selectors, at, until, slot), labels
+        )
+        yield found, until
+        at = until // slot * slot if until < end else end
+
+
+def read_burstiness(
+    rollout: Rollout,
+    environment: Environment,
+    stage: Stage,
+    *,
+    history: History,
+    clock: Clock,
+    progress: Progress,
+) -> recorded_requests.Past:
+    """How stable's errors came in the last PAST scrapes, for the stage's checks on requests.
+
+    A metrics server that does not answer, or takes longer than PATIENCE, leaves nothing known:
+    bursts are then told from what is seen during the stage alone.
+    """
+    asked = queries.plan(stage, rollout, environment.kubernetes.namespace, [""]).proportions
+    slot = environment.prometheus.scrape_interval
+    started = clock.now()
+    whole = None
+    try:
+        end = history.server_time()
+        for found, _ in _growing(asked, rollout.labels, end - PAST * slot, end, slot, history):
+            whole = found
+            if (clock.now() - started).total_seconds() > PATIENCE:
+                progress.say(f"{stage.name}: stable's past takes too long to read; going on")
+                return recorded_requests.nothing_known
+    except ReleaseError as error:
+        progress.say(f"{stage.name}: stable's past could not be read: {error}; going on")
+        return recorded_requests.nothing_known
+    return (
+        recorded_requests.nothing_known
+        if whole is None
+        else recorded_requests.past_of(whole, asked)
+    )

@@ -1,0 +1,60 @@
+"""The looks at stable while the traffic comes back to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tarsrelease.model.rollout import Stage
+from tarsrelease.operations.evaluation import Observation
+
+
+class PromotionLook(Stage):
+    """A look at stable while the canary still has some of the traffic."""
+
+    weight: int  # 0 belongs here, too
+
+    @property
+    def name(self) -> str:
+        """The name in journals, annotations and reports."""
+        return stage_name(self.weight)
+
+
+def stage_name(weight: int) -> str:
+    """The name of the promotion's stage at a canary weight."""
+    return f"promote-{weight}"
+
+
+def promotion_look(last: Stage, weight: int, seconds: float) -> PromotionLook:
+    """The last stage's checks, asked for `seconds` while the canary has `weight` percent.
+
+    What was asked elsewhere was answered in that stage, and is not asked of stable again.
+    """
+    checks = tuple(check for check in last.checks if not check.elsewhere) or last.checks
+    return PromotionLook(
+        weight=weight,
+        duration=seconds,
+        max_extension=last.max_extension,
+        checks=checks,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """One step of the traffic's way back, for the report."""
+
+    name: str
+    weight: int
+    seconds: float
+    seen: Observation
+
+    def row(self) -> dict[str, object]:
+        """As a row of the table of stages."""
+        samples = [check.samples or 0 for check in self.seen.checks if check.needed is not None]
+        return {
+            "name": self.name,
+            "weight": self.weight,
+            "verdict": str(self.seen.verdict),
+            "seconds": self.seconds,
+            "requests": min(samples, default=0),
+            "checks": [check.model_dump(mode="json") for check in self.seen.checks],
+        }

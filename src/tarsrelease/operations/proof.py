@@ -1,0 +1,186 @@
+"""The proof at the end of a rollback: the version of before serves, and serves well."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.format import count, percent
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.release import Release
+from tarsrelease.operations.served import Judged, ask
+from tarsrelease.operations.smoke import health
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Web, Workloads
+from tarsrelease.ports.metrics import Metrics
+from tarsrelease.ports.people import Progress
+from tarsrelease.rollout.rollback_plan import same_version, stable_names
+
+SHARE_ID = "rollback.traffic_share"
+ERRORS_ID = "rollback.error_rate"
+PODS_ID = "rollback.pods"
+_POLL = 1.0
+
+
+def prove(
+    release: Release,
+    environment: Environment,
+    version: str,
+    since: datetime,
+    deadline: float,
+    *,
+    metrics: Metrics,
+    workloads: Workloads,
+    web: Web,
+    clock: Clock,
+    progress: Progress,
+) -> tuple[Check, ...]:
+    """All checks of the proof; `since` is the last write of the routes.
+
+    The measurement is repeated until it proves what it should, `deadline` seconds at most: right
+    after the write too few scrapes, or a request in flight, may stand in the way.
+    """
+    progress.say(f"proof: {version} must be seen to serve all requests")
+    return (
+        *_measured(release, environment, version, since, deadline, metrics, clock),
+        _pods(release, version, deadline, workloads, clock),
+        *health(release, environment, web=web, clock=clock),
+    )
+
+
+def _measured(
+    release: Release,
+    environment: Environment,
+    version: str,
+    since: datetime,
+    deadline: float,
+    metrics: Metrics,
+    clock: Clock,
+) -> tuple[Check, ...]:
+    began = clock.now()
+    while True:
+        at = clock.now()
+        try:
+            found = ask(release, environment, since, metrics=metrics, clock=clock)
+        except ReleaseError as error:
+            checks = _not_measured(release, error)
+        else:
+            checks = _judge(release, version, found)
+        if all(check.status is Status.PASS for check in checks):
+            return checks
+        if (at - began).total_seconds() >= deadline:
+            return checks
+        if any(check.status is Status.FAIL for check in checks):
+            since = at  # requests of before the gateway followed; what counts is what still comes
+        clock.sleep(_POLL)
+
+
+def _not_measured(release: Release, error: ReleaseError) -> tuple[Check, ...]:
+    return tuple(
+        Check(
+            id=check_id,
+            status=Status.ERROR,
+            service=service.name,
+            expected=expected,
+            reason=f"NOT MEASURED: {error}",
+        )
+        for service in release.rollout.services
+        for check_id, expected in ((SHARE_ID, "100 %"), (ERRORS_ID, "within the last stage's"))
+    )
+
+
+def _judge(release: Release, version: str, found: Judged) -> tuple[Check, ...]:
+    checks = []
+    for service in release.rollout.services:
+        name = service.name
+        total = found.requests.total(name)
+        mine = found.requests.total(name, track=Track.STABLE, version=version)
+        scrapes = [
+            number for server, number in found.requests.scrapes.items() if server.service == name
+        ]
+        if not total or min(scrapes, default=0) < 2:
+            status, reason, share = Status.INCONCLUSIVE, "no requests were seen yet", None
+        else:
+            share = mine / total
+            status = Status.PASS if mine == total else Status.FAIL
+            reason = f"{version} served {mine:.0f} of {count(total, 'request')}"
+        checks.append(
+            Check(
+                id=SHARE_ID,
+                status=status,
+                service=name,
+                observed=None if share is None else Observed(value=share, unit="share"),
+                expected=f"100 % by {version}",
+                reason=reason,
+                source=found.source,
+                samples=round(total),
+            )
+        )
+        checks.append(_errors(name, version, found))
+    return tuple(checks)
+
+
+def _errors(name: str, version: str, found: Judged) -> Check:
+    limit = found.check.bad_limit
+    bad, total = found.bad(name, version)
+    if not total:
+        status, reason, share = Status.INCONCLUSIVE, f"no requests to {version} were seen yet", None
+    else:
+        share = bad / total
+        status = Status.PASS if share < limit else Status.FAIL
+        reason = f"{bad:.0f} bad of {count(total, 'request')}"
+    return Check(
+        id=ERRORS_ID,
+        status=status,
+        service=name,
+        observed=None if share is None else Observed(value=share, unit="share"),
+        expected=f"< {percent(limit)} ({found.check.id} of the last stage)",
+        reason=reason,
+        source=found.source,
+        samples=round(total),
+    )
+
+
+def _pods(
+    release: Release, version: str, deadline: float, workloads: Workloads, clock: Clock
+) -> Check:
+    """No pod of the canary is left, and stable is complete at the version of before."""
+    began = clock.now()
+    expected = f"stable complete at {version}, no pod of the canary"
+    while True:
+        try:
+            wrong = _wrong_pods(release, version, workloads)
+        except ReleaseError as error:
+            status, wrong = Status.ERROR, [str(error)]
+        else:
+            status = Status.FAIL if wrong else Status.PASS
+        if not wrong or (clock.now() - began).total_seconds() >= deadline:
+            break
+        clock.sleep(_POLL)
+    return Check(
+        id=PODS_ID,
+        status=status,
+        expected=expected,
+        reason="; ".join(wrong) or expected,
+        source="deployments and pods",
+    )
+
+
+def _wrong_pods(release: Release, version: str, workloads: Workloads) -> list[str]:
+    states = {state.name: state for state in workloads.deployments()}
+    wrong = [
+        f"pod {pod.name} is still there"
+        for pod in workloads.pods()
+        if pod.track is Track.CANARY and not pod.terminating
+    ]
+    for name in stable_names(release.rollout):
+        state = states.get(name)
+        if state is None:
+            wrong.append(f"{name} does not exist")
+        elif not same_version(state.version, version):
+            wrong.append(f"{name} runs {state.version or 'no version'}")
+        elif not state.complete:
+            wrong.append(f"{name} has {state.ready} ready of {state.replicas} replicas")
+    return wrong

@@ -1,0 +1,104 @@
+"""One look at what is recorded: a stage's checks over a window that lies behind us."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tarsrelease.gates.checks import Cluster, Patience, Sight, evaluate, judged
+from tarsrelease.gates.measure import pods as pod_memory
+from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.stats.alpha_budget import alpha_per_check
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check
+from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import Stage
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Workloads
+from tarsrelease.ports.metrics import Metrics
+
+ALONE = frozenset({"proportion", "gauge", "ready", "restarts", "absent"})
+"""Kinds of check that one side can pass by itself; the others compare, or ask elsewhere."""
+LONGEST = 3600.0
+"""Seconds of raw samples that one look reads."""
+
+
+def stage_of(release: Release, window: float, kinds: frozenset[str] = ALONE) -> Stage:
+    """The last stage with the checks of these kinds, over `window` seconds.
+
+    Raises UsageError where none is left, or the window is longer than raw samples are read for.
+    """
+    last = release.rollout.stages[-1]
+    checks = tuple(rule for rule in last.checks if rule.kind in kinds)
+    if not checks or not 0 < window <= LONGEST:
+        raise UsageError(
+            doing="choosing what to look at",
+            found=f"a window of {window:g} s"
+            if checks
+            else "no check that one side can pass alone",
+            expected=f"checks in the last stage, and a window of at most {LONGEST:g} s",
+            next_step="--window 10m, and look at the last stage in rollout.yaml",
+        )
+    return last.model_copy(update={"checks": checks, "duration": window})
+
+
+def recorded_checks(
+    release: Release,
+    environment: Environment,
+    stage: Stage,
+    *,
+    version: str | None,
+    metrics: Metrics,
+    workloads: Workloads,
+    clock: Clock,
+) -> tuple[Check, ...]:
+    """Stable's checks over the last `stage.duration` seconds; `version` None takes any.
+
+    Restarts are those of the pods' lifetime, as these pods began with the version. Raises what
+    the ports raise.
+    """
+    rollout, interval = release.rollout, environment.prometheus.scrape_interval
+    now = clock.now()
+    since = now - timedelta(seconds=stage.duration)
+    server = metrics.server_time()
+    skew = server - now.timestamp()
+    asked = ledgers.plan(
+        stage, rollout, environment.kubernetes.namespace, [version] if version else [""]
+    )
+    ledger = ledgers.open_ledger(
+        asked,
+        rollout.labels,
+        {Track.STABLE: version, Track.CANARY: version},
+        since.timestamp() + skew,
+        interval,
+        Track.CANARY,
+    )
+    deployments, pods = workloads.deployments(), workloads.pods()
+    births = {pod.name: pod.started_at.timestamp() + skew for pod in pods if pod.started_at}
+    answers = metrics.series(asked.selectors, ledger.seconds(server))
+    ledger = ledgers.enter(ledger, answers, server, births)
+    memory = pod_memory.remember(
+        pod_memory.PodMemory(baseline={}), deployments, pods, since=since, now=now.timestamp()
+    )
+    workers = judged(rollout, Track.STABLE)
+    ready = frozenset(pod.name for pod in pods if pod.ready and not pod.terminating)
+    sight = Sight(
+        counts=ledgers.counts(ledger, [each.name for each in rollout.services], ready),
+        gauges=ledgers.readings(ledger, memory.owners or {}, workers.values()),
+        cluster=Cluster(
+            deployments={each.name: each for each in deployments},
+            pods=pods,
+            restarts={name: memory.restarts(name) for name in workers.values()},
+            incomplete_for=dict.fromkeys(workers.values(), 0.0),
+        ),
+        sources=asked.sources,
+        now=server,
+        elapsed=stage.duration,
+    )
+    patience = Patience(
+        alpha=alpha_per_check(rollout),
+        confidence=rollout.statistics.confidence,
+        stale_after=max(3 * interval, 15.0),
+    )
+    return evaluate(stage, rollout, Track.STABLE, sight, patience)

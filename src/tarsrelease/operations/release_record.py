@@ -1,0 +1,165 @@
+"""What a day came to: its steps' outcomes, one row a stage, and the outcome of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
+from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import Stage
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.evidence import Evidence
+
+STEP = "run"
+
+
+def stage_row(stage: Stage, outcome: Outcome) -> dict[str, object]:
+    """A stage as a row of the report's table. `requests`: those of the service with the fewest."""
+    counted = [
+        check.samples
+        for check in outcome.checks
+        if check.needed is not None and check.samples is not None
+    ]
+    row: dict[str, object] = {
+        "name": stage.name,
+        "weight": stage.weight,
+        "verdict": str(outcome.verdict),
+        "seconds": (outcome.finished_at - outcome.started_at).total_seconds(),
+        "requests": min(counted, default=0),
+        "checks": [check.model_dump(mode="json") for check in outcome.checks],
+    }
+    timed = ("shifted_at", "seconds_from_shift_to_verdict", "seconds_from_verdict_to_write")
+    more = (*timed, "seconds_from_shift_to_write", "extended_seconds")
+    return row | {key: outcome.details[key] for key in more if key in outcome.details}
+
+
+def migration_row(outcome: Outcome) -> dict[str, object]:
+    """A step of the migrations as a row of the same table; it has neither traffic nor requests."""
+    return {
+        "name": outcome.step,
+        "verdict": None if outcome.verdict is None else str(outcome.verdict),
+        "seconds": (outcome.finished_at - outcome.started_at).total_seconds(),
+        "checks": [check.model_dump(mode="json") for check in outcome.checks],
+    }
+
+
+def failed_step(
+    step: str,
+    error: ReleaseError,
+    release: Release,
+    environment: Environment,
+    started_at: datetime,
+    finished_at: datetime,
+) -> Outcome:
+    """The outcome of a step that ended in a foreseen error."""
+    return Outcome(
+        step=step,
+        release=release.version,
+        environment=environment.name,
+        verdict=None,
+        exit_code=error.exit_code,
+        summary=error.detail.found.splitlines()[0],
+        error=error.detail,
+        started_at=started_at,
+        finished_at=finished_at,
+        next=error.detail.next,
+    )
+
+
+class DayRecord:
+    """Collects outcomes and closes the day. Each outcome goes into the evidence as it comes."""
+
+    def __init__(
+        self,
+        release: Release,
+        environment: Environment,
+        clock: Clock,
+        evidence: Evidence | None,
+    ) -> None:
+        self._release, self._environment = release, environment
+        self._clock, self._evidence = clock, evidence
+        self._started_at = clock.now()
+        self._phases: dict[str, float] = {}
+        self._last: Outcome | None = None
+        self.stages: list[dict[str, object]] = []
+        self.rolled_back = False
+
+    def add(self, outcome: Outcome) -> None:
+        """Record a step's outcome."""
+        took = (outcome.finished_at - outcome.started_at).total_seconds()
+        name = outcome.step if outcome.step != "gate" else str(outcome.details.get("stage", "gate"))
+        self._phases[name] = round(self._phases.get(name, 0.0) + took, 3)
+        self._last = outcome
+        if outcome.step.startswith("migrate"):
+            self.stages.append(migration_row(outcome))
+        if self._evidence is not None:
+            self._evidence.append(outcome)
+
+    def close(
+        self,
+        verdict: Verdict,
+        summary: str,
+        *,
+        checks: Sequence[Check] | None = None,
+        details: Mapping[str, object] | None = None,
+        next_step: str,
+    ) -> Outcome:
+        """The day's outcome with a verdict; its checks are those of the last step by default."""
+        last = self._last.checks if self._last is not None else ()
+        return self._recorded(
+            Outcome(
+                step=STEP,
+                release=self._release.version,
+                environment=self._environment.name,
+                verdict=verdict,
+                exit_code=exit_code_of(verdict),
+                summary=summary,
+                checks=tuple(last if checks is None else checks),
+                details=self._details(details),
+                started_at=self._started_at,
+                finished_at=self._clock.now(),
+                next=next_step,
+            )
+        )
+
+    def close_like(
+        self,
+        outcome: Outcome,
+        *,
+        checks: Sequence[Check] | None = None,
+        details: Mapping[str, object] | None = None,
+        next_step: str | None = None,
+    ) -> Outcome:
+        """The day ends as this step ended: same verdict or error, same exit code."""
+        return self._recorded(
+            Outcome(
+                step=STEP,
+                release=self._release.version,
+                environment=self._environment.name,
+                verdict=outcome.verdict,
+                exit_code=outcome.exit_code,
+                summary=f"{outcome.step}: {outcome.summary}",
+                checks=outcome.checks if checks is None else tuple(checks),
+                error=outcome.error,
+                details=self._details(details),
+                started_at=self._started_at,
+                finished_at=self._clock.now(),
+                next=outcome.next if next_step is None else next_step,
+            )
+        )
+
+    def _details(self, more: Mapping[str, object] | None) -> dict[str, object]:
+        return {
+            "phases": dict(self._phases),
+            "stages": list(self.stages),
+            "overrides": list(describe_overrides(self._environment.overrides)),
+            **(more or {}),
+        }
+
+    def _recorded(self, outcome: Outcome) -> Outcome:
+        if self._evidence is not None:
+            self._evidence.append(outcome)
+        return outcome

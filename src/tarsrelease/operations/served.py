@@ -1,0 +1,75 @@
+"""Asking the metrics server who has served since traffic was moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tarsrelease.gates.checks.traffic_share import FOLLOW
+from tarsrelease.gates.measure.selectors import render
+from tarsrelease.gates.measure.served import Served, served
+from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import ProportionSli
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """All requests, and the bad ones (or the good ones) of the check that judges a service."""
+
+    requests: Served
+    other: Served
+    other_is_good: bool
+    check: ProportionCheck
+    source: str
+
+    def bad(self, service: str, version: str) -> tuple[float, float]:
+        """(bad, all) requests that `version` has served of a service."""
+        total = self.requests.total(service, version=version)
+        other = self.other.total(service, version=version)
+        return (max(0.0, total - other) if self.other_is_good else other), total
+
+
+def judging_check(release: Release) -> tuple[ProportionCheck, ProportionSli]:
+    """The first share of bad requests that the last stage checks, and its SLI."""
+    rollout = release.rollout
+    for check in rollout.stages[-1].checks:
+        if isinstance(check, ProportionCheck):
+            sli = rollout.slis[check.sli]
+            if isinstance(sli, ProportionSli):
+                return check, sli
+    for name, sli in rollout.slis.items():
+        if isinstance(sli, ProportionSli):
+            return ProportionCheck(
+                kind="proportion", id="canary.requests", sli=name, below=0.5
+            ), sli
+    raise ValueError("no SLI counts requests")
+
+
+def ask(
+    release: Release, environment: Environment, since: datetime, *, metrics: Metrics, clock: Clock
+) -> Judged:
+    """Who served since the gateway follows a write made at `since`. Raises UnreachableError."""
+    check, sli = judging_check(release)
+    other = sli.bad or sli.good
+    namespace, interval = environment.kubernetes.namespace, environment.prometheus.scrape_interval
+    selectors = [
+        render(template, release.rollout, namespace, [""], interval)
+        for template in (sli.of, other)
+        if template is not None
+    ]
+    server = metrics.server_time()
+    from_then = server - (clock.now() - since).total_seconds() + FOLLOW
+    reach = max(1.0, server - from_then + interval)
+    answers = metrics.series(selectors, reach)
+    labels = release.rollout.labels
+    return Judged(
+        requests=served(answers[0], labels, from_then, interval),
+        other=served(answers[1], labels, from_then, interval),
+        other_is_good=sli.good is not None,
+        check=check,
+        source=selectors[0],
+    )

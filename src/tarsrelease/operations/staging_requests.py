@@ -1,0 +1,59 @@
+"""How staging answers the same requests: what production is compared with where stable is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.model.checks import StagingDriftCheck
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.measurement import Counts, Requests, Track, Unmeasured
+from tarsrelease.model.release import Release
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.metrics import Metrics
+
+_LEAST_STALE = 15.0
+
+
+def requests_in_staging(
+    release: Release,
+    staging: Environment,
+    rule: StagingDriftCheck,
+    since: datetime,
+    *,
+    metrics: Metrics,
+    clock: Clock,
+) -> Requests:
+    """The rule's requests in staging since then, answered by what is stable there.
+
+    Only those of the release's version count. A service whose newest sample is three scrapes old
+    is not measured. `metrics` are staging's. Raises what the port raises.
+    """
+    rollout, interval = release.rollout, staging.prometheus.scrape_interval
+    server = metrics.server_time()
+    shift = server - (clock.now() - since).total_seconds()
+    asked = ledgers.plan(
+        rollout.stages[-1].model_copy(update={"checks": (rule,)}),
+        rollout,
+        staging.kubernetes.namespace,
+        [release.version],
+    )
+    ledger = ledgers.open_ledger(
+        asked, rollout.labels, dict.fromkeys(Track, release.version), shift, interval
+    )
+    answers = metrics.series(asked.selectors, ledger.seconds(server))
+    ledger = ledgers.enter(ledger, answers, server, births={})
+    services = [each.name for each in rollout.services]
+    found = ledgers.counts(ledger, services, alive=None)[rule.sli]
+    oldest = server - max(3 * interval, _LEAST_STALE)
+    return Requests({name: _fresh(found[name, Track.STABLE], oldest) for name in services})
+
+
+def _fresh(counts: Counts | Unmeasured, oldest: float) -> Counts | Unmeasured:
+    """Without the time of the newest sample, which is of another server's clock than the rest."""
+    if isinstance(counts, Unmeasured) or counts.newest is None:
+        return counts
+    if counts.newest < oldest:
+        return Unmeasured("its newest sample is too old")
+    return replace(counts, newest=None)

@@ -1,0 +1,15 @@
+"""Where outcomes are recorded."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.outcome import Outcome
+
+
+class Evidence(Protocol):
+    """Where outcomes are recorded."""
+
+    def append(self, outcome: Outcome) -> Record:
+        """Add the outcome to the chain."""

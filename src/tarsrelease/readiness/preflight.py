@@ -1,0 +1,283 @@
+"""The checks before anything is touched: facts in, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tarsrelease.model.cluster import NodeState, PodState, Revision, RouteState
+from tarsrelease.model.format import count, names
+from tarsrelease.model.measurement import Series, Track
+from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.rights import Right
+from tarsrelease.rollout.rollback_plan import same_version
+from tarsrelease.rollout.route_owners import controller_of
+
+NODES = "preflight.nodes"
+NAMESPACE = "preflight.namespace"
+RIGHTS = "preflight.rights"
+HELM = "preflight.helm_release"
+ROUTES = "preflight.route_owner"
+DEPLOY = "preflight.deploy"
+TARGETS = "preflight.targets"
+FLAGS = "preflight.feature_flags"
+
+EXPECTED = {
+    NODES: "every node ready, without pressure, and one that takes pods",
+    NAMESPACE: "the namespace is active",
+    RIGHTS: "every right of rbac/role.yaml",
+    HELM: "deployed",
+    ROUTES: "no delivery controller owns the route",
+    DEPLOY: "nothing that canary deploy would refuse",
+    TARGETS: "every ready pod is scraped",
+    FLAGS: "staging runs with the same feature flags",
+}
+
+
+def _check(
+    check_id: str,
+    status: Status,
+    reason: str,
+    *,
+    source: str,
+    expected: str | None = None,
+    service: str | None = None,
+    observed: Observed | None = None,
+) -> Check:
+    return Check(
+        id=check_id,
+        status=status,
+        service=service,
+        observed=observed,
+        expected=expected or EXPECTED[check_id],
+        reason=reason,
+        source=source,
+    )
+
+
+def unmeasured(check_id: str, reason: str, *, service: str | None = None) -> Check:
+    """Could not be asked: an error, never a pass."""
+    return _check(check_id, Status.ERROR, reason, source="", service=service)
+
+
+def nodes(found: Sequence[NodeState] | None) -> Check:
+    """All nodes are able. None: nobody may list them, and a namespace's Role cannot give that."""
+    source = "nodes"
+    if found is None:
+        return _check(
+            NODES,
+            Status.SKIPPED,
+            "no right to list nodes, which only a ClusterRole can give "
+            "(kubectl create clusterrole NAME --verb=list --resource=nodes)",
+            source=source,
+        )
+    wrong = [f"{node.name} is not ready" for node in found if not node.ready]
+    wrong += [f"{node.name} has {names(list(node.pressures))}" for node in found if node.pressures]
+    if not any(node.schedulable for node in found):
+        wrong.append("no node takes pods" if found else "there is no node")
+    able = sum(node.ready for node in found)
+    cordoned = [node.name for node in found if not node.schedulable]
+    said = f"{able} of {count(len(found), 'node')} ready"
+    said += f"; cordoned: {names(cordoned)}" if cordoned else ""
+    return _check(
+        NODES,
+        Status.FAIL if wrong else Status.PASS,
+        "; ".join(wrong) or said,
+        source=source,
+        observed=Observed(value=able, unit="count"),
+    )
+
+
+def namespace(name: str, phase: str | None, *, forbidden: bool, seen_in_it: int) -> Check:
+    """The namespace is there. Where it may not be read itself, what was read in it proves it."""
+    source = f"namespace/{name}"
+    if forbidden:
+        if seen_in_it:
+            reason = f"{count(seen_in_it, 'Deployment')} read in it; its phase is not ours to read"
+            return _check(NAMESPACE, Status.PASS, reason, source=source)
+        reason = "no right to read the namespace, and nothing was found in it"
+        return _check(NAMESPACE, Status.ERROR, reason, source=source)
+    if phase is None:
+        return _check(NAMESPACE, Status.FAIL, "it does not exist", source=source)
+    status = Status.PASS if phase == "Active" else Status.FAIL
+    observed = Observed(value=phase, unit="phase")
+    return _check(NAMESPACE, status, f"it is {phase}", source=source, observed=observed)
+
+
+def rights(asked: Sequence[Right], lacking: Sequence[Right]) -> Check:
+    """Everything that the release will do is allowed."""
+    having = len(asked) - len(lacking)
+    said = f"{having} of {count(len(asked), 'right')}"
+    if lacking:
+        said += f"; missing: {', '.join(map(str, lacking))}; kubectl apply -f rbac/role.yaml"
+    return _check(
+        RIGHTS,
+        Status.FAIL if lacking else Status.PASS,
+        said,
+        source="SelfSubjectAccessReview",
+        observed=Observed(value=having, unit="count"),
+    )
+
+
+def helm_release(
+    application: str, history: Sequence[Revision], *, new: str, running: str | None, too_old: bool
+) -> Check:
+    """The newest revision serves, and is the version that is to be replaced.
+
+    `running` is the version that must run, where it was said; `too_old` tells that what runs is
+    below the manifest's least version.
+    """
+    expected = f"deployed, at {running}" if running else f"deployed, at a version before {new}"
+    source = f"helm history {application}"
+    last = history[-1] if history else None
+    if last is None:
+        reason = f"there is no Helm release {application}"
+        return _check(HELM, Status.FAIL, reason, source=source, expected=expected)
+    said = f"revision {last.number} is {last.status}, at {last.app_version}"
+    wrong = None
+    if last.status != "deployed":
+        wrong = f"{said}; tarsrelease rollback restores the last good revision"
+    elif running is not None and not same_version(last.app_version, running):
+        wrong = said
+    elif same_version(last.app_version, new):
+        wrong = f"{said} already"
+    elif too_old:
+        wrong = f"{said}, which is below the least version that {new} may follow"
+    return _check(
+        HELM,
+        Status.FAIL if wrong else Status.PASS,
+        wrong or said,
+        source=source,
+        expected=expected,
+        observed=Observed(value=last.app_version, unit="version"),
+    )
+
+
+def route_owner(service: str, route: str, state: RouteState | None) -> Check:
+    """Nobody else puts the weights back. A route of ours stays ours whoever once wrote it."""
+    source = f"httproute/{route}"
+    if state is None:
+        reason = "it does not exist yet; the release creates it"
+        return _check(ROUTES, Status.PASS, reason, source=source, service=service)
+    controller = controller_of(state.managers)
+    observed = Observed(value=names(list(state.managers)) or "tarsrelease", unit="managers")
+    if controller is not None:
+        reason = f"{controller[0]} manages it and would put the weights back: {controller[1]}"
+        status = Status.FAIL
+    elif not state.accepted:
+        reason, status = f"the gateway does not accept it: {state.problem}", Status.FAIL
+    else:
+        reason, status = f"nobody else's; {state.weight} % to the canary", Status.PASS
+    return _check(ROUTES, status, reason, source=source, service=service, observed=observed)
+
+
+def deployable(said: str, refused: str | None) -> Check:
+    """What `canary deploy` would say now: `refused` is why it would not begin, None where it would.
+
+    Asked here because the database is migrated between the two.
+    """
+    status = Status.PASS if refused is None else Status.FAIL
+    return _check(DEPLOY, status, refused or said, source="canary deploy")
+
+
+def up_selector(namespace_: str) -> str:
+    """Which targets of the namespace answered their last scrape."""
+    return f'up{{namespace="{namespace_}"}}'
+
+
+def targets(
+    track: Track,
+    deployments: Mapping[str, str],
+    pods: Iterable[PodState],
+    found: Sequence[Series],
+    *,
+    pod_label: str,
+    source: str,
+) -> tuple[Check, ...]:
+    """Every ready pod of a side is scraped, and answers; one result for each service and worker.
+
+    `deployments` maps names to the side's Deployments. A canary that is not deployed yet has
+    nothing to scrape: said, and not counted as a pass.
+    """
+    newest = {
+        series.labels.get(pod_label, ""): series.samples[-1].value
+        for series in found
+        if series.samples
+    }
+    everyone = [pod for pod in pods if not pod.terminating]
+    results = []
+    for name, deployment in deployments.items():
+        own = [pod.name for pod in everyone if pod.owner == deployment and pod.ready]
+        up = [pod for pod in own if newest.get(pod) == 1]
+        unknown = [pod for pod in own if pod not in newest]
+        down = [pod for pod in own if pod in newest and newest[pod] != 1]
+        if not own:
+            absent = track is Track.CANARY
+            status = Status.SKIPPED if absent else Status.FAIL
+            reason = f"{deployment} has no ready pod" + (": not deployed yet" if absent else "")
+        elif unknown:
+            status, reason = Status.FAIL, f"not scraped at all: {names(unknown)}"
+        elif down:
+            status, reason = Status.FAIL, f"scraped in vain: {names(down)}"
+        else:
+            status, reason = Status.PASS, f"{len(up)} of {count(len(own), f'{track} pod')} up"
+        results.append(
+            _check(
+                TARGETS,
+                status,
+                reason,
+                source=source,
+                service=name,
+                observed=Observed(value=len(up), unit="count"),
+            )
+        )
+    return tuple(results)
+
+
+def flags_not_compared(reason: str) -> Check:
+    """There is nothing to compare: said, and no pass."""
+    return _check(FLAGS, Status.SKIPPED, reason, source="")
+
+
+def feature_flags(wanted: Mapping[str, Any], there: Mapping[str, Any], *, where: str) -> Check:
+    """What this day switches on is switched on in staging: it was tried so, or not at all.
+
+    `there` are the values that staging's Helm release was rendered with.
+    """
+    leaves = dict(_leaves(wanted))
+    differing = [
+        f"{'.'.join(path)} is {_shown(_at(there, path))} there, {_shown(value)} here"
+        for path, value in leaves.items()
+        if _at(there, path) != value
+    ]
+    same = len(leaves) - len(differing)
+    return _check(
+        FLAGS,
+        Status.FAIL if differing or not leaves else Status.PASS,
+        "; ".join(differing) or f"{same} of {count(len(leaves), 'flag')} as in {where}",
+        source=f"helm values in {where}",
+        observed=Observed(value=same, unit="count"),
+    )
+
+
+def _leaves(
+    values: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _at(values: Any, path: Sequence[str]) -> Any:
+    """The value at `path`; None where there is none."""
+    for key in path:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,148 @@
+"""Where a release's day is: a pure function of what was observed and of the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from tarsrelease.model.base import Value
+from tarsrelease.model.cluster import Snapshot
+from tarsrelease.model.journal import Entry, LockHolder, Phase
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.rollout import release_journal, stage_list
+from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
+
+_ROLLBACK = "tarsrelease rollback"
+
+
+class _There(Protocol):
+    def __call__(
+        self, at: str, says: str, next_step: str, *, waits_for: str | None = None
+    ) -> Position: ...
+
+
+class Position(Value):
+    """`at` is a word for the place in the day, `says` a sentence, `next` the command that goes on.
+
+    `waits_for` and `until` tell what is waited for; `since` is when the traffic was last moved.
+    """
+
+    at: str
+    says: str
+    next: str
+    weight: int = 0
+    stage: str | None = None
+    since: datetime | None = None
+    waits_for: str | None = None
+    until: datetime | None = None
+
+
+def position(
+    rollout: Rollout, seen: Snapshot, entries: Sequence[Entry], holder: LockHolder | None
+) -> Position:
+    """Where the day of `rollout.version` is, played as the journal says that it is played."""
+    rollout, flags = stage_list.played(rollout, entries)
+    weight = max((route.weight for route in seen.routes), default=0)
+    stages = {route.stage for route in seen.routes}
+    stage = stages.pop() if len(stages) == 1 else None
+    since = max((r.written_at for r in seen.routes if r.written_at), default=None)
+    until = min((r.traffic_until for r in seen.routes if r.traffic_until), default=None)
+    working = f"run {holder.run} of {holder.owner}, which holds the lock" if holder else None
+
+    def there(at: str, says: str, next_step: str, *, waits_for: str | None = None) -> Position:
+        return Position(
+            at=at,
+            says=says,
+            next=next_step,
+            weight=weight,
+            stage=stage,
+            since=since,
+            waits_for=working or waits_for,
+            until=holder.expires_at if holder else until if weight else None,
+        )
+
+    others = {r.release for r in seen.routes if r.release and r.weight} - {rollout.version}
+    if others:
+        return there(
+            "another release", f"{min(others)} has {weight} % of the traffic", "tarsrelease status"
+        )
+    canary = bool(seen.canary_history) or any(
+        seen.deployment(name) for name in canary_names(rollout)
+    )
+    begun = release_journal.of_this_attempt(entries, rollout.version)
+    if release_journal.rolled_back(entries, rollout.version):
+        done = release_journal.has(entries, rollout.version, release_journal.ROLLBACK, Phase.RESULT)
+        if done and not canary:
+            return there(
+                "rolled back",
+                f"{rollout.version} was rolled back",
+                "repair it, then deploy it anew",
+            )
+        return there("rolling back", "a rollback is decided, and not complete", _ROLLBACK)
+    if release_journal.has(entries, rollout.version, release_journal.PROMOTE, Phase.INTENT):
+        if release_journal.has(entries, rollout.version, release_journal.PROMOTE, Phase.RESULT):
+            return there(
+                "promoted", f"{rollout.version} is stable", "watch it; nothing else is to be done"
+            )
+        return there(
+            "promoting",
+            f"promotion has begun; the canary has {weight} %",
+            f"tarsrelease promote, or {_ROLLBACK}",
+            waits_for="somebody to go on with it",
+        )
+    if not canary:
+        serving = {
+            state.version for name in stable_names(rollout) if (state := seen.deployment(name))
+        }
+        if begun and not any(same_version(found, rollout.version) for found in serving):
+            return there(
+                "not deployed",
+                "the last attempt left no canary",
+                "tarsrelease canary deploy",
+            )
+        return there(
+            "idle",
+            f"no release is on its way; stable is {', '.join(sorted(serving)) or 'absent'}",
+            "tarsrelease canary deploy",
+        )
+    return _on_the_way(rollout, entries, weight, flags, there)
+
+
+def _on_the_way(
+    rollout: Rollout, entries: Sequence[Entry], weight: int, flags: str, there: _There
+) -> Position:
+    """`flags` are those that a gate by hand needs, so that it takes the stages of this day."""
+    gate = "tarsrelease canary gate --stage"
+    weights = [stage.weight for stage in rollout.stages]
+    if weight == 0:
+        passed = [w for w in weights if release_journal.passed(entries, rollout.version, w)]
+        said = (
+            f"the canary has no traffic; {passed[-1]} % was passed"
+            if passed
+            else "the canary is deployed and has no traffic"
+        )
+        following = next((w for w in weights if w not in passed), weights[-1])
+        return there("deployed", said, f"{gate} {following}{flags}")
+    verdict = _verdict(entries, rollout.version, weight)
+    at, again = f"canary-{weight}", f"{gate} {weight}{flags}, or {_ROLLBACK}"
+    if verdict == "proceed":
+        later = [w for w in weights if w > weight]
+        step = f"{gate} {later[0]}{flags}" if later else "tarsrelease promote"
+        return there(at, f"{weight} % proceeded", step, waits_for="an approval, or the next step")
+    if verdict == "hold":
+        return there(at, f"{weight} % holds", again, waits_for="a person's decision")
+    return there(at, f"{weight} % is being looked at", again, waits_for="the gate to be run")
+
+
+def _verdict(entries: Sequence[Entry], release: str, weight: int) -> object:
+    """The last verdict at this weight since the traffic was last shifted there."""
+    verdict: object = None
+    for entry in release_journal.of_this_attempt(entries, release):
+        if entry.facts.get("weight") != weight:
+            continue
+        if entry.action == release_journal.SHIFT and entry.phase is Phase.INTENT:
+            verdict = None
+        elif entry.action == release_journal.GATE and entry.phase is Phase.RESULT:
+            verdict = entry.facts.get("verdict")
+    return verdict

@@ -1,0 +1,213 @@
+"""A release day on paper: which bundle, which stages, how long, and whether it fits. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from tarsrelease.model.base import Value
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.rollout import stage_list, window
+
+SLOTS = 6
+"""The pipeline's jobs for stages before the one of 100 %."""
+LONGEST_DAY = 120.0
+"""Minutes that a release day should not exceed (the runbook's success criterion)."""
+_SHOWN = 60
+
+_VERSION = r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)"
+
+
+def bundle_of(ref: str, release: str, folder: str = "release") -> str:
+    """The bundle's folder: that of `release` (a version, or a folder under `folder`), else `ref`'s.
+
+    ``release/v1.0.1``, ``refs/heads/release/v1.0.1`` and ``v1.0.1`` name ``release/v1_0_1``. Raises
+    UsageError for anything else, so that no other path can be reached through a field.
+    """
+    named = release.strip()
+    if named:
+        if re.fullmatch(rf"{re.escape(folder)}/[A-Za-z0-9][A-Za-z0-9._-]*/?", named):
+            return named.rstrip("/")
+        found = re.fullmatch(_VERSION, named)
+        said, expected = "the field release", f"a version such as 1.0.1, or {folder}/v1_0_1"
+    else:
+        found = re.fullmatch(rf"(?:refs/(?:heads|tags)/)?(?:release/)?{_VERSION}", ref)
+        said, expected = "the ref", f"{folder}/v1.0.1 or a tag v1.0.1"
+    if found is None:
+        raise UsageError(
+            doing="choosing the release",
+            found=f"{said} is {(named or ref)[:_SHOWN]!r}",
+            expected=expected,
+            next_step=f"start the run with --ref {folder}/v1.0.1, or give the field release",
+        )
+    return f"{folder}/v{found[1].replace('.', '_')}"
+
+
+def stages_wanted(text: str) -> tuple[int, ...] | None:
+    """The weights of ``1,10,25,50,100``; None for an empty text, which means rollout.yaml's.
+
+    Raises UsageError for anything that is no list of whole percentages which rises and ends in
+    100, or has more than `SLOTS` before it.
+    """
+    if not text.strip():
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if all(re.fullmatch(r"[0-9]{1,3}", word) for word in words):
+        weights = [int(word) for word in words]
+        rises = weights == sorted(set(weights)) and weights[0] >= 1 and weights[-1] == 100
+        if rises and len(weights) <= SLOTS + 1:
+            return tuple(weights)
+    raise UsageError(
+        doing="reading --stages (the field canary_stages of the pipeline)",
+        found=f"{text[:_SHOWN]!r}",
+        expected=f"whole percentages that rise and end in 100, at most {SLOTS} before it",
+        next_step="for example 1,10,25,50,100, or 100 for one gated switch (blue/green)",
+    )
+
+
+def minutes_wanted(text: str) -> float | None:
+    """Seconds a stage takes, from decimal minutes such as ``10`` or ``0.5``; None for empty."""
+    if not text.strip():
+        return None
+    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text.strip()):
+        minutes = float(text)
+        if 0 < minutes <= 24 * 60:
+            return minutes * 60
+    raise UsageError(
+        doing="reading --stage-minutes (the field stage_duration_minutes of the pipeline)",
+        found=f"{text[:_SHOWN]!r}",
+        expected="minutes as a decimal number, more than 0, at most 1440 (a day)",
+        next_step="for example 10, or 0.5 for half a minute",
+    )
+
+
+class StagePlan(Value):
+    """One stage on paper. `gates_of` is the weight in rollout.yaml whose gates look at it."""
+
+    weight: int
+    minutes: float
+    minutes_at_most: float
+    gates_of: int
+
+
+class Schedule(Value):
+    """The day on paper. The minutes are those of stages and of the looks while promoting.
+
+    What people and jobs take besides is not known beforehand and not guessed.
+    """
+
+    stages: tuple[StagePlan, ...]
+    promotion_minutes: float
+    minutes: float
+    minutes_at_most: float
+
+    @property
+    def slots(self) -> tuple[StagePlan, ...]:
+        """The stages before the one of 100 %, which has a place of its own."""
+        return self.stages[:-1]
+
+
+def schedule(written: Rollout, played: Rollout) -> Schedule:
+    """The schedule of `played`, whose gates come from `written` (rollout.yaml's own stages)."""
+    stages = tuple(
+        StagePlan(
+            weight=stage.weight,
+            minutes=_minutes(stage.duration),
+            minutes_at_most=_minutes(stage.duration + stage.max_extension),
+            gates_of=stage_list.gates_of(written, stage.weight),
+        )
+        for stage in played.stages
+    )
+    looks = _minutes(played.promotion.look * len(played.promotion.weights))
+    return Schedule(
+        stages=stages,
+        promotion_minutes=looks,
+        minutes=round(sum(stage.minutes for stage in stages) + looks, 3),
+        minutes_at_most=round(sum(stage.minutes_at_most for stage in stages) + looks, 3),
+    )
+
+
+def _minutes(seconds: float) -> float:
+    return round(seconds / 60, 3)
+
+
+def warnings(
+    rollout: Rollout, plan: Schedule, at: datetime, override: str | None = None
+) -> tuple[str, ...]:
+    """What is allowed, and should be known before the day begins."""
+    said = []
+    if rollout.window is not None and override and window.closes(rollout.window, at) is None:
+        said.append(f"begins outside the deployment window ({rollout.window}): {override}")
+    if plan.minutes > LONGEST_DAY:
+        said.append(
+            f"the stages and the promotion take {plan.minutes:g} minutes; a release day should be "
+            f"over in {LONGEST_DAY:g}"
+        )
+    if rollout.window is not None:
+        for what, minutes in (
+            ("the stages and the promotion", plan.minutes),
+            ("with every extension, they", plan.minutes_at_most),
+        ):
+            over = window.overrun(rollout.window, at, minutes)
+            if over > 0:
+                said.append(
+                    f"{what} end {over:.0f} minutes after the deployment window "
+                    f"({rollout.window}) closes"
+                )
+                break
+    return tuple(said)
+
+
+def window_check(rollout: Rollout, at: datetime, override: str | None) -> Check:
+    """``plan.window``: open now, or overridden by a person with a reason."""
+    hours = rollout.window
+    if hours is None:
+        return Check(
+            id="plan.window",
+            status=Status.PASS,
+            expected="any time",
+            reason="rollout.yaml names no deployment window",
+        )
+    local = at.astimezone(hours.zone)
+    observed = Observed(value=f"{local:%a %H:%M}", unit="time")
+    end = window.closes(hours, at)
+    if end is not None:
+        status, reason = Status.PASS, f"open until {end:%H:%M} {hours.timezone}"
+    elif override is not None:
+        status, reason = Status.PASS, f"closed, overridden: {override}"
+    else:
+        status = Status.FAIL
+        reason = f"closed; it opens next {window.opens(hours, at):%a %Y-%m-%d %H:%M} " + (
+            hours.timezone
+        )
+    return Check(
+        id="plan.window", status=status, observed=observed, expected=str(hours), reason=reason
+    )
+
+
+def outputs(
+    folder: str, rollout: Rollout, plan: Schedule, environment: str, choice: Sequence[str]
+) -> dict[str, str]:
+    """The facts that the pipeline's jobs branch on, as one output in JSON.
+
+    `choice`: the stages' duration as an option takes it (empty for the files' own), and whether
+    feature flags are on (``true``, ``false``).
+    """
+    duration, flags = choice
+    facts = {
+        "release": folder,
+        "version": rollout.version,
+        "environment": environment,
+        "count": len(plan.slots),
+        "weights": [stage.weight for stage in plan.slots],
+        "stages": ",".join(str(stage.weight) for stage in plan.stages),
+        "stage_duration": duration,
+        "feature_flags": flags,
+        "minutes": plan.minutes,
+        "minutes_at_most": plan.minutes_at_most,
+    }
+    return {"plan": json.dumps(facts)}

@@ -1,0 +1,89 @@
+"""Which stages a day has: the release's own, or a list that somebody chose for this day.
+
+Pure. The order of what decides, the last one winning: rollout.yaml, the environment's overrides,
+what was chosen for the day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.rollout import Rollout, Stage
+from tarsrelease.rollout import release_journal
+
+STAGES_FACT = "stages"
+DURATION_FACT = "duration"
+
+
+def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
+    """The rollout with stages of exactly these weights.
+
+    A weight that the rollout does not name is looked at by the gates of the next higher stage
+    that it does name, never by weaker ones. Raises UsageError for a list that does not rise or
+    does not end in 100.
+    """
+    wanted = list(weights)
+    if wanted != sorted(set(wanted)) or wanted[-1:] != [100]:
+        known = ", ".join(str(stage.weight) for stage in rollout.stages)
+        raise UsageError(
+            doing="choosing the stages",
+            found=f"--stages {','.join(map(str, wanted[:20]))}",
+            expected=f"rising weights that end in 100 (rollout.yaml has {known})",
+            next_step=f"for example --stages {sorted({rollout.stages[0].weight, 100})[0]},100",
+        )
+    return rollout.model_copy(
+        update={"stages": tuple(_stage_for(rollout, weight) for weight in wanted)}
+    )
+
+
+def gates_of(rollout: Rollout, weight: int) -> int:
+    """The weight of the stage in `rollout` whose gates look at `weight` percent."""
+    return next(stage.weight for stage in rollout.stages if stage.weight >= weight)
+
+
+def _stage_for(rollout: Rollout, weight: int) -> Stage:
+    stage = rollout.stage(gates_of(rollout, weight))
+    # The approval belongs to the stage that the release names, not to one put in before it.
+    own = stage.weight == weight
+    return stage.model_copy(update={"weight": weight, "approval": stage.approval and own})
+
+
+def with_duration(rollout: Rollout, seconds: float) -> Rollout:
+    """The rollout with every stage looked at for `seconds` before it may proceed."""
+    stages = tuple(stage.model_copy(update={"duration": seconds}) for stage in rollout.stages)
+    return rollout.model_copy(update={"stages": stages})
+
+
+def facts(rollout: Rollout, stage: Stage) -> dict[str, object]:
+    """What the journal keeps of the list that a stage was taken from."""
+    return {
+        STAGES_FACT: [each.weight for each in rollout.stages],
+        DURATION_FACT: stage.duration,
+    }
+
+
+def played(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Rollout, str]:
+    """The rollout as this attempt has played it, and the flags that a gate by hand needs for it.
+
+    The flags are empty where the day is played as the rollout says.
+    """
+    noted = [
+        entry.facts
+        for entry in release_journal.of_this_attempt(entries, rollout.version)
+        if entry.action == release_journal.GATE and entry.phase is Phase.INTENT
+    ]
+    if not noted:
+        return rollout, ""
+    flags = ""
+    weights, seconds = noted[-1].get(STAGES_FACT), noted[-1].get(DURATION_FACT)
+    if isinstance(weights, list) and weights != [stage.weight for stage in rollout.stages]:
+        rollout = with_stages(rollout, weights)
+        flags += f" --stages {','.join(map(str, weights))}"
+    known = {stage.weight: stage.duration for stage in rollout.stages}
+    own = known.get(weight) if isinstance(weight := noted[-1].get("weight"), int) else None
+    if isinstance(seconds, (int, float)) and own is not None and own != seconds:
+        rollout = with_duration(rollout, float(seconds))
+        flags += f" --stage-duration {seconds:g}s"
+    return rollout, flags

@@ -1,0 +1,296 @@
+"""The gates on recorded traffic: how often they would be wrong, and how soon right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from statistics import median
+
+from tarsrelease.gates.checks.inputs import Patience
+from tarsrelease.gates.stats.alpha_budget import alpha_per_check
+from tarsrelease.gates.stats.power import detection
+from tarsrelease.gates.study import recorded_requests, slower_canary
+from tarsrelease.gates.study.replay import (
+    Harm,
+    Slots,
+    fewer_fast,
+    interval,
+    more_errors,
+    not_replayed,
+    play,
+    replayed,
+    unharmed,
+)
+from tarsrelease.gates.study.slower_canary import SLOWINGS
+from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.format import percent
+from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import Rollout, Stage
+from tarsrelease.operations.past_requests import read_past
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.metrics import History
+from tarsrelease.ports.people import Progress
+from tarsrelease.steps.canary_plan import minutes
+
+ERRORS = (1.5, 2.0, 4.0)
+"""Times as many bad requests as stable had, where they are not slow ones."""
+
+ITSELF = "stable itself"
+
+_RATES = tuple(10 ** (power / 4) for power in range(-2, 17))
+"""Requests a second for the curves: from a third to ten thousand."""
+
+
+def backtest(
+    release: Release,
+    environment: Environment,
+    start: float,
+    end: float,
+    *,
+    windows: int,
+    history: History,
+    clock: Clock,
+    progress: Progress,
+) -> Outcome:
+    """Every stage, played on up to `windows` stretches of the traffic from `start` to `end`.
+
+    Unix times. The answer is no where a healthy canary (stable itself) would be taken back or
+    held in most of the stretches. Raises UsageError where the recording is shorter than a stage.
+    """
+    started_at = clock.now()
+    rollout = release.rollout
+    slot = environment.prometheus.scrape_interval
+    asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
+    found = read_past(
+        asked,
+        rollout.labels,
+        start=start,
+        end=end,
+        slot=slot,
+        history=history,
+        progress=progress,
+    )
+    first, last = int(start // slot) + 1, int(end // slot) - 1
+    past = {
+        (sli, service.name): recorded_requests.whole(found, each, service.name, first, last)
+        for sli, each in asked.items()
+        for service in rollout.services
+    }
+    slower = _slower(asked, past, rollout, start, end, slot, history, progress)
+    patience = Patience(alpha_per_check(rollout), rollout.statistics.confidence, 1e9)
+    rows, checks, facts = [], [], []
+    for stage in rollout.stages:
+        short = replayed(stage)
+        if short is None:
+            continue
+        shifts = _shifts(short, slot, last - first, windows)
+        for name, harm in _harms(short, asked, slower).items():
+            progress.say(f"{stage.name}: {len(shifts)} stretches, {name}")
+            random = Random(f"{stage.name}/{name}")  # noqa: S311 - a simulation, repeatable
+            ends = [
+                play(short, rollout, past, shift, slot, patience, random, harm=harm)
+                for shift in shifts
+            ]
+            back = [each.seconds for each in ends if each.verdict is Verdict.ROLLBACK]
+            passed = sum(each.verdict is Verdict.PROCEED for each in ends)
+            low, high = interval(len(back), len(ends))
+            fact = {
+                "stage": stage.name,
+                "canary": name,
+                "stretches": len(ends),
+                "rolled_back": len(back),
+                "rolled_back_interval": [low, high],
+                "proceeded": passed,
+                "median_seconds": median(back) if back else None,
+            }
+            facts.append(fact)
+            rows.append(
+                [
+                    stage.name,
+                    name,
+                    f"{len(back)} of {len(ends)}",
+                    f"{percent(low)} to {percent(high)}",
+                    f"{passed} of {len(ends)}",
+                    minutes(median(back)) if back else "",
+                ]
+            )
+            if name == ITSELF:
+                checks.append(_check(stage, len(back), passed, len(ends)))
+    if not checks:
+        raise UsageError(
+            doing="replaying the stages",
+            found="no stage has a check on requests",
+            expected="checks of kind proportion, compare or drift in rollout.yaml",
+            next_step="add one; pods and gauges cannot be replayed",
+        )
+    verdict = Verdict.PROCEED
+    if any(check.status is not Status.PASS for check in checks):
+        verdict = Verdict.NO_GO
+    return Outcome(
+        step="canary backtest",
+        release=release.version,
+        environment=environment.name,
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary="a canary like stable passes every stage"
+        if verdict is Verdict.PROCEED
+        else "a canary like stable does not pass every stage",
+        checks=tuple(checks),
+        details={
+            "played": facts,
+            "alpha_per_check": patience.alpha,
+            "table": {
+                "header": ["stage", "canary", "rolled back", "95 % interval", "passed", "after"],
+                "rows": rows,
+            },
+            "power": power_curves(rollout, slot),
+            "not_replayed": [
+                *not_replayed(rollout),
+                *(() if slower else ("slower canaries, as no SLI is a bucket of a histogram",)),
+            ],
+        },
+        started_at=started_at,
+        finished_at=clock.now(),
+        next=""
+        if verdict is Verdict.PROCEED
+        else "tarsrelease canary plan says what each stage lacks",
+    )
+
+
+def _harms(
+    stage: Stage,
+    asked: Mapping[str, tuple[str, str, bool]],
+    slower: Mapping[str, Mapping[tuple[str, str], Sequence[float]]],
+) -> dict[str, Harm]:
+    """By name, the canaries that the stage is played with: those that its checks could tell."""
+    used = {sli for rule in stage.checks for sli in rule.named_slis()}
+    timed = {sli for sli in used if _bound(asked[sli]) is not None}
+    found: dict[str, Harm] = {ITSELF: unharmed}
+    if used - timed:
+        found |= {f"errors x {times:g}": more_errors(times, used - timed) for times in ERRORS}
+    if timed:
+        found |= {name: fewer_fast(kept) for name, kept in slower.items()}
+    return found
+
+
+def _slower(
+    asked: Mapping[str, tuple[str, str, bool]],
+    past: Mapping[tuple[str, str], Slots],
+    rollout: Rollout,
+    start: float,
+    end: float,
+    slot: float,
+    history: History,
+    progress: Progress,
+) -> dict[str, dict[tuple[str, str], list[float]]]:
+    """By slowing, the share of each slot's good requests that would stay good.
+
+    Reads the buckets around the bounds that the slowings ask for; empty without any histogram.
+    """
+    limits = {sli: limit for sli, each in asked.items() if (limit := _bound(each)) is not None}
+    if not limits:
+        return {}
+    buckets: dict[str, tuple[str, str, bool]] = {}
+    wanted: dict[tuple[str, str], tuple[str, ...]] = {}
+    for sli in limits:
+        of, good, _ = asked[sli]
+        [series] = history.recorded([slower_canary.every_bound(good)], end - 2 * slot, end, slot)
+        bounds = {each.labels["le"] for each in series if "le" in each.labels}
+        for slowing in SLOWINGS:
+            at = slowing.before(limits[sli])
+            wanted[slowing.name, sli] = slower_canary.around(bounds, at)
+            for le in wanted[slowing.name, sli]:
+                buckets[f"{sli} at {le}"] = (of, slower_canary.at_bound(good, le), True)
+    found = None
+    if buckets:
+        found = read_past(
+            buckets,
+            rollout.labels,
+            start=start,
+            end=end,
+            slot=slot,
+            history=history,
+            progress=progress,
+        )
+    first, last = int(start // slot) + 1, int(end // slot) - 1
+    return {
+        slowing.name: {
+            (sli, service.name): slower_canary.kept(
+                past[sli, service.name],
+                {
+                    le: recorded_requests.whole(
+                        found, buckets[f"{sli} at {le}"], service.name, first, last
+                    )
+                    for le in wanted[slowing.name, sli]
+                    if found is not None
+                },
+                slowing.before(limits[sli]),
+            )
+            for sli in limits
+            for service in rollout.services
+        }
+        for slowing in SLOWINGS
+    }
+
+
+def _bound(asked: tuple[str, str, bool]) -> float | None:
+    """The seconds that good requests of an SLI take at most, where a bucket counts them."""
+    _, part, is_good = asked
+    return slower_canary.bound_of(part) if is_good else None
+
+
+def _shifts(stage: Stage, slot: float, slots: int, windows: int) -> list[int]:
+    """Slots at which stretches begin: disjoint, evenly spread, `windows` at most."""
+    length = round((stage.duration + stage.max_extension) / slot) + 1
+    room = slots // length
+    if room < 1:
+        raise UsageError(
+            doing=f"replaying {stage.name}",
+            found=f"a recording of {minutes(slots * slot)}",
+            expected=f"the stage and its extension at least once ({minutes(length * slot)})",
+            next_step="give a longer time by --from and --to",
+        )
+    every = max(1, room // windows)
+    return [length * number for number in range(0, room, every)][:windows]
+
+
+def _check(stage: Stage, back: int, passed: int, among: int) -> Check:
+    said = f"stable as its own canary: {passed} of {among} stretches pass, {back} rolled back"
+    return Check(
+        id="plan.backtest",
+        status=Status.PASS if 2 * passed > among and 10 * back <= among else Status.FAIL,
+        observed=Observed(value=passed / among, unit="share"),
+        expected=f"{stage.name}: most stretches pass, at most a tenth is rolled back",
+        reason=said,
+        window=stage.duration,
+        samples=among,
+    )
+
+
+def power_curves(rollout: Rollout, scrape_interval: float) -> dict[str, list[list[float]]]:
+    """By stage: (requests a second of a service, chance to find twice the strictest limit)."""
+    alpha = alpha_per_check(rollout)
+    found = {}
+    for stage in rollout.stages:
+        limits = [rule.bad_limit for rule in stage.checks if isinstance(rule, ProportionCheck)]
+        if not limits:
+            continue
+        limit = min(limits)
+        found[stage.name] = [
+            [
+                rate,
+                detection(
+                    rate * stage.weight / 100,
+                    min(0.99, 2 * limit),
+                    limit,
+                    alpha,
+                    seconds=stage.duration,
+                    interval=scrape_interval,
+                )[-1][1],
+            ]
+            for rate in _RATES
+        ]
+    return found

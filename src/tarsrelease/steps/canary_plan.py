@@ -1,0 +1,143 @@
+"""Can the stages decide with this traffic? Reads stable's past, changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from tarsrelease.gates.stats.alpha_budget import alpha_per_check
+from tarsrelease.gates.study import recorded_requests
+from tarsrelease.gates.study.stage_lengths import Planned, not_planned, plan_stages
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.format import percent
+from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.release import Release
+from tarsrelease.operations.past_requests import read_past
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.metrics import History
+from tarsrelease.ports.people import Progress
+
+_SLOTS = 1440
+"""Slots of the recording, at most: a minute each for a day."""
+
+
+def plan_canary(
+    release: Release,
+    environment: Environment,
+    window: float,
+    *,
+    history: History,
+    clock: Clock,
+    progress: Progress,
+) -> Outcome:
+    """How long each stage must last to decide, from stable's traffic of the last `window` seconds.
+
+    The answer is no where a stage cannot decide within its duration and extension. Raises
+    UsageError where nothing was recorded, UnreachableError without the metrics server.
+    """
+    started_at = clock.now()
+    rollout = release.rollout
+    interval = environment.prometheus.scrape_interval
+    slot = max(2 * interval, round(window / _SLOTS))
+    end = history.server_time() // slot * slot
+    asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
+    past = read_past(
+        asked,
+        rollout.labels,
+        start=end - window,
+        end=end,
+        slot=slot,
+        history=history,
+        progress=progress,
+    )
+    first, last = int((end - window) // slot) + 1, int(end // slot) - 1
+    slots = {
+        (sli, service.name): recorded_requests.whole(past, each, service.name, first, last)
+        for sli, each in asked.items()
+        for service in rollout.services
+    }
+    planned = plan_stages(rollout, slots, slot=slot, scrape_interval=interval)
+    checks = tuple(_check(each) for each in planned)
+    verdict = Verdict.PROCEED
+    if not checks or any(check.status is not Status.PASS for check in checks):
+        verdict = Verdict.NO_GO
+    stages = list(dict.fromkeys(each.stage for each in planned if not each.decides))
+    said = f"{', '.join(stages)} cannot decide" if stages else "every stage can decide"
+    return Outcome(
+        step="canary plan",
+        release=release.version,
+        environment=environment.name,
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary=f"with stable's traffic of the last {window / 3600:.3g} h {said}",
+        checks=checks,
+        details={
+            "window_seconds": window,
+            "alpha_per_check": alpha_per_check(rollout),
+            "planned": [asdict(each) for each in planned],
+            "table": {"header": HEADER, "rows": [_row(each) for each in planned]},
+            "not_planned": list(not_planned(rollout)),
+        },
+        started_at=started_at,
+        finished_at=clock.now(),
+        next=""
+        if verdict is Verdict.PROCEED
+        else "give these stages more time or more traffic, or wider limits, in rollout.yaml",
+    )
+
+
+def _check(each: Planned) -> Check:
+    reason = each.trouble or (
+        f"{each.needed} requests take {minutes(each.seconds)} at {each.usual:.3g} a second; "
+        f"twice the limit is found within the stage in {percent(each.found)} of the cases"
+    )
+    return Check(
+        id="plan.decides",
+        status=Status.PASS if each.decides else Status.FAIL,
+        service=each.service,
+        observed=Observed(value=each.seconds, unit="seconds"),
+        expected=f"{each.stage}: {each.check} decides within {minutes(each.allowed)}",
+        reason=reason,
+        window=each.allowed,
+        samples=round(each.usual * each.allowed),
+        needed=each.needed,
+    )
+
+
+HEADER = (
+    "stage",
+    "service",
+    "check",
+    "limit",
+    "needs",
+    "req/s",
+    "decides after",
+    "in quiet hours",
+    "finds 2x the limit",
+    "95 % of them in",
+    "stable has",
+)
+
+
+def _row(each: Planned) -> list[str]:
+    return [
+        each.stage,
+        each.service,
+        each.check,
+        percent(each.limit),
+        str(each.needed),
+        f"{each.usual:.3g}",
+        minutes(each.seconds) + ("" if each.decides else " (!)"),
+        minutes(each.quiet_seconds),
+        percent(each.found),
+        minutes(each.found_in),
+        percent(each.stable),
+    ]
+
+
+def minutes(seconds: float | None) -> str:
+    """``45 s``, ``12.5 min``, ``3.2 h``; ``never`` for None."""
+    if seconds is None:
+        return "never"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

@@ -1,0 +1,264 @@
+"""Go or no-go: the measured criteria as one table, beside the votes of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tarsrelease.model.base import Value
+from tarsrelease.model.cluster import DeploymentState
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.format import names
+from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, worst
+from tarsrelease.model.release import Release
+from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
+from tarsrelease.operations.snapshot import look
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Workloads
+from tarsrelease.ports.metrics import Metrics
+from tarsrelease.rollout.position import position
+from tarsrelease.rollout.rollback_plan import same_version, stable_names
+from tarsrelease.steps.check_preflight import preflight_checks, verdict_of
+
+STEP = "check go-no-go"
+VERIFIED = "go_no_go.verified"
+PREFLIGHT = "go_no_go.preflight"
+IN_PROGRESS = "go_no_go.no_other_release"
+STABLE = "go_no_go.stable"
+STAGING = "go_no_go.staging"
+VOTE = "go_no_go.vote"
+_NOW = frozenset({"proportion", "ready"})
+
+
+class Vote(Value):
+    """What a role says; `by` names the person."""
+
+    role: str
+    go: bool
+    by: str = ""
+
+
+def go_no_go(
+    release: Release,
+    environment: Environment,
+    *,
+    votes: Sequence[Vote],
+    required: Iterable[str],
+    window: float,
+    recorded: Sequence[Outcome],
+    staging: Workloads | ReleaseError | None,
+    ground: Ground,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    journal: Journal,
+    lock: Lock,
+    metrics: Metrics,
+    clock: Clock,
+) -> Outcome:
+    """Every criterion is one check; `recorded` are the outcomes in the evidence so far.
+
+    `staging` gives staging's workloads, or why they cannot be asked; None where it was not named.
+    """
+    started_at = clock.now()
+    before = preflight_checks(
+        release,
+        environment,
+        running=None,
+        ground=ground,
+        charts=charts,
+        workloads=workloads,
+        routes=routes,
+        metrics=metrics,
+        clock=clock,
+    )
+    checks = [
+        verified(recorded, release.version),
+        _preflight(before),
+        _in_progress(release, charts, workloads, routes, journal, lock, clock),
+        *_stable(release, environment, window, metrics, workloads, clock),
+        _staging(release, staging),
+        *voted(votes, required),
+    ]
+    return verdict_of(
+        STEP,
+        release,
+        environment,
+        checks,
+        started_at=started_at,
+        clock=clock,
+        details={
+            "votes": [vote.model_dump(mode="json") for vote in votes],
+            "preflight": [check.model_dump(mode="json") for check in before],
+            "window": window,
+        },
+    )
+
+
+def verified(recorded: Iterable[Outcome], version: str) -> Check:
+    """The last `verify` of this release in the evidence proceeded."""
+    found = [each for each in recorded if each.step == "verify" and each.release == version]
+    if not found:
+        status, reason = Status.ERROR, "no verify of this release in the evidence folder"
+        reason += ": tarsrelease verify --evidence DIR"
+    else:
+        last = found[-1]
+        status = Status.PASS if last.verdict is Verdict.PROCEED else Status.FAIL
+        reason = f"{last.finished_at:%Y-%m-%d %H:%M:%S} UTC: {last.summary}"
+    return Check(
+        id=VERIFIED,
+        status=status,
+        expected="the bundle was verified, and is whole",
+        reason=reason,
+        source="evidence",
+    )
+
+
+def voted(votes: Sequence[Vote], required: Iterable[str]) -> list[Check]:
+    """One check a vote; a required vote that was not given is a failure, as is one voted twice."""
+    said: dict[str, list[Vote]] = {role: [] for role in required}
+    for vote in votes:
+        said.setdefault(vote.role, []).append(vote)
+    return [_vote(role, given) for role, given in said.items()]
+
+
+def _vote(role: str, given: Sequence[Vote]) -> Check:
+    against = [vote for vote in given if not vote.go]
+    who = names([vote.by or "somebody" for vote in (against or given)])
+    if not given:
+        status, reason, value = Status.FAIL, "did not vote", "none"
+    elif against:
+        status, reason, value = Status.FAIL, f"no-go by {who}", "no-go"
+    else:
+        status, reason, value = Status.PASS, f"go by {who}", "go"
+    return Check(
+        id=VOTE,
+        status=status,
+        service=role,
+        observed=Observed(value=value, unit="vote"),
+        expected="go",
+        reason=reason,
+        source="--vote",
+    )
+
+
+def _preflight(checks: Sequence[Check]) -> Check:
+    status = worst(check.status for check in checks if check.status is not Status.SKIPPED)
+    wrong = [f"{c.id}: {c.reason}" for c in checks if c.status not in (Status.PASS, Status.SKIPPED)]
+    return Check(
+        id=PREFLIGHT,
+        status=status,
+        expected="every check of preflight passes",
+        reason="; ".join(wrong) or f"{len(checks)} checks, none in the way",
+        source="check preflight",
+        samples=len(checks),
+    )
+
+
+def _in_progress(
+    release: Release,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    journal: Journal,
+    lock: Lock,
+    clock: Clock,
+) -> Check:
+    expected = "no release is on its way, and nobody holds the lock"
+    try:
+        seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
+        holder = lock.holder()
+        here = position(release.rollout, seen, journal.entries(), holder)
+    except ReleaseError as error:
+        status, reason = Status.ERROR, f"{error}; {error.detail.next}"
+    else:
+        free = holder is None and here.at in ("idle", "not deployed", "rolled back")
+        status = Status.PASS if free else Status.FAIL
+        reason = f"{here.at}: {here.says}"
+        reason += f"; {holder.owner} holds the lock" if holder else ""
+    return Check(
+        id=IN_PROGRESS,
+        status=status,
+        expected=expected,
+        reason=reason,
+        source="routes, journal and lock",
+    )
+
+
+def _stable(
+    release: Release,
+    environment: Environment,
+    window: float,
+    metrics: Metrics,
+    workloads: Workloads,
+    clock: Clock,
+) -> list[Check]:
+    """What the last stage asks of the canary, asked of stable as it serves now."""
+    try:
+        found = recorded_checks(
+            release,
+            environment,
+            stage_of(release, window, _NOW),
+            version=None,
+            metrics=metrics,
+            workloads=workloads,
+            clock=clock,
+        )
+    except ReleaseError as error:
+        return [
+            Check(
+                id=STABLE,
+                status=Status.ERROR,
+                expected="stable keeps the last stage's limits",
+                reason=f"{error}; {error.detail.next}",
+            )
+        ]
+    return [
+        check.model_copy(update={"id": STABLE, "reason": f"{check.id}: {check.reason}"})
+        for check in found
+    ]
+
+
+def _staging(release: Release, staging: Workloads | ReleaseError | None) -> Check:
+    expected = f"staging runs {release.version}, complete"
+
+    def check(status: Status, reason: str) -> Check:
+        return Check(id=STAGING, status=status, expected=expected, reason=reason, source="staging")
+
+    if staging is None:
+        return check(
+            Status.SKIPPED,
+            "neither --staging nor the environment names one",
+        )
+    if isinstance(staging, ReleaseError):
+        return check(Status.ERROR, f"{staging}; {staging.detail.next}")
+    try:
+        states = {state.name: state for state in staging.deployments()}
+    except ReleaseError as error:
+        return check(Status.ERROR, f"{error}; {error.detail.next}")
+    wrong = [
+        said
+        for name in stable_names(release.rollout)
+        if (said := _wrong(name, states.get(name), release.version))
+    ]
+    return check(Status.FAIL if wrong else Status.PASS, "; ".join(wrong) or expected)
+
+
+def _wrong(name: str, state: DeploymentState | None, version: str) -> str | None:
+    if state is None:
+        return f"{name} does not exist"
+    if not same_version(state.version, version):
+        return f"{name} runs {state.version or 'no version'}"
+    return None if state.complete else f"{name} has {state.ready} ready of {state.replicas}"
+
+
+def parse_vote(text: str) -> Vote:
+    """``qa=go:Ada`` as a vote. Raises ValueError with the form."""
+    role, _, said = text.partition("=")
+    word, _, by = said.partition(":")
+    if not role or word not in _WORDS:
+        raise ValueError(f"{text!r} is no vote; write ROLE=go or ROLE=no-go, then :NAME")
+    return Vote(role=role, go=_WORDS[word], by=by)
+
+
+_WORDS: Mapping[str, bool] = {"go": True, "no-go": False}

@@ -1,0 +1,236 @@
+"""Before anything is touched: does the ground carry a release? Looks, judges, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from tarsrelease.gates.checks import judged
+from tarsrelease.model.cluster import NodeState, PodState
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import ForbiddenError, RefusedError, ReleaseError, UsageError
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.model.rights import ROLE
+from tarsrelease.model.versions import precedence
+from tarsrelease.operations.canary_render import check_render
+from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.snapshot import look
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.cluster import Charts, Ground, Routes, Settled, Workloads
+from tarsrelease.ports.metrics import Metrics
+from tarsrelease.readiness import preflight as judge
+from tarsrelease.report.words import count_statuses
+from tarsrelease.steps.canary_deploy import has_traffic_already, refuse
+
+STEP = "check preflight"
+_PATIENCE = 3
+"""Scrape intervals until a pod that became ready a moment ago must have been scraped."""
+_POLL = 1.0
+
+
+def preflight(
+    release: Release,
+    environment: Environment,
+    *,
+    running: str | None,
+    staging: Settled | None = None,
+    ground: Ground,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    metrics: Metrics,
+    clock: Clock,
+) -> Outcome:
+    """Go where every check passes; what could not be asked is no pass.
+
+    `staging` tells what the release is set to where it ran before; None where there is none.
+    """
+    started_at = clock.now()
+    checks = preflight_checks(
+        release,
+        environment,
+        running=running,
+        ground=ground,
+        charts=charts,
+        workloads=workloads,
+        routes=routes,
+        metrics=metrics,
+        clock=clock,
+    )
+    checks += _measured(judge.FLAGS, lambda: [_flags(release, environment, staging)])
+    return verdict_of(STEP, release, environment, checks, started_at=started_at, clock=clock)
+
+
+def verdict_of(
+    step: str,
+    release: Release,
+    environment: Environment,
+    checks: Iterable[Check],
+    *,
+    started_at: datetime,
+    clock: Clock,
+    details: dict[str, object] | None = None,
+) -> Outcome:
+    """Go where something passed and nothing did not; what was skipped is said."""
+    found = tuple(checks)
+    wrong = [c for c in found if c.status not in (Status.PASS, Status.SKIPPED)]
+    passed = any(check.status is Status.PASS for check in found)
+    go = passed and not wrong
+    first = wrong[0] if wrong else None
+    why = f"; {first.id}{f' of {first.service}' if first.service else ''}" if first else ""
+    return ended(
+        step,
+        release,
+        environment,
+        Verdict.PROCEED if go else Verdict.NO_GO,
+        f"{'go' if go else 'no-go'}: {count_statuses(found)}{why}",
+        started_at=started_at,
+        clock=clock,
+        checks=found,
+        details=details,
+        next_step="" if go else "repair what did not pass, then run the same command again",
+    )
+
+
+def preflight_checks(
+    release: Release,
+    environment: Environment,
+    *,
+    running: str | None,
+    ground: Ground,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    metrics: Metrics,
+    clock: Clock,
+) -> tuple[Check, ...]:
+    """Every check; one system that does not answer costs its own checks only."""
+    return (
+        *_measured(judge.NODES, lambda: [judge.nodes(_nodes(ground))]),
+        *_measured(judge.NAMESPACE, lambda: [_namespace(environment, ground, workloads)]),
+        *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, ground.lacking(ROLE))]),
+        *_measured(judge.HELM, lambda: [_helm(release, running, charts)]),
+        *_measured(judge.ROUTES, lambda: _routes(release, routes)),
+        *_measured(
+            judge.DEPLOY,
+            lambda: [_deploy(release, environment, charts, workloads, routes, clock)],
+        ),
+        *_measured(
+            judge.TARGETS,
+            lambda: _scraped(
+                lambda: _targets(release, environment, workloads, metrics),
+                clock,
+                _PATIENCE * environment.prometheus.scrape_interval,
+            ),
+        ),
+    )
+
+
+def _measured(check_id: str, ask: Callable[[], Iterable[Check]]) -> tuple[Check, ...]:
+    try:
+        found = tuple(ask())
+    except ReleaseError as error:
+        return (judge.unmeasured(check_id, f"{error}; {error.detail.next}"),)
+    return found or (judge.unmeasured(check_id, "there was nothing to look at"),)
+
+
+def _flags(release: Release, environment: Environment, staging: Settled | None) -> Check:
+    if not release.feature_flags:
+        return judge.flags_not_compared("this day switches none on")
+    if staging is None:
+        reason = f"environment {environment.name} names no staging"
+        return judge.flags_not_compared(reason)
+    there = staging.values(release.rollout.application)
+    where = environment.staging or "staging"
+    return judge.feature_flags(release.feature_flags, there or {}, where=where)
+
+
+def _nodes(ground: Ground) -> list[NodeState] | None:
+    try:
+        return ground.nodes()
+    except ForbiddenError:
+        return None
+
+
+def _namespace(environment: Environment, ground: Ground, workloads: Workloads) -> Check:
+    name = environment.kubernetes.namespace
+    try:
+        return judge.namespace(name, ground.namespace(), forbidden=False, seen_in_it=0)
+    except ForbiddenError:
+        seen = len(workloads.deployments())
+        return judge.namespace(name, None, forbidden=True, seen_in_it=seen)
+
+
+def _helm(release: Release, running: str | None, charts: Charts) -> Check:
+    application = release.rollout.application
+    history = charts.history(application)
+    least = release.manifest.min_previous_version
+    too_old = False
+    if least is not None and history:
+        try:
+            too_old = precedence(history[-1].app_version) < precedence(least)
+        except ValueError:
+            too_old = True
+    return judge.helm_release(
+        application, history, new=release.version, running=running, too_old=too_old
+    )
+
+
+def _routes(release: Release, routes: Routes) -> list[Check]:
+    found = {state.service: state for state in routes.read(release.rollout.services)}
+    return [
+        judge.route_owner(service.name, service.route, found.get(service.name))
+        for service in release.rollout.services
+    ]
+
+
+def _deploy(
+    release: Release,
+    environment: Environment,
+    charts: Charts,
+    workloads: Workloads,
+    routes: Routes,
+    clock: Clock,
+) -> Check:
+    seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
+    if has_traffic_already(release, seen, ()):
+        return judge.deployable("the canary is there and has traffic already", None)
+    try:
+        serving = refuse(release, seen)
+        check_render(release, environment, charts)
+    except (RefusedError, UsageError) as error:
+        return judge.deployable("", f"{error.detail.found}; {error.detail.next}")
+    return judge.deployable(f"it would stand beside {serving.app_version}", None)
+
+
+def _scraped(ask: Callable[[], list[Check]], clock: Clock, patience: float) -> list[Check]:
+    """Ask until every pod is scraped, for so many seconds at most."""
+    started = clock.now()
+    while True:
+        found = ask()
+        late = any(check.status is Status.FAIL for check in found)
+        if not late or (clock.now() - started).total_seconds() >= patience:
+            return found
+        clock.sleep(_POLL)
+
+
+def _targets(
+    release: Release, environment: Environment, workloads: Workloads, metrics: Metrics
+) -> list[Check]:
+    pods: list[PodState] = workloads.pods()
+    selector = judge.up_selector(environment.kubernetes.namespace)
+    found = metrics.series([selector], 3 * environment.prometheus.scrape_interval)[0]
+    return [
+        check
+        for track in (Track.STABLE, Track.CANARY)
+        for check in judge.targets(
+            track,
+            judged(release.rollout, track),
+            pods,
+            found,
+            pod_label=release.rollout.labels.pod,
+            source=selector,
+        )
+    ]

@@ -1,0 +1,139 @@
+"""migrate status: what is applied, what is left, and who works on it now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.migrations.history import Applied, State, fold, objections
+from tarsrelease.model.bundle import Migration
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.format import count
+from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict
+from tarsrelease.model.release import Release
+from tarsrelease.operations.migrations.files import database_of, read_migrations
+from tarsrelease.operations.migrations.files_in_order import asking
+from tarsrelease.operations.migrations.outcome import outcome
+from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.database import Catalog
+
+
+def status(
+    release: Release,
+    environment: Environment,
+    *,
+    files: BundleFiles,
+    catalog: Callable[[], Catalog],
+    clock: Clock,
+) -> Outcome:
+    """Read the history and the lock; nothing is changed.
+
+    No-go where files and history do not fit together. A migration that is not applied yet is
+    inconclusive, and no fault.
+    """
+    started_at = clock.now()
+    database = database_of(environment)
+    read = read_migrations(release, files)
+    with asking(database):
+        looking = catalog()
+        state = fold(looking.history())
+        owner = looking.lock_owner()
+        builds = looking.builds()
+        invalid = looking.invalid_indexes()
+    migrations = release.manifest.migrations
+    against = objections(migrations, read, state, release=release.version, phase="expand")
+    checks = [
+        _check(migration, state, len(read[migration.file].statements)) for migration in migrations
+    ]
+    checks += [
+        Check(id="migrate.history", status=Status.FAIL, expected="files as applied", reason=line)
+        for line in against
+    ]
+    checks += [_unfinished(f"{build.index} is being built right now: {build}") for build in builds]
+    checks += [
+        _unfinished(f"{name} on {table} is INVALID; `migrate up` repairs those of the release")
+        for name, table in invalid.items()
+        if name not in {build.index for build in builds}
+    ]
+    if not migrations:
+        checks.append(_none())
+    applied = sum(state.applied(migration.file) for migration in migrations)
+    return outcome(
+        "status",
+        release,
+        environment,
+        f"{applied} of {len(migrations)} migrations are applied"
+        + (f"; {owner} works on them" if owner else ""),
+        checks=checks,
+        started_at=started_at,
+        clock=clock,
+        details={
+            "lock": str(owner) if owner else None,
+            "builds": [str(build) for build in builds],
+            "invalid_indexes": sorted(invalid),
+        },
+        next_step=_next(release, state),
+        verdict=Verdict.NO_GO if against else Verdict.PROCEED,
+    )
+
+
+def _unfinished(reason: str) -> Check:
+    return Check(
+        id="migrate.indexes", status=Status.INCONCLUSIVE, expected="valid indexes", reason=reason
+    )
+
+
+def _none() -> Check:
+    return Check(
+        id="migrate.applied",
+        status=Status.SKIPPED,
+        expected="migrations",
+        reason="NOT CHECKED: this release has no migrations",
+    )
+
+
+def _check(migration: Migration, state: State, statements: int) -> Check:
+    found = state.files.get(migration.file)
+    done = len(found.done) if found else 0
+    complete = state.applied(migration.file)
+    return Check(
+        id="migrate.applied",
+        status=Status.PASS if complete else Status.INCONCLUSIVE,
+        observed=Observed(value=done, unit="statements"),
+        expected=f"{statements} statements finished",
+        reason=_line(migration, state),
+        source=migration.file,
+    )
+
+
+def _line(migration: Migration, state: State) -> str:
+    found = state.files.get(migration.file)
+    name = f"{migration.phase} {migration.order}: {migration.file}"
+    if found is None:
+        return f"{name}: not applied"
+    return f"{name}: {_how(found)}"
+
+
+def _how(found: Applied) -> str:
+    if not found.done:
+        return (
+            f"statement {found.begun.statement} was begun by run {found.begun.run}"
+            if (found.begun)
+            else "not applied"
+        )
+    last = found.done[max(found.done)]
+    when = f"{last.finished:%Y-%m-%d %H:%M:%S} UTC" if last.finished else ""
+    said = f"{len(found.done)} of {count(found.statements, 'statement')}, last by {last.by} "
+    said += f"(run {last.run}, {when})"
+    if found.begun is not None:
+        said += f"; statement {found.begun.statement} was begun by run {found.begun.run}"
+    return said
+
+
+def _next(release: Release, state: State) -> str:
+    if state.undoing is not None:
+        return "tarsrelease migrate down --release ... goes on undoing"
+    phases = [one.phase for one in release.manifest.migrations if not state.applied(one.file)]
+    if "expand" in phases:
+        return "tarsrelease migrate up --release ..."
+    return "tarsrelease migrate up --phase contract --release ..." if phases else ""

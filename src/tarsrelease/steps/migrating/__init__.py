@@ -1,1 +1,0 @@
-"""migrate: plan, up, verify, status and down, statement by statement."""

@@ -1,0 +1,106 @@
+"""From an environment file to the adapters. Only the command line sees the whole set."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.measurement import Requests
+from tarsrelease.model.release import Release, Run
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tarsrelease.adapters.background import AskStaging
+    from tarsrelease.model.checks import StagingDriftCheck
+    from tarsrelease.ports.clock import Clock
+    from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Web, Workloads
+    from tarsrelease.ports.metrics import Elsewhere, History, Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The adapters of one environment; the command line hands them on one by one."""
+
+    clock: Clock
+    metrics: Metrics
+    routes: Routes
+    workloads: Workloads
+    charts: Charts
+    journal: Journal
+    lock: Lock
+    web: Web
+    elsewhere: Elsewhere
+    ground: Ground
+
+
+def connect(environment: Environment, release: Release, run: Run) -> Ports:
+    """The adapters for this release in this environment.
+
+    The kubeconfig is read here (UsageError where it is missing or has no such context), Helm is
+    looked for when it is first used, and no system is contacted yet. The libraries are imported
+    here and not before, because they cost more than most commands.
+    """
+    from tarsrelease.adapters.background import Background
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.helm.releases import Helm
+    from tarsrelease.adapters.http.gateway import GatewayWeb
+    from tarsrelease.adapters.http.number import read_number
+    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.kubernetes.ground import KubernetesGround
+    from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
+    from tarsrelease.adapters.kubernetes.lock import LeaseLock
+    from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+    from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
+    from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
+    from tarsrelease.adapters.pytest.suite import PytestSuite
+
+    rollout = release.rollout
+    cluster = Cluster.connect(environment.kubernetes.context, environment.kubernetes.namespace)
+    return Ports(
+        clock=SystemClock(),
+        metrics=PrometheusMetrics(environment.prometheus),
+        routes=HttpRoutes(cluster, environment.gateway),
+        workloads=KubernetesWorkloads(cluster, rollout),
+        charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
+        journal=ConfigMapJournal(cluster, rollout.application),
+        lock=LeaseLock(cluster, rollout.application, run),
+        web=GatewayWeb(environment.gateway.address),
+        elsewhere=Background(
+            read_number,
+            PytestSuite(Path(release.directory), environment),
+            environment.overrides.answers,
+            ask_staging(release, environment),
+        ),
+        ground=KubernetesGround(cluster),
+    )
+
+
+def ask_staging(release: Release, environment: Environment) -> AskStaging:
+    """Staging's file is read when it is first asked: most days do not ask."""
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.files.configuration import load_environment
+    from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
+    from tarsrelease.operations.staging_requests import requests_in_staging
+
+    def ask(rule: StagingDriftCheck, since: datetime) -> Requests:
+        if environment.staging is None:
+            return Requests(None)
+        staging = load_environment(environment.staging)
+        with closing(PrometheusMetrics(staging.prometheus)) as metrics:
+            return requests_in_staging(
+                release, staging, rule, since, metrics=metrics, clock=SystemClock()
+            )
+
+    return ask
+
+
+def recorded_metrics(environment: Environment) -> History:
+    """The metrics server for looking at the past, which may take it a minute; no cluster."""
+    from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
+
+    patient = max(environment.prometheus.timeout, 60.0)
+    return PrometheusMetrics(environment.prometheus.model_copy(update={"timeout": patient}))

@@ -1,0 +1,185 @@
+"""Putting together what verify needs; every library is imported only where it is used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tarsrelease.adapters.kubernetes.schema import ObjectSchema
+    from tarsrelease.bundle.sources import Means, Signatures
+    from tarsrelease.model.bundle import Source
+    from tarsrelease.model.environment import Environment
+    from tarsrelease.model.outcome import Outcome
+    from tarsrelease.model.verification import Commit
+    from tarsrelease.ports.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the flags say. `running` is the version that runs, where somebody says it; else the
+    `environment`'s cluster is asked, where there is one."""
+
+    offline: bool = False
+    checksums_only: bool = False
+    require: Collection[str] = ()
+    platform: str = "linux/amd64"
+    layers: bool = False
+    running: str | None = None
+    environment: Environment | None = None
+    quiet: bool = True
+    attestations: tuple[Path, ...] = ()
+    repository: str | None = None
+    signer_workflow: str | None = None
+    trusted_root: Path | None = None
+
+
+NO_WISHES = Wishes()
+
+
+def verified(
+    folder: Path,
+    wishes: Wishes = NO_WISHES,
+    *,
+    clock: Clock | None = None,
+) -> Outcome:
+    """The outcome of verify on this folder, with all means that this machine has."""
+    from tarsrelease.adapters.clock import SystemClock
+    from tarsrelease.adapters.files.bundle_files import FolderFiles
+    from tarsrelease.adapters.files.configuration import read_manifest, read_rollout
+    from tarsrelease.adapters.files.yaml_source import read_values
+    from tarsrelease.adapters.terminal.hashing_bar import HashingBar
+    from tarsrelease.bundle.sources import NOTHING
+    from tarsrelease.steps.verify import verify
+
+    with HashingBar(sys.stderr, quiet=wishes.quiet) as bar:
+        outcome = verify(
+            str(folder),
+            files=FolderFiles(folder, hard_links=wishes.checksums_only, progress=bar),
+            read_manifest=read_manifest,
+            read_rollout=read_rollout,
+            read_values=read_values,
+            clock=clock or SystemClock(),
+            checksums_only=wishes.checksums_only,
+            offline=wishes.offline,
+            means=NOTHING if wishes.checksums_only else _means(folder, wishes),
+            require=wishes.require,
+        )
+    place = wishes.environment
+    return outcome.model_copy(update={"environment": place.name}) if place else outcome
+
+
+def _means(folder: Path, wishes: Wishes) -> Means:
+    from tarsrelease.adapters.files.configuration import read_bundle_input
+    from tarsrelease.adapters.helm.chart_render import renderer
+    from tarsrelease.bundle.sources import Means
+
+    registry = None
+    if not wishes.offline:
+        from tarsrelease.adapters.registry.manifests import HttpRegistry
+
+        registry = HttpRegistry()
+    schema, schema_name = _schema(None if wishes.offline else wishes.environment)
+    return Means(
+        read_input=read_bundle_input,
+        values_faults=_values_faults,
+        render=renderer(),
+        object_faults=schema.faults,
+        objects_by=schema_name,
+        sql_faults=_sql_faults,
+        commit=partial(_commit, folder),
+        running=_running(wishes),
+        registry=registry,
+        signatures=_signatures(wishes),
+        platform=wishes.platform,
+        layers=wishes.layers,
+    )
+
+
+def _schema(environment: Environment | None) -> tuple[ObjectSchema, str]:
+    """That of the environment's cluster, else the pinned one; and what to call it in reports."""
+    from tarsrelease.adapters.kubernetes.schema import pinned_schema, served_schema
+    from tarsrelease.model.errors import ReleaseError
+
+    pinned = pinned_schema()
+    if environment is None:
+        return pinned, pinned.name
+    from tarsrelease.adapters.kubernetes.client import Cluster
+
+    place = environment.kubernetes
+    try:
+        served = served_schema(Cluster.connect(place.context, place.namespace).openapi())
+    except ReleaseError as problem:
+        return pinned, f"{pinned.name} (and not the cluster: {problem.detail.found})"
+    return served, served.name
+
+
+def _running(wishes: Wishes) -> Callable[[str], str | None] | None:
+    if wishes.running is not None:
+        return lambda _: wishes.running
+    if wishes.offline or wishes.environment is None:
+        return None
+    from tarsrelease.adapters.helm.releases import Helm
+
+    place = wishes.environment.kubernetes
+    return Helm(place.context, place.namespace).running
+
+
+def _signatures(wishes: Wishes) -> Signatures | None:
+    """None without attestations. Raises UsageError where they cannot be pinned or verified."""
+    from tarsrelease.model.errors import UsageError
+
+    if not wishes.attestations:
+        return None
+    if wishes.repository is None or wishes.signer_workflow is None:
+        raise UsageError(
+            doing="reading the attestations",
+            found="--attestations without --repository and --signer-workflow",
+            expected="who may have signed: anybody can make an attestation",
+            next_step="add --repository OWNER/NAME and "
+            "--signer-workflow OWNER/NAME/.github/workflows/FILE",
+        )
+    try:
+        from tarsrelease.adapters.sigstore.attestations import SigstoreSignatures
+    except ImportError as problem:
+        raise UsageError(
+            doing="reading the attestations",
+            found=f"sigstore is not installed ({problem})",
+            expected="the extra: tarsrelease[sigstore]",
+            next_step="pip install 'tarsrelease[sigstore]'",
+        ) from problem
+    return SigstoreSignatures(
+        wishes.attestations,
+        repository=wishes.repository,
+        workflow=wishes.signer_workflow,
+        trusted_root=wishes.trusted_root,
+    )
+
+
+def _values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
+    from tarsrelease.adapters.helm.values_schema import values_faults
+
+    return values_faults(schema, values)
+
+
+def _sql_faults(path: str, content: bytes, phase: str) -> list[str]:
+    from tarsrelease.adapters.postgres.squawk import squawk
+    from tarsrelease.bundle.sql import sql_faults
+
+    return sql_faults(path, content, phase, squawk(_POSTGRES))
+
+
+_POSTGRES = 17
+"""Linted as for this major version; `migrate plan` does it again for the server's own."""
+
+
+def _commit(folder: Path, source: Source) -> Commit | str:
+    try:
+        from tarsrelease.adapters.git.commits import commit_of
+    except ImportError:  # GitPython refuses to be imported where there is no git
+        return "there is no git here"
+    return commit_of(folder, source)
