@@ -22,14 +22,17 @@ REPORT = "127.0.0.1:9400"
 _APPLICATION = ("tars-canary", "tars")
 _INSTALL = """
 import sys
-from tarsrelease.adapters.configuration import load_environment, load_release
+from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.terminal.person import Nobody
+from tarsrelease.adapters.terminal.progress import progress_on
+from tarsrelease.context import People
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal.install import install
 from tarsrelease.wiring.context import connect
 environment = load_environment(sys.argv[1])
 release = load_release(sys.argv[2], environment)
-ports = connect(environment, release, Run(id="install", owner="test"))
-install(release, environment, charts=ports.charts, routes=ports.routes, say=print)
+people = People(Nobody(), progress_on(sys.stderr, quiet=True, verbose=False))
+install(connect(environment, release, Run(id="install", owner="test"), people), say=print)
 """
 
 

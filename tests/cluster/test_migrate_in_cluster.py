@@ -187,8 +187,8 @@ spec:
 _JOURNAL = """
 import sys
 from datetime import UTC, datetime
-from tarsrelease.adapters.journal import ConfigMapJournal
-from tarsrelease.adapters.kubernetes_client import Cluster
+from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
+from tarsrelease.adapters.kubernetes.client import Cluster
 from tarsrelease.model.journal import Entry, Phase
 journal = ConfigMapJournal(Cluster.connect(sys.argv[1], sys.argv[2]), "tars")
 for action, phase in (("deploy", Phase.INTENT), ("promote", Phase.RESULT)):

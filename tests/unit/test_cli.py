@@ -202,7 +202,7 @@ class TestOutcomes:
 
     def ending(self, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Outcome]) -> None:
         """Let `status` end as `act` does, on no cluster."""
-        monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
         monkeypatch.setattr("tarsrelease.steps.status.status", lambda *_, **__: act())
 
     @pytest.mark.parametrize("verdict", list(Verdict))
@@ -278,7 +278,7 @@ class TestOutcomes:
     def test_changing_commands_record_evidence_and_reading_ones_when_asked(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
         monkeypatch.setattr("tarsrelease.steps.promote.promote", lambda *_, **__: outcome())
         self.ending(monkeypatch, outcome)
         assert run("status", *PLACE) == 0
@@ -301,7 +301,7 @@ class TestOutcomes:
             return outcome()
 
         ends_early = False
-        monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
+        monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
         monkeypatch.setattr("tarsrelease.steps.run.run_day", day)
         for early, records in ((False, 1), (True, 3)):
             ends_early = early
@@ -330,11 +330,18 @@ class TestOutcomes:
         assert "overridden by the environment:\n  stage duration: 20 s" in capsys.readouterr().out
 
 
-class Anything:
-    """Stands where adapters would; each attribute says which port it is."""
-
-    def __getattr__(self, name: str) -> str:
-        return f"port {name}"
+def stand_in(environment: Any, release: Any, run: Any, people: Any) -> SimpleNamespace:
+    """A context with a word for each port that says which one it is."""
+    parts = ("routes", "workloads", "charts", "journal", "lock", "ground")
+    return SimpleNamespace(
+        release=release,
+        environment=environment,
+        run=run,
+        cluster=SimpleNamespace(**{part: f"port {part}" for part in parts}, gateway="port web"),
+        metrics=SimpleNamespace(samples="port metrics", external="port elsewhere"),
+        people=people,
+        clock="port clock",
+    )
 
 
 @pytest.mark.parametrize(
@@ -435,7 +442,7 @@ def test_arguments_reach_the_step(
         got.append((given, named))
         return outcome()
 
-    monkeypatch.setattr("tarsrelease.wiring.context.connect", lambda *_: Anything())
+    monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
     monkeypatch.setattr(f"tarsrelease.steps.{step}", record)
     monkeypatch.setenv("TARSRELEASE_RUN", "this-run")
     assert run(*arguments, *WHAT, *PLACE, "--quiet") == 0
@@ -574,7 +581,8 @@ def test_a_cancelled_job_ends_as_an_interrupt(project: Path) -> None:
         "import sys, time\n"
         "import tarsrelease.wiring.context as wiring, tarsrelease.steps.status as status\n"
         "def wait(*_, **__):\n    print('ready', file=sys.stderr, flush=True)\n    time.sleep(60)\n"
-        "wiring.connect = lambda *_: type('P', (), {'__getattr__': lambda s, n: n})()\n"
+        "from unittest.mock import MagicMock\n"
+        "wiring.connect = lambda *_: MagicMock()\n"
         "status.status = wait\n"
         "from tarsrelease.cli import main\n"
         "main(['status', '--environment', 'place', '--format', 'json'])\n"

@@ -16,6 +16,9 @@ import time
 import httpx
 
 from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.terminal.person import Nobody
+from tarsrelease.adapters.terminal.progress import progress_on
+from tarsrelease.context import People
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.faults import parse_fault
@@ -29,13 +32,14 @@ FEW, MANY = 3.0, 300.0
 def main() -> None:
     environment = load_environment(sys.argv[1])
     release = load_release("release/v1_0_1", environment)
-    ports = connect(environment, release, Run(id="disturb", owner="test"))
+    people = People(Nobody(), progress_on(sys.stderr, quiet=True, verbose=False))
+    cluster = connect(environment, release, Run(id="disturb", owner="test"), people).cluster
     name, _, weight = sys.argv[2].partition("@")
     target = ClusterTarget(
         release.rollout.services,
         environment.kubernetes.namespace,
-        routes=ports.routes,
-        workloads=ports.workloads,
+        routes=cluster.routes,
+        workloads=cluster.workloads,
         kubectl=["kubectl", "--context", str(environment.kubernetes.context)],
         control=None,
     )

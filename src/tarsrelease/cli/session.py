@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
@@ -24,9 +25,28 @@ from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
 
 if TYPE_CHECKING:
-    from tarsrelease.wiring.context import Ports
+    from tarsrelease.context import Context
+    from tarsrelease.ports.clock import Clock
+    from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Web, Workloads
+    from tarsrelease.ports.metrics import Elsewhere, Metrics
 
 DEFAULT_EVIDENCE = Path("evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports of a context, one by one."""
+
+    clock: Clock
+    metrics: Metrics
+    routes: Routes
+    workloads: Workloads
+    charts: Charts
+    journal: Journal
+    lock: Lock
+    web: Web
+    elsewhere: Elsewhere
+    ground: Ground
 
 
 class Session:
@@ -81,11 +101,32 @@ class Session:
         return load_release(self.release_folder, self.environment, self._choice)
 
     @cached_property
-    def ports(self) -> Ports:
-        """The adapters, connected."""
+    def context(self) -> Context:
+        """Everything that a step works with, connected."""
+        from tarsrelease.cli.prompt import who_answers
+        from tarsrelease.context import People
         from tarsrelease.wiring.context import connect
 
-        return connect(self.environment, self.release, self.run)
+        people = People(who_answers(self.settings, self.progress), self.progress)
+        return connect(self.environment, self.release, self.run, people)
+
+    @cached_property
+    def ports(self) -> Ports:
+        """The ports one by one, for steps that do not take the context yet."""
+        context = self.context
+        cluster = context.cluster
+        return Ports(
+            clock=context.clock,
+            metrics=context.metrics.samples,
+            routes=cluster.routes,
+            workloads=cluster.workloads,
+            charts=cluster.charts,
+            journal=cluster.journal,
+            lock=cluster.lock,
+            web=cluster.gateway,
+            elsewhere=context.metrics.external,
+            ground=cluster.ground,
+        )
 
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
         """Where outcomes are recorded; None where nothing is, by default or by choice."""

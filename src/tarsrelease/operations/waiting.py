@@ -1,7 +1,7 @@
 """Traffic that stands on the canary while a person thinks stays watched (design: decision 9).
 
 What a person's answer looks like differs: typed at this very terminal (`ask_watched`), or seen in
-the journal and the routes when the pipeline goes on (steps/canary_gate_wait.py). The watching is the same.
+the journal and the routes when the pipeline goes on (steps/canary_gate_wait.py).
 """
 
 from __future__ import annotations

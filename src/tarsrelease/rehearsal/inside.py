@@ -17,6 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from tarsrelease.adapters.files.configuration import load_environment, load_release
+from tarsrelease.adapters.terminal.person import Nobody
+from tarsrelease.adapters.terminal.progress import progress_on
+from tarsrelease.context import Context, People
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UnreachableError
 from tarsrelease.model.outcome import Outcome, Verdict
@@ -31,7 +34,7 @@ from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import source_root
 from tarsrelease.rehearsal.report_day import FaultReport, day_outcome
 from tarsrelease.rehearsal.target import ClusterTarget
-from tarsrelease.wiring.context import Ports, connect
+from tarsrelease.wiring.context import connect
 
 _RUN = Run(id="rehearsal", owner="rehearsal")
 _FIRST_ANSWERS = 20.0
@@ -60,18 +63,13 @@ def _websocket_host(release: Release, environment: Environment) -> str:
     return environment.gateway.hostnames[hosts[0]] if hosts else ""
 
 
-def _install(options: DayOptions, ports: Ports, environment: Environment, say: Say) -> None:
-    previous = load_release(options.previous, environment)
-    tasks = [
-        partial(install, previous, environment, charts=ports.charts, routes=ports.routes, say=say)
-    ]
+def _install(options: DayOptions, context: Context, say: Say) -> None:
+    previous = load_release(options.previous, context.environment)
+    tasks = [partial(install, context.with_release(previous), say=say)]
     if options.staging is not None:
         staging = load_environment(options.staging)
-        staged = load_release(options.release, staging)
-        there = connect(staging, staged, _RUN)
-        tasks.append(
-            partial(install, staged, staging, charts=there.charts, routes=there.routes, say=say)
-        )
+        staged = connect(staging, load_release(options.release, staging), _RUN, context.people)
+        tasks.append(partial(install, staged, say=say))
     together(*tasks)
 
 
@@ -117,12 +115,13 @@ def play(options: DayOptions, say: Say) -> Outcome:
     faults = [parse_fault(text) for text in options.faults]
     environment = load_environment(options.environment)
     release = load_release(options.release, environment)
-    ports = connect(environment, release, _RUN)
+    people = People(Nobody(), progress_on(sys.stderr, quiet=options.quiet, verbose=False))
+    context = connect(environment, release, _RUN, people)
     admin = os.environ["KUBECONFIG"]
     kubectl = [*options.tools["kubectl"]]
     if environment.kubernetes.context:
         kubectl += ["--context", environment.kubernetes.context]
-    _install(options, ports, environment, say)
+    _install(options, context, say)
     runner = admin
     if options.control is not None:
         role = source_root() / "rbac" / "role.yaml"
@@ -142,7 +141,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
             )
         )
         _wait_for_answers(load)
-        injector = _injector(faults, options, environment, release, ports, kubectl, say)
+        injector = _injector(faults, options, context, kubectl, say)
         injector.set_up()
         load.rate(rate)
         load.reset()
@@ -183,17 +182,15 @@ def _next(run: Outcome, options: DayOptions) -> str:
 def _injector(
     faults: list[Fault],
     options: DayOptions,
-    environment: Environment,
-    release: Release,
-    ports: Ports,
+    context: Context,
     kubectl: list[str],
     say: Say,
 ) -> Injector:
     target = ClusterTarget(
-        release.rollout.services,
-        environment.kubernetes.namespace,
-        routes=ports.routes,
-        workloads=ports.workloads,
+        context.release.rollout.services,
+        context.environment.kubernetes.namespace,
+        routes=context.cluster.routes,
+        workloads=context.cluster.workloads,
         kubectl=kubectl,
         control=partial(control.ask, Path(options.control)) if options.control else None,
     )

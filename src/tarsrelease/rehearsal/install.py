@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from tarsrelease.model.environment import Environment
-from tarsrelease.model.release import Release
-from tarsrelease.ports.cluster import Charts, Routes
+from tarsrelease.context import Context
 
 
 def install(
-    release: Release,
-    environment: Environment,
+    context: Context,
     *,
-    charts: Charts,
-    routes: Routes,
     say: Callable[[str], None],
 ) -> None:
     """Installs the release as the stable side and gives it all traffic. Waits until ready."""
+    release, environment, cluster = context.release, context.environment, context.cluster
     rollout = release.rollout
     say(f"installing {rollout.application} {release.version} in {environment.kubernetes.namespace}")
-    charts.upgrade(
+    cluster.charts.upgrade(
         rollout.application,
         release.chart,
         [environment.helm.values],
         values_from=None,
         deadline=environment.limits.deploy,
     )
-    routes.shift(rollout.services, 0, {})
+    cluster.routes.shift(rollout.services, 0, {})
 
 
 def together(*tasks: Callable[[], None]) -> None:

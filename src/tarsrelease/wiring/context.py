@@ -1,12 +1,12 @@
-"""From an environment file to the adapters. Only the command line sees the whole set."""
+"""From a release and an environment to the `Context` that steps work with."""
 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tarsrelease.context import Cluster, Context, MetricsSources, People
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.measurement import Requests
 from tarsrelease.model.release import Release, Run
@@ -16,29 +16,11 @@ if TYPE_CHECKING:
 
     from tarsrelease.adapters.background import AskStaging
     from tarsrelease.model.checks import StagingDriftCheck
-    from tarsrelease.ports.clock import Clock
-    from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Web, Workloads
-    from tarsrelease.ports.metrics import Elsewhere, History, Metrics
+    from tarsrelease.ports.metrics import History
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The adapters of one environment; the command line hands them on one by one."""
-
-    clock: Clock
-    metrics: Metrics
-    routes: Routes
-    workloads: Workloads
-    charts: Charts
-    journal: Journal
-    lock: Lock
-    web: Web
-    elsewhere: Elsewhere
-    ground: Ground
-
-
-def connect(environment: Environment, release: Release, run: Run) -> Ports:
-    """The adapters for this release in this environment.
+def connect(environment: Environment, release: Release, run: Run, people: People) -> Context:
+    """The context of this release in this environment, with its adapters.
 
     The kubeconfig is read here (UsageError where it is missing or has no such context), Helm is
     looked for when it is first used, and no system is contacted yet. The libraries are imported
@@ -49,7 +31,7 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
     from tarsrelease.adapters.helm.releases import Helm
     from tarsrelease.adapters.http.gateway import GatewayWeb
     from tarsrelease.adapters.http.number import read_number
-    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.kubernetes.client import Cluster as KubernetesApi
     from tarsrelease.adapters.kubernetes.ground import KubernetesGround
     from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
     from tarsrelease.adapters.kubernetes.lock import LeaseLock
@@ -59,23 +41,31 @@ def connect(environment: Environment, release: Release, run: Run) -> Ports:
     from tarsrelease.adapters.pytest.suite import PytestSuite
 
     rollout = release.rollout
-    cluster = Cluster.connect(environment.kubernetes.context, environment.kubernetes.namespace)
-    return Ports(
-        clock=SystemClock(),
-        metrics=PrometheusMetrics(environment.prometheus),
-        routes=HttpRoutes(cluster, environment.gateway),
-        workloads=KubernetesWorkloads(cluster, rollout),
-        charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
-        journal=ConfigMapJournal(cluster, rollout.application),
-        lock=LeaseLock(cluster, rollout.application, run),
-        web=GatewayWeb(environment.gateway.address),
-        elsewhere=Background(
-            read_number,
-            PytestSuite(Path(release.directory), environment),
-            environment.overrides.answers,
-            ask_staging(release, environment),
+    api = KubernetesApi.connect(environment.kubernetes.context, environment.kubernetes.namespace)
+    return Context(
+        release=release,
+        environment=environment,
+        run=run,
+        cluster=Cluster(
+            routes=HttpRoutes(api, environment.gateway),
+            workloads=KubernetesWorkloads(api, rollout),
+            charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
+            journal=ConfigMapJournal(api, rollout.application),
+            lock=LeaseLock(api, rollout.application, run),
+            gateway=GatewayWeb(environment.gateway.address),
+            ground=KubernetesGround(api),
         ),
-        ground=KubernetesGround(cluster),
+        metrics=MetricsSources(
+            samples=PrometheusMetrics(environment.prometheus),
+            external=Background(
+                read_number,
+                PytestSuite(Path(release.directory), environment),
+                environment.overrides.answers,
+                ask_staging(release, environment),
+            ),
+        ),
+        people=people,
+        clock=SystemClock(),
     )
 
 

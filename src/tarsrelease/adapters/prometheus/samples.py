@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tarsrelease.adapters.prometheus import access as access
+from tarsrelease.adapters.prometheus import access
 from tarsrelease.adapters.prometheus.answers import Reader
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.measurement import Series
