@@ -1,11 +1,13 @@
 """What a step works with: the release, where it goes, who carries it, and the ports.
 
-Steps and operations receive one `Context`; pure functions never do, they take values.
+Steps and operations receive one `Context`, or the `Assignment` in it where they need no cluster.
+Pure functions never do, they take values.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release, Run
@@ -45,21 +47,27 @@ class People:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """One release in one environment, carried by one run."""
+class Assignment:
+    """One release in one environment, carried by one run: all that works without a cluster."""
 
     release: Release
     environment: Environment
     run: Run
-    cluster: Cluster
-    metrics: MetricsSources
     people: People
     clock: Clock
 
-    def with_release(self, release: Release) -> Context:
-        """The same context for a changed release."""
+    def with_release(self, release: Release) -> Self:
+        """The same for a changed release."""
         return replace(self, release=release)
 
-    def with_environment(self, environment: Environment) -> Context:
-        """The same context for a changed environment."""
+    def with_environment(self, environment: Environment) -> Self:
+        """The same for a changed environment."""
         return replace(self, environment=environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Assignment):
+    """An assignment with the cluster and the sources of measurements."""
+
+    cluster: Cluster
+    metrics: MetricsSources

@@ -25,7 +25,7 @@ from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
 
 if TYPE_CHECKING:
-    from tarsrelease.context import Context
+    from tarsrelease.context import Assignment, Context
     from tarsrelease.ports.clock import Clock
     from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Web, Workloads
     from tarsrelease.ports.metrics import Elsewhere, Metrics
@@ -101,14 +101,21 @@ class Session:
         return load_release(self.release_folder, self.environment, self._choice)
 
     @cached_property
-    def context(self) -> Context:
-        """Everything that a step works with, connected."""
+    def assignment(self) -> Assignment:
+        """What a step without a cluster works with."""
+        from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.cli.prompt import who_answers
-        from tarsrelease.context import People
-        from tarsrelease.wiring.context import connect
+        from tarsrelease.context import Assignment, People
 
         people = People(who_answers(self.settings, self.progress), self.progress)
-        return connect(self.environment, self.release, self.run, people)
+        return Assignment(self.release, self.environment, self.run, people, SystemClock())
+
+    @cached_property
+    def context(self) -> Context:
+        """Everything that a step works with, connected."""
+        from tarsrelease.wiring.context import connect
+
+        return connect(self.environment, self.release, self.run, self.assignment.people)
 
     @cached_property
     def ports(self) -> Ports:
