@@ -11,8 +11,8 @@ from __future__ import annotations
 from statistics import median
 from time import perf_counter
 
-from tarsrelease.gates.measure import queries as ledgers
-from tarsrelease.gates.measure.queries import Plan
+from tarsrelease.gates.measure import queries
+from tarsrelease.gates.measure.queries import Queries
 from tarsrelease.model.measurement import Sample, Series, Track
 from tarsrelease.model.rollout import MetricLabels
 
@@ -44,16 +44,16 @@ def answer(pods: int, paths: int, start: float, end: float) -> list[Series]:
 
 def measure(pods: int, paths: int) -> tuple[int, float, float]:
     """Series a look, milliseconds of the first look, median milliseconds of the later ones."""
-    plan = Plan({"errors": ("all", "bad", False)}, {}, "all")
+    plan = Queries({"errors": ("all", "bad", False)}, {}, "all")
     versions = {Track.CANARY: "1.0.1", Track.STABLE: None}
-    ledger = ledgers.open_ledger(plan, MetricLabels(), versions, SHIFT, INTERVAL)
+    measurements = queries.open_measurements(plan, MetricLabels(), versions, SHIFT, INTERVAL)
     times, now, series = [], SHIFT + 1, 0
     for _ in range(LOOKS):
-        found = answer(pods, paths, now - ledger.seconds(now), now)
+        found = answer(pods, paths, now - measurements.seconds(now), now)
         series = 2 * len(found)
         began = perf_counter()
-        ledger = ledgers.enter(ledger, [found, found], now, {})
-        ledgers.counts(ledger, ["service-0", "service-1"], None)
+        measurements = queries.enter(measurements, [found, found], now, {})
+        queries.counts(measurements, ["service-0", "service-1"], None)
         times.append(1000 * (perf_counter() - began))
         now += 1.0
     return series, times[0], median(times[1:])

@@ -23,8 +23,8 @@ from world import rollout
 
 from tarsrelease.adapters.prometheus.answers import Reader
 from tarsrelease.gates.checks.evaluate import evaluate
-from tarsrelease.gates.checks.inputs import Patience, Sight
-from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.checks.inputs import Inputs, Patience
+from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.environment import Prometheus
@@ -87,15 +87,15 @@ def main() -> None:
     services, slis, pods = (*map(int, sys.argv[1:4]), *(100, 10, 2)[len(sys.argv) - 1 :])
     plan = large(services, slis)
     stage = plan.stages[0]
-    asked = ledgers.plan(stage, plan, "tars", ["1.0.1"])
+    asked = queries.queries_of(stage, plan, "tars", ["1.0.1"])
     versions = {Track.CANARY: "1.0.1", Track.STABLE: None}
-    ledger = ledgers.open_ledger(asked, plan.labels, versions, SHIFT, INTERVAL)
+    measurements = queries.open_measurements(asked, plan.labels, versions, SHIFT, INTERVAL)
     reader = Reader(Prometheus(url="http://metrics.example"), 5.0)
     patience = Patience(alpha_per_check(plan), 0.95, 15.0)
     names = [service.name for service in plan.services]
     times, now, series = [], SHIFT + 1, 0
     for _ in range(LOOKS):
-        start = now - ledger.seconds(now)
+        start = now - measurements.seconds(now)
         whole = answer(services, pods, start, now, bad_only=False)
         bad = answer(services, pods, start, now, bad_only=True)
         bodies = [bad if "status" in selector else whole for selector in asked.selectors]
@@ -105,10 +105,10 @@ def main() -> None:
             for selector, body in zip(asked.selectors, bodies, strict=True)
         ]
         marks.append(thread_time())
-        ledger = ledgers.enter(ledger, found, now, {})
+        measurements = queries.enter(measurements, found, now, {})
         marks.append(thread_time())
-        sight = Sight(
-            counts=ledgers.counts(ledger, names, None),
+        inputs = Inputs(
+            counts=queries.counts(measurements, names, None),
             gauges={},
             cluster=Unmeasured("not asked"),
             sources=asked.sources,
@@ -116,7 +116,7 @@ def main() -> None:
             elapsed=now - SHIFT,
         )
         marks.append(thread_time())
-        checks = evaluate(stage, plan, Track.CANARY, sight, patience)
+        checks = evaluate(stage, plan, Track.CANARY, inputs, patience)
         decide(checks, stage, now - SHIFT, outage_limit=180.0)
         marks.append(thread_time())
         series = sum(map(len, found))
@@ -135,7 +135,7 @@ def main() -> None:
     few = plan.model_copy(update={"services": plan.services[:1]})
     began = thread_time()
     for _ in range(100):
-        evaluate(stage, few, Track.CANARY, sight, patience)
+        evaluate(stage, few, Track.CANARY, inputs, patience)
     print(f"one gate of {slis} checks: {10 * (thread_time() - began):.3f} ms")
 
 

@@ -12,8 +12,8 @@ from typing import Self
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Web, Workloads
-from tarsrelease.ports.metrics import Elsewhere, Metrics
+from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Web, Workloads
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics
 from tarsrelease.ports.people import Person, Progress
 
 
@@ -27,7 +27,7 @@ class Cluster:
     journal: Journal
     lock: Lock
     gateway: Web
-    ground: Ground
+    facts: ClusterFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class MetricsSources:
     """Where measurements come from: raw samples, and answers that no metrics server has."""
 
     samples: Metrics
-    external: Elsewhere
+    external: ExternalAnswers
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tarsrelease.adapters.background import Background
 from tarsrelease.adapters.http.number import read_number
 from tarsrelease.model.checks import ExternalCheck, ManualCheck, NumberSource, SuiteCheck
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
-from tarsrelease.model.measurement import Number, Told, Track, Unmeasured
+from tarsrelease.model.measurement import ExternalAnswer, Number, Track, Unmeasured
 from tarsrelease.model.suite import SuiteResult
 
 SINCE = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -116,10 +116,10 @@ def test_nobody_listening_is_no_answer_and_no_token_is_a_mistake(
         read_number(check(url="http://127.0.0.1:9/", token_env="NUMBER_TOKEN"))
 
 
-def told(elsewhere: Background, rule: ExternalCheck | SuiteCheck) -> Told:
+def told(elsewhere: Background, rule: ExternalCheck | SuiteCheck) -> ExternalAnswer:
     deadline = monotonic() + 20
     while monotonic() < deadline:
-        answer = elsewhere.told(rule, Track.CANARY, SINCE)
+        answer = elsewhere.answer(rule, Track.CANARY, SINCE)
         if answer is not None:
             return answer
         sleep(0.01)
@@ -130,7 +130,7 @@ def test_asking_does_not_wait_and_the_answer_comes() -> None:
     elsewhere = Background(read_number)
     slow = check(**prints("import time; time.sleep(0.3); print(4)"))
     began = monotonic()
-    assert elsewhere.told(slow, Track.CANARY, SINCE) is None
+    assert elsewhere.answer(slow, Track.CANARY, SINCE) is None
     assert monotonic() - began < 0.2
     answer = told(elsewhere, slow)
     assert isinstance(answer, Number)
@@ -180,7 +180,7 @@ def test_a_suite_runs_once_for_each_shift() -> None:
         told(elsewhere, rule)
     assert suites.runs == [(("canary",), Track.CANARY)]
     later = SINCE.replace(hour=13)
-    while elsewhere.told(rule, Track.CANARY, later) is None:
+    while elsewhere.answer(rule, Track.CANARY, later) is None:
         sleep(0.01)
     assert len(suites.runs) == 2
     assert isinstance(told(Background(read_number), rule), Unmeasured)
@@ -189,6 +189,6 @@ def test_a_suite_runs_once_for_each_shift() -> None:
 def test_a_person_may_answer_beforehand_or_meanwhile() -> None:
     rule = ManualCheck(kind="manual", id="canary.customers", question="No reports?")
     elsewhere = Background(read_number, answers={"canary.other": True})
-    assert elsewhere.told(rule, Track.CANARY, SINCE) is None
+    assert elsewhere.answer(rule, Track.CANARY, SINCE) is None
     elsewhere.answered("canary.customers", False)
-    assert elsewhere.told(rule, Track.CANARY, SINCE) is False
+    assert elsewhere.answer(rule, Track.CANARY, SINCE) is False

@@ -29,7 +29,7 @@ from tarsrelease.model.environment import Environment, Limits, Prometheus
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.operations.evaluation import Observation, observe
-from tarsrelease.ports.metrics import Elsewhere
+from tarsrelease.ports.metrics import ExternalAnswers
 
 CHECKS = [{"kind": "proportion", "id": "canary.error_rate", "sli": "errors", "below": "1.5%"}]
 METRIC = "http_requests_total"
@@ -86,7 +86,7 @@ def stage_of(
     meanwhile: Callable[[], None] = lambda: None,
     patience: float = 0.5,
     more: Sequence[Mapping[str, object]] = (),
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExternalAnswers | None = None,
 ) -> Observation:
     """One stage of 1.5 s with `more` checks; `meanwhile` comes after the shift.
 

@@ -20,7 +20,7 @@ from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.model.checks import StagingDriftCheck
 from tarsrelease.model.environment import Environment, Kubernetes, Prometheus
-from tarsrelease.model.measurement import Counts, Requests, Told, Track, Unmeasured
+from tarsrelease.model.measurement import Counts, ExternalAnswer, Requests, Track, Unmeasured
 from tarsrelease.operations.staging_requests import requests_in_staging
 from tarsrelease.wiring.context import ask_staging
 
@@ -105,8 +105,8 @@ def test_it_is_asked_in_the_background_and_an_outage_is_no_answer(
     since = datetime.now(UTC)
     background = Background(lambda _: 0.0, ask_staging=lambda _rule, then: ask(staging, then))
 
-    def answer() -> Told | None:
-        return background.told(RULE, Track.CANARY, since)
+    def answer() -> ExternalAnswer | None:
+        return background.answer(RULE, Track.CANARY, since)
 
     assert answer() is None
     wait_for(lambda: isinstance(answer(), Requests))

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tarsrelease.gates.checks import JUDGES, Patience, Sight, Subject
+from tarsrelease.gates.checks import JUDGES, Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
 from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
@@ -178,7 +178,7 @@ def suspicious(rule: CheckRule, ours: tuple[Array, Array], theirs: tuple[Array, 
     return np.flatnonzero(able & (both >= needs))
 
 
-def sight(canary: Side, stable: Side, look: int, *, tempered: bool) -> Sight:
+def inputs(canary: Side, stable: Side, look: int, *, tempered: bool) -> Inputs:
     """What the gate sees at a look (counted from 0, one tick after the shift)."""
     shift = PAST + HISTORY
     at = shift + look + 1
@@ -192,10 +192,10 @@ def sight(canary: Side, stable: Side, look: int, *, tempered: bool) -> Sight:
         OURS: Counts(canary.bad[:, shift:at].sum(), canary.total[:, shift:at].sum(), now),
         THEIRS: Counts(stable.bad[:, shift:at].sum(), stable.total[:, shift:at].sum(), now),
     }
-    made = Sight({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1))
+    made = Inputs({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1))
     if not tempered:
         return made
-    return Sight({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), bursts=known)
+    return Inputs({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), bursts=known)
 
 
 SUBJECT = Subject("s", Track.CANARY)
@@ -208,7 +208,7 @@ def first_failure(
     which it could, to save time."""
     candidates = suspicious(rule, canary.since_the_shift(), stable.since_the_shift())[::every]
     for look in candidates:
-        seen = sight(canary, stable, int(look), tempered=tempered)
+        seen = inputs(canary, stable, int(look), tempered=tempered)
         if JUDGES[rule.kind](rule, SUBJECT, seen, PATIENCE).status is Status.FAIL:
             return int(look)
     return None

@@ -75,7 +75,7 @@ def asked(
         window=240,
         recorded=(verified(),) if recorded is None else recorded,
         staging=None,
-        ground=Carries(),  # type: ignore[arg-type]
+        facts=Carries(),  # type: ignore[arg-type]
         charts=SimulatedCharts(world),
         workloads=DayWorkloads(world),
         routes=view.routes,

@@ -10,9 +10,16 @@ from pydantic import TypeAdapter
 from world import RUN, SERVICES, World, environment, ports, release, rollout
 
 from tarsrelease.model.checks import CheckRule
-from tarsrelease.model.measurement import Counts, Number, Requests, Told, Track, Unmeasured
+from tarsrelease.model.measurement import (
+    Counts,
+    ExternalAnswer,
+    Number,
+    Requests,
+    Track,
+    Unmeasured,
+)
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
-from tarsrelease.ports.metrics import Elsewhere
+from tarsrelease.ports.metrics import ExternalAnswers
 from tarsrelease.steps.canary_gate import gate
 
 BESIDE: list[Mapping[str, object]] = [
@@ -33,12 +40,12 @@ ASKED: list[Mapping[str, object]] = [
 
 
 class Said:
-    """The port `Elsewhere`, with these answers from the start."""
+    """The port `ExternalAnswers`, with these answers from the start."""
 
-    def __init__(self, **answers: Told) -> None:
+    def __init__(self, **answers: ExternalAnswer) -> None:
         self.answers = {f"canary.{name}": answer for name, answer in answers.items()}
 
-    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
+    def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
         return self.answers.get(rule.id)
 
     def answered(self, check: str, yes: bool) -> None:
@@ -46,7 +53,7 @@ class Said:
 
 
 def play(
-    world: World, checks: list[Mapping[str, object]], elsewhere: Elsewhere | None = None
+    world: World, checks: list[Mapping[str, object]], elsewhere: ExternalAnswers | None = None
 ) -> Outcome:
     """A stage of 10 % and three minutes with these checks."""
     limit: list[Mapping[str, object]] = [

@@ -23,7 +23,7 @@ from law_world import (
     naive,
     rules,
     sides,
-    sight,
+    inputs,
     suspicious,
     taken_back,
 )
@@ -107,7 +107,7 @@ def test_looks_that_are_told_apart_beforehand_are_those_that_could_fail() -> Non
     for rule in rules(0.01).values():
         shortcut = set(suspicious(rule, canary.since_the_shift(), stable.since_the_shift()))
         for look in range(60):
-            seen = sight(canary, stable, look, tempered=False)
+            seen = inputs(canary, stable, look, tempered=False)
             failed = JUDGES[rule.kind](rule, SUBJECT, seen, PATIENCE).status is Status.FAIL
             assert not failed or look in shortcut
     bad, total = canary.since_the_shift()

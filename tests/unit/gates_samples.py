@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tarsrelease.gates.checks import JUDGES, Cluster, Patience, Sight, Subject
+from tarsrelease.gates.checks import JUDGES, ClusterState, Inputs, Patience, Subject
 from tarsrelease.model.checks import CheckRule
 from tarsrelease.model.cluster import ContainerState, DeploymentState, PodState
 from tarsrelease.model.measurement import Sample, Track, Unmeasured
@@ -56,8 +56,8 @@ def cluster(
     state: DeploymentState | None = None,
     restarted: Mapping[str, int] | None = None,
     incomplete_for: float = 0.0,
-) -> Cluster:
-    return Cluster(
+) -> ClusterState:
+    return ClusterState(
         deployments={NAME: state or deployment(len(pods), len(pods))},
         pods=pods,
         restarts={NAME: restarted or {}},
@@ -65,18 +65,18 @@ def cluster(
     )
 
 
-SIGHT = Sight(counts={}, gauges={}, cluster=cluster(), sources={}, now=NOW, elapsed=300.0)
+INPUTS = Inputs(counts={}, gauges={}, cluster=cluster(), sources={}, now=NOW, elapsed=300.0)
 BESIDE = "tars-api"
 API = Subject("api", Track.CANARY, NAME, BESIDE)
 KEY = ("api", Track.CANARY)
 
 
-def by_law(rule: CheckRule, sight: Sight = SIGHT) -> Check:
-    return JUDGES[rule.kind](rule, API, sight, PATIENCE)
+def by_law(rule: CheckRule, inputs: Inputs = INPUTS) -> Check:
+    return JUDGES[rule.kind](rule, API, inputs, PATIENCE)
 
 
-def of_pods(rule: CheckRule, seen: Cluster | Unmeasured) -> Check:
-    return by_law(rule, replace(SIGHT, cluster=seen))
+def of_pods(rule: CheckRule, seen: ClusterState | Unmeasured) -> Check:
+    return by_law(rule, replace(INPUTS, cluster=seen))
 
 
 def readings(*values: float, every: float = 5.0, end: float = NOW) -> tuple[Sample, ...]:

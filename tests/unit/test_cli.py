@@ -332,7 +332,7 @@ class TestOutcomes:
 
 def stand_in(environment: Any, release: Any, run: Any, people: Any) -> SimpleNamespace:
     """A context with a word for each port that says which one it is."""
-    parts = ("routes", "workloads", "charts", "journal", "lock", "ground")
+    parts = ("routes", "workloads", "charts", "journal", "lock", "facts")
     return SimpleNamespace(
         release=release,
         environment=environment,

@@ -18,7 +18,7 @@ from world import RUN, Pod, World, environment, ports, release, rollout
 
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli.explain import explain
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.checks.proportion import judge
 from tarsrelease.gates.study.explain import counterfactuals, proportion_of
 from tarsrelease.model.checks import ProportionCheck
@@ -38,7 +38,7 @@ def judged(bad: int, total: int, limit: str = "1%") -> Check:
     rule = ProportionCheck.model_validate(
         {"kind": "proportion", "id": "canary.errors", "sli": "errors", "below": limit}
     )
-    sight = Sight(
+    inputs = Inputs(
         counts={"errors": {("api", Track.CANARY): Counts(bad, total, 100.0)}},
         gauges={},
         cluster=Unmeasured("not asked"),
@@ -46,7 +46,7 @@ def judged(bad: int, total: int, limit: str = "1%") -> Check:
         now=100.0,
         elapsed=100.0,
     )
-    return judge(rule, Subject("api", Track.CANARY), sight, Patience(ALPHA, 0.95, 15.0))
+    return judge(rule, Subject("api", Track.CANARY), inputs, Patience(ALPHA, 0.95, 15.0))
 
 
 @given(st.integers(50, 20_000), st.data())

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 from gates_samples import (
+    INPUTS,
     KEY,
     NAME,
     NOW,
-    SIGHT,
     by_law,
     cluster,
     deployment,
@@ -22,7 +22,7 @@ from gates_samples import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.gates.checks import Cluster, Sight
+from tarsrelease.gates.checks import ClusterState, Inputs
 from tarsrelease.gates.measure import gauges
 from tarsrelease.gates.measure.pods import PodMemory, remember
 from tarsrelease.gates.verdict import decide
@@ -45,7 +45,7 @@ RESTARTS = RestartsCheck(kind="restarts", id="canary.restarts")
 
 
 def judge(bad: float, total: float, rule: ProportionCheck = BELOW, age: float = 1.0) -> Check:
-    return by_law(rule, replace(SIGHT, counts={rule.sli: {KEY: Counts(bad, total, NOW - age)}}))
+    return by_law(rule, replace(INPUTS, counts={rule.sli: {KEY: Counts(bad, total, NOW - age)}}))
 
 
 # Proportions
@@ -93,7 +93,7 @@ def test_a_failure_says_how_strong_its_proof_is() -> None:
 
 
 def test_unmeasured_is_an_error_and_never_a_failure() -> None:
-    check = by_law(BELOW, replace(SIGHT, counts={BELOW.sli: {KEY: Unmeasured("refused")}}))
+    check = by_law(BELOW, replace(INPUTS, counts={BELOW.sli: {KEY: Unmeasured("refused")}}))
     assert check.status is Status.ERROR
     assert "refused" in check.reason
 
@@ -126,9 +126,9 @@ def test_more_bad_requests_never_turn_a_rollback_into_anything_else(
 
 
 def judge_gauge(
-    by_pod: Mapping[str, tuple[Sample, ...]], sight: Sight = SIGHT, rule: GaugeCheck = MEMORY
+    by_pod: Mapping[str, tuple[Sample, ...]], inputs: Inputs = INPUTS, rule: GaugeCheck = MEMORY
 ) -> Check:
-    return by_law(rule, replace(sight, gauges={rule.sli: {NAME: Gauges(by_pod)}}))
+    return by_law(rule, replace(inputs, gauges={rule.sli: {NAME: Gauges(by_pod)}}))
 
 
 def test_a_gauge_passes_with_a_fresh_reading_of_every_pod() -> None:
@@ -158,7 +158,7 @@ def test_a_pod_that_is_gone_can_still_have_failed() -> None:
 
 
 def test_a_pod_without_a_fresh_reading_is_an_error() -> None:
-    both = replace(SIGHT, cluster=cluster((pod("p1"), pod("p2"))))
+    both = replace(INPUTS, cluster=cluster((pod("p1"), pod("p2"))))
     assert judge_gauge({"p1": readings(1e9)}, both).status is Status.ERROR
     assert judge_gauge({}).status is Status.ERROR
     assert judge_gauge({"p1": readings(1e9, end=NOW - 60)}).status is Status.ERROR
@@ -166,16 +166,16 @@ def test_a_pod_without_a_fresh_reading_is_an_error() -> None:
 
 def test_a_young_pod_is_waited_for() -> None:
     young = pod(started_at=datetime.fromtimestamp(NOW - 3, UTC))
-    sight = replace(SIGHT, cluster=cluster((young,)))
-    assert judge_gauge({}, sight).status is Status.INCONCLUSIVE
+    inputs = replace(INPUTS, cluster=cluster((young,)))
+    assert judge_gauge({}, inputs).status is Status.INCONCLUSIVE
 
 
 def test_no_pods_and_unknown_pods_do_not_pass() -> None:
-    none = replace(SIGHT, cluster=cluster((), deployment(1, 0)))
-    unknown = replace(SIGHT, cluster=Unmeasured("refused"))
+    none = replace(INPUTS, cluster=cluster((), deployment(1, 0)))
+    unknown = replace(INPUTS, cluster=Unmeasured("refused"))
     assert judge_gauge({}, none).status is Status.INCONCLUSIVE
     assert judge_gauge({"p1": readings(1e9)}, unknown).status is Status.ERROR
-    refused = replace(SIGHT, gauges={MEMORY.sli: {NAME: Unmeasured("refused")}})
+    refused = replace(INPUTS, gauges={MEMORY.sli: {NAME: Unmeasured("refused")}})
     assert by_law(MEMORY, refused).status is Status.ERROR
 
 
@@ -217,7 +217,7 @@ def test_missing_pods_are_waited_for_as_long_as_the_check_says() -> None:
 
 
 def test_no_deployment_and_no_replicas_fail_and_unread_pods_are_an_error() -> None:
-    gone = Cluster(deployments={}, pods=(), restarts={}, incomplete_for={})
+    gone = ClusterState(deployments={}, pods=(), restarts={}, incomplete_for={})
     assert of_pods(READY, gone).status is Status.FAIL
     assert of_pods(READY, cluster((), deployment(0, 0))).status is Status.FAIL
     assert of_pods(READY, Unmeasured("refused")).status is Status.ERROR

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from gates_samples import KEY, NOW, SIGHT, by_law
+from gates_samples import INPUTS, KEY, NOW, by_law
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,9 +152,9 @@ def test_a_burst_that_strikes_both_sides_does_not_fail_the_canary() -> None:
     told = burstiness(ticks(*[(1.0, 500.0)] * 60, (50.0, 500.0)))
     assert told is not None
     counts = {"errors": {KEY: Counts(50, 600, NOW)}}
-    sight = replace(SIGHT, counts=counts, elapsed=6.0)
-    assert by_law(LIMIT, sight).status is Status.FAIL
-    with_stable = replace(sight, bursts=lambda _sli, _service: [told])
+    inputs = replace(INPUTS, counts=counts, elapsed=6.0)
+    assert by_law(LIMIT, inputs).status is Status.FAIL
+    with_stable = replace(inputs, bursts=lambda _sli, _service: [told])
     check = by_law(LIMIT, with_stable)
     assert check.status is Status.INCONCLUSIVE
     assert "bursts on stable, too" in check.reason
@@ -163,13 +163,13 @@ def test_a_burst_that_strikes_both_sides_does_not_fail_the_canary() -> None:
 def test_a_canary_that_only_fails_is_found_beside_a_steady_stable() -> None:
     told = burstiness(ticks(*[(1.0, 500.0), (0.0, 500.0)] * 30))
     assert told is not None
-    sight = replace(
-        SIGHT,
+    inputs = replace(
+        INPUTS,
         counts={"errors": {KEY: Counts(8, 8, NOW)}},
         bursts=lambda _sli, _service: [told],
         elapsed=2.0,
     )
-    assert by_law(LIMIT, sight).status is Status.FAIL
+    assert by_law(LIMIT, inputs).status is Status.FAIL
 
 
 # Ticks from raw samples

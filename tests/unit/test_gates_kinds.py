@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import log
 
 import pytest
-from gates_samples import BESIDE, KEY, NAME, NOW, SIGHT, by_law, cluster, of_pods, pod
+from gates_samples import BESIDE, INPUTS, KEY, NAME, NOW, by_law, cluster, of_pods, pod
 from gates_samples import readings as every_five_seconds
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,12 +34,12 @@ from tarsrelease.model.checks import (
 )
 from tarsrelease.model.measurement import (
     Counts,
+    ExternalAnswer,
     Gauges,
     Key,
     Number,
     Requests,
     Sample,
-    Told,
     Track,
     Unmeasured,
     Usage,
@@ -77,7 +77,7 @@ def beside(
 ) -> Check:
     """(bad, all) of the canary and of stable."""
     counts = {KEY: Counts(*ours, NOW - age), STABLE: Counts(*theirs, NOW - 1.0)}
-    return by_law(rule, replace(SIGHT, counts={rule.sli: counts}))
+    return by_law(rule, replace(INPUTS, counts={rule.sli: counts}))
 
 
 # Counts against counts
@@ -138,7 +138,7 @@ def test_a_difference_that_nobody_cares_about_is_no_failure() -> None:
 def test_a_side_that_is_not_measured_is_an_error(rule: CompareCheck | DriftCheck) -> None:
     fine, refused = Counts(0, 5000, NOW), Unmeasured("refused")
     for counts in ({KEY: refused, STABLE: fine}, {KEY: fine, STABLE: refused}, {}):
-        check = by_law(rule, replace(SIGHT, counts={rule.sli: counts}))
+        check = by_law(rule, replace(INPUTS, counts={rule.sli: counts}))
         assert check.status is Status.ERROR
     assert beside(rule, (0, 5000), (0, 5000), age=16).status is Status.ERROR
 
@@ -225,11 +225,13 @@ def in_staging(*counts: float) -> Requests:
         ((0, 10_000), Requests(None), Status.SKIPPED),
     ],
 )
-def test_drift_from_staging(ours: tuple[float, float], answer: Told | None, status: Status) -> None:
+def test_drift_from_staging(
+    ours: tuple[float, float], answer: ExternalAnswer | None, status: Status
+) -> None:
     """By stable's law, with no traffic on stable; nothing passes because staging is silent."""
-    told: Mapping[str, Told] = {} if answer is None else {STAGING.id: answer}
+    told: Mapping[str, ExternalAnswer] = {} if answer is None else {STAGING.id: answer}
     counts: dict[Key, Counts | Unmeasured] = {KEY: Counts(*ours, NOW)}
-    check = by_law(STAGING, replace(SIGHT, counts={"errors": counts}, told=told))
+    check = by_law(STAGING, replace(INPUTS, counts={"errors": counts}, external=told))
     assert check.status is status, check.reason
 
 
@@ -254,7 +256,7 @@ def like(
         NAME: Gauges({"p1": every_five_seconds(*ours, end=end)}),
         BESIDE: Gauges({"s1": every_five_seconds(*theirs, end=end)}),
     }
-    return by_law(rule, replace(SIGHT, gauges={rule.sli: by_side}))
+    return by_law(rule, replace(INPUTS, gauges={rule.sli: by_side}))
 
 
 FLAT = [100.0, 101.0, 99.0] * 5
@@ -323,7 +325,7 @@ def test_the_unit_changes_no_verdict_of_a_limit(
     def status(scale: float) -> Status:
         rule = GaugeCheck(kind="gauge", id="a.b", sli="memory", below=scale * limit)
         seen = Gauges({"p1": every_five_seconds(*(scale * value for value in samples))})
-        return by_law(rule, replace(SIGHT, gauges={"memory": {NAME: seen}})).status
+        return by_law(rule, replace(INPUTS, gauges={"memory": {NAME: seen}})).status
 
     assert status(1.0) is status(unit)
 
@@ -397,8 +399,8 @@ def came_back(
 ) -> Check:
     counts = {KEY: Counts(failed, attempts, NOW)}
     open_ = Gauges({f"p{n}": (Sample(NOW, value),) for n, value in enumerate(connections)})
-    sight = replace(SIGHT, counts={rule.sli: counts}, gauges={"open": {NAME: open_}})
-    return by_law(rule, sight)
+    inputs = replace(INPUTS, counts={rule.sli: counts}, gauges={"open": {NAME: open_}})
+    return by_law(rule, inputs)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +425,7 @@ def test_open_connections_are_counted_and_nobody_to_come_back_is_said() -> None:
     check = came_back(0, 0, rule, (3, 4))
     assert check.status is Status.SKIPPED
     assert "7 connections open" in check.reason
-    unread = replace(SIGHT, counts={rule.sli: {KEY: Counts(0, 5, NOW)}})
+    unread = replace(INPUTS, counts={rule.sli: {KEY: Counts(0, 5, NOW)}})
     assert by_law(rule, unread).status is Status.ERROR
 
 
@@ -432,7 +434,7 @@ def test_open_connections_are_counted_and_nobody_to_come_back_is_said() -> None:
 
 def pools(**shares: Sequence[float]) -> Check:
     by_thing = {name: every_five_seconds(*found) for name, found in shares.items()}
-    return by_law(CAPACITY, replace(SIGHT, usages={"pools": Usage(by_thing)}))
+    return by_law(CAPACITY, replace(INPUTS, usages={"pools": Usage(by_thing)}))
 
 
 def test_the_fullest_decides() -> None:
@@ -445,20 +447,20 @@ def test_the_fullest_decides() -> None:
 
 def test_what_has_no_limit_or_is_not_read_does_not_pass() -> None:
     unlimited = Usage({}, ("redis",))
-    check = by_law(CAPACITY, replace(SIGHT, usages={"pools": unlimited}))
+    check = by_law(CAPACITY, replace(INPUTS, usages={"pools": unlimited}))
     assert check.status is Status.ERROR
     assert "redis" in check.reason
     assert by_law(CAPACITY).status is Status.ERROR
     old = Usage({"pool": every_five_seconds(0.1, end=NOW - 60)})
-    assert by_law(CAPACITY, replace(SIGHT, usages={"pools": old})).status is Status.ERROR
+    assert by_law(CAPACITY, replace(INPUTS, usages={"pools": old})).status is Status.ERROR
 
 
 # Elsewhere
 
 
-def told(rule: ExternalCheck | SuiteCheck | ManualCheck, answer: Told | None) -> Status:
-    known: Mapping[str, Told] = {} if answer is None else {rule.id: answer}
-    return by_law(rule, replace(SIGHT, told=known)).status
+def told(rule: ExternalCheck | SuiteCheck | ManualCheck, answer: ExternalAnswer | None) -> Status:
+    known: Mapping[str, ExternalAnswer] = {} if answer is None else {rule.id: answer}
+    return by_law(rule, replace(INPUTS, external=known)).status
 
 
 @pytest.mark.parametrize(
@@ -473,7 +475,7 @@ def told(rule: ExternalCheck | SuiteCheck | ManualCheck, answer: Told | None) ->
         (None, Status.INCONCLUSIVE),
     ],
 )
-def test_a_number_from_elsewhere(answer: Told | None, status: Status) -> None:
+def test_a_number_from_elsewhere(answer: ExternalAnswer | None, status: Status) -> None:
     assert told(EXTERNAL, answer) is status
 
 
@@ -506,7 +508,7 @@ def run(*statuses: Status, trouble: str | None = None) -> SuiteResult:
         (None, Status.INCONCLUSIVE),
     ],
 )
-def test_a_run_of_the_suite(result: Told | None, status: Status) -> None:
+def test_a_run_of_the_suite(result: ExternalAnswer | None, status: Status) -> None:
     assert told(SUITE, result) is status
 
 
@@ -519,5 +521,5 @@ def test_a_run_of_the_suite(result: Told | None, status: Status) -> None:
         (Unmeasured("no terminal"), Status.ERROR),
     ],
 )
-def test_a_persons_answer(answer: Told | None, status: Status) -> None:
+def test_a_persons_answer(answer: ExternalAnswer | None, status: Status) -> None:
     assert told(MANUAL, answer) is status

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tarsrelease.adapters.kubernetes.client import POD, Cluster
+from tarsrelease.adapters.kubernetes.client import POD, KubernetesApi
 from tarsrelease.model.errors import UsageError
 
 KUBECONFIG = """\
@@ -49,11 +49,11 @@ class Server:
         path = self.folder / "asked"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
-    def kubeconfig(self, user: object, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    def kubeconfig(self, user: object, monkeypatch: pytest.MonkeyPatch) -> KubernetesApi:
         file = self.folder / "kubeconfig"
         file.write_text(KUBECONFIG.format(port=self.port, user=json.dumps(user)))
         monkeypatch.setenv("KUBECONFIG", str(file))
-        return Cluster.connect("here", "default")
+        return KubernetesApi.connect("here", "default")
 
     def plugin(self, ends: datetime | None = None) -> object:
         file = self.folder / "plugin"

@@ -22,7 +22,7 @@ from tarsrelease.model.checks import (
     SuiteCheck,
 )
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.measurement import Number, Requests, Told, Track, Unmeasured
+from tarsrelease.model.measurement import ExternalAnswer, Number, Requests, Track, Unmeasured
 from tarsrelease.ports.metrics import Suites
 
 ReadNumber = Callable[[ExternalCheck], float]
@@ -34,7 +34,7 @@ def _nobody(_rule: StagingDriftCheck, _since: datetime) -> Requests:
 
 
 class Background:
-    """The port `Elsewhere`. `answers` are a person's, by check id."""
+    """The port `ExternalAnswers`. `answers` are a person's, by check id."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class Background:
         self._ask_staging = ask_staging
         self._suites = suites
         self._answers = dict(answers or {})
-        self._running: dict[object, Future[Told]] = {}
-        self._last: dict[object, Told] = {}
+        self._running: dict[object, Future[ExternalAnswer]] = {}
+        self._last: dict[object, ExternalAnswer] = {}
         self._asked_at: dict[object, float] = {}
 
-    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
+    def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
         """What is known by now; starts what has to be asked, and returns at once."""
         key = (rule.id, track, since)
         if isinstance(rule, ManualCheck):
@@ -74,21 +74,23 @@ class Background:
     def _number(self, rule: ExternalCheck) -> Number:
         return Number(self._read_number(rule), time())
 
-    def _once(self, key: object, rule: Rule, work: Callable[[], Told]) -> Told | None:
+    def _once(
+        self, key: object, rule: Rule, work: Callable[[], ExternalAnswer]
+    ) -> ExternalAnswer | None:
         if key not in self._asked_at:
             self._start(key, rule, work)
         return self._newest(key)
 
     def _again(
-        self, key: object, rule: Rule, every: float, work: Callable[[], Told]
-    ) -> Told | None:
+        self, key: object, rule: Rule, every: float, work: Callable[[], ExternalAnswer]
+    ) -> ExternalAnswer | None:
         due = key not in self._asked_at or monotonic() >= self._asked_at[key] + every
         if due and key not in self._running:
             self._start(key, rule, work)
         return self._newest(key)
 
-    def _start(self, key: object, rule: Rule, work: Callable[[], Told]) -> None:
-        future: Future[Told] = Future()
+    def _start(self, key: object, rule: Rule, work: Callable[[], ExternalAnswer]) -> None:
+        future: Future[ExternalAnswer] = Future()
         self._asked_at[key] = monotonic()
         self._running[key] = future
 
@@ -102,7 +104,7 @@ class Background:
 
         threading.Thread(target=run, name=f"asking {rule.id}", daemon=True).start()
 
-    def _newest(self, key: object) -> Told | None:
+    def _newest(self, key: object) -> ExternalAnswer | None:
         """The newest answer; while it is asked for again, the one before stands."""
         running = self._running.get(key)
         if running is not None and running.done():

@@ -20,7 +20,7 @@ def looked(session: Session, running: str | None = None) -> Outcome:
         session.environment,
         running=running,
         staging=_settled_in(session.environment.staging),
-        ground=ports.ground,
+        facts=ports.facts,
         charts=ports.charts,
         workloads=ports.workloads,
         routes=ports.routes,

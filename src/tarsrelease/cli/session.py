@@ -27,8 +27,16 @@ from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
 if TYPE_CHECKING:
     from tarsrelease.context import Assignment, Context
     from tarsrelease.ports.clock import Clock
-    from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Web, Workloads
-    from tarsrelease.ports.metrics import Elsewhere, Metrics
+    from tarsrelease.ports.cluster import (
+        Charts,
+        ClusterFacts,
+        Journal,
+        Lock,
+        Routes,
+        Web,
+        Workloads,
+    )
+    from tarsrelease.ports.metrics import ExternalAnswers, Metrics
 
 DEFAULT_EVIDENCE = Path("evidence")
 
@@ -45,8 +53,8 @@ class Ports:
     journal: Journal
     lock: Lock
     web: Web
-    elsewhere: Elsewhere
-    ground: Ground
+    elsewhere: ExternalAnswers
+    facts: ClusterFacts
 
 
 class Session:
@@ -132,7 +140,7 @@ class Session:
             lock=cluster.lock,
             web=cluster.gateway,
             elsewhere=context.metrics.external,
-            ground=cluster.ground,
+            facts=cluster.facts,
         )
 
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:

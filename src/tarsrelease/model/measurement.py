@@ -92,7 +92,7 @@ class Requests:
     by_service: Mapping[str, Counts | Unmeasured] | None
 
 
-Told = Number | Requests | SuiteResult | bool | Unmeasured
+ExternalAnswer = Number | Requests | SuiteResult | bool | Unmeasured
 """What was asked for elsewhere: a number, another environment's requests, a run of tests, a
 person's yes or no."""
 

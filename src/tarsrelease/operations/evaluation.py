@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tarsrelease.gates import evaluation_times
-from tarsrelease.gates.checks import Cluster, Patience, Sight, evaluate, judged, traffic_share
+from tarsrelease.gates.checks import ClusterState, Inputs, Patience, evaluate, judged, traffic_share
 from tarsrelease.gates.measure import pods as pod_memory
-from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
 from tarsrelease.gates.study.recorded_requests import Past, nothing_known
@@ -24,9 +24,9 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.measurement import (
     Counts,
+    ExternalAnswer,
     Gauges,
     Key,
-    Told,
     Track,
     Unmeasured,
     Usage,
@@ -36,7 +36,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Workloads
-from tarsrelease.ports.metrics import Elsewhere, Metrics, Nowhere
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics, NoExternalAnswers
 from tarsrelease.ports.people import Progress
 
 Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]
@@ -91,7 +91,7 @@ def observe(
     alive: Callable[[], None],
     restarts_before: pod_memory.RestartCounts | None = None,
     seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]] = as_they_are,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExternalAnswers | None = None,
     past: Past = nothing_known,
 ) -> Observation:
     """Look at one side until there is a verdict.
@@ -110,7 +110,7 @@ def observe(
         seen_as, past,
     )  # fmt: skip
     watch.memory = pod_memory.PodMemory(baseline=restarts_before)
-    watch.elsewhere = elsewhere or Nowhere()
+    watch.elsewhere = elsewhere or NoExternalAnswers()
     watch.read_pods()
     alive_at = None
     while True:
@@ -146,12 +146,12 @@ class _Watch:
     seen_as: Callable[[tuple[Check, ...]], tuple[Check, ...]]
     past: Past
     memory: pod_memory.PodMemory = field(default_factory=pod_memory.PodMemory)
-    elsewhere: Elsewhere = field(default_factory=Nowhere)
+    elsewhere: ExternalAnswers = field(default_factory=NoExternalAnswers)
     deployments: Mapping[str, DeploymentState] = field(default_factory=dict)
     pods: tuple[PodState, ...] = ()
     pods_trouble: str | None = "not read yet"
     pods_read_at: float = 0.0
-    ledger: ledgers.Ledger | None = None
+    measurements: queries.Measurements | None = None
     skew: float = 0.0
     trouble: str | None = "not asked yet"
     asked_at: float | None = None
@@ -192,9 +192,9 @@ class _Watch:
         """Our clock's time of the next query; the first one is due at once."""
         if self.asked_at is None:
             return self.started_at
-        if self.trouble is not None or self.ledger is None:
+        if self.trouble is not None or self.measurements is None:
             return self.asked_at + evaluation_times.TICK
-        newest = self.ledger.targets(self.track).values()
+        newest = self.measurements.targets(self.track).values()
         interval = self.environment.prometheus.scrape_interval
         return evaluation_times.due(newest, interval, self.asked_at + self.skew) - self.skew
 
@@ -225,17 +225,19 @@ class _Watch:
         """One query for all selectors; a server that does not answer is said at once."""
         self.asked_at = self.now
         try:
-            if self.ledger is None or self.trouble is not None:
+            if self.measurements is None or self.trouble is not None:
                 self._set_clock()
-            ledger = self.ledger or self._open()
+            measurements = self.measurements or self._open()
             server_now = self.now + self.skew
-            answers = self.metrics.series(ledger.plan.selectors, ledger.seconds(server_now))
+            answers = self.metrics.series(
+                measurements.queries.selectors, measurements.seconds(server_now)
+            )
             births = {
                 pod.name: pod.started_at.timestamp() + self.skew
                 for pod in self.pods
                 if pod.started_at is not None
             }
-            self.ledger = ledgers.enter(ledger, answers, server_now, births)
+            self.measurements = queries.enter(measurements, answers, server_now, births)
         except ReleaseError as error:
             if self.trouble is None or self.looks == 0:
                 self.progress.say(f"{self.stage.name}: no metrics: {error}; looking on")
@@ -251,24 +253,24 @@ class _Watch:
         before = self.now
         server = self.metrics.server_time()
         self.skew = server - (before + self.now) / 2
-        if abs(self.skew) > _SKEW_TO_MENTION and self.ledger is None:
+        if abs(self.skew) > _SKEW_TO_MENTION and self.measurements is None:
             self.progress.say(
                 f"{self.stage.name}: the metrics server's clock is {self.skew:+.1f} s from ours; "
                 "taken into account"
             )
 
-    def _open(self) -> ledgers.Ledger:
+    def _open(self) -> queries.Measurements:
         rollout = self.release.rollout
         sides = [each.stable.deployment for each in rollout.services]
         versions = [self.deployments[name].version for name in sides if name in self.deployments]
-        asked = ledgers.plan(
+        asked = queries.queries_of(
             self.stage,
             rollout,
             self.environment.kubernetes.namespace,
             [self.release.version, *(versions or [""])],
         )
         judged_stable = self.track is Track.STABLE
-        return ledgers.open_ledger(
+        return queries.open_measurements(
             asked,
             rollout.labels,
             {
@@ -304,9 +306,9 @@ class _Watch:
             confidence=rollout.statistics.confidence,
             stale_after=max(3 * interval, 15.0),
         )
-        ledger = self.ledger
+        measurements = self.measurements
         away = None
-        if ledger is None or self.trouble is not None:
+        if measurements is None or self.trouble is not None:
             away = Unmeasured(self.trouble or "not asked yet")
             keys = [(name, track) for name in names for track in Track]
             slis = {name for check in self.stage.checks for name in check.named_slis()}
@@ -314,43 +316,45 @@ class _Watch:
             gauges: Read = {sli: dict.fromkeys(deployments, away) for sli in slis}
             usages: Used = dict.fromkeys(slis, away)
         else:
-            counts = ledgers.counts(ledger, names, self._scrapable())
-            gauges = ledgers.readings(ledger, self.memory.owners or {}, deployments)
-            usages = ledgers.usages(ledger)
-        sight = Sight(
+            counts = queries.counts(measurements, names, self._scrapable())
+            gauges = queries.readings(measurements, self.memory.owners or {}, deployments)
+            usages = queries.usages(measurements)
+        inputs = Inputs(
             counts=counts,
             gauges=gauges,
             cluster=self._cluster(),
-            sources=ledger.plan.sources if ledger else {},
+            sources=measurements.queries.sources if measurements else {},
             now=self.now + self.skew,
             elapsed=self.elapsed,
             usages=usages,
-            told=self._told(),
+            external=self._external(),
             bursts=self._bursts,
         )
-        checks = evaluate(self.stage, rollout, self.track, sight, patience)
+        checks = evaluate(self.stage, rollout, self.track, inputs, patience)
         if self.weight is None:
             return checks
-        if ledger is None or ledger.plan.share is None or ledger.share is None:
+        if measurements is None or measurements.queries.share is None or measurements.share is None:
             return checks
-        seen = away or ledger.share
+        seen = away or measurements.share
         weights = dict.fromkeys(names, self.weight)
-        return checks + traffic_share.of_services(seen, weights, interval, ledger.plan.share)
+        return checks + traffic_share.of_services(
+            seen, weights, interval, measurements.queries.share
+        )
 
-    def _cluster(self) -> Cluster | Unmeasured:
+    def _cluster(self) -> ClusterState | Unmeasured:
         if self.pods_trouble is not None:
             return Unmeasured(self.pods_trouble)
         names = judged(self.release.rollout, self.track).values()
-        return Cluster(
+        return ClusterState(
             deployments=self.deployments,
             pods=self.pods,
             restarts={name: self.memory.restarts(name) for name in names},
             incomplete_for={name: self.memory.incomplete_for(name, self.now) for name in names},
         )
 
-    def _told(self) -> dict[str, Told]:
+    def _external(self) -> dict[str, ExternalAnswer]:
         asked = {
-            rule.id: self.elsewhere.told(rule, self.track, self.since)
+            rule.id: self.elsewhere.answer(rule, self.track, self.since)
             for rule in self.stage.checks
             if rule.elsewhere
         }
@@ -358,7 +362,9 @@ class _Watch:
 
     def _bursts(self, sli: str, service: str) -> list[Burstiness]:
         """How errors came on the other side lately, and on stable in the longer past."""
-        ticks = None if self.ledger is None else ledgers.beside(self.ledger, sli, service)
+        ticks = (
+            None if self.measurements is None else queries.beside(self.measurements, sli, service)
+        )
         lately = None if ticks is None else burstiness(ticks)
         return [known for known in (lately, self.past(sli, service)) if known is not None]
 

@@ -86,7 +86,7 @@ def read_burstiness(
     A metrics server that does not answer, or takes longer than PATIENCE, leaves nothing known:
     bursts are then told from what is seen during the stage alone.
     """
-    asked = queries.plan(stage, rollout, environment.kubernetes.namespace, [""]).proportions
+    asked = queries.queries_of(stage, rollout, environment.kubernetes.namespace, [""]).proportions
     slot = environment.prometheus.scrape_interval
     started = clock.now()
     whole = None

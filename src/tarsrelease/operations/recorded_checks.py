@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tarsrelease.gates.checks import Cluster, Patience, Sight, evaluate, judged
+from tarsrelease.gates.checks import ClusterState, Inputs, Patience, evaluate, judged
 from tarsrelease.gates.measure import pods as pod_memory
-from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
@@ -63,10 +63,10 @@ def recorded_checks(
     since = now - timedelta(seconds=stage.duration)
     server = metrics.server_time()
     skew = server - now.timestamp()
-    asked = ledgers.plan(
+    asked = queries.queries_of(
         stage, rollout, environment.kubernetes.namespace, [version] if version else [""]
     )
-    ledger = ledgers.open_ledger(
+    measurements = queries.open_measurements(
         asked,
         rollout.labels,
         {Track.STABLE: version, Track.CANARY: version},
@@ -76,17 +76,17 @@ def recorded_checks(
     )
     deployments, pods = workloads.deployments(), workloads.pods()
     births = {pod.name: pod.started_at.timestamp() + skew for pod in pods if pod.started_at}
-    answers = metrics.series(asked.selectors, ledger.seconds(server))
-    ledger = ledgers.enter(ledger, answers, server, births)
+    answers = metrics.series(asked.selectors, measurements.seconds(server))
+    measurements = queries.enter(measurements, answers, server, births)
     memory = pod_memory.remember(
         pod_memory.PodMemory(baseline={}), deployments, pods, since=since, now=now.timestamp()
     )
     workers = judged(rollout, Track.STABLE)
     ready = frozenset(pod.name for pod in pods if pod.ready and not pod.terminating)
-    sight = Sight(
-        counts=ledgers.counts(ledger, [each.name for each in rollout.services], ready),
-        gauges=ledgers.readings(ledger, memory.owners or {}, workers.values()),
-        cluster=Cluster(
+    inputs = Inputs(
+        counts=queries.counts(measurements, [each.name for each in rollout.services], ready),
+        gauges=queries.readings(measurements, memory.owners or {}, workers.values()),
+        cluster=ClusterState(
             deployments={each.name: each for each in deployments},
             pods=pods,
             restarts={name: memory.restarts(name) for name in workers.values()},
@@ -101,4 +101,4 @@ def recorded_checks(
         confidence=rollout.statistics.confidence,
         stale_after=max(3 * interval, 15.0),
     )
-    return evaluate(stage, rollout, Track.STABLE, sight, patience)
+    return evaluate(stage, rollout, Track.STABLE, inputs, patience)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.measure import queries
 from tarsrelease.model.checks import StagingDriftCheck
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.measurement import Counts, Requests, Track, Unmeasured
@@ -33,19 +33,19 @@ def requests_in_staging(
     rollout, interval = release.rollout, staging.prometheus.scrape_interval
     server = metrics.server_time()
     shift = server - (clock.now() - since).total_seconds()
-    asked = ledgers.plan(
+    asked = queries.queries_of(
         rollout.stages[-1].model_copy(update={"checks": (rule,)}),
         rollout,
         staging.kubernetes.namespace,
         [release.version],
     )
-    ledger = ledgers.open_ledger(
+    measurements = queries.open_measurements(
         asked, rollout.labels, dict.fromkeys(Track, release.version), shift, interval
     )
-    answers = metrics.series(asked.selectors, ledger.seconds(server))
-    ledger = ledgers.enter(ledger, answers, server, births={})
+    answers = metrics.series(asked.selectors, measurements.seconds(server))
+    measurements = queries.enter(measurements, answers, server, births={})
     services = [each.name for each in rollout.services]
-    found = ledgers.counts(ledger, services, alive=None)[rule.sli]
+    found = queries.counts(measurements, services, alive=None)[rule.sli]
     oldest = server - max(3 * interval, _LEAST_STALE)
     return Requests({name: _fresh(found[name, Track.STABLE], oldest) for name in services})
 

@@ -25,7 +25,7 @@ from tarsrelease.operations.evaluation import Observation, observe
 from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Journal, Lock, Routes, Workloads, holding
-from tarsrelease.ports.metrics import Elsewhere, Metrics
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics
 from tarsrelease.ports.people import Person, Progress
 from tarsrelease.rollout import release_journal
 
@@ -50,7 +50,7 @@ def watch_standing(
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
-    elsewhere: Elsewhere,
+    elsewhere: ExternalAnswers,
 ) -> T | Observation:
     """Look at the stage whose traffic stands `since` then, until `over` has an answer.
 
@@ -126,7 +126,7 @@ def ask_watched(
     lock: Lock,
     clock: Clock,
     progress: Progress,
-    elsewhere: Elsewhere,
+    elsewhere: ExternalAnswers,
 ) -> tuple[Answer, Observation | None]:
     """Ask; meanwhile go on looking at `stage`, whose traffic stands (None: there is none).
 

@@ -160,8 +160,8 @@ def holding(lock: Lock, *, preempt: bool = False) -> Iterator[None]:
         lock.release()
 
 
-class Ground(Protocol):
-    """What a release stands on, and is not allowed to change."""
+class ClusterFacts(Protocol):
+    """Facts of the cluster that a release reads and never changes."""
 
     def nodes(self) -> list[NodeState]:
         """All nodes. Raises `ForbiddenError` without the right, which is the cluster's to give."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from tarsrelease.model.checks import CheckRule
-from tarsrelease.model.measurement import Series, Told, Track, Unmeasured
+from tarsrelease.model.measurement import ExternalAnswer, Series, Track, Unmeasured
 from tarsrelease.model.suite import SuiteResult
 
 
@@ -30,23 +30,23 @@ class Metrics(History, Protocol):
         """Per selector, the raw samples of the last `seconds` before the server's present."""
 
 
-class Elsewhere(Protocol):
-    """What neither the metrics server nor the cluster can tell: numbers, tests, people."""
+class ExternalAnswers(Protocol):
+    """Answers that neither the metrics server nor the cluster has: numbers, tests, people."""
 
-    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
-        """What is known by now for a rule on one side of the traffic that stands since then.
+    def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
+        """The answer for a rule and one side, for the time since the shift.
 
-        Returns at once; None while there is no answer yet. What cannot be asked is `Unmeasured`.
+        Returns at once; None while there is no answer yet, `Unmeasured` where nobody can be asked.
         """
 
     def answered(self, check: str, yes: bool) -> None:
         """A person has answered a manual check."""
 
 
-class Nowhere:
-    """Nobody can be asked: what asks elsewhere is an error, never a pass."""
+class NoExternalAnswers:
+    """For steps without external sources: a check that needs one is an error, never a pass."""
 
-    def told(self, rule: CheckRule, track: Track, since: datetime) -> Told | None:
+    def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
         """Why there is no answer."""
         del rule, track, since
         return Unmeasured("nobody can be asked here")

@@ -16,7 +16,7 @@ from functools import partial
 from tarsrelease.gates import evaluation_times
 from tarsrelease.gates.lifted_hold import lifted
 from tarsrelease.gates.measure.pods import restart_counts
-from tarsrelease.gates.measure.queries import plan
+from tarsrelease.gates.measure.queries import queries_of
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import (
@@ -39,7 +39,7 @@ from tarsrelease.operations.scaling import make_room
 from tarsrelease.operations.snapshot import refuse_rolled_back, standing_routes
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Journal, Lock, Routes, Workloads, holding
-from tarsrelease.ports.metrics import Elsewhere, Metrics
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics
 from tarsrelease.ports.people import Progress
 from tarsrelease.rollout import release_journal, stage_list
 
@@ -58,7 +58,7 @@ def gate(
     clock: Clock,
     progress: Progress,
     lifting: Lifting | None = None,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExternalAnswers | None = None,
 ) -> Outcome:
     """Take the canary to `weight` percent, look, and decide: proceed, hold or rollback.
 
@@ -219,7 +219,7 @@ def _wait_for_metrics(
     well, a check is an outage beyond its limit.
     """
     versions = {release.version, *(each.version for each in workloads.deployments())}
-    asked = plan(stage, release.rollout, environment.kubernetes.namespace, versions)
+    asked = queries_of(stage, release.rollout, environment.kubernetes.namespace, versions)
     started, said = clock.now(), False
     while True:
         try:

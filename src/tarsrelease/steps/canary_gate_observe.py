@@ -20,7 +20,7 @@ from tarsrelease.operations.outcome import ended
 from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Workloads
-from tarsrelease.ports.metrics import Elsewhere, Metrics
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics
 from tarsrelease.ports.people import Progress
 
 
@@ -34,7 +34,7 @@ def watch(
     workloads: Workloads,
     clock: Clock,
     progress: Progress,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExternalAnswers | None = None,
 ) -> Outcome:
     """Judge the canary for `seconds` from now (None: the stage's duration) by a stage's checks.
 

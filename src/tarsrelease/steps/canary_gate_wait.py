@@ -29,7 +29,7 @@ from tarsrelease.operations.snapshot import standing_routes
 from tarsrelease.operations.waiting import watch_standing
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Journal, Lock, Routes, Workloads, holding
-from tarsrelease.ports.metrics import Elsewhere, Metrics, Nowhere
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics, NoExternalAnswers
 from tarsrelease.ports.people import Progress
 from tarsrelease.rollout import release_journal, stage_list, waits
 from tarsrelease.rollout.waits import How, Over
@@ -54,7 +54,7 @@ def wait(
     lock: Lock,
     clock: Clock,
     progress: Progress,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExternalAnswers | None = None,
 ) -> Outcome:
     """Watch the traffic that stands until somebody has gone on, or back: proceed, exit 0.
 
@@ -65,7 +65,8 @@ def wait(
     """
     return _Wait(
         release, environment, run, limit or environment.limits.wait,
-        metrics, workloads, routes, journal, lock, clock, progress, elsewhere or Nowhere(),
+        metrics, workloads, routes, journal, lock, clock, progress,
+        elsewhere or NoExternalAnswers(),
     ).carry_out(weight)  # fmt: skip
 
 
@@ -85,7 +86,7 @@ class _Wait:
         lock: Lock,
         clock: Clock,
         progress: Progress,
-        elsewhere: Elsewhere,
+        elsewhere: ExternalAnswers,
     ) -> None:
         self.release, self.environment, self.run, self.limit = release, environment, run, limit
         self.metrics, self.workloads, self.routes = metrics, workloads, routes

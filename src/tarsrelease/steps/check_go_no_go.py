@@ -14,7 +14,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.operations.snapshot import look
 from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, Ground, Journal, Lock, Routes, Workloads
+from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Workloads
 from tarsrelease.ports.metrics import Metrics
 from tarsrelease.rollout.position import position
 from tarsrelease.rollout.rollback_plan import same_version, stable_names
@@ -47,7 +47,7 @@ def go_no_go(
     window: float,
     recorded: Sequence[Outcome],
     staging: Workloads | ReleaseError | None,
-    ground: Ground,
+    facts: ClusterFacts,
     charts: Charts,
     workloads: Workloads,
     routes: Routes,
@@ -65,7 +65,7 @@ def go_no_go(
         release,
         environment,
         running=None,
-        ground=ground,
+        facts=facts,
         charts=charts,
         workloads=workloads,
         routes=routes,

@@ -18,7 +18,7 @@ from tarsrelease.operations.canary_render import check_render
 from tarsrelease.operations.outcome import ended
 from tarsrelease.operations.snapshot import look
 from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, Ground, Routes, Settled, Workloads
+from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled, Workloads
 from tarsrelease.ports.metrics import Metrics
 from tarsrelease.readiness import preflight as judge
 from tarsrelease.report.words import count_statuses
@@ -36,7 +36,7 @@ def preflight(
     *,
     running: str | None,
     staging: Settled | None = None,
-    ground: Ground,
+    facts: ClusterFacts,
     charts: Charts,
     workloads: Workloads,
     routes: Routes,
@@ -52,7 +52,7 @@ def preflight(
         release,
         environment,
         running=running,
-        ground=ground,
+        facts=facts,
         charts=charts,
         workloads=workloads,
         routes=routes,
@@ -99,7 +99,7 @@ def preflight_checks(
     environment: Environment,
     *,
     running: str | None,
-    ground: Ground,
+    facts: ClusterFacts,
     charts: Charts,
     workloads: Workloads,
     routes: Routes,
@@ -108,9 +108,9 @@ def preflight_checks(
 ) -> tuple[Check, ...]:
     """Every check; one system that does not answer costs its own checks only."""
     return (
-        *_measured(judge.NODES, lambda: [judge.nodes(_nodes(ground))]),
-        *_measured(judge.NAMESPACE, lambda: [_namespace(environment, ground, workloads)]),
-        *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, ground.lacking(ROLE))]),
+        *_measured(judge.NODES, lambda: [judge.nodes(_nodes(facts))]),
+        *_measured(judge.NAMESPACE, lambda: [_namespace(environment, facts, workloads)]),
+        *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, facts.lacking(ROLE))]),
         *_measured(judge.HELM, lambda: [_helm(release, running, charts)]),
         *_measured(judge.ROUTES, lambda: _routes(release, routes)),
         *_measured(
@@ -147,17 +147,17 @@ def _flags(release: Release, environment: Environment, staging: Settled | None) 
     return judge.feature_flags(release.feature_flags, there or {}, where=where)
 
 
-def _nodes(ground: Ground) -> list[NodeState] | None:
+def _nodes(facts: ClusterFacts) -> list[NodeState] | None:
     try:
-        return ground.nodes()
+        return facts.nodes()
     except ForbiddenError:
         return None
 
 
-def _namespace(environment: Environment, ground: Ground, workloads: Workloads) -> Check:
+def _namespace(environment: Environment, facts: ClusterFacts, workloads: Workloads) -> Check:
     name = environment.kubernetes.namespace
     try:
-        return judge.namespace(name, ground.namespace(), forbidden=False, seen_in_it=0)
+        return judge.namespace(name, facts.namespace(), forbidden=False, seen_in_it=0)
     except ForbiddenError:
         seen = len(workloads.deployments())
         return judge.namespace(name, None, forbidden=True, seen_in_it=seen)

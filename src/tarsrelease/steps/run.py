@@ -29,7 +29,7 @@ from tarsrelease.operations.waiting import Answer, ask_watched
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Web, Workloads
 from tarsrelease.ports.evidence import Evidence
-from tarsrelease.ports.metrics import Elsewhere, Metrics, Nowhere
+from tarsrelease.ports.metrics import ExternalAnswers, Metrics, NoExternalAnswers
 from tarsrelease.ports.people import Person, Progress
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.rollback_plan import canary_names
@@ -64,7 +64,7 @@ def run_day(
     progress: Progress,
     person: Person,
     evidence: Evidence | None,
-    elsewhere: Elsewhere | None = None,
+    elsewhere: ExternalAnswers | None = None,
 ) -> Outcome:
     """Play the day; its outcome has one row a stage in ``details.stages``.
 
@@ -90,7 +90,7 @@ def run_day(
         clock=clock,
         progress=progress,
         person=person,
-        elsewhere=elsewhere or Nowhere(),
+        elsewhere=elsewhere or NoExternalAnswers(),
         migration=DayMigration(release, environment, run, migrator, journal=journal, clock=clock),
         record=DayRecord(release, environment, clock, evidence),
     ).play()
@@ -123,7 +123,7 @@ class _Day:
     clock: Clock
     progress: Progress
     person: Person
-    elsewhere: Elsewhere
+    elsewhere: ExternalAnswers
     migration: DayMigration
     record: DayRecord
 

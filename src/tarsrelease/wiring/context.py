@@ -31,8 +31,8 @@ def connect(environment: Environment, release: Release, run: Run, people: People
     from tarsrelease.adapters.helm.releases import Helm
     from tarsrelease.adapters.http.gateway import GatewayWeb
     from tarsrelease.adapters.http.number import read_number
-    from tarsrelease.adapters.kubernetes.client import Cluster as KubernetesApi
-    from tarsrelease.adapters.kubernetes.ground import KubernetesGround
+    from tarsrelease.adapters.kubernetes.client import KubernetesApi
+    from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
     from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
     from tarsrelease.adapters.kubernetes.lock import LeaseLock
     from tarsrelease.adapters.kubernetes.routes import HttpRoutes
@@ -53,7 +53,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
             journal=ConfigMapJournal(api, rollout.application),
             lock=LeaseLock(api, rollout.application, run),
             gateway=GatewayWeb(environment.gateway.address),
-            ground=KubernetesGround(api),
+            facts=KubernetesFacts(api),
         ),
         metrics=MetricsSources(
             samples=PrometheusMetrics(environment.prometheus),

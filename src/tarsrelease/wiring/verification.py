@@ -108,11 +108,11 @@ def _schema(environment: Environment | None) -> tuple[ObjectSchema, str]:
     pinned = pinned_schema()
     if environment is None:
         return pinned, pinned.name
-    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.kubernetes.client import KubernetesApi
 
     place = environment.kubernetes
     try:
-        served = served_schema(Cluster.connect(place.context, place.namespace).openapi())
+        served = served_schema(KubernetesApi.connect(place.context, place.namespace).openapi())
     except ReleaseError as problem:
         return pinned, f"{pinned.name} (and not the cluster: {problem.detail.found})"
     return served, served.name

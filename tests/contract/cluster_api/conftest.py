@@ -10,7 +10,7 @@ import pytest
 from bare_api import BareApi, running
 
 from tarsrelease.adapters.files.configuration import load_environment, load_release
-from tarsrelease.adapters.kubernetes.client import Cluster
+from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release
 
@@ -32,11 +32,11 @@ def namespace(api: BareApi) -> str:
 
 
 @pytest.fixture
-def cluster(api: BareApi, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(api: BareApi, namespace: str, monkeypatch: pytest.MonkeyPatch) -> KubernetesApi:
     """The namespace as its administrator sees it; helm is found, too."""
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig()))
     monkeypatch.setenv("TARSRELEASE_HELM", api.programs["helm"][0])
-    return Cluster.connect("bare", namespace)
+    return KubernetesApi.connect("bare", namespace)
 
 
 @pytest.fixture

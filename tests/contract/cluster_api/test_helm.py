@@ -14,7 +14,7 @@ import pytest
 from bare_api import BareApi
 
 from tarsrelease.adapters.helm.releases import Helm, laid_over
-from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Cluster
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, KubernetesApi
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
 from tarsrelease.rollout.rollback_plan import last_good
 
@@ -45,7 +45,7 @@ def chart(folder: Path, version: str, **templates: str) -> str:
 
 
 @pytest.fixture
-def helm(cluster: Cluster) -> Helm:
+def helm(cluster: KubernetesApi) -> Helm:
     return Helm("bare", cluster.namespace)
 
 
@@ -53,7 +53,7 @@ def install(helm: Helm, name: str, path: str, *values: dict[str, Any], under: st
     helm.upgrade(name, path, values, values_from=under or None, deadline=30, wait=False)
 
 
-def said(cluster: Cluster, name: str) -> str:
+def said(cluster: KubernetesApi, name: str) -> str:
     found = cluster.get(CONFIG_MAP, f"{name}-config")
     assert found is not None
     text: str = found["data"]["said"]
@@ -61,7 +61,7 @@ def said(cluster: Cluster, name: str) -> str:
 
 
 def test_values_lie_over_those_that_the_user_gave_the_other_release(
-    helm: Helm, cluster: Cluster, tmp_path: Path
+    helm: Helm, cluster: KubernetesApi, tmp_path: Path
 ) -> None:
     path = chart(tmp_path, "1.0.0")
     install(helm, "app", path, {"a": {"b": 2, "c": 2}, "list": [3], "own": True})
@@ -143,7 +143,7 @@ def interrupted(namespace: str, path: str, *, helm_too: bool) -> None:
 
 @pytest.mark.parametrize("helm_too", [False, True])
 def test_a_killed_upgrade_leaves_no_helm_behind_and_the_next_run_recovers(
-    helm: Helm, cluster: Cluster, tmp_path: Path, helm_too: bool
+    helm: Helm, cluster: KubernetesApi, tmp_path: Path, helm_too: bool
 ) -> None:
     install(helm, "app", chart(tmp_path, "1.0.0"))
     hook = SLOW_HOOK.replace("EVENT", "pre-upgrade")
@@ -163,7 +163,7 @@ def test_a_killed_upgrade_leaves_no_helm_behind_and_the_next_run_recovers(
 
 
 def test_a_killed_installation_can_be_removed_and_made_again(
-    helm: Helm, cluster: Cluster, tmp_path: Path
+    helm: Helm, cluster: KubernetesApi, tmp_path: Path
 ) -> None:
     hook = SLOW_HOOK.replace("EVENT", "pre-install")
     interrupted(cluster.namespace, chart(tmp_path, "1.0.0", hook=hook), helm_too=True)
@@ -197,7 +197,7 @@ def test_no_helm_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_another_version_of_helm_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cluster: Cluster
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cluster: KubernetesApi
 ) -> None:
     script = tmp_path / "helm"
     script.write_text("#!/bin/sh\necho v2.17.0\n")
@@ -217,7 +217,7 @@ def test_a_cluster_that_does_not_answer_is_unreachable(
     with pytest.raises(UnreachableError):
         Helm("bare", "x").history("app")
     with pytest.raises(UnreachableError, match="no answer"):
-        Cluster.connect("bare", "x").get(CONFIG_MAP, "y")
+        KubernetesApi.connect("bare", "x").get(CONFIG_MAP, "y")
 
 
 def test_a_context_that_is_not_there_is_named(
@@ -225,9 +225,9 @@ def test_a_context_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig()))
     with pytest.raises(UsageError, match="'elsewhere'") as unknown:
-        Cluster.connect("elsewhere", "x")
+        KubernetesApi.connect("elsewhere", "x")
     assert "get-contexts" in unknown.value.detail.next
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(UsageError, match="kubeconfig"):
-        Cluster.connect("bare", "x")
+        KubernetesApi.connect("bare", "x")
     assert os.environ["KUBECONFIG"]

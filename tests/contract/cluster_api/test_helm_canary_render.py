@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tarsrelease.adapters.helm.releases import Helm
-from tarsrelease.adapters.kubernetes.client import Cluster
+from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
@@ -16,7 +16,7 @@ from tarsrelease.operations.canary_render import check_render
 
 
 @pytest.fixture
-def helm(cluster: Cluster) -> Helm:
+def helm(cluster: KubernetesApi) -> Helm:
     return Helm("bare", cluster.namespace)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, LEASE, Cluster
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, LEASE, KubernetesApi
 from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal, bounded
 from tarsrelease.adapters.kubernetes.lock import LeaseLock
 from tarsrelease.model.errors import LockedError, UsageError
@@ -28,7 +28,7 @@ def entry(number: int, release: str = "1.0.1") -> Entry:
     )
 
 
-def test_entries_come_back_in_order_and_other_keys_are_kept(cluster: Cluster) -> None:
+def test_entries_come_back_in_order_and_other_keys_are_kept(cluster: KubernetesApi) -> None:
     journal = ConfigMapJournal(cluster, "tars")
     assert journal.entries() == []
     journal.append(entry(1))
@@ -40,7 +40,7 @@ def test_entries_come_back_in_order_and_other_keys_are_kept(cluster: Cluster) ->
     assert found["data"]["heads"] == "abc"
 
 
-def test_writers_at_the_same_time_lose_nothing(cluster: Cluster) -> None:
+def test_writers_at_the_same_time_lose_nothing(cluster: KubernetesApi) -> None:
     journal = ConfigMapJournal(cluster, "tars")
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: journal.append(entry(number)), range(12)))
@@ -49,7 +49,7 @@ def test_writers_at_the_same_time_lose_nothing(cluster: Cluster) -> None:
     )
 
 
-def test_a_broken_journal_is_an_error_and_no_empty_one(cluster: Cluster) -> None:
+def test_a_broken_journal_is_an_error_and_no_empty_one(cluster: KubernetesApi) -> None:
     body = {"metadata": {"name": "tarsrelease-tars"}, "data": {"journal.jsonl": '{"at": 1}\n'}}
     cluster.create(CONFIG_MAP, body)
     with pytest.raises(UsageError, match="no entry"):
@@ -64,12 +64,12 @@ def test_a_full_journal_drops_other_releases_first() -> None:
     assert bounded([*new, *old], 7) == [*new[3:], *old]
 
 
-def lease_lock(cluster: Cluster, name: str) -> LeaseLock:
+def lease_lock(cluster: KubernetesApi, name: str) -> LeaseLock:
     return LeaseLock(cluster, "tars", Run(id=name, owner=f"{name}@example"))
 
 
 @pytest.fixture
-def locks(cluster: Cluster) -> Iterator[tuple[LeaseLock, LeaseLock]]:
+def locks(cluster: KubernetesApi) -> Iterator[tuple[LeaseLock, LeaseLock]]:
     first, second = lease_lock(cluster, "first"), lease_lock(cluster, "second")
     yield first, second
     first.release()
@@ -104,7 +104,9 @@ def test_a_rollback_preempts_and_the_former_holder_finds_out(
     second.check()
 
 
-def test_an_expired_lock_may_be_taken(cluster: Cluster, locks: tuple[LeaseLock, LeaseLock]) -> None:
+def test_an_expired_lock_may_be_taken(
+    cluster: KubernetesApi, locks: tuple[LeaseLock, LeaseLock]
+) -> None:
     first, second = locks
     first.acquire()
     long_ago = (datetime.now(UTC) - timedelta(seconds=31)).isoformat().replace("+00:00", "Z")
@@ -115,7 +117,7 @@ def test_an_expired_lock_may_be_taken(cluster: Cluster, locks: tuple[LeaseLock, 
 
 
 def test_an_expired_lock_that_nobody_took_is_still_ours(
-    cluster: Cluster, locks: tuple[LeaseLock, LeaseLock]
+    cluster: KubernetesApi, locks: tuple[LeaseLock, LeaseLock]
 ) -> None:
     first, second = locks
     first.acquire()
@@ -128,7 +130,7 @@ def test_an_expired_lock_that_nobody_took_is_still_ours(
 
 
 def test_a_holder_that_was_killed_is_waited_for(
-    cluster: Cluster, locks: tuple[LeaseLock, LeaseLock]
+    cluster: KubernetesApi, locks: tuple[LeaseLock, LeaseLock]
 ) -> None:
     first, second = locks
     first.acquire()
@@ -141,7 +143,7 @@ def test_a_holder_that_was_killed_is_waited_for(
     assert holder.run == "second"
 
 
-def test_of_two_at_the_same_time_one_gets_it(cluster: Cluster) -> None:
+def test_of_two_at_the_same_time_one_gets_it(cluster: KubernetesApi) -> None:
     runs = [lease_lock(cluster, f"run-{number}") for number in range(4)]
 
     def attempt(lock: LeaseLock) -> bool:

@@ -16,7 +16,7 @@ import yaml
 from bare_api import BareApi
 
 from tarsrelease.adapters.helm.releases import Helm
-from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, DEPLOYMENT, SERVICE, Cluster
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, DEPLOYMENT, SERVICE, KubernetesApi
 from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
 from tarsrelease.adapters.kubernetes.lock import LeaseLock
 from tarsrelease.adapters.kubernetes.routes import HttpRoutes
@@ -62,16 +62,16 @@ def without(right: Right) -> str:
 
 @pytest.fixture
 def as_shipped(
-    api: BareApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Cluster]:
+    api: BareApi, cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], KubernetesApi]:
     """Apply a Role file, and be its ServiceAccount from now on."""
 
-    def become(text: str) -> Cluster:
+    def become(text: str) -> KubernetesApi:
         space = ("--namespace", cluster.namespace)
         api.kubectl("apply", *space, "--filename", "-", stdin=text)
         token = api.kubectl("create", "token", "tarsrelease", *space).strip()
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(token)))
-        return Cluster.connect("bare", cluster.namespace)
+        return KubernetesApi.connect("bare", cluster.namespace)
 
     return become
 
@@ -84,7 +84,7 @@ ALL_KINDS = {
 
 
 @pytest.fixture
-def stable(cluster: Cluster, release: Release) -> None:
+def stable(cluster: KubernetesApi, release: Release) -> None:
     """T.A.R.S. 1.0.0 as an administrator installed it, and what a broken canary left behind."""
     chart = str(Path(release.directory).parent / "v1_0_0" / "tars-1.0.0.tgz")
     values: list[dict[str, Any]] = [{"autoscaling": {"enabled": True}}]
@@ -109,7 +109,7 @@ def stable(cluster: Cluster, release: Release) -> None:
     )
 
 
-def everything(cluster: Cluster, environment: Environment, release: Release) -> None:
+def everything(cluster: KubernetesApi, environment: Environment, release: Release) -> None:
     """All that the adapters ask of the API, from the first look to the canary's removal."""
     rollout = release.rollout
     helm = Helm("bare", cluster.namespace)
@@ -180,7 +180,7 @@ def rights_of(event: dict[str, Any]) -> set[Right]:
 @pytest.mark.usefixtures("stable")
 def test_the_role_is_exactly_what_is_used(
     api: BareApi,
-    as_shipped: Callable[[str], Cluster],
+    as_shipped: Callable[[str], KubernetesApi],
     environment: Environment,
     release: Release,
 ) -> None:
@@ -216,7 +216,7 @@ NAMED_BY_DEFAULT = {
     ],
 )
 def test_one_right_less_is_an_error_that_names_it(
-    as_shipped: Callable[[str], Cluster],
+    as_shipped: Callable[[str], KubernetesApi],
     environment: Environment,
     release: Release,
     right: Right,
@@ -235,7 +235,7 @@ def test_a_token_that_is_not_known_says_so(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig("no-such-token")))
     with pytest.raises(ReleaseError, match="does not accept the credentials"):
-        Cluster.connect("bare", namespace).get(CONFIG_MAP, "x")
+        KubernetesApi.connect("bare", namespace).get(CONFIG_MAP, "x")
 
 
 def test_roles_are_compared_by_what_they_say() -> None:

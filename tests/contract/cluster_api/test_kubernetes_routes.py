@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bare_api import BareApi
 
-from tarsrelease.adapters.kubernetes.client import HTTP_ROUTE, SERVICE, Cluster
+from tarsrelease.adapters.kubernetes.client import HTTP_ROUTE, SERVICE, KubernetesApi
 from tarsrelease.adapters.kubernetes.routes import HttpRoutes
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
@@ -23,11 +23,11 @@ NOTES = {
 
 
 @pytest.fixture
-def routes(cluster: Cluster, environment: Environment) -> HttpRoutes:
+def routes(cluster: KubernetesApi, environment: Environment) -> HttpRoutes:
     return HttpRoutes(cluster, environment.gateway)
 
 
-def standing(cluster: Cluster, name: str) -> dict[str, Any]:
+def standing(cluster: KubernetesApi, name: str) -> dict[str, Any]:
     found = cluster.get(HTTP_ROUTE, name)
     assert found is not None
     return found
@@ -40,12 +40,12 @@ def weights(route: dict[str, Any]) -> list[dict[str, int]]:
     ]
 
 
-def canary_service(cluster: Cluster, name: str) -> None:
+def canary_service(cluster: KubernetesApi, name: str) -> None:
     cluster.create(SERVICE, {"metadata": {"name": name}, "spec": {"ports": [{"port": 8080}]}})
 
 
 def test_weights_and_annotations_come_in_one_write(
-    cluster: Cluster, routes: HttpRoutes, release: Release
+    cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 0, {"release": "1.0.1"})
@@ -67,7 +67,7 @@ def test_weights_and_annotations_come_in_one_write(
 
 
 def test_weight_0_names_the_canary_only_where_it_is(
-    cluster: Cluster, routes: HttpRoutes, release: Release
+    cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 0, NOTES)
@@ -83,7 +83,7 @@ def test_weight_0_names_the_canary_only_where_it_is(
 
 
 def test_extending_a_loan_changes_no_weight_and_a_later_write_ends_it(
-    cluster: Cluster, routes: HttpRoutes, release: Release
+    cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 25, {**NOTES, "traffic-until": "2026-01-01T00:01:00Z"})
@@ -121,7 +121,7 @@ spec:
 
 
 def test_an_existing_route_is_adopted_with_its_filters_and_matches(
-    api: BareApi, cluster: Cluster, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     text = FOREIGN.replace("NAME", service.route).replace("STABLE", service.stable.service)
@@ -148,7 +148,7 @@ def test_an_existing_route_is_adopted_with_its_filters_and_matches(
 
 
 def test_a_route_that_leads_elsewhere_is_not_adopted(
-    api: BareApi, cluster: Cluster, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     text = FOREIGN.replace("NAME", service.route).replace("STABLE", "somebody-elses")
@@ -171,7 +171,7 @@ def test_a_route_that_leads_elsewhere_is_not_adopted(
 )
 def test_a_route_of_a_delivery_controller_is_refused_with_the_remedy(
     api: BareApi,
-    cluster: Cluster,
+    cluster: KubernetesApi,
     routes: HttpRoutes,
     release: Release,
     metadata: dict[str, Any],
@@ -199,7 +199,7 @@ def test_a_route_of_a_delivery_controller_is_refused_with_the_remedy(
 
 
 def test_weights_that_somebody_changed_by_hand_are_put_right(
-    api: BareApi, cluster: Cluster, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 10, NOTES)
@@ -216,7 +216,7 @@ def test_weights_that_somebody_changed_by_hand_are_put_right(
 
 
 def test_one_route_that_cannot_be_written_does_not_keep_the_others_from_it(
-    api: BareApi, cluster: Cluster, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
 ) -> None:
     first, *others = release.rollout.services
     text = FOREIGN.replace("NAME", first.route).replace("STABLE", "somebody-elses")

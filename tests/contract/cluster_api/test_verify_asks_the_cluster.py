@@ -11,7 +11,7 @@ from bare_api import BareApi
 from test_helm import chart, install
 
 from tarsrelease.adapters.helm.releases import Helm
-from tarsrelease.adapters.kubernetes.client import Cluster
+from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.kubernetes.schema import ObjectSchema, pinned_schema, served_schema
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Check, Status
@@ -34,7 +34,7 @@ def checks(wishes: Wishes) -> dict[str, Check]:
     ],
 )
 def test_the_version_that_runs_is_the_one_that_helm_deployed(
-    cluster: Cluster,
+    cluster: KubernetesApi,
     environment: Environment,
     tmp_path: Path,
     versions: list[str],
@@ -57,7 +57,10 @@ def test_the_version_that_runs_is_the_one_that_helm_deployed(
 
 
 def test_a_cluster_that_does_not_answer_is_told(
-    cluster: Cluster, environment: Environment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cluster: KubernetesApi,
+    environment: Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     nobody = tmp_path / "kubeconfig"
     place = {"name": "bare", "cluster": {"server": "https://127.0.0.1:9"}}
@@ -82,7 +85,7 @@ def test_a_cluster_that_does_not_answer_is_told(
 
 
 @pytest.fixture
-def served(cluster: Cluster) -> ObjectSchema:
+def served(cluster: KubernetesApi) -> ObjectSchema:
     return served_schema(cluster.openapi())
 
 
@@ -113,7 +116,7 @@ def test_custom_resources_are_known_to_the_cluster_alone(served: ObjectSchema) -
 
 @pytest.mark.parametrize("path", sorted(BUNDLE.parent.glob("*/*.tgz")), ids=lambda path: path.name)
 def test_what_it_finds_is_what_the_api_server_finds(
-    api: BareApi, cluster: Cluster, namespace: str, served: ObjectSchema, path: Path
+    api: BareApi, cluster: KubernetesApi, namespace: str, served: ObjectSchema, path: Path
 ) -> None:
     """Each object of the worked example, whole and with a field that does not exist."""
     for found in Helm("bare", namespace).render("tars", str(path), [], values_from=None):

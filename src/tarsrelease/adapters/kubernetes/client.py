@@ -79,7 +79,7 @@ class Conflict(Exception):  # noqa: N818 - the API's own word for it
     """The object has changed since it was read, or another manager owns a field."""
 
 
-class Cluster:
+class KubernetesApi:
     """One namespace of one cluster. Objects are plain dictionaries, as the API writes them."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Cluster:
         self.server = client.configuration.host
 
     @classmethod
-    def connect(cls, context: str | None, namespace: str) -> Cluster:
+    def connect(cls, context: str | None, namespace: str) -> KubernetesApi:
         """From the kubeconfig in use, or from the pod's ServiceAccount where there is none.
 
         A token may end while a stage is observed. The library asks an exec plugin again shortly

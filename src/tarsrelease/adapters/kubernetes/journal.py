@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Cluster, Conflict
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Conflict, KubernetesApi
 from tarsrelease.model.errors import StoppedError, UsageError
 from tarsrelease.model.journal import Entry
 
@@ -34,7 +34,7 @@ def bounded(entries: Sequence[Entry], most: int = _MOST_ENTRIES) -> list[Entry]:
 class ConfigMapJournal:
     """ConfigMap ``tarsrelease-<application>``, key ``journal.jsonl``; other keys are kept."""
 
-    def __init__(self, cluster: Cluster, application: str) -> None:
+    def __init__(self, cluster: KubernetesApi, application: str) -> None:
         self._cluster = cluster
         self._name = f"tarsrelease-{application}"
 

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tarsrelease.adapters.kubernetes.client import LEASE, Cluster, Conflict
+from tarsrelease.adapters.kubernetes.client import LEASE, Conflict, KubernetesApi
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.journal import LockHolder
 from tarsrelease.model.release import Run
@@ -31,7 +31,7 @@ class LeaseLock:
     clocks are apart by more than that must not release together.
     """
 
-    def __init__(self, cluster: Cluster, application: str, run: Run) -> None:
+    def __init__(self, cluster: KubernetesApi, application: str, run: Run) -> None:
         self._cluster = cluster
         self._name = f"tarsrelease-{application}"
         self._run = run

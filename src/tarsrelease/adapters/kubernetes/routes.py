@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tarsrelease.adapters.kubernetes import http_route
-from tarsrelease.adapters.kubernetes.client import HTTP_ROUTE, SERVICE, Cluster, Conflict
+from tarsrelease.adapters.kubernetes.client import HTTP_ROUTE, SERVICE, Conflict, KubernetesApi
 from tarsrelease.adapters.kubernetes.http_route import Route
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
@@ -20,7 +20,7 @@ _ATTEMPTS = 5
 class HttpRoutes:
     """The routes of one namespace. The routes of several services are written side by side."""
 
-    def __init__(self, cluster: Cluster, gateway: Gateway) -> None:
+    def __init__(self, cluster: KubernetesApi, gateway: Gateway) -> None:
         self._cluster = cluster
         self._gateway = gateway
 

@@ -11,7 +11,7 @@ from tarsrelease.adapters.kubernetes.client import (
     DEPLOYMENT,
     POD,
     SERVICE,
-    Cluster,
+    KubernetesApi,
 )
 from tarsrelease.model.cluster import AutoscalerState, ContainerState, DeploymentState, PodState
 from tarsrelease.model.measurement import Track
@@ -24,7 +24,7 @@ _VERSION = "app.kubernetes.io/version"
 class KubernetesWorkloads:
     """The workloads of an application. Whose a pod is follows from its Deployment's name."""
 
-    def __init__(self, cluster: Cluster, rollout: Rollout) -> None:
+    def __init__(self, cluster: KubernetesApi, rollout: Rollout) -> None:
         self._cluster = cluster
         self._version_label = rollout.labels.version
         self._canaries = {service.canary.deployment for service in rollout.services} | {

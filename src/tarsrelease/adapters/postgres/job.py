@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, POD, Cluster, Kind
+from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, POD, Kind, KubernetesApi
 from tarsrelease.model.environment import Environment, MigrationJob
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
 from tarsrelease.model.outcome import Outcome
@@ -54,7 +54,7 @@ _SCRIPT = (
 
 
 def run_as_job(
-    cluster: Cluster,
+    cluster: KubernetesApi,
     environment: Environment,
     environment_file: Path,
     bundle: Path,
@@ -154,7 +154,7 @@ def _config_map(name: str, content: str) -> dict[str, Any]:
     return {"metadata": {"name": name, "labels": _labels(name)}, "data": {_BUNDLE: content}}
 
 
-def _own(cluster: Cluster, name: str, job: dict[str, Any]) -> None:
+def _own(cluster: KubernetesApi, name: str, job: dict[str, Any]) -> None:
     """Let the ConfigMap go with the Job."""
     owner = {
         "apiVersion": "batch/v1",
@@ -203,11 +203,11 @@ def _job(
     }
 
 
-def _pods(cluster: Cluster, name: str) -> list[dict[str, Any]]:
+def _pods(cluster: KubernetesApi, name: str) -> list[dict[str, Any]]:
     return cluster.select(POD, f"job-name={name}")
 
 
-def _wait_for_start(cluster: Cluster, name: str, clock: Clock) -> None:
+def _wait_for_start(cluster: KubernetesApi, name: str, clock: Clock) -> None:
     """Return when its container runs, or has ended."""
     started = clock.now()
     why = "no pod yet"
@@ -238,7 +238,7 @@ def _wait_for_start(cluster: Cluster, name: str, clock: Clock) -> None:
         clock.sleep(_POLL)
 
 
-def _wait_for_end(cluster: Cluster, name: str, deadline: float, clock: Clock) -> None:
+def _wait_for_end(cluster: KubernetesApi, name: str, deadline: float, clock: Clock) -> None:
     """Return when the Job is Complete or Failed."""
     started = clock.now()
     while True:

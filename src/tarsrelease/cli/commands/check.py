@@ -120,7 +120,7 @@ def _go_no_go(
             window=seconds,
             recorded=outcomes_in(evidence.path.parent) if evidence else (),
             staging=_workloads_of(before, session) if before else None,
-            ground=ports.ground,
+            facts=ports.facts,
             charts=ports.charts,
             workloads=ports.workloads,
             routes=ports.routes,
@@ -136,13 +136,13 @@ def _go_no_go(
 def _workloads_of(name: str, session: Session) -> Workloads | ReleaseError:
     """Another environment's workloads, or why they cannot be asked: staging's trouble is a no."""
     from tarsrelease.adapters.files.configuration import load_environment
-    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.kubernetes.client import KubernetesApi
     from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
     from tarsrelease.model.errors import ReleaseError
 
     place = load_environment(name).kubernetes
     try:
-        cluster = Cluster.connect(place.context, place.namespace)
+        cluster = KubernetesApi.connect(place.context, place.namespace)
     except ReleaseError as error:
         return error
     return KubernetesWorkloads(cluster, session.release.rollout)

@@ -52,13 +52,13 @@ _AS_JOB = click.option(
 def _in_a_job(session: Session, *arguments: str) -> Outcome:
     """The same command inside the cluster."""
     from tarsrelease.adapters.files.configuration import ENVIRONMENTS
-    from tarsrelease.adapters.kubernetes.client import Cluster
+    from tarsrelease.adapters.kubernetes.client import KubernetesApi
     from tarsrelease.adapters.postgres.job import run_as_job
 
     place = session.environment.kubernetes
     named = Path(str(session.settings.environment))
     return run_as_job(
-        Cluster.connect(place.context, place.namespace),
+        KubernetesApi.connect(place.context, place.namespace),
         session.environment,
         named if named.suffix in {".yaml", ".yml"} else ENVIRONMENTS / f"{named}.yaml",
         session.release_folder,

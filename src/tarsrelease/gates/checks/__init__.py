@@ -8,15 +8,15 @@ heading in docs/checks.md.
 """
 
 from tarsrelease.gates.checks.evaluate import JUDGES, evaluate, judged
-from tarsrelease.gates.checks.inputs import Cluster, Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import ClusterState, Inputs, Patience, Subject
 from tarsrelease.gates.checks.ready import HOPELESS
 
 __all__ = [
     "HOPELESS",
     "JUDGES",
-    "Cluster",
+    "ClusterState",
+    "Inputs",
     "Patience",
-    "Sight",
     "Subject",
     "evaluate",
     "judged",

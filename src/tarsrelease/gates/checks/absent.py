@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import AbsentCheck
 from tarsrelease.model.format import count, names
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: AbsentCheck, subject: Subject, sight: Sight, _patience: Patience) -> Check:
+def judge(rule: AbsentCheck, subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
     """One container in one of the states fails; no pod at all is no answer."""
 
     def check(status: Status, reason: str, found: int | None = None) -> Check:
@@ -21,12 +21,12 @@ def judge(rule: AbsentCheck, subject: Subject, sight: Sight, _patience: Patience
             expected=f"none of {', '.join(rule.states)}",
             reason=reason,
             source=f"deployment/{subject.deployment}",
-            window=sight.elapsed,
+            window=inputs.elapsed,
         )
 
-    if isinstance(sight.cluster, Unmeasured):
-        return check(Status.ERROR, f"not read: {sight.cluster.reason}")
-    pods = sight.cluster.pods_of(subject.deployment)
+    if isinstance(inputs.cluster, Unmeasured):
+        return check(Status.ERROR, f"not read: {inputs.cluster.reason}")
+    pods = inputs.cluster.pods_of(subject.deployment)
     found = [
         f"{pod.name}/{each.name}: {state}"
         for pod in pods

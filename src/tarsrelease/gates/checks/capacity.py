@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.measure.gauges import longest_above
 from tarsrelease.model.checks import CapacityCheck
 from tarsrelease.model.format import names, percent
@@ -10,9 +10,9 @@ from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: CapacityCheck, _subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: CapacityCheck, _subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """The fullest decides: it fails when it stays at or above the limit for `sustained`."""
-    usage = sight.used(rule.sli)
+    usage = inputs.used(rule.sli)
 
     def check(status: Status, reason: str, fullest: float | None = None) -> Check:
         return Check(
@@ -21,8 +21,8 @@ def judge(rule: CapacityCheck, _subject: Subject, sight: Sight, patience: Patien
             observed=None if fullest is None else Observed(value=fullest, unit="share"),
             expected=f"< {percent(rule.below)} of each limit in use",
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
         )
 
     if isinstance(usage, Unmeasured):
@@ -37,9 +37,9 @@ def judge(rule: CapacityCheck, _subject: Subject, sight: Sight, patience: Patien
             reason = f"{thing} stayed at or above the limit for {lasted:.0f} s ({percent(highest)})"
             return check(Status.FAIL, reason, highest)
     old = {
-        thing: sight.now - samples[-1].time
+        thing: inputs.now - samples[-1].time
         for thing, samples in usage.by_thing.items()
-        if sight.now - samples[-1].time > patience.stale_after
+        if inputs.now - samples[-1].time > patience.stale_after
     }
     if old:
         thing = max(old, key=lambda each: old[each])

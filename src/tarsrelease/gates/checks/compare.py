@@ -15,7 +15,7 @@ stable AND proven worse than `tolerated`. The smaller of two e-processes is one 
 from __future__ import annotations
 
 from tarsrelease.gates.checks.comparison import Sides, share, sides, undecidable
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial, widest
 from tarsrelease.gates.stats.sequential_test import (
     ODDS_ABOVE,
@@ -43,10 +43,10 @@ def log_evidence_worse(
     return min(worse, log_evidence_above(ours.bad, ours.total, rule.tolerated, spread))
 
 
-def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Fails on proof; suspicion (at `confidence`) without proof is inconclusive."""
-    ours = sight.counted(rule.sli, subject, subject.track)
-    theirs = sight.counted(rule.sli, subject, subject.other)
+    ours = inputs.counted(rule.sli, subject, subject.track)
+    theirs = inputs.counted(rule.sli, subject, subject.other)
     needed = required_requests(rule.tolerated, patience.confidence)
 
     def check(status: Status, reason: str) -> Check:
@@ -58,8 +58,8 @@ def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience
             expected=f"≤ {percent(1 + rule.worse_by)} of {subject.other}'s share, "
             f"or < {percent(rule.tolerated)}",
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
             samples=round(ours.total) if isinstance(ours, Counts) else None,
             needed=needed,
         )
@@ -75,12 +75,12 @@ def judge(rule: CompareCheck, subject: Subject, sight: Sight, patience: Patience
     suspicion = proof_needs(1 - patience.confidence)
     evidence = log_evidence_worse(ours, theirs, rule)
     if evidence >= suspicion:
-        evidence = log_evidence_worse(ours, theirs, rule, sight.spread(rule.sli, subject, ours))
+        evidence = log_evidence_worse(ours, theirs, rule, inputs.spread(rule.sli, subject, ours))
     if evidence >= proof_needs(patience.alpha):
         return check(
             Status.FAIL, f"{said}: proof that it is worse (evidence {odds(evidence)} to 1)"
         )
-    undecided = undecidable(found, said, needed, sight, patience)
+    undecided = undecidable(found, said, needed, inputs, patience)
     if undecided is not None:
         return check(*undecided)
     if evidence >= suspicion:

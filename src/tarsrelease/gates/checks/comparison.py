@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tarsrelease.gates.checks.inputs import Patience, Sight
-from tarsrelease.model.measurement import Counts, Told, Unmeasured
+from tarsrelease.gates.checks.inputs import Inputs, Patience
+from tarsrelease.model.measurement import Counts, ExternalAnswer, Unmeasured
 from tarsrelease.model.outcome import Observed, Status
 
 
-def age(counts: Counts, sight: Sight) -> float:
+def age(counts: Counts, inputs: Inputs) -> float:
     """Seconds since the newest sample that the counts stand on; 0 where there is none."""
-    return 0.0 if counts.newest is None else sight.now - counts.newest
+    return 0.0 if counts.newest is None else inputs.now - counts.newest
 
 
-def stale(counts: Counts, sight: Sight, patience: Patience) -> str | None:
+def stale(counts: Counts, inputs: Inputs, patience: Patience) -> str | None:
     """Why the counts are too old to decide on; None where they are not."""
-    old = age(counts, sight)
+    old = age(counts, inputs)
     return f"the newest sample of a pod is {old:.0f} s old" if old > patience.stale_after else None
 
 
@@ -45,11 +45,11 @@ def sides(
 
 
 def undecidable(
-    found: Sides, said: str, needed: int, sight: Sight, patience: Patience
+    found: Sides, said: str, needed: int, inputs: Inputs, patience: Patience
 ) -> tuple[Status, str] | None:
     """Why a comparison without proof decides nothing: a side too old, or with too few requests."""
     for side in found:
-        if old := stale(side, sight, patience):
+        if old := stale(side, inputs, patience):
             return Status.ERROR, f"{said}, but {old}"
     if min(side.total for side in found) < needed:
         return Status.INCONCLUSIVE, f"{said}; {needed} requests a side are needed to tell"
@@ -63,6 +63,6 @@ def share(counts: Counts | object) -> Observed | None:
     return Observed(value=counts.bad / counts.total, unit="share")
 
 
-def not_told(answer: Told) -> str:
+def not_told(answer: ExternalAnswer) -> str:
     """Why there is no answer, where something else came than what was asked for."""
     return answer.reason if isinstance(answer, Unmeasured) else f"the answer was {answer!r}"

@@ -10,7 +10,7 @@ with the other half (union bound).
 from __future__ import annotations
 
 from tarsrelease.gates.checks.comparison import Sides, not_told, sides, undecidable
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial
 from tarsrelease.gates.stats.sequential_test import (
     highest_share,
@@ -42,21 +42,21 @@ def log_evidence_drifted(
     return log_evidence_above(ours.bad, ours.total, limit, spread)
 
 
-def judge(rule: DriftCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: DriftCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Against the other side. Passes on the estimate, fails on proof; without enough requests it
     cannot be told."""
-    theirs = sight.counted(rule.sli, subject, subject.other)
-    return _judged(rule, subject, sight, patience, theirs, subject.other)
+    theirs = inputs.counted(rule.sli, subject, subject.other)
+    return _judged(rule, subject, inputs, patience, theirs, subject.other)
 
 
 def judge_staging(
-    rule: StagingDriftCheck, subject: Subject, sight: Sight, patience: Patience
+    rule: StagingDriftCheck, subject: Subject, inputs: Inputs, patience: Patience
 ) -> Check:
     """Against what staging has answered over the same time, by the same law."""
-    told = sight.told.get(rule.id)
+    told = inputs.external.get(rule.id)
     if isinstance(told, Requests) and told.by_service is not None:
         theirs = told.by_service.get(subject.name or "", Unmeasured("it has no such service"))
-        return _judged(rule, subject, sight, patience, theirs, "staging")
+        return _judged(rule, subject, inputs, patience, theirs, "staging")
     if told is None:
         status, reason = Status.INCONCLUSIVE, "staging has not answered yet"
     elif isinstance(told, Requests):
@@ -69,21 +69,21 @@ def judge_staging(
         service=subject.name,
         expected=f"good requests within {percent(rule.within)} of staging's",
         reason=reason,
-        source=sight.sources.get(rule.sli, ""),
-        window=sight.elapsed,
+        source=inputs.sources.get(rule.sli, ""),
+        window=inputs.elapsed,
     )
 
 
 def _judged(
     rule: DriftCheck | StagingDriftCheck,
     subject: Subject,
-    sight: Sight,
+    inputs: Inputs,
     patience: Patience,
     theirs: Counts | Unmeasured,
     other: str,
 ) -> Check:
     """`other` is the name of the side that has `theirs`."""
-    ours = sight.counted(rule.sli, subject, subject.track)
+    ours = inputs.counted(rule.sli, subject, subject.track)
     needed = required_requests(rule.within, patience.confidence)
 
     def check(status: Status, reason: str, drift: float | None = None) -> Check:
@@ -94,8 +94,8 @@ def _judged(
             observed=None if drift is None else Observed(value=drift, unit="share"),
             expected=f"good requests within {percent(rule.within)} of {other}'s",
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
             samples=round(ours.total) if isinstance(ours, Counts) else None,
             needed=needed,
         )
@@ -112,13 +112,13 @@ def _judged(
     needs = proof_needs(patience.alpha / 2)
     evidence = log_evidence_drifted(ours, theirs, rule.within, patience.alpha)
     if evidence >= needs:
-        spread = sight.spread(rule.sli, subject, ours)
+        spread = inputs.spread(rule.sli, subject, ours)
         evidence = log_evidence_drifted(ours, theirs, rule.within, patience.alpha, spread)
     if evidence >= needs:
         return check(
             Status.FAIL, f"{said}: proof of the drift (evidence {odds(evidence)} to 1)", drift
         )
-    undecided = undecidable(found, said, needed, sight, patience)
+    undecided = undecidable(found, said, needed, inputs, patience)
     if undecided is not None:
         return check(*undecided, drift)
     if drift > rule.within:

@@ -20,13 +20,13 @@ from tarsrelease.gates.checks import (
     restarts,
     suite,
 )
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import CheckRule, Scope
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.rollout import Rollout, Stage
 
-Judge = Callable[[Any, Subject, Sight, Patience], Check]
+Judge = Callable[[Any, Subject, Inputs, Patience], Check]
 """A kind's law: a rule of that kind, whom to judge, what was seen, how sure to be."""
 
 JUDGES: Mapping[str, Judge] = {
@@ -49,11 +49,11 @@ JUDGES: Mapping[str, Judge] = {
 
 
 def evaluate(
-    stage: Stage, rollout: Rollout, track: Track, sight: Sight, patience: Patience
+    stage: Stage, rollout: Rollout, track: Track, inputs: Inputs, patience: Patience
 ) -> tuple[Check, ...]:
     """Every check of the stage, for each service, each worker or once, as its kind is judged."""
     return tuple(
-        JUDGES[rule.kind](rule, subject, sight, patience)
+        JUDGES[rule.kind](rule, subject, inputs, patience)
         for rule in stage.checks
         for subject in subjects(rule, rollout, track)
     )

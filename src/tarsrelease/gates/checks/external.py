@@ -5,16 +5,16 @@ from __future__ import annotations
 from math import isfinite
 
 from tarsrelease.gates.checks.comparison import not_told
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import ExternalCheck
 from tarsrelease.model.format import amount
 from tarsrelease.model.measurement import Number
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: ExternalCheck, _subject: Subject, sight: Sight, _patience: Patience) -> Check:
+def judge(rule: ExternalCheck, _subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
     """Outside of a limit fails at once: the number is taken for what it says."""
-    answer = sight.told.get(rule.id)
+    answer = inputs.external.get(rule.id)
     limits = [
         f"{sign} {amount(limit, rule.unit)}"
         for sign, limit in (("≥", rule.at_least), ("≤", rule.at_most))
@@ -33,7 +33,7 @@ def judge(rule: ExternalCheck, _subject: Subject, sight: Sight, _patience: Patie
             expected=" and ".join(limits),
             reason=reason,
             source=source,
-            window=sight.elapsed,
+            window=inputs.elapsed,
         )
 
     if answer is None:

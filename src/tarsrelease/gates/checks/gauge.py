@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.measure.gauges import at_least, longest_above
 from tarsrelease.model.checks import GaugeCheck
 from tarsrelease.model.format import amount, count, names
@@ -12,9 +12,9 @@ from tarsrelease.model.measurement import Gauges, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: GaugeCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Every pod's reading against a limit; it fails when one stays beyond it for `sustained`."""
-    measured, deployment = sight.read(rule.sli, subject.deployment), subject.deployment
+    measured, deployment = inputs.read(rule.sli, subject.deployment), subject.deployment
     unit = rule.limit_unit
     latest: dict[str, float] = {}
 
@@ -26,8 +26,8 @@ def judge(rule: GaugeCheck, subject: Subject, sight: Sight, patience: Patience) 
             observed=None if observed is None else Observed(value=observed, unit=unit),
             expected=f"< {amount(rule.below, unit)} in every pod",
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
             samples=sum(map(len, measured.by_pod.values()))
             if isinstance(measured, Gauges)
             else None,
@@ -45,18 +45,18 @@ def judge(rule: GaugeCheck, subject: Subject, sight: Sight, patience: Patience) 
                 f"(up to {amount(highest, unit)})",
                 highest,
             )
-    if isinstance(sight.cluster, Unmeasured):
-        return check(Status.ERROR, f"which pods to expect is not known: {sight.cluster.reason}")
-    running = [pod for pod in sight.cluster.pods_of(deployment) if pod.phase == "Running"]
+    if isinstance(inputs.cluster, Unmeasured):
+        return check(Status.ERROR, f"which pods to expect is not known: {inputs.cluster.reason}")
+    running = [pod for pod in inputs.cluster.pods_of(deployment) if pod.phase == "Running"]
     if not running:
         return check(Status.INCONCLUSIVE, f"{deployment} has no running pod")
     missing, young = [], []
     for state in running:
         samples = measured.by_pod.get(state.name, ())
-        if samples and sight.now - samples[-1].time <= patience.stale_after:
+        if samples and inputs.now - samples[-1].time <= patience.stale_after:
             latest[state.name] = samples[-1].value
-        elif _age(state.started_at, sight.now) <= patience.stale_after or (
-            sight.elapsed <= patience.stale_after
+        elif _age(state.started_at, inputs.now) <= patience.stale_after or (
+            inputs.elapsed <= patience.stale_after
         ):
             young.append(state.name)
         else:

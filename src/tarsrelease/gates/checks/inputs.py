@@ -1,4 +1,4 @@
-"""What a check is given: whom it judges, what one look saw, and how sure it must be."""
+"""What a check is given: whom it judges, what one evaluation read, and how sure it must be."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tarsrelease.gates.stats.bursts import Burstiness, Spread, binomial, largest
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.measurement import (
     Counts,
+    ExternalAnswer,
     Gauges,
     Key,
-    Told,
     Track,
     Unmeasured,
     Usage,
@@ -52,7 +52,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterState:
     """What was read of the pods: the Deployments and pods as they are, and what was remembered.
 
     `restarts` is by Deployment and ``pod/container``, since the stage began; `incomplete_for`
@@ -74,24 +74,23 @@ def _nothing_known(_sli: str, _service: str) -> Sequence[Burstiness]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """All that one look saw, of both sides.
+class Inputs:
+    """All that one evaluation read, of both sides.
 
     `counts` is by SLI and (service, side), `gauges` by SLI and Deployment; `sources` gives each
     SLI's selector. `now` is the metrics server's present (Unix time), `elapsed` seconds since the
-    shift. `usages` is by SLI; `told` by check id, what was asked for elsewhere (nothing: no answer
-    yet). `bursts` gives what is known of how the errors of an SLI come on the other side of a
-    service: lately, and in the longer past.
+    shift. `usages` is by SLI, `external` by check id. `bursts` gives what is known of how the
+    errors of an SLI come on the other side of a service: lately, and in the longer past.
     """
 
     counts: Mapping[str, Mapping[Key, Counts | Unmeasured]]
     gauges: Mapping[str, Mapping[str, Gauges | Unmeasured]]
-    cluster: Cluster | Unmeasured
+    cluster: ClusterState | Unmeasured
     sources: Mapping[str, str]
     now: float
     elapsed: float
     usages: Mapping[str, Usage | Unmeasured] = field(default_factory=dict)
-    told: Mapping[str, Told] = field(default_factory=dict)
+    external: Mapping[str, ExternalAnswer] = field(default_factory=dict)
     bursts: Callable[[str, str], Sequence[Burstiness]] = _nothing_known
 
     def counted(self, sli: str, subject: Subject, track: Track) -> Counts | Unmeasured:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from math import isfinite
 from statistics import median
 
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import LikeStableCheck
 from tarsrelease.model.format import percent
 from tarsrelease.model.measurement import Gauges, Unmeasured
@@ -40,10 +40,10 @@ def dominance(ours: Sequence[float], theirs: Sequence[float], factor: float) -> 
     return won / (len(ours) * len(bounds))
 
 
-def judge(rule: LikeStableCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: LikeStableCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Fails when the canary dominates the margin, passes when its median is within it."""
-    ours = sight.read(rule.sli, subject.deployment)
-    theirs = sight.read(rule.sli, subject.beside)
+    ours = inputs.read(rule.sli, subject.deployment)
+    theirs = inputs.read(rule.sli, subject.beside)
     mine, others = _values(ours), _values(theirs)
     ratio = None
     if mine and others and median(others) != 0:
@@ -57,8 +57,8 @@ def judge(rule: LikeStableCheck, subject: Subject, sight: Sight, patience: Patie
             observed=None if ratio is None else Observed(value=ratio, unit="share"),
             expected=f"≤ {percent(1 + rule.worse_by)} of {subject.other}'s median",
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
             samples=len(mine),
             needed=rule.readings,
         )
@@ -80,8 +80,8 @@ def judge(rule: LikeStableCheck, subject: Subject, sight: Sight, patience: Patie
     if beyond >= DOMINANCE:
         return check(Status.FAIL, f"{said}: worse")
     newest = max(samples[-1].time for samples in ours.by_pod.values() if samples)
-    if sight.now - newest > patience.stale_after:
-        return check(Status.ERROR, f"{said}, but the newest is {sight.now - newest:.0f} s old")
+    if inputs.now - newest > patience.stale_after:
+        return check(Status.ERROR, f"{said}, but the newest is {inputs.now - newest:.0f} s old")
     bound = factor * median(others)
     if median(mine) <= bound + _SAME * abs(bound):
         return check(Status.PASS, said)

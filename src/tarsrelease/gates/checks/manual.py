@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tarsrelease.gates.checks.comparison import not_told
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import ManualCheck
 from tarsrelease.model.outcome import Check, Status
 
 
-def judge(rule: ManualCheck, _subject: Subject, sight: Sight, _patience: Patience) -> Check:
+def judge(rule: ManualCheck, _subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
     """Yes passes, no fails, no answer is inconclusive."""
-    answer = sight.told.get(rule.id)
+    answer = inputs.external.get(rule.id)
     if answer is None:
         status, reason = Status.INCONCLUSIVE, "nobody has answered yet"
     elif not isinstance(answer, bool):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tarsrelease.gates.checks.comparison import stale
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.sequential_test import (
     log_evidence_above,
     log_evidence_below,
@@ -16,12 +16,12 @@ from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: ProportionCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """The share of bad requests against its limit.
 
     Proof comes first: what is proven bad stays so, however old the newest sample is.
     """
-    measured = sight.counted(rule.sli, subject, subject.track)
+    measured = inputs.counted(rule.sli, subject, subject.track)
     limit = rule.bad_limit
     needed = required_requests(limit, patience.confidence)
     good_is_shown = rule.at_least is not None
@@ -40,8 +40,8 @@ def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patie
             observed=observed,
             expected=expected,
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
             samples=None if counts is None else round(counts.total),
             needed=needed,
         )
@@ -55,7 +55,7 @@ def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patie
     said = f"{bad:.0f} of {count(total, 'request')} bad ({percent(bad / total)})"
     evidence = log_evidence_above(bad, total, limit)
     if evidence >= proof_needs(patience.alpha):
-        naive, spread = evidence, sight.spread(rule.sli, subject, measured)
+        naive, spread = evidence, inputs.spread(rule.sli, subject, measured)
         evidence = log_evidence_above(bad, total, limit, spread)
         if evidence >= proof_needs(patience.alpha):
             return check(
@@ -69,7 +69,7 @@ def judge(rule: ProportionCheck, subject: Subject, sight: Sight, patience: Patie
             f"evidence {odds(evidence)} to 1 (not {odds(naive)}), "
             f"needed {1 / patience.alpha:.0f} to 1",
         )
-    if old := stale(measured, sight, patience):
+    if old := stale(measured, inputs, patience):
         return check(Status.ERROR, f"{said}, but {old}")
     if total < needed:
         return check(Status.INCONCLUSIVE, f"{said}; {needed} requests are needed to tell")

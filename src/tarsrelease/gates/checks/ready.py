@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import ReadyCheck
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
@@ -19,9 +19,9 @@ HOPELESS = frozenset(
 """Reasons of waiting containers that time alone does not mend."""
 
 
-def judge(rule: ReadyCheck, subject: Subject, sight: Sight, _patience: Patience) -> Check:
+def judge(rule: ReadyCheck, subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
     """All wanted pods are ready; those that cannot become so fail at once."""
-    deployment, cluster = subject.deployment, sight.cluster
+    deployment, cluster = subject.deployment, inputs.cluster
 
     def check(status: Status, reason: str, observed: float | None = None) -> Check:
         return Check(

@@ -8,7 +8,7 @@ proportions, so that one refused client of a dropped thousand is no failure, and
 from __future__ import annotations
 
 from tarsrelease.gates.checks.comparison import stale
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.sequential_test import log_evidence_above, proof_needs
 from tarsrelease.model.checks import ReconnectsCheck
 from tarsrelease.model.format import count, odds, percent
@@ -16,9 +16,9 @@ from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: ReconnectsCheck, subject: Subject, sight: Sight, patience: Patience) -> Check:
+def judge(rule: ReconnectsCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Fails on proof; an attempt that failed without proof is inconclusive beyond the limit."""
-    counts = sight.counted(rule.sli, subject, subject.track)
+    counts = inputs.counted(rule.sli, subject, subject.track)
 
     def check(status: Status, reason: str) -> Check:
         good = None
@@ -31,15 +31,15 @@ def judge(rule: ReconnectsCheck, subject: Subject, sight: Sight, patience: Patie
             observed=good,
             expected=f"≥ {percent(rule.at_least)} of the reconnects succeed",
             reason=reason,
-            source=sight.sources.get(rule.sli, ""),
-            window=sight.elapsed,
+            source=inputs.sources.get(rule.sli, ""),
+            window=inputs.elapsed,
         )
 
     if isinstance(counts, Unmeasured):
         return check(Status.ERROR, f"not measured: {counts.reason}")
     connected = None
     if rule.open is not None:
-        reading = sight.read(rule.open, subject.deployment)
+        reading = inputs.read(rule.open, subject.deployment)
         if isinstance(reading, Unmeasured):
             return check(Status.ERROR, f"open connections not measured: {reading.reason}")
         connected = sum(samples[-1].value for samples in reading.by_pod.values() if samples)
@@ -54,7 +54,7 @@ def judge(rule: ReconnectsCheck, subject: Subject, sight: Sight, patience: Patie
         )
     if total == 0 and rule.needed == 0:
         return check(Status.SKIPPED, f"no client came back to this side{also}: nothing to tell")
-    if old := stale(counts, sight, patience):
+    if old := stale(counts, inputs, patience):
         return check(Status.ERROR, f"{said}, but {old}")
     if total < rule.needed:
         return check(Status.INCONCLUSIVE, f"{said}; {rule.needed} are needed to tell")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import RestartsCheck
 from tarsrelease.model.format import count, names
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
 
-def judge(rule: RestartsCheck, subject: Subject, sight: Sight, _patience: Patience) -> Check:
+def judge(rule: RestartsCheck, subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
     """Containers, init containers too, that restarted since the stage began."""
-    deployment, cluster = subject.deployment, sight.cluster
+    deployment, cluster = subject.deployment, inputs.cluster
 
     def check(status: Status, reason: str, observed: int | None = None) -> Check:
         return Check(
@@ -22,7 +22,7 @@ def judge(rule: RestartsCheck, subject: Subject, sight: Sight, _patience: Patien
             expected=f"≤ {rule.at_most} since the stage began",
             reason=reason,
             source=f"deployment/{deployment}",
-            window=sight.elapsed,
+            window=inputs.elapsed,
         )
 
     if isinstance(cluster, Unmeasured):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from tarsrelease.gates.checks.comparison import not_told
-from tarsrelease.gates.checks.inputs import Patience, Sight, Subject
+from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import SuiteCheck
 from tarsrelease.model.format import count, names
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.suite import SuiteResult
 
 
-def judge(rule: SuiteCheck, subject: Subject, sight: Sight, _patience: Patience) -> Check:
+def judge(rule: SuiteCheck, subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
     """A failed test fails; one that broke, or too few that ran, are an error."""
-    result = sight.told.get(rule.id)
+    result = inputs.external.get(rule.id)
 
     def check(status: Status, reason: str, passed: int | None = None) -> Check:
         ran = None
@@ -25,7 +25,7 @@ def judge(rule: SuiteCheck, subject: Subject, sight: Sight, _patience: Patience)
             expected=f"all tests marked {' or '.join(rule.marks)} pass, {rule.at_least} or more",
             reason=reason,
             source=f"the suite, against {subject.track}",
-            window=sight.elapsed,
+            window=inputs.elapsed,
             samples=ran,
         )
 

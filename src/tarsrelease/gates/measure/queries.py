@@ -1,4 +1,4 @@
-"""What a gate has gathered from the metrics server: which selectors it asks, and what they gave."""
+"""A stage's queries to the metrics server, and the measurements from their answers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ over the shift, and the counts still start from the right value."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The selectors of a stage, placeholders filled in; each is asked once, whoever needs it."""
+class Queries:
+    """The selectors of a stage, placeholders filled in; each is queried once."""
 
     proportions: Mapping[str, tuple[str, str, bool]]
     """By SLI: the selector of all requests, that of the bad or good ones, whether it is good."""
@@ -59,8 +59,8 @@ class Plan:
         return counted | dict(self.gauges) | used
 
 
-def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]) -> Plan:
-    """What the stage's checks ask for."""
+def queries_of(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]) -> Queries:
+    """The queries that the stage's checks need."""
     in_play = list(versions)
     proportions: dict[str, tuple[str, str, bool]] = {}
     gauge_selectors: dict[str, str] = {}
@@ -79,11 +79,11 @@ def plan(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]
         elif isinstance(sli, UsageSli):
             usages[name] = (filled(sli.used), filled(sli.limit), sli.by)
     share = next((of for of, _, _ in proportions.values()), None)
-    return Plan(proportions, gauge_selectors, share, usages)
+    return Queries(proportions, gauge_selectors, share, usages)
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Measurements:
     """All that was gathered since the shift. Times are Unix times of the metrics server's clock.
 
     `rises` are those of the side `beside` the one under judgement, from before the shift on;
@@ -91,7 +91,7 @@ class Ledger:
     of the last complete answer, None before the first.
     """
 
-    plan: Plan
+    queries: Queries
     labels: MetricLabels
     owner_of: OwnerOf
     scrape_interval: float
@@ -117,21 +117,21 @@ class Ledger:
         return attribution.targets_of(self.counters.values(), track)
 
 
-def open_ledger(
-    asked: Plan,
+def open_measurements(
+    asked: Queries,
     labels: MetricLabels,
     versions: Mapping[Track, str | None],
     shift: float,
     scrape_interval: float,
     beside: Track = Track.STABLE,
-) -> Ledger:
-    """An empty ledger for what was shifted at `shift` (Unix time, metrics server's clock).
+) -> Measurements:
+    """No measurements yet, for what was shifted at `shift` (Unix time, metrics server's clock).
 
     `beside` is the side that the judged one is compared with.
     """
     reach = shift - REACH
-    return Ledger(
-        plan=asked,
+    return Measurements(
+        queries=asked,
         labels=labels,
         owner_of=attribution.owners(labels, versions),
         scrape_interval=scrape_interval,
@@ -150,87 +150,98 @@ def open_ledger(
 
 
 def enter(
-    ledger: Ledger,
+    measurements: Measurements,
     answers: Sequence[Sequence[Series]],
     now: float,
     births: Mapping[str, float],
-) -> Ledger:
-    """The ledger with one complete answer: a list of series for each of the plan's selectors.
+) -> Measurements:
+    """The measurements with one complete answer: a list of series for each selector.
 
     `births` are the pods' start times, as far as known. Raises ValueError when the number of
     answers is not that of the selectors.
     """
-    found = dict(zip(ledger.plan.selectors, answers, strict=True))
-    keep = counting.recent(ledger.scrape_interval)
-    known = ledger.known.union(
+    found = dict(zip(measurements.queries.selectors, answers, strict=True))
+    keep = counting.recent(measurements.scrape_interval)
+    known = measurements.known.union(
         *(
-            counting.scraped_before(found[selector], ledger.owner_of, ledger.shift)
-            for selector in ledger.counters
+            counting.scraped_before(found[selector], measurements.owner_of, measurements.shift)
+            for selector in measurements.counters
         )
     )
 
     def fold(counter: Counter, selector: str) -> Counter:
         return counting.fold(
-            counter, found[selector], ledger.owner_of, known=known, births=births, keep=keep
+            counter, found[selector], measurements.owner_of, known=known, births=births, keep=keep
         )
 
-    share = ledger.share
-    if share is not None and ledger.plan.share is not None:
-        share = fold(share, ledger.plan.share)
+    share = measurements.share
+    if share is not None and measurements.queries.share is not None:
+        share = fold(share, measurements.queries.share)
     return replace(
-        ledger,
-        counters={selector: fold(each, selector) for selector, each in ledger.counters.items()},
+        measurements,
+        counters={
+            selector: fold(each, selector) for selector, each in measurements.counters.items()
+        },
         share=share,
         readings={
-            selector: gauges.gather(each, found[selector], ledger.labels, ledger.shift)
-            for selector, each in ledger.readings.items()
+            selector: gauges.gather(each, found[selector], measurements.labels, measurements.shift)
+            for selector, each in measurements.readings.items()
         },
         rises={
             selector: per_scrape.gather(
-                each, found[selector], ledger.owner_of, ledger.beside, ledger.scrape_interval
+                each,
+                found[selector],
+                measurements.owner_of,
+                measurements.beside,
+                measurements.scrape_interval,
             )
-            for selector, each in ledger.rises.items()
+            for selector, each in measurements.rises.items()
         },
-        uses={sli: _more_uses(ledger, sli, found) for sli in ledger.uses},
+        uses={sli: _more_uses(measurements, sli, found) for sli in measurements.uses},
         known=known,
         answered_at=now,
     )
 
 
 def _more_uses(
-    ledger: Ledger, sli: str, found: Mapping[str, Sequence[Series]]
+    measurements: Measurements, sli: str, found: Mapping[str, Sequence[Series]]
 ) -> tuple[Readings, Readings]:
-    used, limit, by = ledger.plan.usages[sli]
-    before_used, before_limit = ledger.uses[sli]
+    used, limit, by = measurements.queries.usages[sli]
+    before_used, before_limit = measurements.uses[sli]
 
     def key_of(labels: Mapping[str, str]) -> str:
         return usage.key(labels, by)
 
     return (
-        gauges.gather_by(before_used, found[used], key_of, ledger.shift),
-        gauges.gather_by(before_limit, found[limit], key_of, ledger.shift),
+        gauges.gather_by(before_used, found[used], key_of, measurements.shift),
+        gauges.gather_by(before_limit, found[limit], key_of, measurements.shift),
     )
 
 
 def counts(
-    ledger: Ledger, services: Iterable[str], alive: frozenset[str] | None
+    measurements: Measurements, services: Iterable[str], alive: frozenset[str] | None
 ) -> dict[str, dict[Key, Counts | Unmeasured]]:
     """By SLI and (service, side), the requests. `alive`: see `measuring.proportion`."""
     keys = [(name, track) for name in services for track in Track]
     result: dict[str, dict[Key, Counts | Unmeasured]] = {}
-    for sli, (of, part, is_good) in ledger.plan.proportions.items():
+    for sli, (of, part, is_good) in measurements.queries.proportions.items():
         of_key = attribution.proportion(
-            ledger.counters[of], ledger.counters[part], part_is_good=is_good, alive=alive
+            measurements.counters[of],
+            measurements.counters[part],
+            part_is_good=is_good,
+            alive=alive,
         )
-        result[sli] = {key: _explained(of_key(key), ledger, of) for key in keys}
+        result[sli] = {key: _explained(of_key(key), measurements, of) for key in keys}
     return result
 
 
-def _explained(measured: Counts | Unmeasured, ledger: Ledger, of: str) -> Counts | Unmeasured:
+def _explained(
+    measured: Counts | Unmeasured, measurements: Measurements, of: str
+) -> Counts | Unmeasured:
     """No series of anyone's, though the selector matches some: the labels do not tell whose."""
-    counter = ledger.counters[of]
+    counter = measurements.counters[of]
     if counter.empty and counter.left_out:
-        labels = ledger.labels
+        labels = measurements.labels
         return Unmeasured(
             f"{counter.left_out} series match, but none carries {labels.track}=canary|stable and "
             f"{labels.version} of the version being judged"
@@ -239,36 +250,37 @@ def _explained(measured: Counts | Unmeasured, ledger: Ledger, of: str) -> Counts
 
 
 def readings(
-    ledger: Ledger, owners: Mapping[str, str], deployments: Iterable[str]
+    measurements: Measurements, owners: Mapping[str, str], deployments: Iterable[str]
 ) -> dict[str, dict[str, Gauges | Unmeasured]]:
     """By SLI and Deployment, the readings of its pods. `owners` maps pods to Deployments."""
     wanted = list(deployments)
     return {
         sli: {
-            name: gauges.of_deployment(ledger.readings[selector], owners, name) for name in wanted
+            name: gauges.of_deployment(measurements.readings[selector], owners, name)
+            for name in wanted
         }
-        for sli, selector in ledger.plan.gauges.items()
+        for sli, selector in measurements.queries.gauges.items()
     }
 
 
-def usages(ledger: Ledger) -> dict[str, Usage | Unmeasured]:
+def usages(measurements: Measurements) -> dict[str, Usage | Unmeasured]:
     """By SLI, the shares in use."""
     return {
-        sli: usage.usage(used, limits, ledger.scrape_interval)
-        for sli, (used, limits) in ledger.uses.items()
+        sli: usage.usage(used, limits, measurements.scrape_interval)
+        for sli, (used, limits) in measurements.uses.items()
     }
 
 
-def beside(ledger: Ledger, sli: str, service: str) -> Ticks | None:
+def beside(measurements: Measurements, sli: str, service: str) -> Ticks | None:
     """The other side's requests of an SLI and a service, tick by tick."""
-    asked = ledger.plan.proportions.get(sli)
+    asked = measurements.queries.proportions.get(sli)
     if asked is None:
         return None
     of, part, is_good = asked
     return per_scrape.ticks(
-        ledger.rises[of],
-        ledger.rises[part],
+        measurements.rises[of],
+        measurements.rises[part],
         service,
         part_is_good=is_good,
-        interval=ledger.scrape_interval,
+        interval=measurements.scrape_interval,
     )

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tarsrelease.gates.measure import attribution, per_scrape
-from tarsrelease.gates.measure import queries as ledgers
+from tarsrelease.gates.measure import attribution, per_scrape, queries
 from tarsrelease.gates.measure.per_scrape import Rises
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
 from tarsrelease.model.measurement import Series, Track
@@ -21,7 +20,7 @@ def selectors_of(rollout: Rollout, namespace: str) -> dict[str, tuple[str, str, 
     """
     found: dict[str, tuple[str, str, bool]] = {}
     for stage in rollout.stages:
-        found |= ledgers.plan(stage, rollout, namespace, [""]).proportions
+        found |= queries.queries_of(stage, rollout, namespace, [""]).proportions
     return found
 
 

@@ -16,7 +16,7 @@ from math import sqrt
 from random import Random
 
 from tarsrelease.gates.checks.evaluate import evaluate
-from tarsrelease.gates.checks.inputs import Patience, Sight
+from tarsrelease.gates.checks.inputs import Inputs, Patience
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.checks import CompareCheck, DriftCheck, ProportionCheck
@@ -110,7 +110,7 @@ def play(
             stable[key] = _add(stable[key], theirs)
             beside[key].append(theirs)
         elapsed = look * slot
-        sight = Sight(
+        inputs = Inputs(
             counts=_counts(canary, stable, elapsed),
             gauges={},
             cluster=Unmeasured("pods are not replayed"),
@@ -119,7 +119,7 @@ def play(
             elapsed=elapsed,
             bursts=known,
         )
-        checks = evaluate(stage, rollout, Track.CANARY, sight, patience)
+        checks = evaluate(stage, rollout, Track.CANARY, inputs, patience)
         verdict = decide(checks, stage, elapsed, outage_limit=float("inf"))
         if verdict is not None:
             return Played(verdict, elapsed)

@@ -12,8 +12,8 @@ from bare_api import BareApi
 
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.helm.releases import Helm
-from tarsrelease.adapters.kubernetes.client import Cluster
-from tarsrelease.adapters.kubernetes.ground import KubernetesGround
+from tarsrelease.adapters.kubernetes.client import KubernetesApi
+from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
 from tarsrelease.adapters.kubernetes.routes import HttpRoutes
 from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.environment import Environment
@@ -26,7 +26,7 @@ from tarsrelease.steps.check_preflight import preflight
 
 ROLE_FILE = Path(__file__).parents[3] / "rbac" / "role.yaml"
 NO_METRICS = "nothing listens"
-Become = Callable[[str], Cluster]
+Become = Callable[[str], KubernetesApi]
 """Apply a Role file, and be its ServiceAccount from now on."""
 
 
@@ -72,23 +72,23 @@ def shipped_without(*lacking: Right) -> str:
 
 
 @pytest.fixture
-def become(api: BareApi, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Become:
-    def as_role(text: str) -> Cluster:
+def become(api: BareApi, cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch) -> Become:
+    def as_role(text: str) -> KubernetesApi:
         space = ("--namespace", cluster.namespace)
         api.kubectl("apply", *space, "--filename", "-", stdin=text)
         token = api.kubectl("create", "token", "tarsrelease", *space).strip()
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(token)))
-        return Cluster.connect("bare", cluster.namespace)
+        return KubernetesApi.connect("bare", cluster.namespace)
 
     return as_role
 
 
-def asked(cluster: Cluster, release: Release, environment: Environment) -> Outcome:
+def asked(cluster: KubernetesApi, release: Release, environment: Environment) -> Outcome:
     return preflight(
         release,
         environment,
         running=None,
-        ground=KubernetesGround(cluster),
+        facts=KubernetesFacts(cluster),
         charts=Helm("bare", cluster.namespace),
         workloads=KubernetesWorkloads(cluster, release.rollout),
         routes=HttpRoutes(cluster, environment.gateway),
@@ -118,39 +118,39 @@ def nodes(api: BareApi) -> Iterator[Callable[[str], None]]:
 
 
 def test_a_node_that_is_not_ready_or_under_pressure_is_named(
-    cluster: Cluster, nodes: Callable[[str], None]
+    cluster: KubernetesApi, nodes: Callable[[str], None]
 ) -> None:
     nodes(node("able", ("Ready", "True")))
     nodes(node("tired", ("Ready", "True"), ("DiskPressure", "True"), unschedulable=True))
     nodes(node("gone", ("Ready", "Unknown")))
-    found = {each.name: each for each in KubernetesGround(cluster).nodes()}
+    found = {each.name: each for each in KubernetesFacts(cluster).nodes()}
     assert found["able"].ready
     assert found["able"].schedulable
     assert found["tired"].pressures == ("DiskPressure",)
     assert not found["gone"].ready
 
 
-def test_a_namespace_that_is_not_there(cluster: Cluster, api: BareApi) -> None:
-    assert KubernetesGround(cluster).namespace() == "Active"
-    assert KubernetesGround(Cluster.connect("bare", "nowhere")).namespace() is None
+def test_a_namespace_that_is_not_there(cluster: KubernetesApi, api: BareApi) -> None:
+    assert KubernetesFacts(cluster).namespace() == "Active"
+    assert KubernetesFacts(KubernetesApi.connect("bare", "nowhere")).namespace() is None
 
 
 def test_the_shipped_role_lacks_nothing_and_a_right_taken_from_it_is_named(become: Become) -> None:
-    assert KubernetesGround(become(ROLE_FILE.read_text())).lacking(ROLE) == []
+    assert KubernetesFacts(become(ROLE_FILE.read_text())).lacking(ROLE) == []
     taken = (
         Right(group="apps", resource="deployments/scale", verb="patch"),
         Right(group="coordination.k8s.io", resource="leases", verb="update"),
     )
-    assert set(KubernetesGround(become(shipped_without(*taken))).lacking(ROLE)) == set(taken)
+    assert set(KubernetesFacts(become(shipped_without(*taken))).lacking(ROLE)) == set(taken)
 
 
 def test_the_shipped_role_may_not_list_nodes(become: Become) -> None:
     with pytest.raises(ForbiddenError):
-        KubernetesGround(become(ROLE_FILE.read_text())).nodes()
+        KubernetesFacts(become(ROLE_FILE.read_text())).nodes()
 
 
 def test_preflight_as_the_shipped_role(
-    cluster: Cluster,
+    cluster: KubernetesApi,
     become: Become,
     release: Release,
     environment: Environment,
@@ -176,9 +176,9 @@ def test_preflight_as_the_shipped_role(
 
 
 def test_no_helm_release_and_no_namespace_are_a_no(
-    cluster: Cluster, release: Release, environment: Environment
+    cluster: KubernetesApi, release: Release, environment: Environment
 ) -> None:
-    gone = Cluster.connect("bare", "nowhere")
+    gone = KubernetesApi.connect("bare", "nowhere")
     place = environment.kubernetes.model_copy(update={"namespace": "nowhere"})
     outcome = asked(gone, release, environment.model_copy(update={"kubernetes": place}))
     assert one(outcome, "preflight.namespace").status is Status.FAIL
@@ -189,7 +189,7 @@ def test_no_helm_release_and_no_namespace_are_a_no(
 
 
 def test_a_missing_right_is_a_no_go_that_names_it(
-    cluster: Cluster,
+    cluster: KubernetesApi,
     become: Become,
     release: Release,
     environment: Environment,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tarsrelease.adapters.kubernetes.client import ACCESS_REVIEW, NAMESPACE, NODE, Cluster
+from tarsrelease.adapters.kubernetes.client import ACCESS_REVIEW, NAMESPACE, NODE, KubernetesApi
 from tarsrelease.model.cluster import NodeState
 from tarsrelease.model.rights import Right
 
 
-class KubernetesGround:
-    """The port `Ground`. It writes nothing: an access review is a question in a POST."""
+class KubernetesFacts:
+    """The port `ClusterFacts`. It writes nothing: an access review is a question in a POST."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: KubernetesApi) -> None:
         self._cluster = cluster
 
     def nodes(self) -> list[NodeState]:
