@@ -20,10 +20,10 @@ from law_world import (
     TICK,
     Bursts,
     first_failure,
+    inputs,
     naive,
     rules,
     sides,
-    inputs,
     suspicious,
     taken_back,
 )
