@@ -1,9 +1,9 @@
-"""How soon a bad canary is found, and how often a good one is taken back: docs/detection.md.
+"""Generates docs/detection.md: how soon a bad canary is found, how often a good one rolled back.
 
     python benchmarks/gates_table.py [RUNS [RELEASES]] > docs/detection.md
 
-The default, 100 runs a cell and 10 releases (25 where errors are independent), takes about 40
-minutes of one processor.
+The default of 100 runs per cell and 10 releases (25 with independent errors) takes about 40
+minutes on one core.
 """
 
 from __future__ import annotations
@@ -40,44 +40,45 @@ FALSE_TRAFFIC = (1, 20, 300, 5000)
 BURSTY_RATES = (0.001, 0.005, 0.05)
 BURSTY_TRAFFIC = (20, 300, 5000)
 
-INTRODUCTION = f"""# How soon a bad canary is found, and how often a good one is taken back
+INTRODUCTION = f"""# How soon a bad canary is found, and how often a good one is rolled back
 
-Made by `python benchmarks/gates_table.py`: simulated requests with fixed seeds, judged by the real
-checks at every scrape (5 s). The laws are described in
-[checks.md](checks.md#kinds-of-check-in-a-stage).
+`python benchmarks/gates_table.py` generates this page. It simulates requests with fixed seeds and
+evaluates the real checks at every scrape (5 s).
+[checks.md](checks.md#kinds-of-check-in-a-stage) describes the methods.
 
 ## Detection
 
-Stable errs at {100 * RATE:g} %, the canary as many times as often. Two checks: a limit of
-{100 * 2 * RATE:g} %, and the comparison with stable (a fifth worse is tolerated), each with a
-chance of a false alarm of {ALPHA:.1e}: 1 % of a release, shared by five checks of three services in
-five stages and two looks of the promotion.
-Each cell: the share of canaries of one service that were taken back within a stage of ten minutes
-("-": none), and the median time until then. Requests are those of the service, both sides
-together; the columns are the canary's weight.
+Stable fails {100 * RATE:g} % of its requests; the first column says how many times as often the
+canary fails. Two checks run: a limit of {100 * 2 * RATE:g} %, and the comparison with stable, which
+tolerates 20 % more errors. Each has a chance of a false alarm of {ALPHA:.1e}: the budget of 1 % per
+release, divided over five checks, three services, five stages and two evaluations during promotion.
+Each cell shows the share of canaries that were rolled back within a stage of ten minutes ("-": none)
+and the median time to the rollback. Requests are those of one service, canary and stable together;
+the columns are the canary's weight.
 
-A canary that is not taken back is not let through for that: one that is beyond a limit, or
-suspicious beside stable, or has had too few requests, extends the stage and then holds it. What
-is within the limit and not told from stable passes, as a small regression with little traffic does.
+"Not rolled back" does not mean promoted. If the canary exceeds a limit without proof, looks worse
+than stable, or has had too few requests, the gate extends the stage and then holds. A canary passes
+if it is within the limit and not distinguishable from stable. A small regression with little traffic
+can therefore pass.
 """
 
 HEALTHY = """
 ## Healthy releases
 
-The canary is exactly as good as stable, the limits are twice its errors. Three services, five
-checks (two limits on errors, one on latency, comparison, drift), five stages of ten minutes with
-120 looks each; 1, 20, 300 and 5 000 requests of a service in each scrape (bursts: 20, 300 and
-5 000, each third look at which a check could fail). A release that one check takes back once is
-taken back. The budget is 1 % where errors are independent.
+The canary is exactly as good as stable, and the limits are twice its error rate. Each release has
+three services, five checks (two error limits, one latency limit, comparison, drift) and five stages
+of ten minutes with 120 evaluations each. A service has 1, 20, 300 or 5 000 requests per scrape
+(bursts: 20, 300 or 5 000, and only every third evaluation at which a check could fail). A release
+counts as rolled back if a single check fails once. The budget is 1 % if errors are independent.
 
-Bursts are told from what stable had in the longer past (1 440 scrapes), in the five minutes before
-the shift, and since. The budget is promised for independent errors only; what of bursts remains
-stands below; a row of 30 releases cannot show a chance of 1 %, so read those rows together. A burst
-larger than any that stable has had is taken for what it looks like. Where no past can be read (a
-new service, a metrics server that keeps little), incidents that those five minutes do not show and
-packs of very unequal sizes are taken for the canary's far more often: raise the limits or
-`tolerated` there, or lower `false_rollback_budget`.
-The last column is the same law without looking at stable.
+The gates recognize bursts from stable's longer past (1 440 scrapes), from the five minutes before
+the traffic shift, and from the time since. The budget holds for independent errors only; the rows
+with bursts show what remains. A row of 30 releases cannot show a chance of 1 %, so read these rows
+together. A burst larger than any that stable has had counts against the canary. If no past is
+available (a new service, or a metrics server with short retention), the gates far more often blame
+the canary for incidents that did not occur in those five minutes and for packs of very different
+sizes. In that case, raise the limits or `tolerated`, or lower `false_rollback_budget`.
+The last column shows the same method without the correction for bursts on stable.
 """
 
 
@@ -106,8 +107,8 @@ def detection(runs: int) -> Iterator[str]:
 
 
 def mistakes(of_bursty: int) -> Iterator[str]:
-    """The table of healthy releases that were taken back."""
-    yield "| errors of both sides | how they come | releases | taken back | without tempering |"
+    """The table of healthy releases that were rolled back."""
+    yield "| errors on both sides | how they occur | releases | rolled back | without correction |"
     yield "|---|---|---|---|---|"
     for kind, bursts in KINDS.items():
         steady = bursts == STEADY
