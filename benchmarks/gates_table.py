@@ -52,14 +52,14 @@ Stable fails {100 * RATE:g} % of its requests; the first column says how many ti
 canary fails. Two checks run: a limit of {100 * 2 * RATE:g} %, and the comparison with stable, which
 tolerates 20 % more errors. Each has a chance of a false alarm of {ALPHA:.1e}: the budget of 1 % per
 release, divided over five checks, three services, five stages and two evaluations during promotion.
-Each cell shows the share of canaries that were rolled back within a stage of ten minutes ("-": none)
-and the median time to the rollback. Requests are those of one service, canary and stable together;
-the columns are the canary's weight.
+Each cell shows the share of canaries that were rolled back within a stage of ten minutes ("-":
+none) and the median time to the rollback. Requests are those of one service, canary and stable
+together; the columns are the canary's weight.
 
 "Not rolled back" does not mean promoted. If the canary exceeds a limit without proof, looks worse
 than stable, or has had too few requests, the gate extends the stage and then holds. A canary passes
-if it is within the limit and not distinguishable from stable. A small regression with little traffic
-can therefore pass.
+if it is within the limit and not distinguishable from stable. A small regression with little
+traffic can therefore pass.
 """
 
 HEALTHY = """

@@ -1,6 +1,6 @@
-"""The days that the pipeline is run through on the rehearsal cluster, and what must come of each.
+"""The cases that the pipeline runs through on the rehearsal cluster, and the expected results.
 
-The table in docs/pipeline.md is made from these; the cluster test proves each of its lines.
+The table in docs/pipeline.md is generated from these; the cluster test proves each of its rows.
 `python tests/workflow/scenarios.py` prints the table.
 """
 
@@ -16,9 +16,9 @@ _DEPLOYED = (*_MIGRATED, "canary")
 _TWO = (*_DEPLOYED, "s1", "s2")
 _FULL = (*_TWO, "approve_full", "full")
 _DONE = (*_FULL, "validate", "promote")
-_BACK = "1.0.0 serves, nothing of the canary is left"
-_UNTOUCHED = "1.0.0 serves, nothing was begun"
-_NEW = "1.0.1 serves, nothing of the canary is left"
+_BACK = "1.0.0 serves, the canary is removed"
+_UNTOUCHED = "1.0.0 serves, no canary was deployed"
+_NEW = "1.0.1 serves, the canary is removed"
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Scenario:
 
 
 SCENARIOS = (
-    Scenario("a good day", _DONE, _NEW, 0, default=True),
-    Scenario("a list that does not end in 100", ("plan",), _UNTOUCHED, 1, stages="10,50"),
+    Scenario("a good release", _DONE, _NEW, 0, default=True),
+    Scenario("the stage list does not end with 100", ("plan",), _UNTOUCHED, 1, stages="10,50"),
     Scenario("verify fails", _LOOKED, _UNTOUCHED, 1, before="tamper"),
-    Scenario("the migration fails", (*_MIGRATED, "rollback"), _UNTOUCHED, 1, before="clash"),
+    Scenario("a migration fails", (*_MIGRATED, "rollback"), _UNTOUCHED, 1, before="clash"),
     Scenario(
         "stage 2 rolls back", (*_TWO, "rollback"), _BACK, 1, disturb="errors@50", default=True
     ),
@@ -85,7 +85,7 @@ SCENARIOS = (
 
 def table() -> list[str]:
     """The table as Markdown lines."""
-    lines = ["| day | jobs that run | the cluster afterwards | the run |", "|" + " --- |" * 4]
+    lines = ["| case | jobs that run | the cluster afterwards | the run |", "|" + " --- |" * 4]
     for each in SCENARIOS:
         end = "red" if each.code else "green"
         lines.append(f"| {each.name} | {', '.join(each.jobs)} | {each.state} | {end} |")

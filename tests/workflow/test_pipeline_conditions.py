@@ -38,7 +38,7 @@ def played(
 
 
 CASES: dict[str, tuple[Mapping[str, str | int], Sequence[str], set[str], int]] = {
-    "a good day": ({}, (), DONE, 0),
+    "a good release": ({}, (), DONE, 0),
     "a bad list or a closed window": ({"plan/plan": 2}, (), {"plan"}, 1),
     "verify fails": ({"verify/verify-artifacts": 1}, (), LOOKED - {"go_no_go"}, 1),
     "nobody must approve": ({"environments/environments": 1}, (), LOOKED - {"go_no_go"}, 1),
@@ -91,7 +91,7 @@ CASES: dict[str, tuple[Mapping[str, str | int], Sequence[str], set[str], int]] =
 }
 
 
-DEFAULT = ("a good day", "verify fails", "stage 2 rolls back", "stage 2 holds and is rejected")
+DEFAULT = ("a good release", "verify fails", "stage 2 rolls back", "stage 2 holds and is rejected")
 
 
 @pytest.mark.parametrize(
