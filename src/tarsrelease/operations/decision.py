@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
+from tarsrelease.model.journal import Cause
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations import traffic
 from tarsrelease.operations.evaluation import Observation
+from tarsrelease.report.words import show_cause
 
 METRICS = "canary.metrics"
 """The check that only says that the metrics server was away for too long."""
@@ -51,19 +53,11 @@ class Decision:
     @property
     def why(self) -> str:
         """The gravest result, in one line."""
-        grave = [
-            check
-            for status in (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE)
-            for check in self.checks
-            if check.status is status
-        ]
-        if not grave:
+        cause = Cause.of(self.checks)
+        if cause is None:
             passed = sum(check.status is Status.PASS for check in self.checks)
             return f"{passed} checks passed"
-        first = grave[0]
-        whose = f" of {first.service}" if first.service else ""
-        more = f" (and {len(grave) - 1} more)" if len(grave) > 1 else ""
-        return f"{first.id}{whose}: {first.reason}{more}"
+        return show_cause(cause)
 
     def details(self, release: Release, stage: Stage, since: datetime | None) -> dict[str, object]:
         """Facts for the evidence and for plots; times in seconds, counted from `since`."""

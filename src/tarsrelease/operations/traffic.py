@@ -260,7 +260,7 @@ def take_off(
     """
     services = release.rollout.services
     weight, stage = (0, OFF) if to is Track.STABLE else (100, KEPT)
-    progress.say(f"traffic: all to {to} ({reason})")
+    progress.say(f"traffic: all to {to}")
     annotations = _annotations(release, run, weight, stage, clock.now(), None)
     errors = _write_off(services, weight, annotations, routes, clock, progress)
     written = clock.now()

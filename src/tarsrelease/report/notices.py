@@ -46,6 +46,11 @@ def headline(notice: Notice) -> str:
     )
 
 
+def _told(notice: Notice) -> str:
+    """The headline with its reason: all that a phone shows."""
+    return f"{headline(notice)}: {notice.reason}" if notice.reason else headline(notice)
+
+
 def slack(notice: Notice) -> Message:
     """A header, the reason, and where to look."""
     said = headline(notice)
@@ -62,7 +67,9 @@ def slack(notice: Notice) -> Message:
         where += f" · <{_escaped(notice.link)}|open it>"
     blocks.append(_section(_cut(where, _TEXT)))
     return Message(
-        receiver=SLACK, path="", body={"text": _cut(_escaped(said), _TEXT), "blocks": blocks}
+        receiver=SLACK,
+        path="",
+        body={"text": _cut(_escaped(_told(notice)), _TEXT), "blocks": blocks},
     )
 
 
@@ -121,7 +128,7 @@ def _alert(notice: Notice, at: datetime, routing_key: str) -> Message:
             "dedup_key": dedup_key(notice, notice.event),
             "client": "tarsrelease",
             "payload": {
-                "summary": _cut(headline(notice), _SUMMARY),
+                "summary": _cut(_told(notice), _SUMMARY),
                 "source": f"{notice.environment}/{notice.application}",
                 "severity": _SEVERITY[notice.event],
                 "timestamp": at.isoformat(),

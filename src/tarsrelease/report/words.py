@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tarsrelease.model.journal import Cause
 from tarsrelease.model.outcome import Check, ExitCode, Observed, Outcome, Status
 
 MARKS = {
@@ -41,6 +42,13 @@ def show_observed(observed: Observed | None) -> str:
     if isinstance(observed.value, str):
         return observed.value
     return show_number(observed.value, observed.unit)
+
+
+def show_cause(cause: Cause) -> str:
+    """``canary.error_rate of web is 25.5 %, expected < 1.5 %: 13 of 51 requests bad``."""
+    whose = f" of {cause.service}" if cause.service else ""
+    observed = "" if cause.observed is None else f" is {show_observed(cause.observed)}"
+    return f"{cause.check}{whose}{observed}, expected {cause.expected}: {cause.reason}"
 
 
 def show_number(value: float, unit: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from tarsrelease.model.base import Value
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, Entry, Phase
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check
 
 MIGRATE = "migrate"
 DEPLOY = "deploy"
@@ -20,6 +22,9 @@ LIFT = "lift"
 WAIT = "wait"
 RESUME = "resume"
 ABORT = "abort"
+
+CAUSE = "cause"
+"""The fact of a verdict that says which result led to it (`Cause`)."""
 
 FEATURE_FLAGS = "feature_flags"
 """The fact of a deploy that says whether the day switched them on."""
@@ -91,6 +96,35 @@ def verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:
         and entry.facts.get("weight") == weight
     ]
     return verdicts[-1] if verdicts else None
+
+
+def cause(entries: Sequence[Entry], release: str) -> Cause | None:
+    """What led to this attempt's last verdict of a gate or of the smoke test, unless it passed."""
+    verdicts = [
+        entry.facts
+        for entry in of_this_attempt(entries, release)
+        if entry.action in (DEPLOY, GATE)
+        and entry.phase is Phase.RESULT
+        and "verdict" in entry.facts
+    ]
+    found = verdicts[-1].get(CAUSE) if verdicts else None
+    return None if found is None else Cause.model_validate(found)
+
+
+def kept_on_canary_because(entries: Sequence[Entry], release: str) -> str | None:
+    """Why the promotion gave all traffic back to the canary; None if it did not."""
+    reasons = [
+        str(entry.facts.get("reason", ""))
+        for entry in of_this_attempt(entries, release)
+        if entry.action == TAKE_OFF and entry.facts.get("to") == Track.CANARY
+    ]
+    return reasons[-1] if reasons else None
+
+
+def cause_facts(checks: Iterable[Check]) -> dict[str, object]:
+    """The cause of a verdict as a fact of its journal entry; empty if all passed."""
+    found = Cause.of(checks)
+    return {} if found is None else {CAUSE: found.model_dump(mode="json")}
 
 
 def restarts_at_shift(

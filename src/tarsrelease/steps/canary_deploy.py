@@ -126,7 +126,8 @@ def deploy(
                     progress,
                 )
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
-        _note(release, run, journal, clock, Phase.RESULT, verdict=str(verdict))
+        cause = release_journal.cause_facts(checks)
+        _note(release, run, journal, clock, Phase.RESULT, verdict=str(verdict), **cause)
     if bad:
         summary = f"the canary was removed again, users saw nothing of it: {bad[0].reason}"
         next_step = "repair the release, and deploy it again"

@@ -155,7 +155,7 @@ def gate(
             details["seconds_from_verdict_to_write"] = (written - decision.at).total_seconds()
             if since is not None:
                 details["seconds_from_shift_to_write"] = (written - since).total_seconds()
-        _journal_verdict(release, run, stage, decision.verdict, journal, clock, progress)
+        _journal_verdict(release, run, stage, decision, journal, clock, progress)
         return Outcome(
             step="gate",
             release=release.version,
@@ -347,7 +347,7 @@ def _journal_verdict(
     release: Release,
     run: Run,
     stage: Stage,
-    verdict: Verdict,
+    decision: Decision,
     journal: Journal,
     clock: Clock,
     progress: Progress,
@@ -363,12 +363,16 @@ def _journal_verdict(
         step=stage.name,
         action=release_journal.GATE,
         phase=Phase.RESULT,
-        facts={"weight": stage.weight, "verdict": str(verdict)},
+        facts={
+            "weight": stage.weight,
+            "verdict": str(decision.verdict),
+            **release_journal.cause_facts(decision.checks),
+        },
     )
     try:
         journal.append(entry)
     except ReleaseError as error:
-        if verdict is Verdict.PROCEED:
+        if decision.verdict is Verdict.PROCEED:
             raise StoppedError(
                 doing=f"journaling the verdict of {stage.name}",
                 found=str(error),

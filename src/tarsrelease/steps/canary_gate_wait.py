@@ -230,7 +230,12 @@ class _Wait:
             self._note(
                 release_journal.GATE,
                 stage,
-                {"verdict": str(Verdict.ROLLBACK), "waiting": True, "why": decision.why},
+                {
+                    "verdict": str(Verdict.ROLLBACK),
+                    "waiting": True,
+                    "why": decision.why,
+                    **release_journal.cause_facts(decision.checks),
+                },
             )
         finally:
             self._give_up_lock()

@@ -31,6 +31,7 @@ from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Web, Workloads
 from tarsrelease.ports.metrics import Metrics
 from tarsrelease.ports.people import Progress
+from tarsrelease.report.words import show_cause
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import (
@@ -107,12 +108,13 @@ class _Rollback:
         self.watch = Stopwatch(clock)
         self.moved_at = self.started_at
         self.pins: Pins | None = None
+        self.why = reason
 
     def carry_out(self) -> Outcome:
-        self.pins = self._read_pins()
+        self._read_journal()
         with self.watch.phase("traffic"):
             side = serving_side(self.release.rollout, self.workloads.deployments(), self.pins)
-            self.progress.say(f"rollback ({self.reason}): {side.reason}")
+            self.progress.say(f"rollback: {side.reason}")
             self._move(side.track)
         try:
             with changing(_AGAIN):
@@ -134,12 +136,14 @@ class _Rollback:
 
     # (1) Traffic
 
-    def _read_pins(self) -> Pins | None:
+    def _read_journal(self) -> None:
         try:
-            return release_journal.pins(self.journal.entries(), self.release.version)
+            entries = self.journal.entries()
         except ReleaseError as error:
             self.progress.say(f"journal: cannot be read ({error}); going by what is observed")
-            return None
+            return
+        self.pins = release_journal.pins(entries, self.release.version)
+        self.why = _why(self.reason, entries, self.release.version)
 
     def _move(self, to: Track) -> None:
         self.moved_at = traffic.take_off(
@@ -326,7 +330,7 @@ class _Rollback:
         details: dict[str, object] = {
             "phases": self.watch.seconds,
             "plan": made.lines(),
-            "reason": self.reason,
+            "reason": self.why,
             "version": version,
             "budget": self.environment.limits.rollback,
             "seconds": round(spent, 3),
@@ -340,7 +344,7 @@ class _Rollback:
                 self.release,
                 self.environment,
                 Verdict.PROCEED,
-                f"rolled back in {spent:.1f} s; {version} serves all requests",
+                f"{self.why}; rolled back in {spent:.1f} s; {version} serves all requests",
                 started_at=self.started_at,
                 clock=self.clock,
                 checks=checks,
@@ -349,14 +353,24 @@ class _Rollback:
             )
         first = open_[0]
         return _unproven(
-            self.release, self.environment, version, first, checks, details, self.started_at,
-            self.clock.now(),
+            self.release, self.environment, self.why, version, first, checks, details,
+            self.started_at, self.clock.now(),
         )  # fmt: skip
+
+
+def _why(reason: str, entries: Sequence[Entry], version: str) -> str:
+    """What the journal says led to this rollback, and the reason given for it."""
+    cause = release_journal.cause(entries, version)
+    if cause is not None:
+        return reason if cause.reason in reason else f"{show_cause(cause)}; {reason}"
+    promotion = release_journal.kept_on_canary_because(entries, version)
+    return reason if promotion is None or promotion in reason else f"{promotion}; {reason}"
 
 
 def _unproven(
     release: Release,
     environment: Environment,
+    why: str,
     version: str,
     first: Check,
     checks: Sequence[Check],
@@ -373,7 +387,8 @@ def _unproven(
         environment=environment.name,
         verdict=None,
         exit_code=ExitCode.STOPPED,
-        summary=f"rolled back to {version}, but not proven: {first.id}{whose}: {first.reason}",
+        summary=f"{why}; rolled back to {version}, but not proven: "
+        f"{first.id}{whose}: {first.reason}",
         checks=tuple(checks),
         error=ErrorDetail(
             doing=f"proving that {version} serves",

@@ -16,9 +16,9 @@ from functools import partial
 
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import LockedError, ReleaseError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, Entry, Phase
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import ExitCode, Outcome, Status, Verdict
+from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations import traffic
@@ -31,6 +31,7 @@ from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Web, Worklo
 from tarsrelease.ports.evidence import Evidence
 from tarsrelease.ports.metrics import ExternalAnswers, Metrics, NoExternalAnswers
 from tarsrelease.ports.people import Person, Progress
+from tarsrelease.report.words import show_cause
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.rollback_plan import canary_names
 from tarsrelease.steps.canary_deploy import deploy
@@ -318,8 +319,9 @@ class _Day:
         if answer is Answer.NO and self.person.attended:
             self._roll_back(f"the person at the terminal said no: {question}", None)
         if answer is Answer.FAILED_MEANWHILE and seen is not None:
-            failed = [check for check in seen.checks if check.status is Status.FAIL]
-            self._roll_back(f"while waiting for a person: {failed[0].reason}", None)
+            cause = Cause.of(seen.checks)
+            why = show_cause(cause) if cause is not None else "a check failed"
+            self._roll_back(f"while waiting for a person: {why}", None)
         limits = self.environment.limits
         why = {
             Answer.NO: "nobody is there to approve",
@@ -398,7 +400,7 @@ class _Day:
         raise _EndedError(
             self.record.close(
                 Verdict.ROLLBACK,
-                f"{reason}; {outcome.summary}",
+                outcome.summary,
                 checks=checks,
                 details=details,
                 next_step=outcome.next,
