@@ -65,7 +65,7 @@ def test_reading_says_what_is_wrong_and_what_is_allowed() -> None:
         '"stag" is no input of this action; did you mean stage? allowed: ' + ", ".join(known),
         'wait: "yes" is not a boolean; allowed: true, false',
         'stage-duration: "10 minutes" is not a duration; allowed: a number with one of the units '
-        "ms, s, m, h, d, such as 10m",
+        "ms, s, m, h, d, such as 10m or 3m30s",
         "release: is missing; allowed: " + known["release"].kind.allowed,
         "environment: is missing; allowed: " + known["environment"].kind.allowed,
     )
@@ -172,6 +172,8 @@ def test_an_empty_expression_is_no_input() -> None:
 
 def test_only_a_text_for_people_may_be_in_any_language() -> None:
     assert kinds.DURATION.problem("10m") is None
+    assert kinds.DURATION.problem("3m30s") is None
+    assert kinds.DURATION.problem("30s3m") is not None
     assert kinds.DURATION.problem("\u0661\u0660m") is not None
     assert kinds.PATH.problem("release/v1\u0661") is not None
     assert kinds.TEXT.problem("zu viele Fehler: \u00fcber 2 %") is None

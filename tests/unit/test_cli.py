@@ -495,7 +495,7 @@ def test_flags_of_the_gate_that_do_not_go_together(
     assert run("canary", "gate", *flags, *WHAT, *PLACE, "--format", "json") == 2
     outcome = Outcome.model_validate_json(capsys.readouterr().out)
     assert outcome.error is not None
-    assert said in outcome.error.expected
+    assert said in f"{outcome.error.found}, {outcome.error.expected}"
 
 
 def test_no_kubernetes_is_a_clear_message(project: Path) -> None:
@@ -526,7 +526,7 @@ def test_rehearse_hands_everything_to_the_day(
     assert got == {
         "name": "x",
         "faults": ("errors", "memory"),
-        "stage_duration": "20s",
+        "stage_duration": 20.0,
         "stages": (1, 100),
         "context": "kind",
         "evidence": tmp_path,

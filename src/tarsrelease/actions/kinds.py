@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import yaml
 
-_DURATION = r"\d{1,6}(\.\d{1,6})?\s?(ms|s|m|h|d)"
-_WEIGHT = r"(canary-)?(100|[1-9]\d?)\s?%?"
+from tarsrelease.model import quantities
+
 _PATH = r"[A-Za-z0-9._/][A-Za-z0-9._/+@=-]*"
 _WORD = r"[a-z][a-z0-9-]*"
 
@@ -72,16 +72,20 @@ class _Kubeconfig(Kind):
 
 BOOLEAN = Kind("a boolean", "true, false", "true|false")
 DURATION = Kind(
-    "a duration", "a number with one of the units ms, s, m, h, d, such as 10m", _DURATION
+    "a duration",
+    "a number with one of the units ms, s, m, h, d, such as 10m or 3m30s",
+    quantities.DURATION,
 )
 NUMBER = Kind(
     "a number", "digits with at most one point, such as 10 or 0.5", r"\d{1,6}(\.\d{1,6})?"
 )
-WEIGHT = Kind("a stage", "a share of the traffic in percent from 1 to 100, such as 10", _WEIGHT)
+WEIGHT = Kind(
+    "a stage", "a share of the traffic in percent from 1 to 100, such as 10", quantities.STAGE
+)
 WEIGHTS = Kind(
     "a list of stages",
     "shares of the traffic in percent, separated by commas, such as 1,10,100",
-    rf"{_WEIGHT}(\s?,\s?{_WEIGHT})*",
+    rf"{quantities.STAGE}(\s?,\s?{quantities.STAGE})*",
 )
 PATH = Kind(
     "a path", "letters, digits and . _ / + @ = -, not beginning with a hyphen; no spaces", _PATH

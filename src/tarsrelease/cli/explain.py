@@ -20,7 +20,7 @@ from tarsrelease.report.charts import Points, mermaid_chart, text_chart
 _GATES = frozenset({"gate", "canary gate", "canary gate --wait", "canary gate --observe"})
 
 
-def explain(evidence: Path, stage: str | None, plot: Path | None) -> Outcome:
+def explain(evidence: Path, stage: int | None, plot: Path | None) -> Outcome:
     """The last recorded gate (of `stage`, where given), explained; drawn into `plot`."""
     started_at = datetime.now(UTC)
     record = _chosen(_records(evidence), evidence, stage)
@@ -74,9 +74,9 @@ def _records(evidence: Path) -> list[Record]:
     return sorted(found, key=lambda record: record.at)
 
 
-def _chosen(records: Sequence[Record], evidence: Path, stage: str | None) -> Record:
+def _chosen(records: Sequence[Record], evidence: Path, stage: int | None) -> Record:
     gates = [record for record in records if record.outcome.step in _GATES]
-    wanted = None if stage is None else f"canary-{stage.removeprefix('canary-').rstrip('%')}"
+    wanted = None if stage is None else f"canary-{stage}"
     fitting = [
         record
         for record in gates

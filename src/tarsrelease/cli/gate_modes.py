@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from tarsrelease.cli.weights import stage_weight, stage_weights
-from tarsrelease.model.base import parse_seconds
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.lifting import Lifting
 
@@ -25,10 +23,10 @@ _USAGE = "`tarsrelease canary gate --help` shows what goes with what"
 class GateOptions:
     """The flags as they were given; None is a flag that was not."""
 
-    weight: str | None
+    weight: int | None
     wait: bool
     observe: bool
-    duration: str | None
+    duration: float | None
     lifted_by: str | None
     reason: str | None
     answers: tuple[str, ...] = ()
@@ -36,7 +34,7 @@ class GateOptions:
 
 def play(session: Session, options: GateOptions) -> Outcome:
     """Run the step. Raises UsageError where the flags do not go together."""
-    lifting, seconds = _lifting(options), _seconds(options.duration)
+    lifting, seconds, weight = _lifting(options), options.duration, options.weight
     if options.wait and options.observe:
         raise _wrong("--wait together with --observe", "one of them")
     if lifting is not None and (options.wait or options.observe):
@@ -45,10 +43,12 @@ def play(session: Session, options: GateOptions) -> Outcome:
         raise _wrong("--for alone", "--for with --wait or --observe")
     if options.wait:
         # Any weight: which stages this day has chosen, the journal knows.
-        waiting = stage_weights(options.weight)
-        return _wait(session, waiting[0] if waiting else None, seconds)
+        return _wait(session, weight, seconds)
     rollout = session.release.rollout
-    weight = None if options.weight is None else stage_weight(options.weight, rollout)
+    known = [stage.weight for stage in rollout.stages]
+    if weight is not None and weight not in known:
+        stages = ", ".join(map(str, known))
+        raise _wrong(f"--stage {weight}", f"one of the stages of this release: {stages}")
     if options.observe:
         return _observe(session, weight, seconds)
     if weight is None:
@@ -149,18 +149,6 @@ def _lifting(options: GateOptions) -> Lifting | None:
             f"{field} is empty, longer than 300 characters, or more than one line",
             "one line of text",
         ) from error
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = parse_seconds(text)
-    except ValueError as error:
-        raise _wrong(f"--for {error}", "a duration with its unit, such as 30m") from error
-    if seconds <= 0:
-        raise _wrong(f"--for {text}", "more than no time")
-    return seconds
 
 
 def _wrong(found: str, expected: str) -> UsageError:

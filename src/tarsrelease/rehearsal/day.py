@@ -33,7 +33,7 @@ def play(
     name: str,
     faults: Sequence[str],
     stages: Sequence[int] | None,
-    stage_duration: str | None,
+    stage_duration: float | None,
     context: str | None,
     evidence: Path,
     progress: Progress,
@@ -58,7 +58,7 @@ def play(
         )
     overrides: dict[str, Any] = {}
     if stage_duration is not None:
-        overrides["stage_duration"] = stage_duration
+        overrides["stage_duration"] = f"{stage_duration:g}s"
     if limits := limits_of(chosen):
         overrides["bad_share_limits"] = limits
     root = source_root()

@@ -10,6 +10,7 @@ from datetime import datetime
 from tarsrelease.model.base import Value
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import stage_list, window
 
@@ -17,6 +18,8 @@ SLOTS = 6
 """The pipeline's jobs for stages before the one of 100 %."""
 LONGEST_DAY = 120.0
 """Minutes that a release day should not exceed (the runbook's success criterion)."""
+LONGEST_STAGE = 86400.0
+"""Seconds."""
 _SHOWN = 60
 
 _VERSION = r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)"
@@ -55,12 +58,13 @@ def stages_wanted(text: str) -> tuple[int, ...] | None:
     """
     if not text.strip():
         return None
-    words = [word.strip() for word in text.split(",")]
-    if all(re.fullmatch(r"[0-9]{1,3}", word) for word in words):
-        weights = [int(word) for word in words]
-        rises = weights == sorted(set(weights)) and weights[0] >= 1 and weights[-1] == 100
-        if rises and len(weights) <= SLOTS + 1:
-            return tuple(weights)
+    try:
+        weights = parse_stages(text)
+    except ValueError:
+        weights = ()
+    rises = list(weights) == sorted(set(weights)) and weights[-1:] == (100,)
+    if rises and len(weights) <= SLOTS + 1:
+        return weights
     raise UsageError(
         doing="reading --stages (the field canary_stages of the pipeline)",
         found=f"{text[:_SHOWN]!r}",
@@ -73,10 +77,10 @@ def minutes_wanted(text: str) -> float | None:
     """Seconds a stage takes, from decimal minutes such as ``10`` or ``0.5``; None for empty."""
     if not text.strip():
         return None
-    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text.strip()):
-        minutes = float(text)
-        if 0 < minutes <= 24 * 60:
-            return minutes * 60
+    if re.fullmatch(NUMBER, text.strip()):
+        seconds = parse_seconds(f"{text.strip()}m")
+        if 0 < seconds <= LONGEST_STAGE:
+            return seconds
     raise UsageError(
         doing="reading --stage-minutes (the field stage_duration_minutes of the pipeline)",
         found=f"{text[:_SHOWN]!r}",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.context import Assignment
+from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
-from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.operations.outcome import ended
-from tarsrelease.ports.clock import Clock
 from tarsrelease.report.words import show_seconds
 from tarsrelease.rollout import schedule
 
@@ -17,22 +16,21 @@ STEP = "plan"
 
 
 def plan(
-    release: Release,
+    assignment: Assignment,
     written: Rollout,
-    environment: Environment,
     *,
     stage_duration: float | None,
     flags_wanted: bool,
     override: str | None,
     at: datetime | None,
-    clock: Clock,
 ) -> Outcome:
     """Proceed, or no-go outside the deployment window that nobody overrode.
 
-    `written` is rollout.yaml as it stands, `release` the bundle as the day plays it, `override` a
+    `written` is rollout.yaml as it stands, the release the bundle as it is played, `override` a
     person's reason to begin outside the window, `at` another time than now to plan for. What the
     pipeline branches on is in ``details.outputs``.
     """
+    release, environment, clock = assignment.release, assignment.environment, assignment.clock
     started_at = clock.now()
     begins = at or started_at
     rollout = release.rollout

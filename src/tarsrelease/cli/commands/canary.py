@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarsrelease.cli.choosing import FEATURE_FLAGS, STAGE_DURATION, STAGES, day_choice
 from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.options import (
+    FEATURE_FLAGS_OPTION,
+    SOME_TIME,
+    STAGE,
+    STAGE_DURATION_OPTION,
+    STAGES_OPTION,
+    day_choice,
+)
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -31,7 +38,7 @@ canary = LazyGroup(
 )
 
 
-@FEATURE_FLAGS
+@FEATURE_FLAGS_OPTION
 def _deploy(settings: Settings, feature_flags: bool) -> int:
     """Deploy the canary at weight 0, and test it by requests that only it gets.
 
@@ -65,11 +72,12 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 @click.option(
     "--stage",
     "weight",
+    type=STAGE,
     metavar="WEIGHT",
     help="The stage, by its share of the traffic in percent, such as 10.",
 )
-@STAGES
-@STAGE_DURATION
+@STAGES_OPTION
+@STAGE_DURATION_OPTION
 @click.option("--wait", is_flag=True, help="Watch the traffic that stands while a person decides.")
 @click.option(
     "--observe", is_flag=True, help="Judge a rollout that something else moves; change nothing."
@@ -77,6 +85,7 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 @click.option(
     "--for",
     "duration",
+    type=SOME_TIME,
     metavar="DURATION",
     help="With --wait the longest wait, with --observe how long to look, such as 30m.",
 )
@@ -92,12 +101,12 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 )
 def _gate(
     settings: Settings,
-    weight: str | None,
-    stages: str | None,
-    stage_duration: str | None,
+    weight: int | None,
+    stages: tuple[int, ...] | None,
+    stage_duration: float | None,
     wait: bool,
     observe: bool,
-    duration: str | None,
+    duration: float | None,
     lifted_by: str | None,
     reason: str | None,
     answers: tuple[str, ...],

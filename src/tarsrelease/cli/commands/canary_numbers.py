@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tarsrelease.cli.options import MOMENT, SOME_TIME, STAGE
 from tarsrelease.cli.settings import Settings, command
-from tarsrelease.cli.times import moment_of, seconds_of
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 @click.option(
     "--window",
+    type=SOME_TIME,
     default="24h",
     show_default=True,
     metavar="TIME",
     help="How much of stable's past is taken for what traffic is usual.",
 )
-def _plan(settings: Settings, window: str) -> int:
+def _plan(settings: Settings, window: float) -> int:
     """Say how long each stage must last to decide, from the traffic that stable really has.
 
     For each stage, service and check on requests: the requests it needs, how long they take at
@@ -30,8 +32,6 @@ def _plan(settings: Settings, window: str) -> int:
     The answer is no (exit code 1) where a stage cannot decide within its duration and extension.
     """
     from tarsrelease.cli.session import Recording, carry_out
-
-    seconds = seconds_of(window, "--window")
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
@@ -41,7 +41,7 @@ def _plan(settings: Settings, window: str) -> int:
         return step(
             session.release,
             session.environment,
-            seconds,
+            window,
             history=recorded_metrics(session.environment),
             clock=SystemClock(),
             progress=session.progress,
@@ -50,8 +50,10 @@ def _plan(settings: Settings, window: str) -> int:
     return carry_out(settings, "canary plan", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
-@click.option("--from", "start", required=True, metavar="TIME", help="2026-11-23T08:00, UTC.")
-@click.option("--to", "end", metavar="TIME", help="As --from; now by default.")
+@click.option(
+    "--from", "start", type=MOMENT, required=True, metavar="TIME", help="2026-11-23T08:00, UTC."
+)
+@click.option("--to", "end", type=MOMENT, metavar="TIME", help="As --from; now by default.")
 @click.option(
     "--windows",
     default=48,
@@ -66,7 +68,7 @@ def _plan(settings: Settings, window: str) -> int:
     help="Draw power against traffic into a .svg or .png file (extra [plots]).",
 )
 def _backtest(
-    settings: Settings, start: str, end: str | None, windows: int, plot: Path | None
+    settings: Settings, start: datetime, end: datetime | None, windows: int, plot: Path | None
 ) -> int:
     """Play the stages' checks on recorded traffic, with stable as its own canary.
 
@@ -87,8 +89,8 @@ def _backtest(
         outcome = step(
             session.release,
             session.environment,
-            moment_of(start, "--from").timestamp(),
-            history.server_time() if end is None else moment_of(end, "--to").timestamp(),
+            start.timestamp(),
+            history.server_time() if end is None else end.timestamp(),
             windows=windows,
             history=history,
             clock=SystemClock(),
@@ -108,14 +110,16 @@ def _backtest(
 
 
 @click.argument("evidence", type=click.Path(path_type=Path), metavar="EVIDENCE")
-@click.option("--stage", metavar="WEIGHT", help="The stage, such as 10; otherwise the last gate.")
+@click.option(
+    "--stage", type=STAGE, metavar="WEIGHT", help="The stage, such as 10; otherwise the last gate."
+)
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Draw the stage into a .svg or .png file (extra [plots]).",
 )
-def _explain(settings: Settings, evidence: Path, stage: str | None, plot: Path | None) -> int:
+def _explain(settings: Settings, evidence: Path, stage: int | None, plot: Path | None) -> int:
     """Say why a past gate decided as it did: the numbers, the law, and what would have changed it.
 
     EVIDENCE is an evidence folder or one of its files; the last gate in it is explained. The exit

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.options import SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ preflight = command(
 )
 @click.option(
     "--window",
+    type=SOME_TIME,
     metavar="TIME",
     default="10m",
     show_default=True,
@@ -89,7 +91,7 @@ def _go_no_go(
     settings: Settings,
     votes: tuple[str, ...],
     required: tuple[str, ...],
-    window: str,
+    window: float,
     staging: str | None,
 ) -> int:
     """Everything that can be measured before the decision, as one table, and people's votes.
@@ -97,10 +99,8 @@ def _go_no_go(
     Whether the bundle was verified is read from the evidence folder; the rest is measured now.
     """
     from tarsrelease.cli.session import carry_out
-    from tarsrelease.cli.times import seconds_of
     from tarsrelease.steps.check_go_no_go import parse_vote
 
-    seconds = seconds_of(window, "--window")
     try:
         cast = [parse_vote(text) for text in votes]
     except ValueError as problem:
@@ -117,7 +117,7 @@ def _go_no_go(
             session.environment,
             votes=cast,
             required=required,
-            window=seconds,
+            window=window,
             recorded=outcomes_in(evidence.path.parent) if evidence else (),
             staging=_workloads_of(before, session) if before else None,
             facts=ports.facts,

@@ -70,7 +70,7 @@ def _in_a_job(session: Session, *arguments: str) -> Outcome:
 
 
 def _seconds(text: str) -> float:
-    from tarsrelease.model.base import parse_seconds
+    from tarsrelease.model.quantities import parse_seconds
 
     try:
         return parse_seconds(text)

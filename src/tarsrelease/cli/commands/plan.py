@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tarsrelease.cli.options import MOMENT, STAGE_DURATION_OPTION
 from tarsrelease.cli.settings import Settings, command
-from tarsrelease.cli.times import moment_of
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options as they were given; an empty text leaves what the files say."""
+
+    ref: str
+    named: str
+    stages: str
+    stage_minutes: str
+    stage_duration: float | None
+    feature_flags: bool
+    override_window: bool
+    reason: str
+    at: datetime | None
 
 
 @click.option("--ref", default="", metavar="REF", help="The Git ref that names the release.")
@@ -28,8 +44,9 @@ if TYPE_CHECKING:
 @click.option(
     "--stages", default="", metavar="LIST", help="1,10,100: rises, ends in 100, 7 at most."
 )
+@STAGE_DURATION_OPTION
 @click.option(
-    "--stage-minutes", default="", metavar="NUMBER", help="Minutes of each stage, such as 0.5."
+    "--stage-minutes", default="", metavar="NUMBER", help="The same in minutes, such as 0.5."
 )
 @click.option(
     "--feature-flags/--no-feature-flags", help="Switch on what rollout.yaml names as such."
@@ -38,20 +55,11 @@ if TYPE_CHECKING:
 @click.option("--reason", default="", help="Why; demanded by --override-window, and recorded.")
 @click.option(
     "--at",
+    type=MOMENT,
     metavar="TIME",
     help="Plan for this time, such as 2026-12-01T09:00+01:00; without a zone it is UTC.",
 )
-def _plan(
-    settings: Settings,
-    ref: str,
-    named: str,
-    stages: str,
-    stage_minutes: str,
-    feature_flags: bool,
-    override_window: bool,
-    reason: str,
-    at: str | None,
-) -> int:
+def _plan(settings: Settings, **given: Any) -> int:
     """Put the day on paper: the release of a ref, its stages and minutes, the window.
 
     A weight that rollout.yaml does not name is looked at by the next higher stage's gates. Outside
@@ -60,41 +68,30 @@ def _plan(
     """
     from tarsrelease.cli.session import Recording, carry_out
 
-    begins = moment_of(at, "--at") if at else None
+    options = _Options(**given)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.adapters.files.configuration import load_release
         from tarsrelease.model.release import DayChoice
-        from tarsrelease.rollout.schedule import minutes_wanted, stages_wanted
+        from tarsrelease.rollout.schedule import bundle_of, minutes_wanted, stages_wanted
         from tarsrelease.steps.plan import plan as step
 
-        seconds = minutes_wanted(stage_minutes)
-        session.choose(
-            DayChoice(
-                stages=stages_wanted(stages), stage_duration=seconds, feature_flags=feature_flags
-            )
-        )
+        if options.ref or options.named:
+            folder = Path(bundle_of(options.ref, options.named))
+            session.settings = replace(session.settings, release=folder)
+        duration = options.stage_duration or minutes_wanted(options.stage_minutes)
+        stages, flags = stages_wanted(options.stages), options.feature_flags
+        session.choose(DayChoice(stages=stages, stage_duration=duration, feature_flags=flags))
         return step(
-            session.release,
+            session.assignment,
             load_release(session.release_folder, None).rollout,
-            session.environment,
-            stage_duration=seconds,
-            flags_wanted=feature_flags,
-            override=_override(reason) if override_window else None,
-            at=begins,
-            clock=SystemClock(),
+            stage_duration=duration,
+            flags_wanted=flags,
+            override=_override(options.reason) if options.override_window else None,
+            at=options.at,
         )
 
-    def chosen(session: Session) -> Outcome:
-        from tarsrelease.rollout.schedule import bundle_of
-
-        if ref or named:
-            folder = Path(bundle_of(ref, named))
-            session.settings = dataclasses.replace(session.settings, release=folder)
-        return act(session)
-
-    return carry_out(settings, "plan", chosen, changes=False, recording=Recording.WHEN_ASKED)
+    return carry_out(settings, "plan", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
 def _override(reason: str) -> str:

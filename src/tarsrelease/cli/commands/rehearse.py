@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.options import STAGE_DURATION_OPTION, STAGES_OPTION
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ _NAME = click.option(
 
 @_NAME
 @click.option("--fault", "faults", multiple=True, metavar="NAME", help="Break this (repeatable).")
-@click.option("--stage-duration", metavar="TIME", help="How long a stage is, such as 20s.")
-@click.option("--stages", metavar="LIST", help="Only these stages, such as 1,10,100.")
+@STAGE_DURATION_OPTION
+@STAGES_OPTION
 @click.option("--rate", type=float, default=300.0, show_default=True, help="Requests per second.")
 @click.option(
     "--context", metavar="NAME", help="Use this kubeconfig context's cluster instead of our own."
@@ -34,8 +35,8 @@ def _rehearse(
     settings: Settings,
     name: str,
     faults: tuple[str, ...],
-    stage_duration: str | None,
-    stages: str | None,
+    stage_duration: float | None,
+    stages: tuple[int, ...] | None,
     rate: float,
     context: str | None,
     environment: str | None,
@@ -51,14 +52,13 @@ def _rehearse(
     from tarsrelease.cli.session import DEFAULT_EVIDENCE, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.weights import stage_weights
         from tarsrelease.rehearsal.day import play
 
         return play(
             name=name,
             faults=faults,
             stage_duration=stage_duration,
-            stages=stage_weights(stages),
+            stages=stages,
             context=context,
             evidence=settings.evidence or DEFAULT_EVIDENCE,
             progress=session.progress,

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tarsrelease.cli.choosing import FEATURE_FLAGS, STAGE_DURATION, STAGES, day_choice
+from tarsrelease.cli.options import (
+    FEATURE_FLAGS_OPTION,
+    STAGE_DURATION_OPTION,
+    STAGES_OPTION,
+    day_choice,
+)
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -16,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.option("--plan", "plan_only", is_flag=True, help="Print every change it would make.")
-@STAGES
-@STAGE_DURATION
-@FEATURE_FLAGS
+@STAGES_OPTION
+@STAGE_DURATION_OPTION
+@FEATURE_FLAGS_OPTION
 def _run(
     settings: Settings,
     plan_only: bool,
-    stages: str | None,
-    stage_duration: str | None,
+    stages: tuple[int, ...] | None,
+    stage_duration: float | None,
     feature_flags: bool,
 ) -> int:
     """The whole day: verify, preflight, migrate, deploy, stages, promote; or back, by a gate.

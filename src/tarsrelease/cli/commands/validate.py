@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tarsrelease.cli.options import SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
     help="Only tests with this mark, such as hotfix; with any of several. All by default.",
 )
 @click.option(
-    "--deadline", metavar="TIME", default="10m", show_default=True, help="For the whole suite."
+    "--deadline",
+    type=SOME_TIME,
+    metavar="TIME",
+    default="10m",
+    show_default=True,
+    help="For the whole suite.",
 )
 @click.option(
     "--html",
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
     help="Where the report goes; validation-TARGET.html in the evidence folder by default.",
 )
 def _validate(
-    settings: Settings, target: str, marks: tuple[str, ...], deadline: str, html: Path | None
+    settings: Settings, target: str, marks: tuple[str, ...], deadline: float, html: Path | None
 ) -> int:
     """Run the bundle's own suite (production_validation_suite.py) against one side.
 
@@ -45,9 +51,8 @@ def _validate(
     SHA256SUMS lists. Needs the extra [validate].
     """
     from tarsrelease.cli.session import carry_out
-    from tarsrelease.cli.times import seconds_of
 
-    seconds, chosen = seconds_of(deadline, "--deadline"), _marks(marks)
+    chosen = _marks(marks)
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.clock import SystemClock
@@ -61,7 +66,7 @@ def _validate(
             session.environment,
             Track(target),
             chosen,
-            suites=PytestSuite(session.release_folder, session.environment, deadline=seconds),
+            suites=PytestSuite(session.release_folder, session.environment, deadline=deadline),
             clock=SystemClock(),
         )
         evidence = session.evidence()

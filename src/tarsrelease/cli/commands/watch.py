@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tarsrelease.cli.options import DURATION, SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, required=True, help="One look; a scheduler repeats it.")
 @click.option(
     "--window",
+    type=SOME_TIME,
     metavar="TIME",
     default="10m",
     show_default=True,
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--young",
+    type=DURATION,
     metavar="TIME",
     help="Only a release that was promoted within this time, such as 24h: for a scheduler.",
 )
-def _watch(settings: Settings, once: bool, window: str, young: str | None) -> int:
+def _watch(settings: Settings, once: bool, window: float, young: float | None) -> int:
     """Look at the promoted release by the last stage's checks, over recorded data.
 
     Exit 0 where all pass, 1 where one is proven bad, 10 where it cannot be told. Without
@@ -35,20 +38,17 @@ def _watch(settings: Settings, once: bool, window: str, young: str | None) -> in
     no release is, nothing is looked at: said, and exit 0.
     """
     from tarsrelease.cli.session import carry_out
-    from tarsrelease.cli.times import seconds_of
 
     del once  # there is no other way yet, and the word says so
-    seconds = seconds_of(window, "--window")
-    age = seconds_of(young, "--young") if young is not None else None
 
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.watch import nothing_to_watch
         from tarsrelease.steps.watch import watch as step
 
-        if age is not None:
+        if young is not None:
             ports = session.ports
             entries = ports.journal.entries()
-            resting = nothing_to_watch(entries, session.environment, age, clock=ports.clock)
+            resting = nothing_to_watch(entries, session.environment, young, clock=ports.clock)
             if resting is not None:
                 return resting
         if settings.release is None:
@@ -57,7 +57,7 @@ def _watch(settings: Settings, once: bool, window: str, young: str | None) -> in
         return step(
             session.release,
             session.environment,
-            window=seconds,
+            window=window,
             metrics=ports.metrics,
             workloads=ports.workloads,
             clock=ports.clock,

@@ -1,0 +1,83 @@
+"""Options that several commands share, and the types of values that people write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tarsrelease.model import quantities
+
+if TYPE_CHECKING:
+    from tarsrelease.model.release import DayChoice
+
+
+class Written(click.ParamType):  # type: ignore[type-arg]
+    """A value that `parse` makes of the text; its ValueError becomes a usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+def _some_time(text: str) -> float:
+    seconds = quantities.parse_seconds(text)
+    if seconds <= 0:
+        raise ValueError(f"{text} is not a duration of more than no time")
+    return seconds
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as problem:
+        raise ValueError(
+            f"{problem}; such as 2026-12-01T08:00 (UTC) or 2026-12-01T09:00+01:00"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+DURATION = Written("duration", quantities.parse_seconds)
+"""Seconds from ``3m30s``."""
+SOME_TIME = Written("duration", _some_time)
+"""The same, more than 0."""
+MOMENT = Written("time", _moment)
+"""A moment in ISO 8601, in UTC where it names no zone."""
+STAGE = Written("stage", quantities.parse_stage)
+"""The weight of ``10``, ``10%`` or ``canary-10``."""
+
+STAGES_OPTION = click.option(
+    "--stages",
+    type=Written("stages", quantities.parse_stages),
+    metavar="LIST",
+    help="Stages to play instead of rollout.yaml's, such as 1,10,100.",
+)
+STAGE_DURATION_OPTION = click.option(
+    "--stage-duration",
+    type=SOME_TIME,
+    metavar="TIME",
+    help="Duration of each stage, such as 3m30s.",
+)
+FEATURE_FLAGS_OPTION = click.option(
+    "--feature-flags", is_flag=True, help="Switch on what rollout.yaml names under feature_flags."
+)
+
+
+def day_choice(
+    stages: tuple[int, ...] | None, stage_duration: float | None, *, feature_flags: bool = False
+) -> DayChoice:
+    """The stages to play, as the options say."""
+    from tarsrelease.model.release import DayChoice
+
+    return DayChoice(stages=stages, stage_duration=stage_duration, feature_flags=feature_flags)

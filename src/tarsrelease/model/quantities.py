@@ -1,0 +1,89 @@
+"""Quantities as people write them: durations, sizes, percentages and stages. The only parsers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_BYTES = {
+    "B": 1.0,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+}
+DURATION = r"(?=[0-9])" + "".join(rf"(?:\s*{NUMBER}\s*{unit})?" for unit in _SECONDS)
+"""A duration: ``10m``, ``3m30s``, ``1h30m``; the units fall, each at most once."""
+SIZE = rf"{NUMBER}\s*({'|'.join(_BYTES)})"
+PERCENTAGE = rf"{NUMBER}\s*%"
+STAGE = r"(?:canary-)?(100|[1-9][0-9]?)\s?%?"
+"""A stage: ``10``, ``10%`` or ``canary-10``."""
+
+
+def parse_seconds(text: Any) -> float:
+    """Seconds from text such as ``10m`` or ``3m30s``; a ``float`` (already parsed) passes.
+
+    Raises ValueError where a unit is missing or unknown.
+    """
+    if isinstance(text, float):
+        return text
+    found = re.fullmatch(DURATION, text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(
+            f"{_quoted(text)} needs a number with one of the units {', '.join(_SECONDS)}, "
+            "such as 10m or 1h30m"
+        )
+    units = zip(found.groups(), _SECONDS.values(), strict=True)
+    return sum(float(number) * seconds for number, seconds in units if number is not None)
+
+
+def parse_bytes(text: Any) -> float:
+    """Bytes from text such as ``2.5GB``; a ``float`` passes. Raises as `parse_seconds`."""
+    if isinstance(text, float):
+        return text
+    found = re.fullmatch(SIZE, text) if isinstance(text, str) else None
+    if found is None:
+        known = ", ".join(_BYTES)
+        raise ValueError(
+            f"{_quoted(text)} needs a number with one of the units {known}, such as 2.5GB"
+        )
+    return float(found[1]) * _BYTES[found[2]]
+
+
+def parse_share(text: Any) -> float:
+    """A share between 0 and 1 from text such as ``2%``; a ``float`` (already a share) passes.
+
+    A bare whole number is refused: ``2`` could mean 2 % or 200 %.
+    """
+    if isinstance(text, float):
+        share = text
+    else:
+        found = re.fullmatch(PERCENTAGE, text) if isinstance(text, str) else None
+        if found is None:
+            raise ValueError(f"{_quoted(text)} needs a percentage, such as 0.5%")
+        share = float(found[1]) / 100
+    if not 0 <= share <= 1:
+        raise ValueError(f"{_quoted(text)} is not between 0% and 100%")
+    return share
+
+
+def parse_stage(text: str) -> int:
+    """The weight of ``10``, ``10%`` or ``canary-10``. Raises ValueError for anything else."""
+    found = re.fullmatch(STAGE, text.strip())
+    if found is None:
+        raise ValueError(f"{_quoted(text)} is not a stage: a percentage from 1 to 100, such as 10")
+    return int(found[1])
+
+
+def parse_stages(text: str) -> tuple[int, ...]:
+    """The weights of a list such as ``1,10,100``. Raises ValueError as `parse_stage`."""
+    return tuple(parse_stage(part) for part in text.split(","))
+
+
+def _quoted(text: Any) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
