@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
+from tarsrelease.bundle.files import BundleFiles
 from tarsrelease.migrations.asserted import IndexState, QueryRun
 from tarsrelease.migrations.dangers import RelationSize
 from tarsrelease.migrations.findings import Finding
@@ -142,3 +144,21 @@ Linter = Callable[[SqlFile], Sequence[Finding]]
 
 Usage = Callable[[], tuple[float | None, float | None]]
 """Cores and bytes that the database's pod uses; None where there is no reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAccess:
+    """The application's database and what migrations need besides it.
+
+    `catalog` and `worker` connect when they are called. `copies` and `linter` are for a server of
+    that major version. `usage` is None where the environment does not guard the database's pod.
+    `random` draws from [0, 1).
+    """
+
+    files: BundleFiles
+    catalog: Callable[[], Catalog]
+    worker: Callable[[], Worker]
+    copies: ScratchCopies
+    linter: Callable[[int], Linter]
+    usage: Usage | None
+    random: Callable[[], float]

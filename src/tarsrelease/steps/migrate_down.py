@@ -1,14 +1,14 @@
-"""migrate down: undo a release's migrations, only when asked for, and after saying what is lost.
+"""migrate down: undo a release's migrations, on request only, and after showing what is lost.
 
-A rollback of the code never needs it: expand migrations leave the former version working.
+A rollback of the code never needs it: the former version works with expand migrations applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import (
     State,
     Work,
@@ -20,84 +20,62 @@ from tarsrelease.migrations.history import (
 from tarsrelease.migrations.losses import losses
 from tarsrelease.migrations.refusals import refuse, refuse_objections, written_findings
 from tarsrelease.migrations.statements import SqlFile
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
-from tarsrelease.model.release import Release, Run
-from tarsrelease.operations.migrations.apply import Applying, HeldError
+from tarsrelease.model.release import Release
+from tarsrelease.operations.migrations.apply import Applier, HeldError
 from tarsrelease.operations.migrations.files import database_of, read_migrations
-from tarsrelease.operations.migrations.files_in_order import apply_all, asking, take_lock, usable
-from tarsrelease.operations.migrations.gave_way import held_outcome
-from tarsrelease.operations.migrations.outcome import outcome
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.database import Catalog, Usage, Worker
-from tarsrelease.ports.people import Person, Progress
+from tarsrelease.operations.migrations.held import held_outcome
+from tarsrelease.operations.migrations.outcome import Step
+from tarsrelease.operations.migrations.session import (
+    apply_all,
+    errors_as_outcomes,
+    refuse_unusable,
+    take_lock,
+)
+from tarsrelease.ports.database import Catalog, DatabaseAccess
 
 _COUNTING = 10.0
-"""Seconds for counting the rows of one column before an estimate is taken."""
+"""Seconds for counting the rows of one column; after that it is an estimate."""
 
 
-def down(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    *,
-    files: BundleFiles,
-    catalog: Callable[[], Catalog],
-    worker: Callable[[], Worker],
-    usage: Usage | None,
-    person: Person,
-    clock: Clock,
-    progress: Progress,
-    random: Callable[[], float],
-    wait: float = 5.0,
-) -> Outcome:
+def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> Outcome:
     """Undo what is applied of the release, the last migration first.
 
-    `person` is asked once what would be lost has been said. Raises ReleaseError as `up` does.
+    Asks the person after showing what would be lost. `wait`: seconds to wait for another run's
+    lock. Raises ReleaseError as `up` does.
     """
-    started_at = clock.now()
-    database = database_of(environment)
-    read = read_migrations(release, files)
-    migrations = release.manifest.migrations
-    with asking(database):
-        looking = catalog()
-        usable(looking)
-        state = fold(looking.history())
-    work, undoes = undoing_work(release, read, state)
+    release = assignment.release
+    step = Step.start(assignment, "down")
+    database = database_of(assignment.environment)
+    read = read_migrations(release, access.files)
+    with errors_as_outcomes(database):
+        catalog = access.catalog()
+        refuse_unusable(catalog)
+        state = fold(catalog.history())
+    work, _ = undoing_work(release, read, state)
     for one in work:
         refuse(written_findings(one.file.statements, "down"))
-    with asking(database):
-        lost = said_losses(work, looking)
+    with errors_as_outcomes(database):
+        lost = describe_losses(work, catalog)
     for line in lost:
-        progress.say(f"would be lost: {line}")
-    if work and not person.approves(_question(release, environment, work, lost)):
+        assignment.people.progress.say(f"would be lost: {line}")
+    if work and not assignment.people.person.approves(_question(assignment, work, lost)):
         raise _not_approved(lost)
-    with asking(database):
-        working = worker()
-        take_lock(working, wait=wait, clock=clock, progress=progress)
-        state = fold(looking.history())  # somebody may have been at work while the person thought
+    with errors_as_outcomes(database):
+        worker = access.worker()
+        take_lock(assignment, worker, wait)
+        state = fold(catalog.history())  # another run may have worked while the person thought
     work, undoes = undoing_work(release, read, state)
-    applying = Applying(
-        database=database,
-        worker=working,
-        catalog=looking,
-        usage=usage,
-        clock=clock,
-        progress=progress,
-        random=random,
-    )
-    total = sum(len(one.statements) for one in work)
+    applier = Applier(assignment, access, catalog, worker)
     try:
-        apply_all(work, release, run, applying, direction="down", undoes=undoes)
+        apply_all(applier, work, "down", undoes)
     except HeldError as held:
-        return held_outcome(
-            "down", held, applying, total, release, environment, started_at=started_at, clock=clock
-        )
-    with asking(database):
-        after = fold(looking.history())
-    left = [one.file for one in migrations if one.file in after.files]
+        return held_outcome(step, held, applier, sum(len(one.statements) for one in work))
+    with errors_as_outcomes(database):
+        after = fold(catalog.history())
+    left = [one.file for one in release.manifest.migrations if one.file in after.files]
     check = Check(
         id="migrate.undone",
         status=Status.FAIL if left else Status.PASS,
@@ -105,15 +83,11 @@ def down(
         expected="no migration of this release is applied, by the history",
         reason=f"still applied: {', '.join(left)}" if left else "nothing of it is applied",
     )
-    return outcome(
-        "down",
-        release,
-        environment,
-        f"{count(applying.counts.finished, 'statement')} undone" if work else "nothing was applied",
-        checks=[check, *applying.guards],
-        started_at=started_at,
-        clock=clock,
-        details={"lost": lost, "statements": applying.counts.finished},
+    finished = applier.counts.finished
+    return step.ended(
+        f"{count(finished, 'statement')} undone" if work else "nothing was applied",
+        [check, *applier.guards],
+        details={"lost": lost, "statements": finished},
     )
 
 
@@ -160,7 +134,7 @@ def undoing_work(
     return work, undoes
 
 
-def said_losses(work: list[Work], catalog: Catalog) -> list[str]:
+def describe_losses(work: Sequence[Work], catalog: Catalog) -> list[str]:
     """A line for each column or table whose content would go, with its rows."""
     lines = []
     for one in work:
@@ -176,10 +150,11 @@ def said_losses(work: list[Work], catalog: Catalog) -> list[str]:
     return lines
 
 
-def _question(release: Release, environment: Environment, work: list[Work], lost: list[str]) -> str:
+def _question(assignment: Assignment, work: Sequence[Work], lost: Sequence[str]) -> str:
+    version, environment = assignment.release.version, assignment.environment.name
     names = ", ".join(one.file.file for one in work)
     loss = f" LOST FOR GOOD: {'; '.join(lost)}." if lost else " No data is lost."
-    return f"Undo the migrations of {release.version} in {environment.name} ({names})?{loss}"
+    return f"Undo the migrations of {version} in {environment} ({names})?{loss}"
 
 
 def _not_approved(lost: list[str]) -> RefusedError:

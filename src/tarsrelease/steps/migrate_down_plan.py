@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import fold
 from tarsrelease.migrations.refusals import refuse, written_findings
-from tarsrelease.model.environment import Environment
-from tarsrelease.model.release import Release
 from tarsrelease.operations.migrations.files import database_of, read_migrations
-from tarsrelease.operations.migrations.files_in_order import asking, usable
-from tarsrelease.ports.database import Catalog
-from tarsrelease.steps.migrate_down import said_losses, undoing_work
+from tarsrelease.operations.migrations.session import errors_as_outcomes, refuse_unusable
+from tarsrelease.ports.database import DatabaseAccess
+from tarsrelease.steps.migrate_down import describe_losses, undoing_work
 
 
-def plan_down(
-    release: Release,
-    environment: Environment,
-    *,
-    files: BundleFiles,
-    catalog: Callable[[], Catalog],
-) -> list[str]:
+def plan_down(assignment: Assignment, access: DatabaseAccess) -> list[str]:
     """A line for each statement that `down` would run, and for what would be lost by it.
 
     Raises ReleaseError as `down` does before it changes anything.
     """
-    database = database_of(environment)
-    read = read_migrations(release, files)
-    with asking(database):
-        looking = catalog()
-        usable(looking)
-        state = fold(looking.history())
+    release = assignment.release
+    database = database_of(assignment.environment)
+    read = read_migrations(release, access.files)
+    with errors_as_outcomes(database):
+        catalog = access.catalog()
+        refuse_unusable(catalog)
+        state = fold(catalog.history())
     work, _ = undoing_work(release, read, state)
     for one in work:
         refuse(written_findings(one.file.statements, "down"))
-    with asking(database):
-        lost = said_losses(work, looking)
+    with errors_as_outcomes(database):
+        lost = describe_losses(work, catalog)
     if not work:
         return [f"nothing of {release.version} is applied"]
     return [

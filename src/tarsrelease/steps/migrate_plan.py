@@ -1,16 +1,16 @@
 """migrate plan: what each statement would do, tried on a copy of the schema; nothing is changed.
 
-(1) the files are read and linted, (2) compared with the history, (3) each statement that is left
-is tried on a throwaway copy, (4) held against the real tables' sizes and users, and (5) the way
-back is walked: up, down, the same schema.
+(1) Read and lint the files. (2) Compare them with the history. (3) Try each statement that is
+left on a throwaway copy, and (4) compare it with the real tables' sizes and users. (5) Prove that
+up and down lead to the same schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.dangers import (
     RelationSize,
     dangers,
@@ -26,17 +26,14 @@ from tarsrelease.migrations.refusals import phase_files
 from tarsrelease.migrations.rules import RULES, check_statement
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import Apart, SqlFile, Statement
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
-from tarsrelease.model.release import Release
 from tarsrelease.operations.migrations.files import database_of, read_migrations
-from tarsrelease.operations.migrations.files_in_order import asking
-from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, left_alone, not_usable, outcome
-from tarsrelease.operations.migrations.walk_back import prove_down
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.database import Catalog, Linter, ScratchCopies, ScratchDatabase
+from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, Step, left_alone, not_usable
+from tarsrelease.operations.migrations.prove_down import prove_down
+from tarsrelease.operations.migrations.session import errors_as_outcomes
+from tarsrelease.ports.database import Catalog, DatabaseAccess, ScratchDatabase
 from tarsrelease.ports.people import Progress
 
 
@@ -57,52 +54,39 @@ class Planned:
         return any(item.stops for item in self.findings)
 
 
-def plan(
-    release: Release,
-    environment: Environment,
-    phase: str = "expand",
-    *,
-    files: BundleFiles,
-    catalog: Callable[[], Catalog],
-    copies: ScratchCopies,
-    linter: Callable[[int], Linter],
-    clock: Clock,
-    progress: Progress,
-) -> Outcome:
-    """Look at everything that `up` and `down` would do; no-go where `up` would refuse or fail.
+def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") -> Outcome:
+    """Try everything that `up` and `down` would do; no-go if `up` would refuse or fail.
 
-    `copies` and `linter` are for a server of that major version. Raises ReleaseError where the
-    files, the database or the copy cannot be used.
+    Raises ReleaseError if the files, the database or the copy cannot be used.
     """
-    if not release.manifest.migrations:
-        return left_alone("migrate plan", release, environment, NO_MIGRATIONS, clock=clock)
-    started_at = clock.now()
-    database = database_of(environment)
-    read = read_migrations(release, files)  # (1)
+    release = assignment.release
+    migrations = release.manifest.migrations
+    if not migrations:
+        return left_alone(assignment, "migrate plan", NO_MIGRATIONS)
+    step = Step.start(assignment, "plan")
+    read = read_migrations(release, access.files)  # (1)
     chosen = [file for _, file in phase_files(release, read, phase)]
-    with asking(database):
-        looking = catalog()
-        server = looking.server()
-        state = fold(looking.history())  # (2)
-        lint = linter(server.version)
+    with errors_as_outcomes(database_of(assignment.environment)):
+        catalog = access.catalog()
+        server = catalog.server()
+        state = fold(catalog.history())  # (2)
+        lint = access.linter(server.version)
         linted = {file.file: tuple(lint(file)) for file in chosen}
         problem = not_usable(server)
-        against = objections(
-            release.manifest.migrations, read, state, release=release.version, phase=phase
+        against = objections(migrations, read, state, release=release.version, phase=phase)
+        left = {one.file.file: one.statements for one in pending(migrations, read, state, phase)}
+        assignment.people.progress.say(
+            f"copying the schema of {server.database} (PostgreSQL {server.release})"
         )
-        left = {
-            one.file.file: one.statements
-            for one in pending(release.manifest.migrations, read, state, phase)
-        }
-        progress.say(f"copying the schema of {server.database} (PostgreSQL {server.release})")
-        untouched = not any(one.file in state.files for one in release.manifest.migrations)
-        with copies(server.version) as scratch:
+        untouched = not any(one.file in state.files for one in migrations)
+        with access.copies(server.version) as scratch:
             before = scratch.dump() if untouched else None
-            planned, failed = _try(left, linted, phase, looking, scratch, progress)  # (3), (4)
+            trial = _Trial(assignment.people.progress, catalog, scratch, phase, linted)
+            planned, failed = trial.run(left)  # (3), (4)
             proof = (
                 _not_proven("the statements cannot all be applied")
                 if failed or against
-                else prove_down(release, read, state, phase, scratch, progress, before)  # (5)
+                else prove_down(assignment, read, state, phase, scratch, before)  # (5)
             )
             where = scratch.version
     unknown = _allowances(chosen, planned, linted, left)
@@ -118,15 +102,10 @@ def plan(
     if not chosen:
         checks.append(_nothing(phase))
     stopping = sum(check.status not in {Status.PASS, Status.SKIPPED} for check in checks)
-    return outcome(
-        "plan",
-        release,
-        environment,
+    return step.ended(
         f"{phase}: {count(len(planned), 'statement')} to apply"
         + (f", {stopping} checks against it" if stopping else ""),
-        checks=checks,
-        started_at=started_at,
-        clock=clock,
+        checks,
         details={
             "plan": [line for one in planned for line in describe(one)]
             + [str(item) for item in unknown],
@@ -138,29 +117,37 @@ def plan(
     )
 
 
-def _try(
-    left: Mapping[str, Sequence[Statement]],
-    linted: Mapping[str, Sequence[Finding]],
-    phase: str,
-    catalog: Catalog,
-    scratch: ScratchDatabase,
-    progress: Progress,
-) -> tuple[list[Planned], list[Check]]:
-    """Try each statement in order, each on what the former ones left; stop where one fails."""
-    planned: list[Planned] = []
-    for name, statements in left.items():
-        for statement in statements:
-            progress.say(f"trying {statement.place}: {statement.first_line}")
-            written = check_statement(statement, phase)
-            notes = [item for item in linted[name] if item.statement == statement.number]
-            try:
-                footprint = _footprint(statement, catalog, scratch)
-                if not any(item.weight is Weight.NEVER for item in written):
-                    scratch.apply(statement)
-            except SqlError as problem:
-                return planned, [_would_fail(statement, problem)]
-            planned.append(_planned(statement, footprint, [*written, *notes], catalog))
-    return planned, []
+@dataclass(frozen=True)
+class _Trial:
+    """The statements of a phase, tried in order on a copy."""
+
+    progress: Progress
+    catalog: Catalog
+    scratch: ScratchDatabase
+    phase: str
+    linted: Mapping[str, Sequence[Finding]]
+
+    def run(self, left: Mapping[str, Sequence[Statement]]) -> tuple[list[Planned], list[Check]]:
+        """Try each statement on what the former ones left; stop at the first that fails."""
+        planned: list[Planned] = []
+        for statements in left.values():
+            for statement in statements:
+                self.progress.say(f"trying {statement.place}: {statement.first_line}")
+                written = check_statement(statement, self.phase)
+                try:
+                    footprint = _footprint(statement, self.catalog, self.scratch)
+                    if not any(item.weight is Weight.NEVER for item in written):
+                        self.scratch.apply(statement)
+                except SqlError as problem:
+                    return planned, [_would_fail(statement, problem)]
+                noted = [
+                    item
+                    for item in self.linted[statement.file]
+                    if item.statement == statement.number
+                ]
+                findings = [*written, *noted]
+                planned.append(_planned(statement, footprint, findings, self.catalog))
+        return planned, []
 
 
 def _footprint(statement: Statement, catalog: Catalog, scratch: ScratchDatabase) -> Footprint:

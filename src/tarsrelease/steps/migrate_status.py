@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import Applied, State, fold, objections
 from tarsrelease.model.bundle import Migration
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.operations.migrations.files import database_of, read_migrations
-from tarsrelease.operations.migrations.files_in_order import asking
-from tarsrelease.operations.migrations.outcome import outcome
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.database import Catalog
+from tarsrelease.operations.migrations.outcome import Step
+from tarsrelease.operations.migrations.session import errors_as_outcomes
+from tarsrelease.ports.database import DatabaseAccess
 
 
-def status(
-    release: Release,
-    environment: Environment,
-    *,
-    files: BundleFiles,
-    catalog: Callable[[], Catalog],
-    clock: Clock,
-) -> Outcome:
+def status(assignment: Assignment, access: DatabaseAccess) -> Outcome:
     """Read the history and the lock; nothing is changed.
 
-    No-go where files and history do not fit together. A migration that is not applied yet is
-    inconclusive, and no fault.
+    No-go if files and history do not agree. A migration that is not applied yet is inconclusive,
+    which does not count against it.
     """
-    started_at = clock.now()
-    database = database_of(environment)
-    read = read_migrations(release, files)
-    with asking(database):
-        looking = catalog()
-        state = fold(looking.history())
-        owner = looking.lock_owner()
-        builds = looking.builds()
-        invalid = looking.invalid_indexes()
+    release = assignment.release
+    step = Step.start(assignment, "status")
+    read = read_migrations(release, access.files)
+    with errors_as_outcomes(database_of(assignment.environment)):
+        catalog = access.catalog()
+        state = fold(catalog.history())
+        owner = catalog.lock_owner()
+        builds = catalog.builds()
+        invalid = catalog.invalid_indexes()
     migrations = release.manifest.migrations
     against = objections(migrations, read, state, release=release.version, phase="expand")
     checks = [
@@ -58,15 +47,10 @@ def status(
     if not migrations:
         checks.append(_none())
     applied = sum(state.applied(migration.file) for migration in migrations)
-    return outcome(
-        "status",
-        release,
-        environment,
+    return step.ended(
         f"{applied} of {len(migrations)} migrations are applied"
         + (f"; {owner} works on them" if owner else ""),
-        checks=checks,
-        started_at=started_at,
-        clock=clock,
+        checks,
         details={
             "lock": str(owner) if owner else None,
             "builds": [str(build) for build in builds],
@@ -132,7 +116,7 @@ def _how(found: Applied) -> str:
 
 def _next(release: Release, state: State) -> str:
     if state.undoing is not None:
-        return "tarsrelease migrate down --release ... goes on undoing"
+        return "tarsrelease migrate down --release ... continues undoing"
     phases = [one.phase for one in release.manifest.migrations if not state.applied(one.file)]
     if "expand" in phases:
         return "tarsrelease migrate up --release ..."

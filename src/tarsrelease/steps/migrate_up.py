@@ -1,106 +1,78 @@
 """migrate up: apply what is left of a phase, statement by statement.
 
-(1) the files are read and refused where a statement may not be applied, (2) the server and the
-role are looked at, (3) the lock is taken, (4) files and history are compared, (5) the statements
-are applied; each can be broken off at any instant, and a new run goes on there.
+(1) Read the files, and refuse statements that may not be applied. (2) Check the server and the
+role. (3) Take the lock. (4) Compare the files with the history. (5) Apply the statements. A run
+that is interrupted at any instant is continued by the next one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tarsrelease.bundle.files import BundleFiles
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import fold, objections, pending
 from tarsrelease.migrations.refusals import phase_files, refuse, refuse_objections, written_findings
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
-from tarsrelease.model.release import Release, Run
-from tarsrelease.operations.migrations.apply import Applying, HeldError
+from tarsrelease.operations.migrations.apply import Applier, HeldError
 from tarsrelease.operations.migrations.files import database_of, read_migrations
-from tarsrelease.operations.migrations.files_in_order import apply_all, asking, take_lock, usable
-from tarsrelease.operations.migrations.gave_way import held_outcome
-from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, left_alone, outcome
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.database import Catalog, Usage, Worker
-from tarsrelease.ports.people import Progress
+from tarsrelease.operations.migrations.held import held_outcome
+from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, Step, left_alone
+from tarsrelease.operations.migrations.session import (
+    apply_all,
+    errors_as_outcomes,
+    refuse_unusable,
+    take_lock,
+)
+from tarsrelease.ports.database import DatabaseAccess
 
 
 def up(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    phase: str = "expand",
-    *,
-    files: BundleFiles,
-    catalog: Callable[[], Catalog],
-    worker: Callable[[], Worker],
-    usage: Usage | None,
-    clock: Clock,
-    progress: Progress,
-    random: Callable[[], float],
-    wait: float = 5.0,
+    assignment: Assignment, access: DatabaseAccess, phase: str = "expand", wait: float = 5.0
 ) -> Outcome:
     """Apply the phase's statements that are not applied yet.
 
-    `catalog` and `worker` connect when they are called, after the files were read. `wait`:
-    seconds to wait for another run's lock. Proceeds also where nothing is left to do. Holds where
-    it had to give way for too long. Raises ReleaseError: refused (1), configuration (2), stopped
-    after something was applied (12), unreachable (69), locked (75).
+    `wait`: seconds to wait for another run's lock. Proceeds also if nothing is left to do. Holds
+    if it had to give way for too long. Raises ReleaseError: refused (1), configuration (2),
+    stopped after something was applied (12), unreachable (69), locked (75).
     """
-    if not release.manifest.migrations:
-        return left_alone("migrate up", release, environment, NO_MIGRATIONS, clock=clock)
-    started_at = clock.now()
-    database = database_of(environment)
-    read = read_migrations(release, files)  # (1)
+    release = assignment.release
+    migrations = release.manifest.migrations
+    if not migrations:
+        return left_alone(assignment, "migrate up", NO_MIGRATIONS)
+    step = Step.start(assignment, "up")
+    database = database_of(assignment.environment)
+    read = read_migrations(release, access.files)  # (1)
     chosen = phase_files(release, read, phase)
     for _, file in chosen:
         refuse(written_findings(file.statements, phase))
-    with asking(database):
-        looking = catalog()
-        usable(looking)  # (2)
-        working = worker()
-        take_lock(working, wait=wait, clock=clock, progress=progress)  # (3)
-        working.prepare_history()
-        state = fold(looking.history())  # (4)
-    migrations = release.manifest.migrations
+    with errors_as_outcomes(database):
+        catalog = access.catalog()
+        refuse_unusable(catalog)  # (2)
+        worker = access.worker()
+        take_lock(assignment, worker, wait)  # (3)
+        worker.prepare_history()
+        state = fold(catalog.history())  # (4)
     refuse_objections(
         release, objections(migrations, read, state, release=release.version, phase=phase)
     )
     work = pending(migrations, read, state, phase)
-    applying = Applying(
-        database=database,
-        worker=working,
-        catalog=looking,
-        usage=usage,
-        clock=clock,
-        progress=progress,
-        random=random,
-    )
+    applier = Applier(assignment, access, catalog, worker)
     total = sum(len(one.statements) for one in work)
     try:
-        apply_all(work, release, run, applying, direction="up", undoes={})  # (5)
+        apply_all(applier, work, "up")  # (5)
     except HeldError as held:
-        return held_outcome(
-            "up", held, applying, total, release, environment, started_at=started_at, clock=clock
-        )
-    with asking(database):
-        after = fold(looking.history())
-        invalid = looking.invalid_indexes()
+        return held_outcome(step, held, applier, total)
+    with errors_as_outcomes(database):
+        after = fold(catalog.history())
+        invalid = catalog.invalid_indexes()
     checks = [_file_check(name, after.applied(name), len(file.statements)) for name, file in chosen]
     ours = {name for _, file in chosen for one in file.statements for name in one.names}
     checks.append(_indexes_check([name for name in invalid if name in ours]))
-    counts = applying.counts
-    return outcome(
-        "up",
-        release,
-        environment,
+    counts = applier.counts
+    return step.ended(
         f"{phase}: {count(counts.finished, 'statement')} applied"
         if total
         else f"{phase}: nothing was left to apply",
-        checks=[*checks, *applying.guards],
-        started_at=started_at,
-        clock=clock,
+        [*checks, *applier.guards],
         details={
             "phase": phase,
             "statements": counts.finished,

@@ -1,9 +1,8 @@
-"""migrate verify: what the migrations promise holds, and the database answers."""
+"""migrate verify: the schema is as the manifest says, and the database answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.asserted import (
     answer_check,
     column_check,
@@ -14,14 +13,11 @@ from tarsrelease.migrations.guards import guard_checks
 from tarsrelease.migrations.history import State, fold
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.model.bundle import ColumnAssertion, IndexAssertion, Migration, QueryAssertion
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Check, Outcome, Status
-from tarsrelease.model.release import Release
 from tarsrelease.operations.migrations.files import database_of
-from tarsrelease.operations.migrations.files_in_order import asking
-from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, left_alone, outcome
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.database import Catalog
+from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, Step, left_alone
+from tarsrelease.operations.migrations.session import errors_as_outcomes
+from tarsrelease.ports.database import Catalog, DatabaseAccess
 
 _ANSWERS = 9
 _QUERY_RUNS = 5
@@ -29,40 +25,34 @@ _SLOWEST = 20
 """A query may take so many times its limit before it is cancelled."""
 
 
-def verify(
-    release: Release, environment: Environment, *, catalog: Callable[[], Catalog], clock: Clock
-) -> Outcome:
-    """Ask the database for every assertion of the expand migrations, and of applied contract ones.
+def verify(assignment: Assignment, access: DatabaseAccess) -> Outcome:
+    """Check every assertion of the expand migrations, and of contract migrations once applied.
 
-    Raises ReleaseError where the database cannot be asked.
+    Raises ReleaseError if the database cannot be queried.
     """
+    release = assignment.release
     if not release.manifest.migrations:
-        return left_alone("migrate verify", release, environment, NO_MIGRATIONS, clock=clock)
-    started_at = clock.now()
-    database = database_of(environment)
-    with asking(database):
-        looking = catalog()
-        state = fold(looking.history())
+        return left_alone(assignment, "migrate verify", NO_MIGRATIONS)
+    step = Step.start(assignment, "verify")
+    database = database_of(assignment.environment)
+    with errors_as_outcomes(database):
+        catalog = access.catalog()
+        state = fold(catalog.history())
         checks = [
             check
             for migration in release.manifest.migrations
-            for check in _of_migration(migration, state, looking)
+            for check in _of_migration(migration, state, catalog)
         ]
-        checks.append(answer_check(looking.answer_times(_ANSWERS), database.answers_within))
+        checks.append(answer_check(catalog.answer_times(_ANSWERS), database.answers_within))
         checks += [
             check
-            for check in guard_checks(looking.vitals(), database.guards)
+            for check in guard_checks(catalog.vitals(), database.guards)
             if check.id == "database.connections"
         ]
     failed = sum(check.status is not Status.PASS for check in checks)
-    return outcome(
-        "verify",
-        release,
-        environment,
+    return step.ended(
         "the schema is as the release needs it" if not failed else f"{failed} checks did not pass",
-        checks=checks,
-        started_at=started_at,
-        clock=clock,
+        checks,
         next_step="" if not failed else "tarsrelease migrate status shows what was applied",
     )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from tarsrelease.context import Assignment, People
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.journal import Cause, Entry, Phase
@@ -22,7 +23,7 @@ from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations import traffic
-from tarsrelease.operations.migrations.release_phase import DayMigration, Migrator
+from tarsrelease.operations.migrations.release_phase import MigratePhase, Migrator
 from tarsrelease.operations.outcome import changing
 from tarsrelease.operations.release_record import DayRecord, failed_step, stage_row
 from tarsrelease.operations.waiting import Answer, ask_watched
@@ -92,7 +93,11 @@ def run_day(
         progress=progress,
         person=person,
         elsewhere=elsewhere or NoExternalAnswers(),
-        migration=DayMigration(release, environment, run, migrator, journal=journal, clock=clock),
+        migration=MigratePhase(
+            Assignment(release, environment, run, People(person, progress), clock),
+            journal,
+            migrator,
+        ),
         record=DayRecord(release, environment, clock, evidence),
     ).play()
 
@@ -125,7 +130,7 @@ class _Day:
     progress: Progress
     person: Person
     elsewhere: ExternalAnswers
-    migration: DayMigration
+    migration: MigratePhase
     record: DayRecord
 
     def play(self) -> Outcome:

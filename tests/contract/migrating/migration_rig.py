@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,18 @@ import psycopg
 import pytest
 
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.files.bundle_files import FolderFiles
 from tarsrelease.adapters.files.configuration import load_environment, load_release
-from tarsrelease.adapters.postgres.database import Postgres
 from tarsrelease.adapters.postgres.programs import find, major_version
 from tarsrelease.adapters.postgres.scratch import dump_schema
-from tarsrelease.adapters.postgres.squawk import squawk
 from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 from tarsrelease.adapters.terminal.person import AssumedYes
+from tarsrelease.context import Assignment, People
 from tarsrelease.migrations.dumps import comparable
 from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.model.environment import Database, Environment
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import Release, Run
+from tarsrelease.ports.database import DatabaseAccess
 from tarsrelease.ports.people import Person
 from tarsrelease.rehearsal.paths import cache_root
 from tarsrelease.steps.migrate_down import down
@@ -38,6 +37,7 @@ from tarsrelease.steps.migrate_plan import plan
 from tarsrelease.steps.migrate_status import status
 from tarsrelease.steps.migrate_up import up
 from tarsrelease.steps.migrate_verify import verify
+from tarsrelease.wiring.migrations import database_access
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "examples/tars/services/internal/store/schema.sql"
@@ -175,13 +175,22 @@ class Rig:
         return load_release(BUNDLE, None)
 
     @contextmanager
-    def postgres(
-        self, environment: Environment, run: str, dsn: str | None = None
-    ) -> Iterator[Postgres]:
+    def access(
+        self,
+        release: Release,
+        environment: Environment,
+        *,
+        run: str,
+        person: Person | None = None,
+        progress: Heard | None = None,
+        dsn: str | None = None,
+    ) -> Iterator[tuple[Assignment, DatabaseAccess]]:
+        """What a step receives."""
+        people = People(person or AssumedYes(), progress or Heard())
+        assignment = Assignment(release, environment, a_run(run), people, SystemClock())
         self.monkeypatch.setenv(VARIABLE, dsn or self.dsn())
-        assert environment.database is not None
-        with Postgres(environment, environment.database, "tars", a_run(run)) as postgres:
-            yield postgres
+        with database_access(assignment) as access:
+            yield assignment, replace(access, random=lambda: 0.5)
 
     def up(
         self,
@@ -195,21 +204,8 @@ class Rig:
         **settings: object,
     ) -> Outcome:
         environment = self.environment(**settings)
-        with self.postgres(environment, run, dsn) as postgres:
-            return up(
-                release,
-                environment,
-                a_run(run),
-                phase,
-                files=FolderFiles(Path(release.directory)),
-                catalog=postgres.catalog,
-                worker=postgres.worker,
-                usage=None,
-                clock=SystemClock(),
-                progress=progress or Heard(),
-                random=lambda: 0.5,
-                wait=wait,
-            )
+        with self.access(release, environment, run=run, progress=progress, dsn=dsn) as given:
+            return up(*given, phase, wait)
 
     def down(
         self,
@@ -220,57 +216,24 @@ class Rig:
         progress: Heard | None = None,
     ) -> Outcome:
         environment = self.environment()
-        with self.postgres(environment, run) as postgres:
-            return down(
-                release,
-                environment,
-                a_run(run),
-                files=FolderFiles(Path(release.directory)),
-                catalog=postgres.catalog,
-                worker=postgres.worker,
-                usage=None,
-                person=person or AssumedYes(),
-                clock=SystemClock(),
-                progress=progress or Heard(),
-                random=lambda: 0.5,
-                wait=0.0,
-            )
+        with self.access(release, environment, run=run, person=person, progress=progress) as given:
+            return down(*given, 0.0)
 
     def plan(self, release: Release, phase: str = "expand", **settings: object) -> Outcome:
-        environment = self.environment(**settings)
-        with self.postgres(environment, "plan") as postgres:
-            return plan(
-                release,
-                environment,
-                phase,
-                files=FolderFiles(Path(release.directory)),
-                catalog=postgres.catalog,
-                copies=postgres.copy,
-                linter=squawk,
-                clock=SystemClock(),
-                progress=Heard(),
-            )
+        with self.access(release, self.environment(**settings), run="plan") as given:
+            return plan(*given, phase)
 
     def verify(self, release: Release, **settings: object) -> Outcome:
-        environment = self.environment(**settings)
-        with self.postgres(environment, "verify") as postgres:
-            return verify(release, environment, catalog=postgres.catalog, clock=SystemClock())
+        with self.access(release, self.environment(**settings), run="verify") as given:
+            return verify(*given)
 
     def status(self, release: Release) -> Outcome:
-        environment = self.environment()
-        with self.postgres(environment, "status") as postgres:
-            return status(
-                release,
-                environment,
-                files=FolderFiles(Path(release.directory)),
-                catalog=postgres.catalog,
-                clock=SystemClock(),
-            )
+        with self.access(release, self.environment(), run="status") as given:
+            return status(*given)
 
     def history(self) -> list[HistoryRow]:
-        environment = self.environment()
-        with self.postgres(environment, "look") as postgres:
-            return postgres.catalog().history()
+        with self.access(self.example(), self.environment(), run="look") as (_, access):
+            return access.catalog().history()
 
     def schema(self) -> list[str]:
         """The schema's lines, without our own tables."""

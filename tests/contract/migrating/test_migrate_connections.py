@@ -181,8 +181,9 @@ def test_tls_modes(
     server, certificate = tls_server
     rig = Rig(server, "postgres", tmp_path, monkeypatch)
     environment = rig.environment(tls=tls)
-    with rig.postgres(environment, "look", tls_dsn(server, "localhost", certificate)) as postgres:
-        assert postgres.catalog().server().encrypted is (tls != "disable")
+    dsn = tls_dsn(server, "localhost", certificate)
+    with rig.access(rig.example(), environment, run="look", dsn=dsn) as (_, access):
+        assert access.catalog().server().encrypted is (tls != "disable")
 
 
 def test_a_certificate_of_another_host_is_refused(

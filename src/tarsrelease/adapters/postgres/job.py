@@ -53,51 +53,56 @@ _SCRIPT = (
 )
 
 
-def run_as_job(
-    cluster: KubernetesApi,
-    environment: Environment,
-    environment_file: Path,
-    bundle: Path,
-    run: Run,
-    command: Sequence[str],
-    *,
-    clock: Clock,
-    progress: Progress,
-) -> Outcome:
-    """Run ``tarsrelease COMMAND`` for this bundle in a Job and give its outcome.
+class Jobs:
+    """Runs commands of tarsrelease in Jobs of this cluster; shows their progress as it comes."""
 
-    Its progress is shown as it comes. Raises UsageError where the environment names no Job or the
-    pod cannot start, UnreachableError where it does not start in time, StoppedError where it ends
-    without an outcome.
-    """
-    database = environment.database
-    job = database.job if database else None
-    if database is None or job is None:
-        raise UsageError(
-            doing="preparing the Job",
-            found=f"environment {environment.name} has no database.job",
-            expected="database.job: {image: ..., secret: ...}",
-            next_step="name an image with tarsrelease in it, and the Secret that holds the DSN",
+    def __init__(
+        self, cluster: KubernetesApi, environment: Environment, clock: Clock, progress: Progress
+    ) -> None:
+        self._cluster = cluster
+        self._environment = environment
+        self._clock = clock
+        self._progress = progress
+
+    def run(
+        self, command: Sequence[str], bundle: Path, environment_file: Path, run: Run
+    ) -> Outcome:
+        """Run ``tarsrelease COMMAND`` for this bundle in a Job and return its outcome.
+
+        Raises UsageError if the environment names no Job or the pod cannot start,
+        UnreachableError if it does not start in time, StoppedError if it ends without an outcome.
+        """
+        database = self._environment.database
+        job = database.job if database else None
+        if database is None or job is None:
+            raise UsageError(
+                doing="preparing the Job",
+                found=f"environment {self._environment.name} has no database.job",
+                expected="database.job: {image: ..., secret: ...}",
+                next_step="name an image with tarsrelease in it, and the Secret that holds the DSN",
+            )
+        kubectl = shutil.which("kubectl")
+        if kubectl is None:
+            raise UsageError(
+                doing="preparing the Job",
+                found="no kubectl on the PATH",
+                expected="kubectl, to follow the Job's log",
+                next_step="install it",
+            )
+        name = _name(run)
+        cluster = self._cluster
+        cluster.create(CONFIG_MAP, _config_map(name, packed(bundle, environment_file)))
+        made = cluster.create(
+            JOB, _job(name, job, database.dsn_env, [*command, *_arguments(environment_file)], run)
         )
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        raise UsageError(
-            doing="preparing the Job",
-            found="no kubectl on the PATH",
-            expected="kubectl, to follow the Job's log",
-            next_step="install it",
+        _own(cluster, name, made)
+        self._progress.say(
+            f"Job {name} runs `tarsrelease {' '.join(command)}` in {cluster.namespace}"
         )
-    name = _name(run)
-    cluster.create(CONFIG_MAP, _config_map(name, packed(bundle, environment_file)))
-    made = cluster.create(
-        JOB, _job(name, job, database.dsn_env, [*command, *_arguments(environment_file)], run)
-    )
-    _own(cluster, name, made)
-    progress.say(f"Job {name} runs `tarsrelease {' '.join(command)}` in {cluster.namespace}")
-    _wait_for_start(cluster, name, clock)
-    log = _Log(kubectl, environment, name, progress)
-    _wait_for_end(cluster, name, job.deadline, clock)
-    return _outcome(name, log.lines())
+        _wait_for_start(cluster, name, self._clock)
+        log = _Log(kubectl, self._environment, name, self._progress)
+        _wait_for_end(cluster, name, job.deadline, self._clock)
+        return _outcome(name, log.lines())
 
 
 def _name(run: Run) -> str:

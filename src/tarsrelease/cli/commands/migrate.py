@@ -14,7 +14,6 @@ from tarsrelease.cli.settings import Settings, command
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports.clock import Clock
 
 migrate = LazyGroup(
     "migrate",
@@ -53,19 +52,21 @@ def _in_a_job(session: Session, *arguments: str) -> Outcome:
     """The same command inside the cluster."""
     from tarsrelease.adapters.files.configuration import ENVIRONMENTS
     from tarsrelease.adapters.kubernetes.client import KubernetesApi
-    from tarsrelease.adapters.postgres.job import run_as_job
+    from tarsrelease.adapters.postgres.job import Jobs
 
     place = session.environment.kubernetes
     named = Path(str(session.settings.environment))
-    return run_as_job(
+    jobs = Jobs(
         KubernetesApi.connect(place.context, place.namespace),
         session.environment,
-        named if named.suffix in {".yaml", ".yml"} else ENVIRONMENTS / f"{named}.yaml",
-        session.release_folder,
-        session.run,
+        session.assignment.clock,
+        session.progress,
+    )
+    return jobs.run(
         ["migrate", *arguments],
-        clock=_clock(),
-        progress=session.progress,
+        session.release_folder,
+        named if named.suffix in {".yaml", ".yml"} else ENVIRONMENTS / f"{named}.yaml",
+        session.run,
     )
 
 
@@ -76,12 +77,6 @@ def _seconds(text: str) -> float:
         return parse_seconds(text)
     except ValueError as problem:
         raise click.UsageError(f"--wait: {problem}") from None
-
-
-def _clock() -> Clock:
-    from tarsrelease.adapters.clock import SystemClock
-
-    return SystemClock()
 
 
 @_PHASE
@@ -120,13 +115,7 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
         from tarsrelease.operations.migrations.contract import refuse_while_rollback_is_possible
 
         if phase == "contract" and not inside_a_job():
-            refuse_while_rollback_is_possible(
-                session.release,
-                session.environment,
-                journal=session.ports.journal,
-                workloads=session.ports.workloads,
-                clock=session.ports.clock,
-            )
+            refuse_while_rollback_is_possible(session.context)
         if as_job:
             arguments = ("up", "--phase", phase, "--wait", wait)
             return journaled_by_hand(session, phase, partial(_in_a_job, session, *arguments))
@@ -176,15 +165,11 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.cli.migrations import Migrations, journaled_by_hand
-        from tarsrelease.cli.prompt import who_answers
 
         if as_job:
             arguments = ("down", "--wait", wait, *(["--yes"] if settings.yes else []))
             return journaled_by_hand(session, "down", partial(_in_a_job, session, *arguments))
-        person = who_answers(settings, session.progress)
-        return journaled_by_hand(
-            session, "down", partial(Migrations(session).down, person, seconds)
-        )
+        return journaled_by_hand(session, "down", partial(Migrations(session).down, seconds))
 
     return carry_out(settings, "migrate down", act)
 

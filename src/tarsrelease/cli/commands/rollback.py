@@ -88,17 +88,14 @@ def _roll_back(session: Session, reason: str) -> Outcome:
 
 def _and_database(session: Session, roll_back: Callable[[], Outcome]) -> Outcome:
     from tarsrelease.cli.migrations import Migrations, journaled_by_hand
-    from tarsrelease.cli.prompt import who_answers
     from tarsrelease.operations.undo_migrations import rollback_with_database
 
     ports = session.ports
-    person = who_answers(session.settings, session.progress)
-    undo = partial(Migrations(session).down, person)
     return rollback_with_database(
         session.release,
         session.environment,
         roll_back=roll_back,
-        down=partial(journaled_by_hand, session, "down", undo),
+        down=partial(journaled_by_hand, session, "down", Migrations(session).down),
         metrics=ports.metrics,
         workloads=ports.workloads,
         web=ports.web,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.backoff import pause
 from tarsrelease.migrations.dangers import RelationSize
 from tarsrelease.migrations.guards import broken, guard_checks
@@ -13,12 +14,10 @@ from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.migrations.server import BuildProgress, Session
 from tarsrelease.migrations.statements import Apart, Statement
-from tarsrelease.model.environment import Database
 from tarsrelease.model.outcome import Check
+from tarsrelease.operations.migrations.files import database_of
 from tarsrelease.operations.migrations.outcome import connection_gone, statement_failed
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.database import Catalog, Running, Usage, Worker
-from tarsrelease.ports.people import Progress
+from tarsrelease.ports.database import Catalog, DatabaseAccess, Running, Worker
 
 _LOOK = 1.0
 """Seconds between two looks at the guards and at a build's progress."""
@@ -56,30 +55,23 @@ class Counts:
     paused: float = 0.0
 
 
-class Applying:
-    """Applies statements with one worker; everything that it needs stays the same meanwhile."""
+class Applier:
+    """Applies statements, one after the other, in one worker's session."""
 
     def __init__(
-        self,
-        *,
-        database: Database,
-        worker: Worker,
-        catalog: Catalog,
-        usage: Usage | None,
-        clock: Clock,
-        progress: Progress,
-        random: Callable[[], float],
+        self, assignment: Assignment, access: DatabaseAccess, catalog: Catalog, worker: Worker
     ) -> None:
-        self._database = database
-        self._worker = worker
-        self._catalog = catalog
-        self._usage = usage
-        self._clock = clock
-        self._progress = progress
-        self._random = random
+        self.assignment = assignment
         self.counts = Counts()
         self.guards: tuple[Check, ...] = ()
         """The guards' last results."""
+        self._database = database_of(assignment.environment)
+        self._clock = assignment.clock
+        self._progress = assignment.people.progress
+        self._catalog = catalog
+        self._worker = worker
+        self._usage = access.usage
+        self._random = access.random
         self._blockers: list[Session] = []
 
     def apply(self, statement: Statement, row: HistoryRow, begun: HistoryRow | None) -> None:

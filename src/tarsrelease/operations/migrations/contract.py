@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from tarsrelease.context import Context
 from tarsrelease.model.cluster import PodState
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.journal import Entry, Phase
-from tarsrelease.model.release import Release
 from tarsrelease.operations.migrations.files import database_of
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Journal, Workloads
 from tarsrelease.rollout.release_journal import PROMOTE, of_this_attempt, rolled_back
 
 
@@ -48,25 +45,19 @@ def ways_back(
     return found
 
 
-def refuse_while_rollback_is_possible(
-    release: Release,
-    environment: Environment,
-    *,
-    journal: Journal,
-    workloads: Workloads,
-    clock: Clock,
-) -> None:
-    """Raise RefusedError while what a contract migration takes away may still be needed."""
+def refuse_while_rollback_is_possible(context: Context) -> None:
+    """Raise RefusedError while what a contract migration removes may still be needed."""
+    version = context.release.version
     found = ways_back(
-        release.version,
-        journal.entries(),
-        workloads.pods(),
-        clock.now(),
-        database_of(environment).contract_after,
+        version,
+        context.cluster.journal.entries(),
+        context.cluster.workloads.pods(),
+        context.clock.now(),
+        database_of(context.environment).contract_after,
     )
     if found:
         raise RefusedError(
-            doing=f"asking whether {release.version} can still be rolled back",
+            doing=f"checking whether {version} can still be rolled back",
             found="; ".join(found),
             expected="a release that is promoted, watched to its end, and alone",
             next_step="run migrate up --phase contract again after that",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.migrations.server import LockOwner, Server
 from tarsrelease.migrations.statements import Statement
-from tarsrelease.model.environment import Database, Environment
+from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import (
     LockedError,
     RefusedError,
@@ -18,9 +20,7 @@ from tarsrelease.model.errors import (
     UsageError,
 )
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, worst
-from tarsrelease.model.release import Release
 from tarsrelease.operations.outcome import ended
-from tarsrelease.ports.clock import Clock
 
 _REMEDIES = {
     "42501": "grant the role what it lacks; ALTER and CREATE INDEX need the table's owner (GRANT "
@@ -41,44 +41,51 @@ _REMEDIES = {
 }
 
 
-def outcome(
-    step: str,
-    release: Release,
-    environment: Environment,
-    summary: str,
-    *,
-    checks: Sequence[Check],
-    started_at: datetime,
-    clock: Clock,
-    details: Mapping[str, object] | None = None,
-    next_step: str = "",
-    verdict: Verdict | None = None,
-) -> Outcome:
-    """The outcome; by default proceed where every check that was made passed, else no-go.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of `migrate` that has started; `name` is that of its command, such as ``up``."""
 
-    What was skipped does not stop, but no check at all does.
-    """
-    made = [check.status for check in checks if check.status is not Status.SKIPPED]
-    good = worst(made) is Status.PASS
-    decided = verdict or (Verdict.PROCEED if good else Verdict.NO_GO)
-    return ended(
-        f"migrate {step}",
-        release,
-        environment,
-        decided,
-        summary,
-        started_at=started_at,
-        clock=clock,
-        checks=checks,
-        details=details,
-        next_step=next_step,
-    )
+    assignment: Assignment
+    name: str
+    started_at: datetime
+
+    @classmethod
+    def start(cls, assignment: Assignment, name: str) -> Step:
+        """The step, started now."""
+        return cls(assignment, name, assignment.clock.now())
+
+    def ended(
+        self,
+        summary: str,
+        checks: Sequence[Check],
+        *,
+        details: Mapping[str, object] | None = None,
+        next_step: str = "",
+        verdict: Verdict | None = None,
+    ) -> Outcome:
+        """The outcome; by default proceed if every check that was made passed, else no-go.
+
+        Skipped checks do not stop it, but no check at all does.
+        """
+        made = [check.status for check in checks if check.status is not Status.SKIPPED]
+        good = worst(made) is Status.PASS
+        decided = verdict or (Verdict.PROCEED if good else Verdict.NO_GO)
+        return ended(
+            f"migrate {self.name}",
+            self.assignment.release,
+            self.assignment.environment,
+            decided,
+            summary,
+            started_at=self.started_at,
+            clock=self.assignment.clock,
+            checks=checks,
+            details=details,
+            next_step=next_step,
+        )
 
 
-def left_alone(
-    step: str, release: Release, environment: Environment, why: str, *, clock: Clock
-) -> Outcome:
-    """Nothing is to be migrated: said, counted as NOT CHECKED, and no reason to stop a day."""
+def left_alone(assignment: Assignment, step: str, why: str) -> Outcome:
+    """There is nothing to migrate: reported as NOT CHECKED, and the release proceeds."""
     skipped = Check(
         id="migrate.applied",
         status=Status.SKIPPED,
@@ -87,12 +94,12 @@ def left_alone(
     )
     return ended(
         step,
-        release,
-        environment,
+        assignment.release,
+        assignment.environment,
         Verdict.PROCEED,
         "the database was left alone",
-        started_at=clock.now(),
-        clock=clock,
+        started_at=assignment.clock.now(),
+        clock=assignment.clock,
         checks=(skipped,),
     )
 

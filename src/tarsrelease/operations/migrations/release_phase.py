@@ -1,8 +1,8 @@
-"""The day's heading "migrate": plan, up, verify, in the order and with the ends that a day needs.
+"""The migrations of a release in `run`: plan, up and verify.
 
-A plan that refuses ends the day before anything is touched. After `up` has applied something, an
-end that is not good is a stop (exit 12): the schema is wider than before, which harms nobody, and
-the day goes on from there when it is run again.
+A plan that refuses ends the release before anything is changed. After `up` has applied something,
+a failed verify is a stop (exit 12): the wider schema harms nobody, and the next run continues
+there.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+from tarsrelease.context import Assignment
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Status, Verdict
-from tarsrelease.model.release import Release, Run
+from tarsrelease.model.release import Release
 from tarsrelease.operations.migrations.outcome import left_alone
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Journal
 from tarsrelease.rollout import release_journal
 
@@ -36,29 +36,18 @@ class Migrator(Protocol):
         """Does the schema keep what the manifest promises; see `verify.verify`."""
 
 
-class DayMigration:
-    """What a day does to the database before its canary; `applied` counts statements so far."""
+class MigratePhase:
+    """What a release does to the database before its canary; `applied` counts statements so far."""
 
-    def __init__(
-        self,
-        release: Release,
-        environment: Environment,
-        run: Run,
-        migrator: Migrator,
-        *,
-        journal: Journal,
-        clock: Clock,
-    ) -> None:
-        self._release, self._environment, self._run = release, environment, run
-        self._migrator, self._journal, self._clock = migrator, journal, clock
+    def __init__(self, assignment: Assignment, journal: Journal, migrator: Migrator) -> None:
+        self._assignment, self._journal, self._migrator = assignment, journal, migrator
         self.applied = 0
 
     def steps(self) -> Sequence[tuple[str, Callable[[], Outcome]]]:
-        """Names and steps, in order; each may only be taken where the one before proceeded."""
-        reason = why_not(self._release, self._environment)
+        """Names and steps, in order; each may only run if the one before it proceeded."""
+        reason = why_not(self._assignment.release, self._assignment.environment)
         if reason is not None:
-            arguments = ("migrate", self._release, self._environment, reason)
-            return [("migrate", partial(left_alone, *arguments, clock=self._clock))]
+            return [("migrate", partial(left_alone, self._assignment, "migrate", reason))]
         return [
             ("migrate plan", self._migrator.plan),
             ("migrate up", self._up),
@@ -66,14 +55,7 @@ class DayMigration:
         ]
 
     def _up(self) -> Outcome:
-        outcome = journaled(
-            self._migrator.up,
-            "expand",
-            self._release,
-            self._run,
-            journal=self._journal,
-            clock=self._clock,
-        )
+        outcome = journaled(self._assignment, self._journal, "expand", self._migrator.up)
         self.applied = statements(outcome)
         return outcome
 
@@ -98,7 +80,7 @@ class DayMigration:
 
 
 def why_not(release: Release, environment: Environment) -> str | None:
-    """Why there is nothing for a day to migrate; None where there is."""
+    """Why there is nothing to migrate before the canary; None if there is something."""
     files = [one.file for one in release.manifest.migrations if one.phase == "expand"]
     if not files:
         return f"{release.version} has no expand migration"
@@ -117,27 +99,21 @@ def statements(outcome: Outcome) -> int:
 
 
 def journaled(
-    act: Callable[[], Outcome],
-    direction: str,
-    release: Release,
-    run: Run,
-    *,
-    journal: Journal,
-    clock: Clock,
+    assignment: Assignment, journal: Journal, direction: str, act: Callable[[], Outcome]
 ) -> Outcome:
-    """Do it between its two entries in the cluster's journal.
+    """Run `act` between its two entries in the cluster's journal.
 
     `direction` is ``expand``, ``contract`` or ``down``. Raises what the journal raises before
-    anything was changed; an end in an error has no second entry, as for every other step. What
-    was applied, statement by statement, stands in the database's own history.
+    anything is changed; like every other step, one that ends in an error has no second entry.
+    The database's own history lists the statements.
     """
 
     def note(phase: Phase, **facts: object) -> None:
         journal.append(
             Entry(
-                at=clock.now(),
-                run=run.id,
-                release=release.version,
+                at=assignment.clock.now(),
+                run=assignment.run.id,
+                release=assignment.release.version,
                 step="migrate",
                 action=release_journal.MIGRATE,
                 phase=phase,

@@ -1,47 +1,46 @@
-"""What up and down share: holding the lock, and going through files in order."""
+"""What up and down share: the lock, errors of the session, the files in order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import HistoryRow, Work
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.release import Release, Run
-from tarsrelease.operations.migrations.apply import Applying
+from tarsrelease.operations.migrations.apply import Applier
 from tarsrelease.operations.migrations.outcome import connection_gone, locked, not_usable
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.database import Catalog, Worker
-from tarsrelease.ports.people import Progress
 
 _POLL = 0.25
 _FAREWELL = 2.0
-"""Seconds that the server may take to end a session whose client has left, and with it its lock."""
+"""Seconds until the server ends the session of a client that is gone, and releases its lock."""
 _NOT_YET = datetime.min.replace(tzinfo=UTC)
 
 
-def take_lock(worker: Worker, *, wait: float, clock: Clock, progress: Progress) -> None:
+def take_lock(assignment: Assignment, worker: Worker, wait: float) -> None:
     """Take the lock, polling for `wait` seconds. Raises LockedError naming the holder.
 
-    It is given back by the end of the worker's session, however that comes about.
+    The end of the worker's session releases it, however the session ends.
     """
+    clock = assignment.clock
     started = clock.now()
-    said = False
+    announced = False
     patience = max(wait, _FAREWELL)
     while (owner := worker.acquire()) is not None:
         waited = (clock.now() - started).total_seconds()
         if waited >= patience:
             raise locked(owner, waited)
-        if wait and not said:
-            progress.say(f"waits for {owner}, for {wait:.0f} s at most")
-            said = True
+        if wait and not announced:
+            assignment.people.progress.say(f"waits for {owner}, for {wait:.0f} s at most")
+            announced = True
         clock.sleep(_POLL)
 
 
-def usable(catalog: Catalog) -> None:
+def refuse_unusable(catalog: Catalog) -> None:
     """Raise UsageError where this server or this role cannot be migrated."""
     problem = not_usable(catalog.server())
     if problem is not None:
@@ -49,8 +48,8 @@ def usable(catalog: Catalog) -> None:
 
 
 @contextmanager
-def asking(database: Database) -> Iterator[None]:
-    """Errors of questions that change nothing, as the end of the step."""
+def errors_as_outcomes(database: Database) -> Iterator[None]:
+    """Turn errors of queries that change nothing into the ReleaseErrors that end the step."""
     try:
         yield
     except ConnectionGoneError as problem:
@@ -65,37 +64,36 @@ def asking(database: Database) -> Iterator[None]:
 
 
 def apply_all(
-    work: list[Work],
-    release: Release,
-    run: Run,
-    applying: Applying,
-    *,
+    applier: Applier,
+    work: Sequence[Work],
     direction: str,
-    undoes: dict[str, tuple[str, ...]],
+    undoes: Mapping[str, tuple[str, ...]] | None = None,
 ) -> None:
-    """Apply every statement of the work, in order."""
+    """Apply every statement of the work, in order; `direction` is ``up`` or ``down``.
+
+    `undoes`: for each down file, the files that it undoes.
+    """
     for one in work:
+        row = _row(applier.assignment, one, direction, (undoes or {}).get(one.file.file, ()))
         for statement in one.statements:
             begun = one.begun if one.begun and one.begun.statement == statement.number else None
-            applying.apply(statement, _row(one, release, run, direction, undoes), begun)
+            applier.apply(statement, row, begun)
 
 
-def _row(
-    work: Work, release: Release, run: Run, direction: str, undoes: dict[str, tuple[str, ...]]
-) -> HistoryRow:
-    """A row of the history, but for what its statement and the server fill in."""
+def _row(assignment: Assignment, work: Work, direction: str, undoes: tuple[str, ...]) -> HistoryRow:
+    """A row of the history without what its statement and the server fill in."""
     return HistoryRow(
         id=0,
-        release=release.version,
+        release=assignment.release.version,
         file=work.file.file,
         direction=direction,
         statement=0,
         statements=len(work.file.statements),
         sha256="",
         file_sha256=work.file.sha256,
-        undoes=undoes.get(work.file.file, ()),
+        undoes=undoes,
         started=_NOT_YET,
         finished=None,
-        by=run.owner,
-        run=run.id,
+        by=assignment.run.owner,
+        run=assignment.run.id,
     )

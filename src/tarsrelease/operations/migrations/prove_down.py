@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tarsrelease.context import Assignment
 from tarsrelease.migrations.dumps import difference
 from tarsrelease.migrations.history import Applied, State, downs, ordered
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.statements import SqlFile, Statement
 from tarsrelease.model.bundle import Migration
 from tarsrelease.model.outcome import Check, Status
-from tarsrelease.model.release import Release
 from tarsrelease.ports.database import ScratchDatabase
-from tarsrelease.ports.people import Progress
 
 _EXPECTED = "up, then down, leaves the schema that was there; up again the one after up"
 _SHOWN = 12
@@ -24,12 +23,11 @@ class _FailedError(Exception):
 
 
 def prove_down(
-    release: Release,
+    assignment: Assignment,
     read: Mapping[str, SqlFile],
     state: State,
     phase: str,
     scratch: ScratchDatabase,
-    progress: Progress,
     before: str | None = None,
 ) -> list[Check]:
     """Walk down and up again from `scratch`, on which the phase is applied to its end.
@@ -37,14 +35,16 @@ def prove_down(
     `before` is the schema's dump before up, where nothing of it was applied then.
     """
     targets = [
-        one for one in release.manifest.migrations if one.phase == phase or one.file in state.files
+        one
+        for one in assignment.release.manifest.migrations
+        if one.phase == phase or one.file in state.files
     ]
     if not targets:
         return []
     stuck = [one.file for one in targets if one.down is None]
     if stuck:
         return [_check(Status.SKIPPED, f"NOT CHECKED: no down file for {', '.join(stuck)}")]
-    progress.say("walking down and up again on the copy")
+    assignment.people.progress.say("walking down and up again on the copy")
     full = State({one.file: _applied(one, read[one.file]) for one in targets})
     try:
         after_up = scratch.dump()
