@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +19,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tarsrelease.adapters.clock import SystemClock
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
+
+from contexts import assignment
+
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.github.api import GitHubReviews
 from tarsrelease.model.environment import GitHub
@@ -201,13 +205,8 @@ def asked(github: StandIn, run: str | None = None, **more: object) -> Outcome:
     environment = load_environment(str(ROOT / "environments" / "rehearsal.yaml"))
     environment = environment.model_copy(update={"github": chosen})
     release = load_release(ROOT / "release" / "v1_0_1", environment)
-    return check_environments(
-        release,
-        environment,
-        approvals_of=run,
-        reviews=GitHubReviews(chosen),
-        clock=SystemClock(),
-    )
+    ours = assignment(release, environment)
+    return check_environments(ours, GitHubReviews(chosen), approvals_of=run)
 
 
 def failing(outcome: Outcome) -> list[Check]:

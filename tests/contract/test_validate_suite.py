@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from suite_samples import CONFTEST, bundle
 
-from tarsrelease.adapters.clock import SystemClock
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
+
+from contexts import assignment
+
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.pytest.suite import PytestSuite
 from tarsrelease.model.errors import RefusedError, UsageError
@@ -35,7 +39,7 @@ def outcome(result: SuiteResult) -> Outcome:
 
     environment = load_environment(str(PLACE))
     release = load_release(ROOT / "release" / "v1_0_1", environment)
-    return validate(release, environment, Track.CANARY, (), suites=Given(), clock=SystemClock())
+    return validate(assignment(release, environment), Given(), Track.CANARY, ())
 
 
 SUITE = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from contexts import context
 from day_world import DayWorkloads, SimulatedCharts
 from world import NEW, OLD, SERVICES, Track, World, deployment, environment, ports, release
 
@@ -68,21 +69,23 @@ def asked(
 ) -> Outcome:
     view = ports(world)
     return go_no_go(
-        release(),
-        environment(),
+        context(
+            release(),
+            environment(),
+            view.clock,
+            facts=Carries(),
+            charts=SimulatedCharts(world),
+            workloads=DayWorkloads(world),
+            routes=view.routes,
+            journal=view.journal,
+            lock=view.lock,
+            metrics=view.metrics,
+        ),
         votes=[parse_vote(vote) for vote in votes],
         required=need,
         window=240,
         recorded=(verified(),) if recorded is None else recorded,
         staging=None,
-        facts=Carries(),  # type: ignore[arg-type]
-        charts=SimulatedCharts(world),
-        workloads=DayWorkloads(world),
-        routes=view.routes,
-        journal=view.journal,
-        lock=view.lock,
-        metrics=view.metrics,
-        clock=view.clock,
     )
 
 
@@ -173,14 +176,10 @@ def test_votes() -> None:
 
 def watched(world: World, window: float = 240) -> Outcome:
     view = ports(world)
-    return watch(
-        release(),
-        environment(),
-        window=window,
-        metrics=view.metrics,
-        workloads=view.workloads,
-        clock=view.clock,
+    ours = context(
+        release(), environment(), view.clock, metrics=view.metrics, workloads=view.workloads
     )
+    return watch(ours, window)
 
 
 def test_a_promoted_release_that_does_well_proceeds() -> None:

@@ -14,19 +14,8 @@ def looked(session: Session, running: str | None = None) -> Outcome:
     """See `steps.preflight`; `running` is the version that must run now."""
     from tarsrelease.steps.check_preflight import preflight
 
-    ports = session.ports
-    return preflight(
-        session.release,
-        session.environment,
-        running=running,
-        staging=_settled_in(session.environment.staging),
-        facts=ports.facts,
-        charts=ports.charts,
-        workloads=ports.workloads,
-        routes=ports.routes,
-        metrics=ports.metrics,
-        clock=ports.clock,
-    )
+    staging = _settled_in(session.environment.staging)
+    return preflight(session.context, running=running, staging=staging)
 
 
 def _settled_in(name: str | None) -> Settled | None:

@@ -34,25 +34,10 @@ EXPECTED = {
 }
 
 
-def _check(
-    check_id: str,
-    status: Status,
-    reason: str,
-    *,
-    source: str,
-    expected: str | None = None,
-    service: str | None = None,
-    observed: Observed | None = None,
-) -> Check:
-    return Check(
-        id=check_id,
-        status=status,
-        service=service,
-        observed=observed,
-        expected=expected or EXPECTED[check_id],
-        reason=reason,
-        source=source,
-    )
+def _check(check_id: str, status: Status, reason: str, **more: Any) -> Check:
+    """`more` are fields of `Check`; `expected` is that of the id unless it is given."""
+    fields = {"expected": EXPECTED[check_id], **more}
+    return Check(id=check_id, status=status, reason=reason, **fields)
 
 
 def unmeasured(check_id: str, reason: str, *, service: str | None = None) -> Check:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from tarsrelease.context import Assignment
 from tarsrelease.model.environment import Environment, GitHub
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Outcome
 from tarsrelease.model.people import Approval
-from tarsrelease.model.release import Release
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.people import Reviews
 from tarsrelease.readiness import approvals as judge
 from tarsrelease.steps.check_preflight import verdict_of
@@ -16,16 +15,11 @@ STEP = "check environments"
 
 
 def check_environments(
-    release: Release,
-    environment: Environment,
-    *,
-    approvals_of: str | None,
-    reviews: Reviews,
-    clock: Clock,
+    assignment: Assignment, reviews: Reviews, *, approvals_of: str | None
 ) -> Outcome:
     """The environments' rules; and with `approvals_of` (a run's id) who approved that run."""
-    started_at = clock.now()
-    settings = configured(environment)
+    started_at = assignment.clock.now()
+    settings = configured(assignment.environment)
     private = reviews.private()
     checks: list[Check] = [
         check
@@ -38,11 +32,9 @@ def check_environments(
         checks.append(judge.two_people(settings, given, approvals_of))
     return verdict_of(
         STEP,
-        release,
-        environment,
+        assignment,
         checks,
         started_at=started_at,
-        clock=clock,
         details={
             "private": private,
             "approvals": [approval.model_dump(mode="json") for approval in given],

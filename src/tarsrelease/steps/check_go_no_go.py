@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from tarsrelease.context import Context
 from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import DeploymentState
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import names
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, worst
 from tarsrelease.model.release import Release
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.operations.snapshot import look
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Workloads
-from tarsrelease.ports.metrics import Metrics
+from tarsrelease.ports.cluster import Workloads
 from tarsrelease.rollout.position import position
 from tarsrelease.rollout.rollback_plan import same_version, stable_names
 from tarsrelease.steps.check_preflight import preflight_checks, verdict_of
@@ -39,54 +37,33 @@ class Vote(Value):
 
 
 def go_no_go(
-    release: Release,
-    environment: Environment,
+    context: Context,
     *,
     votes: Sequence[Vote],
     required: Iterable[str],
     window: float,
     recorded: Sequence[Outcome],
     staging: Workloads | ReleaseError | None,
-    facts: ClusterFacts,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    journal: Journal,
-    lock: Lock,
-    metrics: Metrics,
-    clock: Clock,
 ) -> Outcome:
     """Every criterion is one check; `recorded` are the outcomes in the evidence so far.
 
     `staging` gives staging's workloads, or why they cannot be asked; None where it was not named.
     """
-    started_at = clock.now()
-    before = preflight_checks(
-        release,
-        environment,
-        running=None,
-        facts=facts,
-        charts=charts,
-        workloads=workloads,
-        routes=routes,
-        metrics=metrics,
-        clock=clock,
-    )
+    started_at, release = context.clock.now(), context.release
+    before = preflight_checks(context, None)
     checks = [
         verified(recorded, release.version),
         _preflight(before),
-        _in_progress(release, charts, workloads, routes, journal, lock, clock),
-        *_stable(release, environment, window, metrics, workloads, clock),
+        _in_progress(context),
+        *_stable(context, window),
         _staging(release, staging),
         *voted(votes, required),
     ]
     return verdict_of(
         STEP,
-        release,
-        environment,
+        context,
         checks,
         started_at=started_at,
-        clock=clock,
         details={
             "votes": [vote.model_dump(mode="json") for vote in votes],
             "preflight": [check.model_dump(mode="json") for check in before],
@@ -155,20 +132,19 @@ def _preflight(checks: Sequence[Check]) -> Check:
     )
 
 
-def _in_progress(
-    release: Release,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    journal: Journal,
-    lock: Lock,
-    clock: Clock,
-) -> Check:
+def _in_progress(context: Context) -> Check:
     expected = "no release is on its way, and nobody holds the lock"
+    release, cluster = context.release, context.cluster
     try:
-        seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
-        holder = lock.holder()
-        here = position(release.rollout, seen, journal.entries(), holder)
+        seen = look(
+            release,
+            charts=cluster.charts,
+            workloads=cluster.workloads,
+            routes=cluster.routes,
+            clock=context.clock,
+        )
+        holder = cluster.lock.holder()
+        here = position(release.rollout, seen, cluster.journal.entries(), holder)
     except ReleaseError as error:
         status, reason = Status.ERROR, f"{error}; {error.detail.next}"
     else:
@@ -185,24 +161,18 @@ def _in_progress(
     )
 
 
-def _stable(
-    release: Release,
-    environment: Environment,
-    window: float,
-    metrics: Metrics,
-    workloads: Workloads,
-    clock: Clock,
-) -> list[Check]:
+def _stable(context: Context, window: float) -> list[Check]:
     """What the last stage asks of the canary, asked of stable as it serves now."""
+    release = context.release
     try:
         found = recorded_checks(
             release,
-            environment,
+            context.environment,
             stage_of(release, window, _NOW),
             version=None,
-            metrics=metrics,
-            workloads=workloads,
-            clock=clock,
+            metrics=context.metrics.samples,
+            workloads=context.cluster.workloads,
+            clock=context.clock,
         )
     except ReleaseError as error:
         return [

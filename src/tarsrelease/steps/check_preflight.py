@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from tarsrelease.context import Assignment, Context
 from tarsrelease.gates.checks import judged
 from tarsrelease.model.cluster import NodeState, PodState
 from tarsrelease.model.environment import Environment
@@ -17,9 +18,7 @@ from tarsrelease.model.versions import precedence
 from tarsrelease.operations.canary_render import check_render
 from tarsrelease.operations.outcome import ended
 from tarsrelease.operations.snapshot import look
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled, Workloads
-from tarsrelease.ports.metrics import Metrics
+from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled
 from tarsrelease.readiness import preflight as judge
 from tarsrelease.report.words import count_statuses
 from tarsrelease.steps.canary_deploy import has_traffic_already, refuse
@@ -30,47 +29,26 @@ _PATIENCE = 3
 _POLL = 1.0
 
 
-def preflight(
-    release: Release,
-    environment: Environment,
-    *,
-    running: str | None,
-    staging: Settled | None = None,
-    facts: ClusterFacts,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    metrics: Metrics,
-    clock: Clock,
-) -> Outcome:
+def preflight(context: Context, *, running: str | None, staging: Settled | None = None) -> Outcome:
     """Go where every check passes; what could not be asked is no pass.
 
-    `staging` tells what the release is set to where it ran before; None where there is none.
+    `running` is the version that must run now, None for any. `staging` tells what the release is
+    set to where it ran before; None where there is none.
     """
-    started_at = clock.now()
-    checks = preflight_checks(
-        release,
-        environment,
-        running=running,
-        facts=facts,
-        charts=charts,
-        workloads=workloads,
-        routes=routes,
-        metrics=metrics,
-        clock=clock,
+    started_at = context.clock.now()
+    checks = preflight_checks(context, running)
+    checks += _measured(
+        judge.FLAGS, lambda: [_flags(context.release, context.environment, staging)]
     )
-    checks += _measured(judge.FLAGS, lambda: [_flags(release, environment, staging)])
-    return verdict_of(STEP, release, environment, checks, started_at=started_at, clock=clock)
+    return verdict_of(STEP, context, checks, started_at=started_at)
 
 
 def verdict_of(
     step: str,
-    release: Release,
-    environment: Environment,
+    assignment: Assignment,
     checks: Iterable[Check],
     *,
     started_at: datetime,
-    clock: Clock,
     details: dict[str, object] | None = None,
 ) -> Outcome:
     """Go where something passed and nothing did not; what was skipped is said."""
@@ -82,49 +60,29 @@ def verdict_of(
     why = f"; {first.id}{f' of {first.service}' if first.service else ''}" if first else ""
     return ended(
         step,
-        release,
-        environment,
+        assignment.release,
+        assignment.environment,
         Verdict.PROCEED if go else Verdict.NO_GO,
         f"{'go' if go else 'no-go'}: {count_statuses(found)}{why}",
         started_at=started_at,
-        clock=clock,
+        clock=assignment.clock,
         checks=found,
         details=details,
         next_step="" if go else "repair what did not pass, then run the same command again",
     )
 
 
-def preflight_checks(
-    release: Release,
-    environment: Environment,
-    *,
-    running: str | None,
-    facts: ClusterFacts,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    metrics: Metrics,
-    clock: Clock,
-) -> tuple[Check, ...]:
+def preflight_checks(context: Context, running: str | None) -> tuple[Check, ...]:
     """Every check; one system that does not answer costs its own checks only."""
+    release, cluster, facts = context.release, context.cluster, context.cluster.facts
     return (
         *_measured(judge.NODES, lambda: [judge.nodes(_nodes(facts))]),
-        *_measured(judge.NAMESPACE, lambda: [_namespace(environment, facts, workloads)]),
+        *_measured(judge.NAMESPACE, lambda: [_namespace(context)]),
         *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, facts.lacking(ROLE))]),
-        *_measured(judge.HELM, lambda: [_helm(release, running, charts)]),
-        *_measured(judge.ROUTES, lambda: _routes(release, routes)),
-        *_measured(
-            judge.DEPLOY,
-            lambda: [_deploy(release, environment, charts, workloads, routes, clock)],
-        ),
-        *_measured(
-            judge.TARGETS,
-            lambda: _scraped(
-                lambda: _targets(release, environment, workloads, metrics),
-                clock,
-                _PATIENCE * environment.prometheus.scrape_interval,
-            ),
-        ),
+        *_measured(judge.HELM, lambda: [_helm(release, running, cluster.charts)]),
+        *_measured(judge.ROUTES, lambda: _routes(release, cluster.routes)),
+        *_measured(judge.DEPLOY, lambda: [_deploy(context)]),
+        *_measured(judge.TARGETS, lambda: _scraped(context)),
     )
 
 
@@ -154,12 +112,13 @@ def _nodes(facts: ClusterFacts) -> list[NodeState] | None:
         return None
 
 
-def _namespace(environment: Environment, facts: ClusterFacts, workloads: Workloads) -> Check:
-    name = environment.kubernetes.namespace
+def _namespace(context: Context) -> Check:
+    name = context.environment.kubernetes.namespace
     try:
-        return judge.namespace(name, facts.namespace(), forbidden=False, seen_in_it=0)
+        phase = context.cluster.facts.namespace()
+        return judge.namespace(name, phase, forbidden=False, seen_in_it=0)
     except ForbiddenError:
-        seen = len(workloads.deployments())
+        seen = len(context.cluster.workloads.deployments())
         return judge.namespace(name, None, forbidden=True, seen_in_it=seen)
 
 
@@ -186,51 +145,52 @@ def _routes(release: Release, routes: Routes) -> list[Check]:
     ]
 
 
-def _deploy(
-    release: Release,
-    environment: Environment,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    clock: Clock,
-) -> Check:
-    seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
+def _deploy(context: Context) -> Check:
+    release, cluster = context.release, context.cluster
+    seen = look(
+        release,
+        charts=cluster.charts,
+        workloads=cluster.workloads,
+        routes=cluster.routes,
+        clock=context.clock,
+    )
     if has_traffic_already(release, seen, ()):
         return judge.deployable("the canary is there and has traffic already", None)
     try:
         serving = refuse(release, seen)
-        check_render(release, environment, charts)
+        check_render(release, context.environment, cluster.charts)
     except (RefusedError, UsageError) as error:
         return judge.deployable("", f"{error.detail.found}; {error.detail.next}")
     return judge.deployable(f"it would stand beside {serving.app_version}", None)
 
 
-def _scraped(ask: Callable[[], list[Check]], clock: Clock, patience: float) -> list[Check]:
-    """Ask until every pod is scraped, for so many seconds at most."""
+def _scraped(context: Context) -> list[Check]:
+    """Ask until every pod is scraped, for a few scrape intervals at most."""
+    clock, patience = context.clock, _PATIENCE * context.environment.prometheus.scrape_interval
     started = clock.now()
     while True:
-        found = ask()
+        found = _targets(context)
         late = any(check.status is Status.FAIL for check in found)
         if not late or (clock.now() - started).total_seconds() >= patience:
             return found
         clock.sleep(_POLL)
 
 
-def _targets(
-    release: Release, environment: Environment, workloads: Workloads, metrics: Metrics
-) -> list[Check]:
-    pods: list[PodState] = workloads.pods()
+def _targets(context: Context) -> list[Check]:
+    environment, rollout = context.environment, context.release.rollout
+    pods: list[PodState] = context.cluster.workloads.pods()
     selector = judge.up_selector(environment.kubernetes.namespace)
-    found = metrics.series([selector], 3 * environment.prometheus.scrape_interval)[0]
+    reach = 3 * environment.prometheus.scrape_interval
+    found = context.metrics.samples.series([selector], reach)[0]
     return [
         check
         for track in (Track.STABLE, Track.CANARY)
         for check in judge.targets(
             track,
-            judged(release.rollout, track),
+            judged(rollout, track),
             pods,
             found,
-            pod_label=release.rollout.labels.pod,
+            pod_label=rollout.labels.pod,
             source=selector,
         )
     ]

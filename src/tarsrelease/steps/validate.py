@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.model.environment import Environment
+from tarsrelease.context import Assignment
 from tarsrelease.model.format import count
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
-from tarsrelease.model.release import Release
 from tarsrelease.model.suite import SuiteResult, SuiteTest
 from tarsrelease.operations.outcome import ended
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.metrics import Suites
 from tarsrelease.report.words import count_statuses
 
@@ -21,16 +19,10 @@ COMPLETE = "validation.complete"
 
 
 def validate(
-    release: Release,
-    environment: Environment,
-    target: Track,
-    marks: Sequence[str],
-    *,
-    suites: Suites,
-    clock: Clock,
+    assignment: Assignment, suites: Suites, target: Track, marks: Sequence[str]
 ) -> Outcome:
     """Proceed where every test passed. A test that was skipped, and none at all, are no pass."""
-    started_at = clock.now()
+    started_at = assignment.clock.now()
     result = suites.run(marks, target)
     checks = (
         _complete(result),
@@ -41,12 +33,12 @@ def validate(
     said = f"{count(len(result.tests), 'test')} against {target} in {result.seconds:.1f} s: "
     return ended(
         STEP,
-        release,
-        environment,
+        assignment.release,
+        assignment.environment,
         Verdict.PROCEED if good else Verdict.NO_GO,
         said + (result.trouble or count_statuses(checks[1:])),
         started_at=started_at,
-        clock=clock,
+        clock=assignment.clock,
         checks=checks,
         details={
             "target": target.value,

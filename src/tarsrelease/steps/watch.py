@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import percent
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.model.release import Release
 from tarsrelease.operations.outcome import ended
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Workloads
-from tarsrelease.ports.metrics import Metrics
 from tarsrelease.report.words import count_statuses, show_seconds
 from tarsrelease.rollout.release_journal import promotion
 
@@ -22,24 +20,17 @@ STEP = "watch"
 YOUNG = "watch.young"
 
 
-def watch(
-    release: Release,
-    environment: Environment,
-    *,
-    window: float,
-    metrics: Metrics,
-    workloads: Workloads,
-    clock: Clock,
-) -> Outcome:
+def watch(context: Context, window: float) -> Outcome:
     """The last stage's checks of stable: proceed, no-go where one is proven bad, else hold."""
+    release, clock = context.release, context.clock
     started_at = clock.now()
     checks = recorded_checks(
         release,
-        environment,
+        context.environment,
         stage_of(release, window),
         version=release.version,
-        metrics=metrics,
-        workloads=workloads,
+        metrics=context.metrics.samples,
+        workloads=context.cluster.workloads,
         clock=clock,
     )
     statuses = {check.status for check in checks}
@@ -52,7 +43,7 @@ def watch(
     return ended(
         STEP,
         release,
-        environment,
+        context.environment,
         verdict,
         f"{release.version} over {show_seconds(window)}: {count_statuses(checks)}",
         started_at=started_at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import pytest
 import yaml
 from bare_api import BareApi
 
-from tarsrelease.adapters.clock import SystemClock
+sys.path.insert(0, str(Path(__file__).parents[2] / "simulation"))
+
+from contexts import context
+
 from tarsrelease.adapters.helm.releases import Helm
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
@@ -84,17 +88,16 @@ def become(api: BareApi, cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 
 
 def asked(cluster: KubernetesApi, release: Release, environment: Environment) -> Outcome:
-    return preflight(
+    ours = context(
         release,
         environment,
-        running=None,
         facts=KubernetesFacts(cluster),
         charts=Helm("bare", cluster.namespace),
         workloads=KubernetesWorkloads(cluster, release.rollout),
         routes=HttpRoutes(cluster, environment.gateway),
         metrics=NoMetrics(),
-        clock=SystemClock(),
     )
+    return preflight(ours, running=None)
 
 
 def one(outcome: Outcome, check_id: str) -> Check:

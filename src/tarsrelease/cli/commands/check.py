@@ -110,24 +110,15 @@ def _go_no_go(
         from tarsrelease.adapters.files.evidence_file import outcomes_in
         from tarsrelease.steps.check_go_no_go import go_no_go as step
 
-        ports, evidence = session.ports, session.evidence()
+        evidence = session.evidence()
         before = staging or session.environment.staging
         return step(
-            session.release,
-            session.environment,
+            session.context,
             votes=cast,
             required=required,
             window=window,
             recorded=outcomes_in(evidence.path.parent) if evidence else (),
             staging=_workloads_of(before, session) if before else None,
-            facts=ports.facts,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            journal=ports.journal,
-            lock=ports.lock,
-            metrics=ports.metrics,
-            clock=ports.clock,
         )
 
     return carry_out(settings, "check go-no-go", act, changes=False)
@@ -172,18 +163,12 @@ def _environments(settings: Settings, approvals_of: str | None) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.adapters.github.api import GitHubReviews
         from tarsrelease.steps.check_environments import check_environments as step
         from tarsrelease.steps.check_environments import configured
 
-        return step(
-            session.release,
-            session.environment,
-            approvals_of=approvals_of,
-            reviews=GitHubReviews(configured(session.environment)),
-            clock=SystemClock(),
-        )
+        reviews = GitHubReviews(configured(session.environment))
+        return step(session.assignment, reviews, approvals_of=approvals_of)
 
     return carry_out(settings, "check environments", act, changes=False)
 

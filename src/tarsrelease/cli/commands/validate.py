@@ -55,20 +55,13 @@ def _validate(
     chosen = _marks(marks)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.adapters.pytest.suite import PytestSuite
         from tarsrelease.model.measurement import Track
         from tarsrelease.report.outcome_html import outcome_html
         from tarsrelease.steps.validate import validate as step
 
-        outcome = step(
-            session.release,
-            session.environment,
-            Track(target),
-            chosen,
-            suites=PytestSuite(session.release_folder, session.environment, deadline=deadline),
-            clock=SystemClock(),
-        )
+        suites = PytestSuite(session.release_folder, session.environment, deadline=deadline)
+        outcome = step(session.assignment, suites, Track(target), chosen)
         evidence = session.evidence()
         folder = evidence.path.parent if evidence else Path()
         path = html or folder / f"validation-{target}.html"

@@ -46,22 +46,14 @@ def _watch(settings: Settings, once: bool, window: float, young: float | None) -
         from tarsrelease.steps.watch import watch as step
 
         if young is not None:
-            ports = session.ports
-            entries = ports.journal.entries()
-            resting = nothing_to_watch(entries, session.environment, young, clock=ports.clock)
+            context = session.context
+            entries = context.cluster.journal.entries()
+            resting = nothing_to_watch(entries, session.environment, young, clock=context.clock)
             if resting is not None:
                 return resting
         if settings.release is None:
             session = _promoted(session)
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            window=window,
-            metrics=ports.metrics,
-            workloads=ports.workloads,
-            clock=ports.clock,
-        )
+        return step(session.context, window)
 
     return carry_out(settings, "watch", act, changes=False)
 
@@ -72,7 +64,7 @@ def _promoted(session: Session) -> Session:
     from tarsrelease.cli.session import Session
     from tarsrelease.steps.watch import promoted
 
-    version = promoted(session.ports.journal.entries())
+    version = promoted(session.context.cluster.journal.entries())
     folder = release_of(version)
     return Session(replace(session.settings, release=folder), changes=False)
 
