@@ -110,7 +110,6 @@ def tell(
     messages, warnings = messages_for(told, place.notifications, T, pagerduty=pagerduty)
     outcome = send(
         told,
-        place,
         messages,
         told=before,
         receivers=HttpReceivers(place.notifications, deadline=5),
@@ -236,7 +235,7 @@ def test_a_preview_sends_nothing_and_needs_no_key(
     monkeypatch.delenv("KEY")
     told = notice(Event.ROLLBACK, reason="errors")
     messages = previewed(told, settings(provider), T, pagerduty=True)
-    outcome = preview(told, ENVIRONMENT, messages, clock=SystemClock())
+    outcome = preview(told, messages, clock=SystemClock())
     assert provider.tries == []
     said = json.dumps(outcome.details)
     assert "(hidden)" in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -13,6 +12,7 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
+from contexts import assignment
 from world import EPOCH, SERVICES, environment, release, rollout
 
 from tarsrelease.gates.study import slower_canary
@@ -93,29 +93,10 @@ class Past:
         )
 
 
-class Now:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None: ...
-
-
-class Silent:
-    def say(self, line: str) -> None: ...
-
-
 def played_on(rate: float, share: float, hours: float = 2.0) -> Outcome:
     plan = rollout(CHECKS, weights=(10, 100), duration="5m", max_extension="5m")
-    return backtest(
-        release(plan),
-        environment("15s"),
-        EPOCH - hours * 3600,
-        EPOCH,
-        windows=6,
-        history=Past(rate, share),
-        clock=Now(),
-        progress=Silent(),  # type: ignore[arg-type]
-    )
+    ours = assignment(release(plan), environment("15s"))
+    return backtest(ours, Past(rate, share), EPOCH - hours * 3600, EPOCH, windows=6)
 
 
 def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
@@ -170,16 +151,8 @@ class Timed(Past):
 
 
 def timed(plan: Rollout) -> Outcome:
-    return backtest(
-        release(plan),
-        environment("15s"),
-        EPOCH - 7200,
-        EPOCH,
-        windows=4,
-        history=Timed(50.0, 0.0),
-        clock=Now(),
-        progress=Silent(),  # type: ignore[arg-type]
-    )
+    ours = assignment(release(plan), environment("15s"))
+    return backtest(ours, Timed(50.0, 0.0), EPOCH - 7200, EPOCH, windows=4)
 
 
 def test_a_drift_from_stable_is_replayed() -> None:

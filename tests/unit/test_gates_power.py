@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
+from contexts import assignment
 from world import EPOCH, SERVICES, environment, release, rollout
 
 from tarsrelease.gates.stats.power import detection, fewest_bad, time_to
@@ -145,26 +145,9 @@ class Past:
         return [series(selector) for selector in selectors]
 
 
-class Now:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None: ...
-
-
-class Silent:
-    def say(self, line: str) -> None: ...
-
-
 def play(past: Past) -> object:
-    return plan_canary(
-        release(rollout(weights=(1, 100))),
-        environment("5s"),
-        86400.0,
-        history=past,
-        clock=Now(),
-        progress=Silent(),  # type: ignore[arg-type]
-    )
+    ours = assignment(release(rollout(weights=(1, 100))), environment("5s"))
+    return plan_canary(ours, past, 86400.0)
 
 
 def test_the_plan_reads_a_day_in_pieces_and_finds_its_rate() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from statistics import median
 
+from tarsrelease.context import Assignment
 from tarsrelease.gates.checks.inputs import Patience
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.power import detection
 from tarsrelease.gates.study import recorded_requests, slower_canary
 from tarsrelease.gates.study.replay import (
     Harm,
+    Recorded,
     Slots,
     fewer_fast,
     interval,
@@ -23,17 +26,17 @@ from tarsrelease.gates.study.replay import (
 )
 from tarsrelease.gates.study.slower_canary import SLOWINGS
 from tarsrelease.model.checks import ProportionCheck
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Rollout, Stage
 from tarsrelease.operations.past_requests import read_past
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.metrics import History
 from tarsrelease.ports.people import Progress
 from tarsrelease.steps.canary_plan import minutes
+
+Selectors = tuple[str, str, bool]
+"""Of an SLI: all requests, a part of them, and whether that part is the good one."""
 
 ERRORS = (1.5, 2.0, 4.0)
 """Times as many bad requests as stable had, where they are not slow ones."""
@@ -44,42 +47,65 @@ _RATES = tuple(10 ** (power / 4) for power in range(-2, 17))
 """Requests a second for the curves: from a third to ten thousand."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What stable recorded from `start` to `end` (Unix times), in slots of `slot` seconds."""
+
+    history: History
+    rollout: Rollout
+    start: float
+    end: float
+    slot: float
+    progress: Progress
+
+    @property
+    def slots(self) -> tuple[int, int]:
+        """The first and the last whole slot."""
+        return int(self.start // self.slot) + 1, int(self.end // self.slot) - 1
+
+    def read(self, asked: Mapping[str, Selectors]) -> dict[tuple[str, str], Slots]:
+        """By (name in `asked`, service), the bad requests and all requests of each slot."""
+        found = read_past(
+            asked,
+            self.rollout.labels,
+            start=self.start,
+            end=self.end,
+            slot=self.slot,
+            history=self.history,
+            progress=self.progress,
+        )
+        return {
+            (name, service.name): recorded_requests.whole(found, each, service.name, *self.slots)
+            for name, each in asked.items()
+            for service in self.rollout.services
+        }
+
+    def buckets(self, selector: str) -> set[str]:
+        """The bounds that the histogram has by now."""
+        [series] = self.history.recorded(
+            [slower_canary.every_bound(selector)], self.end - 2 * self.slot, self.end, self.slot
+        )
+        return {each.labels["le"] for each in series if "le" in each.labels}
+
+
 def backtest(
-    release: Release,
-    environment: Environment,
-    start: float,
-    end: float,
-    *,
-    windows: int,
-    history: History,
-    clock: Clock,
-    progress: Progress,
+    assignment: Assignment, history: History, start: float, end: float, *, windows: int
 ) -> Outcome:
     """Every stage, played on up to `windows` stretches of the traffic from `start` to `end`.
 
     Unix times. The answer is no where a healthy canary (stable itself) would be taken back or
     held in most of the stretches. Raises UsageError where the recording is shorter than a stage.
     """
+    release, environment = assignment.release, assignment.environment
+    clock, progress = assignment.clock, assignment.people.progress
     started_at = clock.now()
     rollout = release.rollout
     slot = environment.prometheus.scrape_interval
     asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
-    found = read_past(
-        asked,
-        rollout.labels,
-        start=start,
-        end=end,
-        slot=slot,
-        history=history,
-        progress=progress,
-    )
-    first, last = int(start // slot) + 1, int(end // slot) - 1
-    past = {
-        (sli, service.name): recorded_requests.whole(found, each, service.name, first, last)
-        for sli, each in asked.items()
-        for service in rollout.services
-    }
-    slower = _slower(asked, past, rollout, start, end, slot, history, progress)
+    recording = _Past(history, rollout, start, end, slot, progress)
+    past = recording.read(asked)
+    first, last = recording.slots
+    slower = _slower(asked, past, recording)
     patience = Patience(alpha_per_check(rollout), rollout.statistics.confidence, 1e9)
     rows, checks, facts = [], [], []
     for stage in rollout.stages:
@@ -91,7 +117,7 @@ def backtest(
             progress.say(f"{stage.name}: {len(shifts)} stretches, {name}")
             random = Random(f"{stage.name}/{name}")  # noqa: S311 - a simulation, repeatable
             ends = [
-                play(short, rollout, past, shift, slot, patience, random, harm=harm)
+                play(short, Recorded(rollout, past, slot), shift, patience, random, harm=harm)
                 for shift in shifts
             ]
             back = [each.seconds for each in ends if each.verdict is Verdict.ROLLBACK]
@@ -162,7 +188,7 @@ def backtest(
 
 def _harms(
     stage: Stage,
-    asked: Mapping[str, tuple[str, str, bool]],
+    asked: Mapping[str, Selectors],
     slower: Mapping[str, Mapping[tuple[str, str], Sequence[float]]],
 ) -> dict[str, Harm]:
     """By name, the canaries that the stage is played with: those that its checks could tell."""
@@ -177,14 +203,7 @@ def _harms(
 
 
 def _slower(
-    asked: Mapping[str, tuple[str, str, bool]],
-    past: Mapping[tuple[str, str], Slots],
-    rollout: Rollout,
-    start: float,
-    end: float,
-    slot: float,
-    history: History,
-    progress: Progress,
+    asked: Mapping[str, Selectors], past: Mapping[tuple[str, str], Slots], recording: _Past
 ) -> dict[str, dict[tuple[str, str], list[float]]]:
     """By slowing, the share of each slot's good requests that would stay good.
 
@@ -193,50 +212,36 @@ def _slower(
     limits = {sli: limit for sli, each in asked.items() if (limit := _bound(each)) is not None}
     if not limits:
         return {}
-    buckets: dict[str, tuple[str, str, bool]] = {}
+    buckets: dict[str, Selectors] = {}
     wanted: dict[tuple[str, str], tuple[str, ...]] = {}
     for sli in limits:
         of, good, _ = asked[sli]
-        [series] = history.recorded([slower_canary.every_bound(good)], end - 2 * slot, end, slot)
-        bounds = {each.labels["le"] for each in series if "le" in each.labels}
+        bounds = recording.buckets(good)
         for slowing in SLOWINGS:
             at = slowing.before(limits[sli])
             wanted[slowing.name, sli] = slower_canary.around(bounds, at)
             for le in wanted[slowing.name, sli]:
                 buckets[f"{sli} at {le}"] = (of, slower_canary.at_bound(good, le), True)
-    found = None
-    if buckets:
-        found = read_past(
-            buckets,
-            rollout.labels,
-            start=start,
-            end=end,
-            slot=slot,
-            history=history,
-            progress=progress,
-        )
-    first, last = int(start // slot) + 1, int(end // slot) - 1
+    found = recording.read(buckets) if buckets else {}
     return {
         slowing.name: {
             (sli, service.name): slower_canary.kept(
                 past[sli, service.name],
                 {
-                    le: recorded_requests.whole(
-                        found, buckets[f"{sli} at {le}"], service.name, first, last
-                    )
+                    le: found[f"{sli} at {le}", service.name]
                     for le in wanted[slowing.name, sli]
-                    if found is not None
+                    if found
                 },
                 slowing.before(limits[sli]),
             )
             for sli in limits
-            for service in rollout.services
+            for service in recording.rollout.services
         }
         for slowing in SLOWINGS
     }
 
 
-def _bound(asked: tuple[str, str, bool]) -> float | None:
+def _bound(asked: Selectors) -> float | None:
     """The seconds that good requests of an SLI take at most, where a bucket counts them."""
     _, part, is_good = asked
     return slower_canary.bound_of(part) if is_good else None

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from tarsrelease.context import Assignment
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.study import recorded_requests
 from tarsrelease.gates.study.stage_lengths import Planned, not_planned, plan_stages
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.format import percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.model.release import Release
 from tarsrelease.operations.past_requests import read_past
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.metrics import History
-from tarsrelease.ports.people import Progress
 
 _SLOTS = 1440
 """Slots of the recording, at most: a minute each for a day."""
 
 
-def plan_canary(
-    release: Release,
-    environment: Environment,
-    window: float,
-    *,
-    history: History,
-    clock: Clock,
-    progress: Progress,
-) -> Outcome:
+def plan_canary(assignment: Assignment, history: History, window: float) -> Outcome:
     """How long each stage must last to decide, from stable's traffic of the last `window` seconds.
 
     The answer is no where a stage cannot decide within its duration and extension. Raises
     UsageError where nothing was recorded, UnreachableError without the metrics server.
     """
-    started_at = clock.now()
+    release, environment = assignment.release, assignment.environment
+    started_at = assignment.clock.now()
     rollout = release.rollout
     interval = environment.prometheus.scrape_interval
     slot = max(2 * interval, round(window / _SLOTS))
@@ -47,7 +37,7 @@ def plan_canary(
         end=end,
         slot=slot,
         history=history,
-        progress=progress,
+        progress=assignment.people.progress,
     )
     first, last = int((end - window) // slot) + 1, int(end // slot) - 1
     slots = {
@@ -78,7 +68,7 @@ def plan_canary(
             "not_planned": list(not_planned(rollout)),
         },
         started_at=started_at,
-        finished_at=clock.now(),
+        finished_at=assignment.clock.now(),
         next=""
         if verdict is Verdict.PROCEED
         else "give these stages more time or more traffic, or wider limits, in rollout.yaml",

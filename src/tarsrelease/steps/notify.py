@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from textwrap import indent
 
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import count
 from tarsrelease.model.notice import Message, Notice
@@ -22,7 +21,6 @@ HIDDEN = "(hidden)"
 
 def send(
     notice: Notice,
-    environment: Environment,
     messages: Sequence[Message],
     *,
     told: Iterable[Outcome],
@@ -51,24 +49,17 @@ def send(
     said = [f"told {', '.join(delivered)}"] if delivered else []
     said += [f"{', '.join(skipped)} knew already"] if skipped else []
     said += [f"NOT TOLD, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
-    return _ended(
-        notice,
-        environment,
-        "; ".join(said) or "nobody is to be told",
-        started_at,
-        clock,
-        {
-            "key": notice.key,
-            "delivered": delivered,
-            "known_already": skipped,
-            "warnings": problems,
-        },
-    )
+    details = {
+        "key": notice.key,
+        "delivered": delivered,
+        "known_already": skipped,
+        "warnings": problems,
+    }
+    summary = "; ".join(said) or "nobody is to be told"
+    return _ended(STEP, notice, summary, details, started_at=started_at, clock=clock)
 
 
-def preview(
-    notice: Notice, environment: Environment, messages: Sequence[Message], *, clock: Clock
-) -> Outcome:
+def preview(notice: Notice, messages: Sequence[Message], *, clock: Clock) -> Outcome:
     """What would be sent, with keys hidden; nothing is."""
     bodies = [
         {
@@ -81,15 +72,8 @@ def preview(
         for message in messages
     ]
     said = f"{headline(notice)}: {count(len(bodies), 'message')}, none sent"
-    return _ended(
-        notice,
-        environment,
-        said,
-        clock.now(),
-        clock,
-        {"key": notice.key, "messages": bodies, "lines": _shown(bodies)},
-        step="notify preview",
-    )
+    details = {"key": notice.key, "messages": bodies, "lines": _shown(bodies)}
+    return _ended("notify preview", notice, said, details, started_at=clock.now(), clock=clock)
 
 
 def _shown(bodies: Sequence[Mapping[str, object]]) -> list[str]:
@@ -114,22 +98,22 @@ def already_told(outcomes: Iterable[Outcome], key: str) -> frozenset[str]:
 
 
 def _ended(
+    step: str,
     notice: Notice,
-    environment: Environment,
     summary: str,
+    details: Mapping[str, object],
+    *,
     started_at: datetime,
     clock: Clock,
-    details: dict[str, object],
-    step: str = STEP,
 ) -> Outcome:
     return Outcome(
         step=step,
         release=notice.release,
-        environment=environment.name,
+        environment=notice.environment,
         verdict=Verdict.PROCEED,
         exit_code=exit_code_of(Verdict.PROCEED),
         summary=summary,
-        details=details,
+        details=dict(details),
         started_at=started_at,
         finished_at=clock.now(),
     )

@@ -34,18 +34,10 @@ def _plan(settings: Settings, window: float) -> int:
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.steps.canary_plan import plan_canary as step
         from tarsrelease.wiring.context import recorded_metrics
 
-        return step(
-            session.release,
-            session.environment,
-            window,
-            history=recorded_metrics(session.environment),
-            clock=SystemClock(),
-            progress=session.progress,
-        )
+        return step(session.assignment, recorded_metrics(session.environment), window)
 
     return carry_out(settings, "canary plan", act, changes=False, recording=Recording.WHEN_ASKED)
 
@@ -80,21 +72,17 @@ def _backtest(
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.adapters.matplotlib.plots import Panel, draw
         from tarsrelease.steps.canary_backtest import backtest as step
         from tarsrelease.wiring.context import recorded_metrics
 
         history = recorded_metrics(session.environment)
         outcome = step(
-            session.release,
-            session.environment,
+            session.assignment,
+            history,
             start.timestamp(),
             history.server_time() if end is None else end.timestamp(),
             windows=windows,
-            history=history,
-            clock=SystemClock(),
-            progress=session.progress,
         )
         power = outcome.details["power"]
         if plot is not None and isinstance(power, dict):

@@ -85,7 +85,6 @@ def _send(settings: Settings, **options: Any) -> int:
         evidence = session.evidence()
         return step(
             notice,
-            place,
             messages,
             told=outcomes_in(evidence.path.parent) if evidence else (),
             receivers=HttpReceivers(place.notifications),
@@ -111,7 +110,7 @@ def _preview(settings: Settings, **options: Any) -> int:
         messages = previewed(
             notice, place.notifications, clock.now(), pagerduty=not options["no_pagerduty"]
         )
-        return step(notice, place, messages, clock=clock)
+        return step(notice, messages, clock=clock)
 
     return carry_out(settings, "notify preview", act, changes=False, recording=Recording.WHEN_ASKED)
 

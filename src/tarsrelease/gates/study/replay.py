@@ -64,12 +64,19 @@ class Played:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A rollout's recorded requests, in slots of `slot` seconds."""
+
+    rollout: Rollout
+    past: Past
+    slot: float
+
+
 def play(
     stage: Stage,
-    rollout: Rollout,
-    past: Past,
+    recorded: Recorded,
     shift: int,
-    slot: float,
     patience: Patience,
     random: Random,
     *,
@@ -80,6 +87,7 @@ def play(
     `harm` says what the canary makes of its requests. The recording must reach to the end of the
     stage and its extension.
     """
+    rollout, past, slot = recorded.rollout, recorded.past, recorded.slot
     weight = stage.weight / 100
     canary = dict.fromkeys(past, (0.0, 0.0))
     stable = dict.fromkeys(past, (0.0, 0.0))

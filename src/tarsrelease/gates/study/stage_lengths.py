@@ -72,6 +72,7 @@ def plan_stages(
     traffic.
     """
     alpha = alpha_per_check(rollout)
+    confidence = rollout.statistics.confidence
     found = []
     for stage in rollout.stages:
         for rule in stage.checks:
@@ -81,10 +82,9 @@ def plan_stages(
                 if rule.services and service.name not in rule.services:
                     continue
                 slots = recorded.get((rule.sli, service.name), ())
+                traffic = _Traffic(slots, slot, scrape_interval)
                 found.append(
-                    _planned(
-                        rollout, stage, rule, service.name, slots, slot, scrape_interval, alpha
-                    )
+                    _planned(stage, rule, service.name, traffic, alpha=alpha, confidence=confidence)
                 )
     return tuple(found)
 
@@ -100,21 +100,32 @@ def not_planned(rollout: Rollout) -> tuple[str, ...]:
     return tuple(sorted(ids))
 
 
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """A service's recorded requests, and how often they are scraped. Times in seconds."""
+
+    slots: Slots
+    slot: float
+    scrape_interval: float
+
+
 def _planned(
-    rollout: Rollout,
     stage: Stage,
     rule: OnRequests,
     service: str,
-    slots: Slots,
-    slot: float,
-    scrape_interval: float,
+    traffic: _Traffic,
+    *,
     alpha: float,
+    confidence: float,
 ) -> Planned:
-    usual, quiet = (rate * stage.weight / 100 for rate in rates(slots, slot, stage.duration))
+    slots = traffic.slots
+    usual, quiet = (
+        rate * stage.weight / 100 for rate in rates(slots, traffic.slot, stage.duration)
+    )
     bad, total = sum(b for b, _ in slots), sum(n for _, n in slots)
     stable = bad / total if total else 0.0
     limit, told_by = _limit(rule, stable)
-    needed = required_requests(told_by, rollout.statistics.confidence)
+    needed = required_requests(told_by, confidence)
     allowed = stage.duration + stage.max_extension
     # A comparison needs as many requests on stable, too, which has the rest of the traffic.
     slower = usual
@@ -130,7 +141,7 @@ def _planned(
         limit,
         alpha,
         seconds=stage.duration,
-        interval=scrape_interval,
+        interval=traffic.scrape_interval,
     )
     trouble = None
     if total <= 0:
