@@ -20,19 +20,16 @@ from tarsrelease.adapters.files.configuration import read_manifest, read_rollout
 from tarsrelease.adapters.files.yaml_source import read_values
 from tarsrelease.bundle.sha256sums import parse_checksums
 from tarsrelease.model.outcome import Outcome, Status, Verdict
-from tarsrelease.steps.verify import verify
+from tarsrelease.steps.verify import Readers, Scope, verify
 
 
 def verified(folder: Path, *, checksums_only: bool = False) -> Outcome:
     return verify(
         str(folder),
         files=FolderFiles(folder),
-        read_manifest=read_manifest,
-        read_rollout=read_rollout,
-        read_values=read_values,
+        readers=Readers(read_manifest, read_rollout, read_values),
         clock=SystemClock(),
-        checksums_only=checksums_only,
-        offline=True,
+        scope=Scope(checksums_only=checksums_only, offline=True),
     )
 
 

@@ -20,7 +20,7 @@ from tarsrelease.rehearsal.faults import (
     rate_of,
 )
 from tarsrelease.rehearsal.injector import Injector, PodLife
-from tarsrelease.rehearsal.report_day import FaultReport, day_outcome
+from tarsrelease.rehearsal.report_day import DayFacts, FaultReport, day_outcome
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.text import outcome_text
 
@@ -175,12 +175,14 @@ def rehearsed(verdict: Verdict, *faults: Fault, seconds: float | None = 6.3) -> 
     )
     return day_outcome(
         run,
-        {"sent": 10, "lost": 0, "by_status": {"200": 10}},
-        faults=[FaultReport(fault.name, fault.expected, seconds) for fault in faults],
-        expected=expected_of(faults),
-        overrides=(),
-        ready_seconds=1.0,
-        evidence="evidence",
+        DayFacts(
+            {"sent": 10, "lost": 0, "by_status": {"200": 10}},
+            faults=[FaultReport(fault.name, fault.expected, seconds) for fault in faults],
+            expected=expected_of(faults),
+            overrides=(),
+            ready_seconds=1.0,
+            evidence="evidence",
+        ),
         next_step="",
         started_at=T,
         finished_at=T,

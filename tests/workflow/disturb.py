@@ -38,8 +38,7 @@ def main() -> None:
     target = ClusterTarget(
         release.rollout.services,
         environment.kubernetes.namespace,
-        routes=cluster.routes,
-        workloads=cluster.workloads,
+        cluster=cluster,
         kubectl=["kubectl", "--context", str(environment.kubernetes.context)],
         control=None,
     )

@@ -8,7 +8,8 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +192,18 @@ class Cluster:
                     lambda path=path: condition(api.get(path), "Available"),  # type: ignore[misc]
                 )
 
-    def _part(self, name: str, argv: list[str], *, ready: Check, **options: Any) -> Part:
-        return Part(name, argv, self._around, ready=ready, **options)
+    def _part(
+        self,
+        name: str,
+        argv: list[str],
+        *,
+        ready: Check,
+        restart: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> Part:
+        own = {**self._around.environment, **(environment or {})}
+        around = replace(self._around, environment=own)
+        return Part(name, argv, around, ready=ready, restart=restart)
 
     async def _up(self, name: str, argv: list[str], *, ready: Check, **options: Any) -> None:
         part = self.parts[name] = self._part(name, argv, ready=ready, **options)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,27 +29,34 @@ from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import Say, cache_root, locked, source_root
 
 
-def play(
-    *,
-    name: str,
-    faults: Sequence[str],
-    stages: Sequence[int] | None,
-    stage_duration: float | None,
-    context: str | None,
-    evidence: Path,
-    progress: Progress,
-    rate: float = 300.0,
-    release: Path | None = None,
-    environment: str | None = None,
-    quiet: bool = False,
-) -> Outcome:
-    """Plays the whole day and returns its Outcome.
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The day that is asked for.
 
-    On an embedded cluster of this `name`, which ends with the day, or on the existing cluster of
-    the kubeconfig's `context`. Bad input is refused before anything is started. `release` is the
-    worked example's unless another is named, `environment` the rehearsal's.
+    On an embedded cluster of this `name`, or on the existing cluster of the kubeconfig's
+    `context`. `release` is the worked example's unless another is named, `environment` the
+    rehearsal's. `stage_duration` is in seconds, `rate` in requests a second.
     """
-    chosen = [parse_fault(text) for text in faults]
+
+    name: str
+    evidence: Path
+    faults: Sequence[str] = ()
+    stages: Sequence[int] | None = None
+    stage_duration: float | None = None
+    context: str | None = None
+    rate: float = 300.0
+    release: Path | None = None
+    environment: str | None = None
+    quiet: bool = False
+
+
+def play(day: Rehearsal, progress: Progress) -> Outcome:
+    """Play the whole day; its own cluster ends with it.
+
+    Bad input is refused before anything is started.
+    """
+    stages, context = day.stages, day.context
+    chosen = [parse_fault(text) for text in day.faults]
     if context is not None and any(fault.prometheus for fault in chosen):
         raise UsageError(
             doing="reading --fault",
@@ -57,34 +65,34 @@ def play(
             next_step="leave out --context, or that fault",
         )
     overrides: dict[str, Any] = {}
-    if stage_duration is not None:
-        overrides["stage_duration"] = f"{stage_duration:g}s"
+    if day.stage_duration is not None:
+        overrides["stage_duration"] = f"{day.stage_duration:g}s"
     if limits := limits_of(chosen):
         overrides["bad_share_limits"] = limits
     root = source_root()
-    bundle, previous = release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
-    place = environment_file(environment or str(root / "environments" / "rehearsal.yaml"))
+    bundle, previous = day.release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
+    place = environment_file(day.environment or str(root / "environments" / "rehearsal.yaml"))
     load_release(
         bundle, load_environment(str(place)), DayChoice(stages=tuple(stages) if stages else None)
     )
     options = partial(
         DayOptions,
-        name=name,
+        name=day.name,
         release=str(bundle.absolute()),
         previous=str(previous),
-        evidence=str(evidence.absolute()),
-        faults=tuple(faults),
+        evidence=str(day.evidence.absolute()),
+        faults=tuple(day.faults),
         stages=",".join(str(weight) for weight in stages) if stages else None,
-        rate=rate,
-        quiet=quiet,
+        rate=day.rate,
+        quiet=day.quiet,
     )
     if context is not None:
         return _elsewhere(context, place, overrides, options, progress.say)
-    cluster = commands.up(name, progress.say, tied=True)
+    cluster = commands.up(day.name, progress.say, tied=True)
     try:
         work = cluster.folder.data / "day"
         work.mkdir(mode=0o700, exist_ok=True)
-        with locked(work / "lock", waiting=partial(_refuse_second, name)):
+        with locked(work / "lock", waiting=partial(_refuse_second, day.name)):
             production = _derived(place, work, world.CONTEXT, overrides)
             asked = options(
                 environment=production,

@@ -29,10 +29,10 @@ from tarsrelease.rehearsal.access import as_service_account
 from tarsrelease.rehearsal.faults import Fault, expected_of, parse_fault, rate_of
 from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.install import install, together
-from tarsrelease.rehearsal.load import Aim, Load
+from tarsrelease.rehearsal.load import Aim, Load, Sockets
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import source_root
-from tarsrelease.rehearsal.report_day import FaultReport, day_outcome
+from tarsrelease.rehearsal.report_day import DayFacts, FaultReport, day_outcome
 from tarsrelease.rehearsal.target import ClusterTarget
 from tarsrelease.wiring.context import connect
 
@@ -136,8 +136,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
                 environment.gateway.address,
                 aims(release, environment, options.rate),
                 world.LOAD_REPORT,
-                websockets=options.websockets,
-                websocket_host=_websocket_host(release, environment),
+                sockets=Sockets(options.websockets, _websocket_host(release, environment)),
             )
         )
         _wait_for_answers(load)
@@ -152,15 +151,17 @@ def play(options: DayOptions, say: Say) -> Outcome:
         clients = load.report()
     return day_outcome(
         run,
-        clients,
-        faults=[
-            FaultReport(fault.name, fault.expected, injector.seconds_to_off(fault))
-            for fault in faults
-        ],
-        expected=expected_of(faults),
-        overrides=describe_overrides(environment.overrides),
-        ready_seconds=ready_seconds,
-        evidence=options.evidence,
+        DayFacts(
+            clients,
+            faults=[
+                FaultReport(fault.name, fault.expected, injector.seconds_to_off(fault))
+                for fault in faults
+            ],
+            expected=expected_of(faults),
+            overrides=describe_overrides(environment.overrides),
+            ready_seconds=ready_seconds,
+            evidence=options.evidence,
+        ),
         next_step=_next(run, options),
         started_at=started_at,
         finished_at=datetime.now(UTC),
@@ -189,8 +190,7 @@ def _injector(
     target = ClusterTarget(
         context.release.rollout.services,
         context.environment.kubernetes.namespace,
-        routes=context.cluster.routes,
-        workloads=context.cluster.workloads,
+        cluster=context.cluster,
         kubectl=kubectl,
         control=partial(control.ask, Path(options.control)) if options.control else None,
     )

@@ -51,7 +51,6 @@ class Part:
         surroundings: Surroundings,
         *,
         ready: Check,
-        environment: Mapping[str, str] | None = None,
         restart: bool = True,
     ) -> None:
         self.name = name
@@ -61,7 +60,7 @@ class Part:
         self._ready = ready
         self._restart = restart
         self._surroundings = surroundings
-        self._environment = {**surroundings.environment, **(environment or {})}
+        self._environment = surroundings.environment
         self._wanted = False
         self._paused = False
         self._child: Child | None = None

@@ -22,12 +22,19 @@ class Aim:
     rate: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """`number` WebSocket sessions at ``/ws`` of `host`."""
+
+    number: int
+    host: str
+
+
 class Load:
     """A running load generator. Leaving the context ends it.
 
     `target` is the gateway's address, `report` the host:port that it answers on. Beside the
-    requests it keeps `websockets` sessions open at ``/ws`` of `websocket_host`, and takes up again
-    what was dropped.
+    requests it keeps `sockets` open, and opens again what was dropped.
     """
 
     def __init__(
@@ -36,14 +43,13 @@ class Load:
         target: str,
         aims: Sequence[Aim],
         report: str,
-        *,
-        websockets: int = 0,
-        websocket_host: str = "",
+        sockets: Sockets | None = None,
     ) -> None:
         self._aims = aims
         self._command = [*program, "--target", target, "--report", report]
-        if websockets and websocket_host:
-            self._command += ["--websockets", str(websockets), "--websocket-host", websocket_host]
+        if sockets is not None and sockets.number and sockets.host:
+            self._command += ["--websockets", str(sockets.number)]
+            self._command += ["--websocket-host", sockets.host]
         self._url = f"http://{report}"
         self._process: subprocess.Popen[bytes] | None = None
 

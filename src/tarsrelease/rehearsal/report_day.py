@@ -71,15 +71,25 @@ def expectation_check(run: Outcome, faults: Sequence[FaultReport], expected: Ver
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DayFacts:
+    """What a rehearsed day was, besides its run.
+
+    `clients` is the load generator's report, `expected` the verdict that the faults lead to.
+    """
+
+    clients: Mapping[str, Any]
+    faults: Sequence[FaultReport]
+    expected: Verdict
+    overrides: Sequence[str]
+    ready_seconds: float
+    evidence: str
+
+
 def day_outcome(
     run: Outcome,
-    load: Mapping[str, Any],
+    day: DayFacts,
     *,
-    faults: Sequence[FaultReport],
-    expected: Verdict,
-    overrides: Sequence[str],
-    ready_seconds: float,
-    evidence: str,
     next_step: str,
     started_at: datetime,
     finished_at: datetime,
@@ -88,12 +98,12 @@ def day_outcome(
 
     It ends as the run ended, but a day that was promoted while clients lost requests is a no.
     """
-    clients = client_check(load)
+    faults, clients = day.faults, client_check(day.clients)
     verdict, exit_code, summary = run.verdict, run.exit_code, run.summary
     if verdict is Verdict.PROCEED and clients.status is not Status.PASS:
         verdict, exit_code = Verdict.NO_GO, exit_code_of(Verdict.NO_GO)
         summary = f"promoted, but clients noticed: {clients.reason}"
-    elif faults and verdict is expected:
+    elif faults and verdict is day.expected:
         names = " and ".join(fault.name for fault in faults)
         summary = f"as --fault {names} should end: {summary}"
     return Outcome(
@@ -103,7 +113,7 @@ def day_outcome(
         verdict=verdict,
         exit_code=exit_code,
         summary=summary,
-        checks=(*run.checks, clients, expectation_check(run, faults, expected)),
+        checks=(*run.checks, clients, expectation_check(run, faults, day.expected)),
         error=run.error,
         details={
             **run.details,
@@ -117,10 +127,10 @@ def day_outcome(
                 }
                 for fault in faults
             ],
-            "overrides": list(overrides),
-            "clients": dict(load),
-            "cluster_ready_seconds": ready_seconds,
-            "evidence": evidence,
+            "overrides": list(day.overrides),
+            "clients": dict(day.clients),
+            "cluster_ready_seconds": day.ready_seconds,
+            "evidence": day.evidence,
         },
         started_at=started_at,
         finished_at=finished_at,

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tarsrelease.context import Cluster
 from tarsrelease.model.rollout import Service
-from tarsrelease.ports.cluster import Routes, Workloads
 from tarsrelease.rehearsal.faults import PartAction
 from tarsrelease.rehearsal.injector import PodLife
 
@@ -27,15 +27,14 @@ class ClusterTarget:
         services: Sequence[Service],
         namespace: str,
         *,
-        routes: Routes,
-        workloads: Workloads,
+        cluster: Cluster,
         kubectl: Sequence[str],
         control: Control | None,
     ) -> None:
         self._services = services
         self._namespace = namespace
-        self._routes = routes
-        self._workloads = workloads
+        self._routes = cluster.routes
+        self._workloads = cluster.workloads
         self._kubectl = kubectl
         self._control = control
         self._owners = {

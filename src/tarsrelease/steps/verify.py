@@ -47,6 +47,27 @@ from tarsrelease.ports.clock import Clock
 Reader = Callable[[str, bytes], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """From a file's path and bytes to its value, or to what is wrong with it."""
+
+    manifest: Callable[[str, bytes], Manifest | tuple[str, ...]]
+    rollout: Callable[[str, bytes], Rollout | tuple[str, ...]]
+    values: ReadValues
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is checked. `require` names what must be (see `requirements.GROUPS`)."""
+
+    checksums_only: bool = False
+    offline: bool = False
+    require: Collection[str] = ()
+
+
+EVERYTHING = Scope()
+
+
 @dataclass
 class _Bundle:
     """What is known of the bundle so far; `digests` is the SHA-256 found, by path."""
@@ -75,35 +96,28 @@ def verify(
     name: str,
     *,
     files: BundleFiles,
-    read_manifest: Callable[[str, bytes], Manifest | tuple[str, ...]],
-    read_rollout: Callable[[str, bytes], Rollout | tuple[str, ...]],
-    read_values: ReadValues,
+    readers: Readers,
     clock: Clock,
-    checksums_only: bool = False,
-    offline: bool = False,
     means: Means = NOTHING,
-    require: Collection[str] = (),
+    scope: Scope = EVERYTHING,
 ) -> Outcome:
     """Check the bundle `name` (a folder's path, for people); proceed or no-go.
 
-    `means` are the ways to look further, `require` names what must not be left unchecked (see
-    `requirements.GROUPS`).
+    `means` are the ways to look further.
     """
     started_at = clock.now()
     bundle = _Bundle(files, files.listing())
     checks = _checksums(bundle)  # (1) to (3)
-    if checksums_only:
+    if scope.checksums_only:
         checks.append(not_checked("manifest.schema", "checked", "--checksums-only"))
     else:
         checks += names_checks(file.path for file in bundle.listing)
-        checks += _contents(
-            bundle, read_manifest, read_rollout, read_values, means=means, name=name
-        )  # (4) to (7)
+        checks += _contents(bundle, readers, means, name)  # (4) to (7)
         if bundle.manifest is not None:
-            checks += _confirmations(bundle, bundle.manifest, means, offline=offline)  # (8)
+            checks += _confirmations(bundle, bundle.manifest, means, offline=scope.offline)  # (8)
     checks += _certification(bundle)  # (9)
-    if not checksums_only:
-        checks = required(checks, require)
+    if not scope.checksums_only:
+        checks = required(checks, scope.require)
     return _outcome(name, bundle, tuple(checks), started_at=started_at, clock=clock)
 
 
@@ -124,21 +138,13 @@ def _checksums(bundle: _Bundle) -> list[Check]:
     return checks + digest_checks(bundle.listed.digests, found)
 
 
-def _contents(
-    bundle: _Bundle,
-    read_manifest: Reader,
-    read_rollout: Reader,
-    read_values: ReadValues,
-    *,
-    means: Means,
-    name: str,
-) -> list[Check]:
-    manifest = _document(bundle, MANIFEST, read_manifest)
+def _contents(bundle: _Bundle, readers: Readers, means: Means, name: str) -> list[Check]:
+    manifest = _document(bundle, MANIFEST, readers.manifest)
     checks = [_schema_check("manifest.schema", MANIFEST, manifest)]
     if isinstance(manifest, tuple):
         return checks
     bundle.manifest = manifest
-    rollout = _document(bundle, manifest.rollout, read_rollout)
+    rollout = _document(bundle, manifest.rollout, readers.rollout)
     checks.append(_schema_check("rollout.schema", manifest.rollout, rollout))
     inputs: BundleInput | tuple[str, ...] | None = None
     if means.read_input is not None:
@@ -146,7 +152,7 @@ def _contents(
         checks.append(_schema_check("bundle.schema", INPUT, inputs))
     archive = bundle.content(manifest.chart.file, LARGEST_ARCHIVE)
     chart = (
-        read_chart(archive, manifest.chart.name, read_values)
+        read_chart(archive, manifest.chart.name, readers.values)
         if isinstance(archive, bytes)
         else None
     )
@@ -159,7 +165,7 @@ def _contents(
         folder=name.replace("\\", "/").rstrip("/").rpartition("/")[2],
     )
     canary: Mapping[str, Any] | tuple[str, ...]
-    canary = _document(bundle, manifest.canary_values, read_values)
+    canary = _document(bundle, manifest.canary_values, readers.values)
     checks.append(_schema_check("bundle.canary_values", manifest.canary_values, canary))
     if isinstance(archive, str):
         checks.append(_schema_check("chart.archive", manifest.chart.file, (archive,)))

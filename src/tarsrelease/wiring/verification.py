@@ -54,20 +54,16 @@ def verified(
     from tarsrelease.adapters.files.yaml_source import read_values
     from tarsrelease.adapters.terminal.hashing_bar import HashingBar
     from tarsrelease.bundle.sources import NOTHING
-    from tarsrelease.steps.verify import verify
+    from tarsrelease.steps.verify import Readers, Scope, verify
 
     with HashingBar(sys.stderr, quiet=wishes.quiet) as bar:
         outcome = verify(
             str(folder),
             files=FolderFiles(folder, hard_links=wishes.checksums_only, progress=bar),
-            read_manifest=read_manifest,
-            read_rollout=read_rollout,
-            read_values=read_values,
+            readers=Readers(read_manifest, read_rollout, read_values),
             clock=clock or SystemClock(),
-            checksums_only=wishes.checksums_only,
-            offline=wishes.offline,
             means=NOTHING if wishes.checksums_only else _means(folder, wishes),
-            require=wishes.require,
+            scope=Scope(wishes.checksums_only, wishes.offline, wishes.require),
         )
     place = wishes.environment
     return outcome.model_copy(update={"environment": place.name}) if place else outcome

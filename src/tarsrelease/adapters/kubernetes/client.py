@@ -79,6 +79,36 @@ class Conflict(Exception):  # noqa: N818 - the API's own word for it
     """The object has changed since it was read, or another manager owns a field."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request to the API server: an object's, or a list's where `name` is None."""
+
+    method: str
+    kind: Kind
+    name: str | None = None
+    body: Object | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    content: str = "application/json"
+    subresource: str = ""
+
+    def path(self, namespace: str) -> str:
+        """The path of the URL."""
+        version = self.kind.api_version
+        parts = (
+            f"/apis/{version}" if self.kind.group else f"/api/{version}",
+            f"namespaces/{namespace}" if self.kind.namespaced else "",
+            self.kind.plural,
+            self.name,
+            self.subresource,
+        )
+        return "/".join(part for part in parts if part)
+
+    def doing(self, namespace: str) -> str:
+        """What it does, for messages."""
+        where = f" in {namespace}" if self.kind.namespaced else ""
+        return f"{_VERBS[self.method]} {self.kind.kind} {self.name or 'list'}{where}"
+
+
 class KubernetesApi:
     """One namespace of one cluster. Objects are plain dictionaries, as the API writes them."""
 
@@ -150,23 +180,23 @@ class KubernetesApi:
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """The object, or None."""
-        return self._request("get", kind, name, missing_ok=True)
+        return self._send(_Request("get", kind, name), missing_ok=True)
 
     def select(self, kind: Kind, selector: str | None = None) -> list[Object]:
         """All objects of the kind, or those that a label selector matches."""
         query = [("labelSelector", selector)] if selector else []
-        found = self._request("get", kind, None, query=query) or {}
+        found = self._send(_Request("get", kind, query=tuple(query))) or {}
         items: list[Object] = found.get("items") or []
         return items
 
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object; Conflict where it exists."""
-        return self._request("post", kind, None, body=self._complete(kind, body)) or {}
+        return self._send(_Request("post", kind, body=self._complete(kind, body))) or {}
 
     def replace(self, kind: Kind, body: Object) -> Object:
         """Replace what has the body's resourceVersion; Conflict where it has changed."""
         name = body["metadata"]["name"]
-        return self._request("put", kind, name, body=self._complete(kind, body)) or {}
+        return self._send(_Request("put", kind, name, body=self._complete(kind, body))) or {}
 
     def apply(self, kind: Kind, body: Object, *, force: bool) -> Object:
         """Server-side apply as field manager ``tarsrelease``.
@@ -174,77 +204,50 @@ class KubernetesApi:
         Conflict where another manager owns a field and `force` is not given, or where the body
         carries a resourceVersion that is no longer the object's.
         """
-        return (
-            self._request(
-                "patch",
-                kind,
-                body["metadata"]["name"],
-                body=self._complete(kind, body),
-                query=[("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")],
-                content="application/apply-patch+yaml",
-            )
-            or {}
+        request = _Request(
+            "patch",
+            kind,
+            body["metadata"]["name"],
+            body=self._complete(kind, body),
+            query=(("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")),
+            content="application/apply-patch+yaml",
         )
+        return self._send(request) or {}
 
     def merge(self, kind: Kind, name: str, body: Object, subresource: str = "") -> Object:
         """JSON merge patch of an object, or of its subresource."""
-        return (
-            self._request(
-                "patch",
-                kind,
-                name,
-                body=body,
-                query=[("fieldManager", FIELD_MANAGER)],
-                content="application/merge-patch+json",
-                subresource=subresource,
-            )
-            or {}
+        request = _Request(
+            "patch",
+            kind,
+            name,
+            body=body,
+            query=(("fieldManager", FIELD_MANAGER),),
+            content="application/merge-patch+json",
+            subresource=subresource,
         )
+        return self._send(request) or {}
 
     def delete(self, kind: Kind, name: str) -> bool:
         """Delete in the background; False where there was nothing."""
-        query = [("propagationPolicy", "Background")]
-        return self._request("delete", kind, name, query=query, missing_ok=True) is not None
+        request = _Request("delete", kind, name, query=(("propagationPolicy", "Background"),))
+        return self._send(request, missing_ok=True) is not None
 
     def _complete(self, kind: Kind, body: Object) -> Object:
         own = {"namespace": self.namespace} if kind.namespaced else {}
         metadata = own | body.get("metadata", {})
         return {**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
 
-    def _request(
-        self,
-        method: str,
-        kind: Kind,
-        name: str | None,
-        *,
-        body: Object | None = None,
-        query: list[tuple[str, str]] | None = None,
-        content: str = "application/json",
-        subresource: str = "",
-        missing_ok: bool = False,
-    ) -> Object | None:
-        path = "/".join(
-            part
-            for part in (
-                f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.api_version}",
-                f"namespaces/{self.namespace}" if kind.namespaced else "",
-                kind.plural,
-                name,
-                subresource,
-            )
-            if part
-        )
-        where = f" in {self.namespace}" if kind.namespaced else ""
-        doing = f"{_VERBS[method]} {kind.kind} {name or 'list'}{where}"
+    def _send(self, request: _Request, *, missing_ok: bool = False) -> Object | None:
+        doing = request.doing(self.namespace)
         renew = self._renew
         for pause in (*_PAUSES, None):
             try:
                 answer = self._dynamic.request(
-                    method,
-                    path,
-                    body=body,
-                    query_params=list(query or []),
-                    content_type=content,
+                    request.method,
+                    request.path(self.namespace),
+                    body=request.body,
+                    query_params=list(request.query),
+                    content_type=request.content,
                     serialize=False,
                     _request_timeout=_TIMEOUT,
                 )
@@ -259,16 +262,15 @@ class KubernetesApi:
                     renew = None  # once a request: what is refused twice is wrong, not old
                     continue
                 if error.status not in _LATER or pause is None:
-                    raise self._explained(error, doing, method, kind, name) from error
+                    raise self._explained(error, request) from error
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 if pause is None or "CERTIFICATE" in str(error):
                     raise self._silent(error, doing) from error
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _explained(
-        self, error: ApiException, doing: str, method: str, kind: Kind, name: str | None
-    ) -> ReleaseError:
+    def _explained(self, error: ApiException, request: _Request) -> ReleaseError:
+        doing, kind = request.doing(self.namespace), request.kind
         message = _message(error)
         if error.status == 401:
             return UsageError(
@@ -278,7 +280,8 @@ class KubernetesApi:
                 next_step="log in to the cluster again, or give the kubeconfig a new token",
             )
         if error.status == 403:
-            return forbidden(doing, message, self.namespace, _verb(method, name), kind.right)
+            verb = _verb(request.method, request.name)
+            return forbidden(doing, message, self.namespace, verb, kind.right)
         if error.status == 404:
             return UsageError(
                 doing=doing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,16 +31,7 @@ _NAME = click.option(
     "--context", metavar="NAME", help="Use this kubeconfig context's cluster instead of our own."
 )
 @click.option("--environment", metavar="NAME", help="Instead of environments/rehearsal.yaml.")
-def _rehearse(
-    settings: Settings,
-    name: str,
-    faults: tuple[str, ...],
-    stage_duration: float | None,
-    stages: tuple[int, ...] | None,
-    rate: float,
-    context: str | None,
-    environment: str | None,
-) -> int:
+def _rehearse(settings: Settings, **given: Any) -> int:
     """Play the whole day on a real Kubernetes API that is started for it, and end it again.
 
     T.A.R.S. 1.0.0 is installed and gets traffic; 1.0.1 goes through verify, every canary stage
@@ -52,21 +43,11 @@ def _rehearse(
     from tarsrelease.cli.session import DEFAULT_EVIDENCE, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.rehearsal.day import play
+        from tarsrelease.rehearsal.day import Rehearsal, play
 
-        return play(
-            name=name,
-            faults=faults,
-            stage_duration=stage_duration,
-            stages=stages,
-            context=context,
-            evidence=settings.evidence or DEFAULT_EVIDENCE,
-            progress=session.progress,
-            rate=rate,
-            release=settings.release,
-            environment=environment,
-            quiet=settings.quiet,
-        )
+        evidence = settings.evidence or DEFAULT_EVIDENCE
+        day = Rehearsal(evidence=evidence, release=settings.release, quiet=settings.quiet, **given)
+        return play(day, session.progress)
 
     return carry_out(settings, "rehearse", act, changes=False)
 

@@ -59,15 +59,7 @@ if TYPE_CHECKING:
     "`gh attestation trusted-root`.",
 )
 def _verify(
-    settings: Settings,
-    folder: Path | None,
-    offline: bool,
-    checksums_only: bool,
-    require: str,
-    running: str | None,
-    platform: str,
-    layers: bool,
-    **signing: Any,
+    settings: Settings, folder: Path | None, require: str, platform: str, **given: Any
 ) -> int:
     """Check a bundle: checksums, files nobody listed, manifest, chart, images, migrations.
 
@@ -80,18 +72,11 @@ def _verify(
     from tarsrelease.wiring.verification import Wishes, verified
 
     wishes = Wishes(
-        offline=offline,
-        checksums_only=checksums_only,
-        require=_groups(require),
-        platform=_platform(platform),
-        layers=layers,
-        running=running,
-        quiet=settings.quiet,
-        **signing,
+        require=_groups(require), platform=_platform(platform), quiet=settings.quiet, **given
     )
 
     def act(session: Session) -> Outcome:
-        place = session.environment if settings.environment and not checksums_only else None
+        place = session.environment if settings.environment and not wishes.checksums_only else None
         return verified(
             folder or session.release_folder, dataclasses.replace(wishes, environment=place)
         )
