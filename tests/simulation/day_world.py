@@ -34,7 +34,7 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.ports.people import Person
+from tarsrelease.ports.people import Person, Progress
 from tarsrelease.steps.run import run_day
 
 
@@ -286,6 +286,7 @@ class DayWorld:
         person: Person,
         verdict: Verdict = Verdict.PROCEED,
         preflight: Verdict = Verdict.PROCEED,
+        progress: Progress | None = None,
     ) -> Outcome:
         """The day; `verdict` is what verify says, `preflight` what that says."""
         world = self.world
@@ -318,7 +319,7 @@ class DayWorld:
             journal=SimulatedJournal(world),
             lock=SimulatedLock(world),
             clock=SimulatedClock(world),
-            progress=RecordedProgress(world),
+            progress=progress or RecordedProgress(world),
             person=person,
             evidence=self.evidence,
         )

@@ -5,10 +5,11 @@ The gate and the rollback are two processes, as in the pipeline: only the journa
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from typing import Any
 
-from day_world import Absent, DayWorkloads, DayWorld, Healthy
+from day_world import Absent, DayWorkloads, DayWorld, Healthy, Unattended
 from world import (
     NEW,
     RUN,
@@ -22,11 +23,13 @@ from world import (
     rollout,
 )
 
+from tarsrelease.adapters.terminal.plain import PlainProgress
 from tarsrelease.model.journal import Cause, Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.report.notices import pagerduty, slack
+from tarsrelease.report.text import outcome_text
 from tarsrelease.rollout import release_journal
 from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.rollback import rollback
@@ -105,6 +108,28 @@ def test_people_learn_which_check_of_which_service_failed_by_how_much() -> None:
         for part in ("canary.error_rate", "insight-engine", "100 %", "< 1.5 %"):
             assert text.count(part) == (2 if part == "100 %" else 1), text
         assert "1.0.0 serves all requests" in text
+
+
+def test_the_output_of_a_rolled_back_release_says_the_reason_once_and_last() -> None:
+    day = DayWorld()
+    stream = io.StringIO()
+    progress = PlainProgress(stream, monotonic=lambda: day.world.now)
+
+    def breaking() -> None:
+        for pod in day.world.running(Track.CANARY):
+            pod.error_share = 1.0
+
+    day.at_stage("canary-10", breaking)
+    outcome = day.play(Unattended(), progress=progress)
+    assert outcome.verdict is Verdict.ROLLBACK
+    text = outcome_text(outcome)
+    *_, last = text.splitlines()
+    assert last.startswith("ROLLBACK  run · 1.0.1 → simulated: canary-10: canary.error_rate of ")
+    cause = release_journal.cause(day.world.journal, NEW)
+    assert cause is not None
+    assert cause.reason in last
+    assert (stream.getvalue() + text).count(cause.reason) == 1
+    assert len(text.splitlines()) <= 15
 
 
 def test_the_reason_that_a_person_gives_reaches_people() -> None:

@@ -260,7 +260,7 @@ class TestOutcomes:
         self.ending(monkeypatch, fails)
         assert run("status", *PLACE) == 70
         printed = capsys.readouterr()
-        assert printed.out.startswith("BUG IN TARSRELEASE  status")
+        assert "\nBUG IN TARSRELEASE  status" in printed.out
         assert "ZeroDivisionError: oh (test_cli.py:" in printed.out
         assert "Traceback" not in printed.out + printed.err
         assert run("status", *PLACE, "--debug") == 70
@@ -328,7 +328,7 @@ class TestOutcomes:
         path.write_text(path.read_text() + "overrides: {stage_duration: 20s}\n")
         self.ending(monkeypatch, outcome)
         assert run("status", *PLACE) == 0
-        assert "overridden by the environment:\n  stage duration: 20 s" in capsys.readouterr().out
+        assert "Overridden by the environment: stage duration: 20 s" in capsys.readouterr().out
 
 
 def stand_in(environment: Any, release: Any, run: Any, people: Any) -> SimpleNamespace:

@@ -77,32 +77,65 @@ ERROR = ErrorDetail(doing="asking", found="two\nlines", expected="an answer", ne
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_the_first_word_is_the_result(verdict: Verdict) -> None:
+def test_the_last_line_is_the_result(verdict: Verdict) -> None:
     text = outcome_text(outcome(verdict, check()))
-    assert text.startswith(f"{verdict.value.upper()}  canary gate · 1.0.1 → production: what")
+    last = text.splitlines()[-1]
+    assert last.startswith(f"{verdict.value.upper()}  canary gate · 1.0.1 → production: what")
     assert f"exit code {exit_code_of(verdict):d}" in text
 
 
 @pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.DONE])
 def test_an_error_has_four_labelled_lines(code: ExitCode) -> None:
     text = outcome_text(outcome(None, error=ERROR, code=code))
-    lines = text.splitlines()
+    lines = text.split("\n\n")[-1].splitlines()
     assert not lines[0].startswith("EXIT")  # every code has a word of its own
     assert [line.split()[0] for line in lines[1:4]] == ["doing", "found", "lines"]
     assert lines[4:6] == ["  expected  an answer", "  next      ask again"]
     assert text.count("ask again") == 1
 
 
-def test_why_comes_before_the_table_and_the_gravest_first() -> None:
+def test_what_did_not_pass_comes_before_the_counts_and_the_gravest_first() -> None:
     passed, failed = check(), check(Status.FAIL, name="canary.slow")
     unsure = check(Status.INCONCLUSIVE, name="canary.few")
     skipped = check(Status.SKIPPED, name="canary.none")
     text = outcome_text(outcome(Verdict.ROLLBACK, passed, unsure, skipped, failed))
-    assert text.splitlines()[0].endswith("(1 NOT CHECKED)")
+    assert text.splitlines()[-1].endswith("(1 NOT CHECKED)")
     places = [text.index(f"  {word} canary.") for word in ("FAIL", "INCONCLUSIVE", "SKIPPED")]
     assert places == sorted(places)
     assert places[-1] < text.index("Checks: 1 pass, 1 fail, 1 inconclusive, 1 NOT CHECKED")
     assert "100 of 149" in text
+
+
+def test_results_that_passed_are_counted_and_listed_on_request() -> None:
+    shown = outcome(Verdict.PROCEED, check(), check(name="canary.slow"), phases={"shift": 0.4})
+    text = outcome_text(shown)
+    assert "canary.slow" not in text
+    assert "Checks: 2 pass (--verbose lists all)" in text
+    assert "✓ pass  canary.slow" in outcome_text(shown, verbose=True)
+    markdown = outcome_markdown(shown)
+    folded = markdown[markdown.index("<details>") : markdown.index("</details>")]
+    assert "2 passed" in folded
+    assert "canary.slow" in folded
+
+
+def test_a_reason_in_the_verdict_is_not_repeated() -> None:
+    failed = check(Status.FAIL).model_copy(update={"reason": "7 of 9 requests bad"})
+    other = check(Status.FAIL, service="api")
+    shown = outcome(Verdict.ROLLBACK, failed, other).model_copy(
+        update={"summary": f"{failed.id} of web: {failed.reason}"}
+    )
+    text = outcome_text(shown)
+    assert text.count("7 of 9 requests bad") == 1
+    assert "FAIL canary.error_rate of api is 0.4 %, expected < 2 %: because" in text
+
+
+def test_services_that_only_lack_requests_share_a_line() -> None:
+    few = [
+        check(Status.INCONCLUSIVE, service=name, samples=samples)
+        for name, samples in (("web", 40), ("api", 20))
+    ]
+    text = outcome_text(outcome(Verdict.HOLD, *few))
+    assert "  INCONCLUSIVE canary.error_rate of web, api: 20 of 149 required requests\n" in text
 
 
 def test_stages_overrides_plan_and_phases_are_shown() -> None:
@@ -115,11 +148,11 @@ def test_stages_overrides_plan_and_phases_are_shown() -> None:
         plan=["first", "second"],
         phases={"shift": 0.4},
     )
-    for text in (outcome_text(shown), outcome_markdown(shown)):
+    for text in (outcome_text(shown, verbose=True), outcome_markdown(shown)):
         for part in ("canary-10", "712", "13 pass", "first", "second"):
             assert part in text
     assert "stage_duration = 20 s" in outcome_text(shown)
-    assert "shift 0.4 s" in outcome_text(shown)
+    assert "shift 0.4 s" in outcome_text(shown, verbose=True)
 
 
 def test_details_of_another_shape_do_not_break_the_report() -> None:
@@ -203,7 +236,7 @@ def test_plain_lines_are_few_until_something_changes() -> None:
     progress.look("canary-1", 1, 20, 20, checks=[check(Status.FAIL, value=1.0)])
     news = stream.getvalue().splitlines()[4:]
     assert len(news) == 2
-    assert "FAIL canary.error_rate of web: 100 %, limit < 2 %: because" in news[1]
+    assert news[1].endswith("FAIL canary.error_rate of web: 100 %, limit < 2 %")
     progress.look("canary-1", 1, 20, 20, checks=[check(Status.PASS)])
     assert "PASS canary.error_rate" in stream.getvalue().splitlines()[-1]
 

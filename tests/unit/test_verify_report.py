@@ -70,7 +70,7 @@ def test_each_artifact_has_a_row_and_only_a_match_passes() -> None:
 
 
 def test_they_are_printed_the_bad_ones_first() -> None:
-    text = outcome_text(outcome(rows())).split("Artifacts\n")[1].splitlines()
+    text = outcome_text(outcome(rows()), verbose=True).split("Artifacts\n")[1].splitlines()
     assert [line.split()[0] for line in text[1:6]] == ["FAIL", "FAIL", "FAIL", "NOT", "PASS"]
     assert "bbbbbbbbbbbbbbbb, not aaaaaaaaaaaaaaaa" in text[1]
     markdown = outcome_markdown(outcome(rows()))
@@ -80,6 +80,6 @@ def test_they_are_printed_the_bad_ones_first() -> None:
 def test_of_very_many_the_rest_is_counted() -> None:
     many = [BundleFile(f"f{number:05}", 1) for number in range(1000)]
     found = {file.path: GOOD for file in many}
-    text = outcome_text(outcome(artifact_rows(many, found, found, {})))
+    text = outcome_text(outcome(artifact_rows(many, found, found, {})), verbose=True)
     assert "and 960 more" in text
     assert text.count("PASS") == 40

@@ -13,7 +13,7 @@ import click
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 from tarsrelease.report.markdown import outcome_markdown
-from tarsrelease.report.text import outcome_text
+from tarsrelease.report.text import first_line, outcome_text
 from tarsrelease.report.words import headline
 
 _COLOURS = {
@@ -81,9 +81,17 @@ def _bug(step: str, problem: BaseException) -> ErrorDetail:
 
 
 def print_outcome(
-    outcome: Outcome, form: str, *, evidence: str | None = None, stream: TextIO | None = None
+    outcome: Outcome,
+    form: str,
+    *,
+    evidence: str | None = None,
+    verbose: bool = False,
+    stream: TextIO | None = None,
 ) -> None:
-    """Print it on standard output in the form ``text``, ``json`` or ``markdown``."""
+    """Print it on standard output in the form ``text``, ``json`` or ``markdown``.
+
+    `verbose`: the text lists the results that passed, too.
+    """
     stream = stream or sys.stdout
     try:
         if form == "json":
@@ -91,7 +99,8 @@ def print_outcome(
         elif form == "markdown":
             stream.write(outcome_markdown(outcome, evidence=evidence))
         else:
-            stream.write(_coloured(outcome, outcome_text(outcome, evidence=evidence), stream))
+            text = outcome_text(outcome, evidence=evidence, verbose=verbose)
+            stream.write(_coloured(outcome, text, stream))
         stream.flush()
     except BrokenPipeError:  # the reader has seen enough; the exit code still tells
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,7 +111,8 @@ def _coloured(outcome: Outcome, text: str, stream: TextIO) -> str:
         return text
     word = headline(outcome)
     colour = _COLOURS.get(outcome.verdict, "red") if outcome.verdict else "red"
-    return click.style(word, fg=colour, bold=True) + text.removeprefix(word)
+    before, line, after = text.rpartition(first_line(outcome))
+    return before + click.style(word, fg=colour, bold=True) + line.removeprefix(word) + after
 
 
 def print_usage_error(command: str, message: str) -> int:

@@ -249,7 +249,12 @@ def carry_out(
         session.progress.close()
     outcome = _with_overrides(outcome, session.known_environment)
     where = str(evidence.path) if evidence and by_step else _record(evidence, outcome)
-    print_outcome(outcome, settings.format, evidence=where)
+    print_outcome(
+        outcome,
+        settings.format,
+        evidence=where,
+        verbose=settings.verbose or settings.debug,
+    )
     return int(outcome.exit_code)
 
 

@@ -62,7 +62,11 @@ _ALWAYS: tuple[Decorator, ...] = (
         help="How the outcome is printed; json is one Outcome and nothing else.",
     ),
     click.option("--quiet", is_flag=True, help="No progress."),
-    click.option("--verbose", is_flag=True, help="Every look as a line, and the libraries' logs."),
+    click.option(
+        "--verbose",
+        is_flag=True,
+        help="Show every evaluation, every result and the libraries' logs.",
+    ),
     click.option("--debug", is_flag=True, help="A traceback where tarsrelease itself is wrong."),
 )
 

@@ -20,10 +20,15 @@ _MOST = 40
 """Rows that are shown; the JSON has them all."""
 
 
-def artifact_rows(outcome: Outcome) -> tuple[list[tuple[str, ...]], int]:
-    """Rows under `ARTIFACT_HEADER`, what was not passed first, and how many were left out."""
+def artifact_rows(outcome: Outcome, *, passed: bool) -> tuple[list[tuple[str, ...]], int]:
+    """Rows under `ARTIFACT_HEADER`, those that did not pass first, and how many were left out.
+
+    Without `passed` those that passed are no rows.
+    """
     found = outcome.details.get("artifacts")
     rows = [row for row in _listed(found) if isinstance(row, Mapping)]
+    if not passed:
+        rows = [row for row in rows if row.get("result") != "PASS"]
     rows = sorted(rows, key=lambda row: row.get("result") == "PASS")
     return [_row(row) for row in rows[:_MOST]], max(0, len(rows) - _MOST)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.day_page import STEP_HEADER, step_rows
@@ -60,11 +62,21 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         blocks.append(markdown_table(*own))
     elif outcome.checks:
         blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
-        blocks += [markdown_table(*table) for table in check_tables(outcome.checks)]
-    artifacts, more = artifact_rows(outcome)
-    if artifacts:
-        blocks.append(markdown_table(ARTIFACT_HEADER, artifacts))
-        blocks.append([f"and {more} more"] if more else [])
+        passed = [check for check in outcome.checks if check.status is Status.PASS]
+        others = [check for check in outcome.checks if check.status is not Status.PASS]
+        blocks += [markdown_table(*table) for table in check_tables(others)]
+        if passed:
+            tables = [markdown_table(*table) for table in check_tables(passed)]
+            blocks.append(_folded(f"{len(passed)} passed", tables))
+    artifacts, more = artifact_rows(outcome, passed=True)
+    bad = [row for row in artifacts if row[0] != "PASS"]
+    good = [row for row in artifacts if row[0] == "PASS"]
+    if bad:
+        blocks.append(markdown_table(ARTIFACT_HEADER, bad))
+    if good:
+        rest = [f"and {more} more"] if more else []
+        folded = [markdown_table(ARTIFACT_HEADER, good), rest]
+        blocks.append(_folded(f"{len(good) + more} artifacts passed", folded))
     differences = difference_lines(outcome)
     blocks.append([f"- {markdown_cell(line)}" for line in differences])
     for title, key in _LISTS.items():
@@ -82,3 +94,9 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         facts.append(f"**Next:** {markdown_cell(outcome.next)}")
     blocks.append(facts)
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _folded(summary: str, blocks: Sequence[Sequence[str]]) -> list[str]:
+    """Blocks that a click unfolds. GitHub reads Markdown in it only after an empty line."""
+    inside = [line for block in blocks if block for line in ("", *block)]
+    return [f"<details><summary>{summary}</summary>", *inside, "", "</details>"]

@@ -40,11 +40,12 @@ def cut(text: str, largest: int = LARGEST_PAGE) -> str:
     if len(encoded) <= largest:
         return encoded.decode()
     note = "\n\n**Cut here:** the page is too long for GitHub. The evidence holds all of it.\n"
-    kept = encoded[: largest - len(note.encode()) - 8]
+    kept = encoded[: largest - len(note.encode()) - 32]
     kept = kept[: kept.rfind(b"\n") + 1] or kept
     whole = kept.decode("utf-8", "ignore")
     fence = "```\n" if whole.count("```") % 2 else ""
-    return whole + fence + note
+    folded = "\n</details>\n" if whole.count("<details>") > whole.count("</details>") else ""
+    return whole + fence + folded + note
 
 
 def remarks(action: str, outcome: Outcome) -> Iterator[tuple[str, str, str]]:

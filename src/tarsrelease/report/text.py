@@ -1,8 +1,8 @@
-"""An outcome as plain text: the result first, then why, then all of it."""
+"""An outcome as plain text: tables first, the verdict and its reason last, where they stay."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
@@ -17,36 +17,42 @@ from tarsrelease.report.rows import (
     stage_rows,
 )
 from tarsrelease.report.table import text_table
-from tarsrelease.report.words import count_statuses, headline, show_seconds
+from tarsrelease.report.words import (
+    count_statuses,
+    headline,
+    show_observed,
+    show_samples,
+    show_seconds,
+)
 
 
-def outcome_text(outcome: Outcome, *, evidence: str | None = None) -> str:
-    """All that a person is shown at the end of a step, with a newline at its end."""
-    blocks = [[first_line(outcome)]]
-    if outcome.error is not None:
-        blocks[0] += error_lines(outcome.error)
+def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool = False) -> str:
+    """What a person reads at the end of a step; it ends with the verdict and a newline.
+
+    Results that passed are only counted, unless `verbose`.
+    """
+    blocks = [lines_of(outcome.details.get("lines"))]
     faults = fault_rows(outcome)
     if faults:
         blocks.append(["Faults", *text_table(FAULT_HEADER, faults)])
-    why = [check for check in ordered(outcome.checks) if _needs_words(check)]
-    if why:
-        blocks.append([line for check in why for line in reason_lines(check)])
     rows = stage_rows(outcome)
     if rows:
         blocks.append(["Stages", *text_table(STAGE_HEADER, rows)])
     own = own_table(outcome)
     if own:
         blocks.append(text_table(*own))
-    elif outcome.checks:
-        tables = [line for table in check_tables(outcome.checks) for line in text_table(*table)]
-        blocks.append([f"Checks: {count_statuses(outcome.checks)}", *tables])
-    blocks.append(_artifacts(outcome))
+    elif verbose and outcome.checks:
+        tables = check_tables(outcome.checks)
+        blocks.append([line for table in tables for line in text_table(*table)])
+    blocks.append(_artifacts(outcome, verbose=verbose))
     blocks.append(difference_lines(outcome))
-    blocks.append(_plan(outcome))
+    carried_out = isinstance(outcome.details.get("phases"), Mapping)
+    blocks.append([] if carried_out and not verbose else _plan(outcome))
     warned = lines_of(outcome.details.get("warnings"))
     blocks.append(["Warnings", *(f"  {line}" for line in warned)] if warned else [])
-    blocks.append(lines_of(outcome.details.get("lines")))
-    blocks.append(_facts(outcome, evidence))
+    checks = _not_passed(outcome, verbose=verbose)
+    blocks.append([*checks, *_facts(outcome, evidence, verbose=verbose)])
+    blocks.append([first_line(outcome), *(error_lines(outcome.error) if outcome.error else [])])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
@@ -73,20 +79,72 @@ def error_lines(error: ErrorDetail) -> list[str]:
     return [f"  {label:<9} " + text.replace("\n", "\n" + " " * 12) for label, text in labelled]
 
 
-def reason_lines(check: Check) -> list[str]:
-    """Why a check is not passed."""
-    whose = f" of {check.service}" if check.service else ""
-    first, *more = check.reason.splitlines() or [""]
-    lines = [f"  {check.status.value.upper()} {check.id}{whose}: {first}"]
-    return lines + [f"    {line}" for line in more]
+def reason_lines(check: Check, of: str = "", reason: str = "") -> list[str]:
+    """Why a check is not passed; `of` and `reason` replace its service and its own reason."""
+    whose = of or check.service
+    first, *more = (reason or check.reason).splitlines() or [""]
+    name = f"{check.status.value.upper()} {check.id}" + (f" of {whose}" if whose else "")
+    if not reason and check.observed is not None and isinstance(check.observed.value, (int, float)):
+        name += f" is {show_observed(check.observed)}, expected {check.expected}"
+    return [f"  {name}: {first}", *(f"    {line}" for line in more)]
 
 
-def _needs_words(check: Check) -> bool:
-    return check.status is not Status.PASS
+def _not_passed(outcome: Outcome, *, verbose: bool) -> list[str]:
+    """The results that did not pass, unless the verdict says them, and how many did."""
+    if not outcome.checks:
+        return []
+    unsaid = [
+        check
+        for check in ordered(outcome.checks)
+        if check.status is not Status.PASS and not _is_said(check, outcome)
+    ]
+    lines = (
+        [line for check in unsaid for line in reason_lines(check)]
+        if verbose
+        else [line for alike in _alike(unsaid) for line in _joined(alike)]
+    )
+    hidden = not verbose and any(check.status is Status.PASS for check in outcome.checks)
+    counted = f"Checks: {count_statuses(outcome.checks)}"
+    return [*lines, counted + (" (--verbose lists all)" if hidden else "")]
 
 
-def _artifacts(outcome: Outcome) -> list[str]:
-    rows, more = artifact_rows(outcome)
+def _is_said(check: Check, outcome: Outcome) -> bool:
+    """Whether the verdict's line names this result with its reason."""
+    said = outcome.summary
+    return bool(check.reason) and all(
+        part in said for part in (check.id, check.service or "", check.reason)
+    )
+
+
+def _alike(checks: list[Check]) -> Iterator[list[Check]]:
+    """Results of several services that differ in nothing else, or only in too few requests."""
+    groups: dict[tuple[str, Status, str], list[Check]] = {}
+    for check in checks:
+        reason = "" if _has_too_few(check) else check.reason
+        groups.setdefault((check.id, check.status, reason), []).append(check)
+    yield from groups.values()
+
+
+def _joined(alike: list[Check]) -> list[str]:
+    services = ", ".join(check.service for check in alike if check.service)
+    few = [check for check in alike if _has_too_few(check)]
+    if few:
+        least = min(few, key=lambda check: (check.samples or 0) / (check.needed or 1))
+        return reason_lines(least, services, f"{show_samples(least)} required requests")
+    return reason_lines(alike[0], services, alike[0].reason if len(alike) > 1 else "")
+
+
+def _has_too_few(check: Check) -> bool:
+    return (
+        check.status is Status.INCONCLUSIVE
+        and check.needed is not None
+        and check.samples is not None
+        and check.samples < check.needed
+    )
+
+
+def _artifacts(outcome: Outcome, *, verbose: bool) -> list[str]:
+    rows, more = artifact_rows(outcome, passed=verbose)
     if not rows:
         return []
     return [
@@ -101,25 +159,24 @@ def _plan(outcome: Outcome) -> list[str]:
     return ["Plan", *(f"  {number}. {line}" for number, line in enumerate(plan, 1))] if plan else []
 
 
-def _facts(outcome: Outcome, evidence: str | None) -> list[str]:
+def _facts(outcome: Outcome, evidence: str | None, *, verbose: bool) -> list[str]:
     lines = []
     overrides = lines_of(outcome.details.get("overrides"))
     if overrides:
-        lines.append("Not as in the release, but overridden by the environment:")
-        lines += [f"  {override}" for override in overrides]
+        lines.append(f"Overridden by the environment: {'; '.join(overrides)}")
     phases = outcome.details.get("phases")
-    if isinstance(phases, Mapping) and phases:
+    if verbose and isinstance(phases, Mapping) and phases:
         timed = [
             f"{name} {show_seconds(float(seconds))}"
             for name, seconds in phases.items()
             if isinstance(seconds, (int, float))
         ]
-        lines.append(f"Phases:    {', '.join(timed)}")
+        lines.append(f"Phases: {', '.join(timed)}")
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
-    lines.append(f"Took:      {show_seconds(seconds)}; exit code {outcome.exit_code:d}")
+    lines.append(f"Took: {show_seconds(seconds)}; exit code {outcome.exit_code:d}")
     where = evidence or outcome.details.get("evidence")
     if where:
-        lines.append(f"Evidence:  {where}")
+        lines.append(f"Evidence: {where}")
     if outcome.next and outcome.error is None:
-        lines.append(f"Next:      {outcome.next}")
+        lines.append(f"Next: {outcome.next}")
     return lines

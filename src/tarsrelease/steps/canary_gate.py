@@ -162,7 +162,7 @@ def gate(
             environment=environment.name,
             verdict=decision.verdict,
             exit_code=exit_code_of(decision.verdict),
-            summary=f"{stage.name}: {decision.verdict}: {_said(decision, off, lifting)}",
+            summary=f"{stage.name}: {_said(decision, off, lifting)}",
             checks=decision.checks,
             details=details,
             started_at=started_at,

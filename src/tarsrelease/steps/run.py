@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from tarsrelease.context import Assignment, People
-from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.journal import Cause, Entry, Phase
 from tarsrelease.model.measurement import Track
@@ -134,8 +134,6 @@ class _Day:
     record: DayRecord
 
     def play(self) -> Outcome:
-        for line in describe_overrides(self.environment.overrides):
-            self.progress.say(f"override: {line}")
         try:
             self._step("verify", self.verify)
             self._go_on()

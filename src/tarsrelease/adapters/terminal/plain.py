@@ -101,7 +101,9 @@ def _look_line(
 
 def _change_line(check: Check) -> str:
     whose = f" of {check.service}" if check.service else ""
-    return (
+    line = (
         f"{check.status.value.upper()} {check.id}{whose}: {show_observed(check.observed)}, "
-        f"limit {check.expected}: {check.reason}"
+        f"limit {check.expected}"
     )
+    # The verdict of a failed check says its reason.
+    return line if check.status is Status.FAIL else f"{line}: {check.reason}"
