@@ -88,7 +88,7 @@ def test_after_any_interruptions_what_is_left_is_what_is_not_finished(broken: li
             assert not objections(MIGRATIONS, FILES, state, release="1.0.1", phase="expand")
             work = pending(MIGRATIONS, FILES, state, "expand")
             if not finished:
-                assert work[0].begun == rows[-1]
+                assert work[0].interrupted == rows[-1]
     assert all(fold(rows).applied(name) for name in TEXTS)
 
 

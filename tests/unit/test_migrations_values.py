@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarsrelease.migrations.asserted import (
+from tarsrelease.migrations.assertions import (
     IndexState,
     QueryRun,
     answer_check,
@@ -19,10 +19,10 @@ from tarsrelease.migrations.asserted import (
 from tarsrelease.migrations.backoff import pause
 from tarsrelease.migrations.dangers import Duration, duration_class
 from tarsrelease.migrations.dumps import difference, executable
-from tarsrelease.migrations.guards import Vitals, broken, guard_checks
+from tarsrelease.migrations.guards import Vitals, exceeded, guard_checks
 from tarsrelease.migrations.locks import Mode, TableLock, mode_of, strongest_each
 from tarsrelease.migrations.losses import losses
-from tarsrelease.migrations.statements import Apart, read_statements
+from tarsrelease.migrations.statements import NonTransactional, read_statements
 from tarsrelease.model.bundle import ColumnAssertion, IndexAssertion, QueryAssertion
 from tarsrelease.model.cluster import PodState
 from tarsrelease.model.environment import DatabaseGuards, DatabaseUsage
@@ -68,14 +68,19 @@ def test_every_statement_is_found_once_and_at_its_line(parts: list[str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("sql", "apart", "names", "table"),
+    ("sql", "non_transactional", "names", "table"),
     [
-        ("CREATE INDEX CONCURRENTLY i ON s.t (a)", Apart.CREATE_INDEX, ("s.i",), "s.t"),
-        ('CREATE UNIQUE INDEX CONCURRENTLY "I" ON t (a)', Apart.CREATE_INDEX, ("I",), "t"),
-        ("DROP INDEX CONCURRENTLY s.i", Apart.DROP_INDEX, ("s.i",), None),
-        ("REINDEX TABLE CONCURRENTLY t", Apart.REINDEX, ("t",), None),
-        ("REINDEX (CONCURRENTLY) INDEX i", Apart.REINDEX, ("i",), None),
-        ("VACUUM (ANALYZE) t", Apart.VACUUM, ("t",), None),
+        ("CREATE INDEX CONCURRENTLY i ON s.t (a)", NonTransactional.CREATE_INDEX, ("s.i",), "s.t"),
+        (
+            'CREATE UNIQUE INDEX CONCURRENTLY "I" ON t (a)',
+            NonTransactional.CREATE_INDEX,
+            ("I",),
+            "t",
+        ),
+        ("DROP INDEX CONCURRENTLY s.i", NonTransactional.DROP_INDEX, ("s.i",), None),
+        ("REINDEX TABLE CONCURRENTLY t", NonTransactional.REINDEX, ("t",), None),
+        ("REINDEX (CONCURRENTLY) INDEX i", NonTransactional.REINDEX, ("i",), None),
+        ("VACUUM (ANALYZE) t", NonTransactional.VACUUM, ("t",), None),
         ("CREATE INDEX i ON t (a)", None, (), None),
         ("DROP INDEX i", None, (), None),
         ("ANALYZE t", None, (), None),
@@ -83,10 +88,10 @@ def test_every_statement_is_found_once_and_at_its_line(parts: list[str]) -> None
     ],
 )
 def test_what_runs_outside_a_transaction(
-    sql: str, apart: Apart | None, names: tuple[str, ...], table: str | None
+    sql: str, non_transactional: NonTransactional | None, names: tuple[str, ...], table: str | None
 ) -> None:
     [one] = read_statements("x.sql", sql.encode()).statements
-    assert (one.apart, one.names, one.table) == (apart, names, table)
+    assert (one.non_transactional, one.names, one.table) == (non_transactional, names, table)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +132,8 @@ def test_losses_are_columns_and_tables() -> None:
 def test_lock_modes_are_ordered_and_named_as_in_the_manual() -> None:
     assert mode_of("ShareUpdateExclusiveLock") is Mode.ShareUpdateExclusive
     assert Mode.ShareUpdateExclusive.words == "SHARE UPDATE EXCLUSIVE"
-    assert Mode.AccessExclusive.stops == "reads and writes"
-    assert Mode.Share.stops == "writes"
+    assert Mode.AccessExclusive.blocks == "reads and writes"
+    assert Mode.Share.blocks == "writes"
     locks = [TableLock("t", Mode.Share), TableLock("u", Mode.RowShare)]
     locks.append(TableLock("t", Mode.AccessExclusive))
     assert [str(one) for one in strongest_each(locks)] == [
@@ -161,7 +166,7 @@ LIMITS = DatabaseGuards(volume=4e9, usage=USAGE)
 
 
 def faults(vitals: Vitals, growth: float = 0.0) -> list[str]:
-    return [check.id for check in broken(guard_checks(vitals, LIMITS, growth))]
+    return [check.id for check in exceeded(guard_checks(vitals, LIMITS, growth))]
 
 
 def test_guards_at_and_beyond_their_limits() -> None:

@@ -19,4 +19,4 @@ def sql_faults(path: str, content: bytes, phase: str, lint: Lint) -> list[str]:
         found = written_findings(file.statements, phase, lint(file))
     except ReleaseError as problem:
         return [problem.detail.found]
-    return [str(item) for item in found if item.stops]
+    return [str(item) for item in found if item.refuses]

@@ -1,4 +1,4 @@
-"""From what a statement does to tables to what is dangerous about it, and how long it takes."""
+"""What is dangerous about a statement's locks, and how long it is expected to take."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from enum import StrEnum
 from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.locks import Footprint, Mode
 from tarsrelease.migrations.rules import MEASURED
-from tarsrelease.migrations.statements import Apart, Statement
+from tarsrelease.migrations.statements import NonTransactional, Statement
 
 # Bytes per second of table data on one core with data in memory: benchmarks/migrations_load.py
-# measures a CREATE INDEX CONCURRENTLY; disks that are slower than memory make it longer. Only the
-# order of magnitude is used.
+# measures a CREATE INDEX CONCURRENTLY. Slow disks make it longer; only the order of magnitude is
+# used.
 _READ = 200e6
 _BUILD = 40e6
 _REWRITE = 40e6
@@ -46,7 +46,10 @@ def expected_seconds(
 
     if statement.node.WhichOneof("node") == "truncate_stmt":
         return 0.0
-    builds = statement.apart in {Apart.CREATE_INDEX, Apart.REINDEX}
+    builds = statement.non_transactional in {
+        NonTransactional.CREATE_INDEX,
+        NonTransactional.REINDEX,
+    }
     builds = builds or statement.node.WhichOneof("node") in {"index_stmt", "reindex_stmt"}
     read = weight(footprint.scanned - footprint.rewritten) / (_BUILD if builds else _READ)
     return read + weight(footprint.rewritten) / _REWRITE
@@ -62,19 +65,17 @@ def duration_class(seconds: float) -> Duration:
 
 
 def dangers(statement: Statement, footprint: Footprint, existing: Container[str]) -> list[Finding]:
-    """A rewrite, or a whole table read under a lock that keeps others waiting.
+    """A rewrite, or a whole table read under a lock that blocks others.
 
-    Only of relations that are `existing` in the real database: what the migration itself makes
-    is used by nobody yet.
-
-    The size does not matter: what is harmless on staging's small table must not pass there and
-    then stop production. A small table is a reason to allow it by.
+    Only for relations that are `existing` in the real database: nobody uses yet what the
+    migration itself creates. The size does not matter, because the statement must not pass on
+    staging's small table and then block production. A small table is a reason to allow it by name.
     """
     if statement.node.WhichOneof("node") == "truncate_stmt":
-        return []  # new storage, but empty: at once, and told by `breaks-running-version`
+        return []  # new storage, but empty and instant; `breaks-running-version` covers it
     findings = []
     for name in sorted(one for one in footprint.rewritten if one in existing):
-        found = f"writes the whole table {name} anew, and nobody can read it meanwhile"
+        found = f"rewrites the whole table {name}, which blocks reads and writes meanwhile"
         findings.append(
             finding(statement, "table-rewrite", found, MEASURED["table-rewrite"], Weight.REFUSED)
         )
@@ -85,12 +86,12 @@ def dangers(statement: Statement, footprint: Footprint, existing: Container[str]
             and lock.relation in footprint.scanned
             and lock.relation not in footprint.rewritten
         ):
-            found = f"reads the whole table {lock.relation} under {lock.mode.words}, which stops "
+            found = f"reads the whole table {lock.relation} under {lock.mode.words}, which blocks "
             findings.append(
                 finding(
                     statement,
                     "long-lock",
-                    found + lock.mode.stops,
+                    found + lock.mode.blocks,
                     _way_out(statement),
                     Weight.REFUSED,
                 )
@@ -109,4 +110,4 @@ def _way_out(statement: Statement) -> str:
                 "add the constraint NOT VALID and VALIDATE it in a statement of its own; for SET "
                 "NOT NULL, validate CHECK (column IS NOT NULL) first"
             )
-    return "split the statement, or do it apart from the release"
+    return "split the statement, or run it separately from the release"

@@ -11,7 +11,7 @@ from tarsrelease.migrations.statements import Statement
 
 
 class Weight(StrEnum):
-    """What a finding does: `never` cannot be allowed, `refused` can be, `note` is only said."""
+    """What a finding does: `never` cannot be allowed, `refused` can be, `note` is only reported."""
 
     NEVER = "never"
     REFUSED = "refused"
@@ -32,8 +32,8 @@ class Finding:
     allowed: str | None = None
 
     @property
-    def stops(self) -> bool:
-        """Whether the migration may not be applied as it is."""
+    def refuses(self) -> bool:
+        """Whether it keeps the migration from being applied."""
         return self.weight is Weight.NEVER or (
             self.weight is Weight.REFUSED and self.allowed is None
         )
@@ -44,7 +44,7 @@ class Finding:
 
 
 def finding(statement: Statement, rule: str, found: str, remedy: str, weight: Weight) -> Finding:
-    """A finding about `statement`, with the reason why the file allows it."""
+    """A finding about `statement`, with the file's reason for allowing it."""
     return Finding(
         rule=rule,
         file=statement.file,
@@ -84,7 +84,7 @@ def unknown_allowances(
                         statement,
                         "unused-allowance",
                         f"{rule} is allowed, but the statement does not break it",
-                        "take the allowance out, so that it hides nothing later",
+                        "remove the allowance, so that it hides nothing later",
                         Weight.NOTE,
                     )
                 )

@@ -1,4 +1,4 @@
-"""When a migration must wait: the database's vital signs against the environment's limits."""
+"""When a migration must wait: the database's load compared with the environment's limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """One look at the database. None is what could not be read; `why` then says why.
+    """One reading of the database's load. Unknown values are None; `why` then says why.
 
     `replication_lag`: seconds that the slowest replica is behind (0 with no replica).
     `oldest_transaction`: seconds since the oldest other transaction began, `oldest` who that is.
@@ -59,8 +59,8 @@ def guard_checks(vitals: Vitals, limits: DatabaseGuards, growth: float = 0.0) ->
     return checks
 
 
-def broken(checks: list[Check]) -> list[Check]:
-    """The guards that make a migration wait: exceeded ones, and what should be read but was not."""
+def exceeded(checks: list[Check]) -> list[Check]:
+    """The guards that make a migration wait: exceeded ones, and those without a reading."""
     return [check for check in checks if check.status in {Status.FAIL, Status.ERROR}]
 
 

@@ -1,4 +1,4 @@
-"""What the history says: which files are applied, how far, and what is left to do."""
+"""Which files are applied according to the history, how far, and what is left to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HistoryRow:
     """One attempt at one statement, as the table `tarsrelease_migrations` keeps it.
 
     `statements` is how many the file had, `undoes` (of a down file) the files it undoes;
-    `finished` is None while it runs, or for ever where it was broken off.
+    `finished` is None while it runs, and stays None if it was interrupted.
     """
 
     id: int
@@ -37,7 +37,7 @@ class HistoryRow:
 class Applied:
     """How far a file is applied; `done` maps finished statements to their rows.
 
-    `begun` is the row of an attempt that never finished, where it is the file's last one.
+    `interrupted` is the row of an attempt that never finished, if it is the file's last one.
     """
 
     file: str
@@ -45,7 +45,7 @@ class Applied:
     statements: int
     file_sha256: str
     done: Mapping[int, HistoryRow] = field(default_factory=dict)
-    begun: HistoryRow | None = None
+    interrupted: HistoryRow | None = None
     undoes: tuple[str, ...] = ()
 
     @property
@@ -56,13 +56,13 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All of the history: `files` by name, and a down file that was begun and not finished."""
+    """The whole history: `files` by name, and a down file that has started and not finished."""
 
     files: Mapping[str, Applied]
     undoing: Applied | None = None
 
     def applied(self, file: str) -> bool:
-        """Whether the file is applied to its end."""
+        """Whether the file is completely applied."""
         return file in self.files and self.files[file].complete
 
 
@@ -92,18 +92,18 @@ def _after(before: Applied | None, row: HistoryRow) -> Applied:
         statements=row.statements,
         file_sha256=row.file_sha256,
         done=done,
-        begun=None if row.finished is not None else row,
+        interrupted=None if row.finished is not None else row,
         undoes=row.undoes,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Statements to apply, in order; `begun` are the rows of attempts that were broken off."""
+    """Statements to apply, in order; `interrupted` is the row of an attempt that never finished."""
 
     file: SqlFile
     statements: tuple[Statement, ...]
-    begun: HistoryRow | None = None
+    interrupted: HistoryRow | None = None
 
 
 def ordered(migrations: Sequence[Migration], phase: str) -> list[Migration]:
@@ -119,10 +119,10 @@ def objections(
     release: str,
     phase: str,
 ) -> list[str]:
-    """Why nothing may be applied: each a sentence; empty where all is as it should be.
+    """Why nothing may be applied, one sentence each; empty if files and history agree.
 
-    A file that was applied to its end must not have changed at all. One that stopped half-way may
-    change behind what is finished, because that is how a wrong statement is corrected.
+    A file that was applied completely must not change at all. In a file that stopped half-way,
+    the statements that are not finished may change, so that a wrong one can be corrected.
     """
     found = []
     if state.undoing is not None:
@@ -188,21 +188,21 @@ def _order(migrations: Sequence[Migration], state: State) -> list[str]:
 def pending(
     migrations: Sequence[Migration], files: Mapping[str, SqlFile], state: State, phase: str
 ) -> list[Work]:
-    """What is left of the phase, in order; files that are applied to their end are left out."""
+    """What is left of the phase, in order, without files that are completely applied."""
     work = []
     for migration in ordered(migrations, phase):
         file, applied = files[migration.file], state.files.get(migration.file)
         done = applied.done if applied else {}
         left = tuple(one for one in file.statements if one.number not in done)
         if left:
-            work.append(Work(file, left, applied.begun if applied else None))
+            work.append(Work(file, left, applied.interrupted if applied else None))
     return work
 
 
 def downs(migrations: Sequence[Migration], state: State) -> list[tuple[str, tuple[str, ...]]]:
     """Down files to run, the last applied first, each with the files it undoes.
 
-    Only of migrations that are applied, wholly or in part; contract before expand. A migration
+    Only for migrations that are applied, completely or in part; contract before expand. A migration
     without a down file is left out: see `without_down`.
     """
     order = [*ordered(migrations, "expand"), *ordered(migrations, "contract")]

@@ -1,4 +1,4 @@
-"""What the linter squawk says, in our findings."""
+"""Findings of the linter squawk."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.statements import SqlFile, Statement
 
 NOT_ASKED = (
-    # What these want is done for every statement: timeouts are set, and the history makes it
-    # possible to run a file again.
+    # Timeouts are set for every statement, and the history lets a file run again.
     "require-lock-timeout",
     "require-statement-timeout",
     "prefer-robust-stmts",
     "require-timeout-settings",
     "transaction-nesting",
-    # Told by measuring instead, from the locks that the statement really takes.
+    # Decided by the locks that the statement really takes.
     "require-concurrent-index-creation",
     "require-concurrent-index-deletion",
     "disallowed-unique-constraint",
@@ -26,13 +25,13 @@ NOT_ASKED = (
     "changing-column-type",
     "adding-not-nullable-field",
     "adding-required-field",
-    # Told by `breaks-running-version`, where it matters: before the version changes.
+    # Covered by `breaks-running-version` in the expand phase.
     "ban-drop-column",
     "ban-drop-table",
     "ban-truncate-cascade",
     "renaming-column",
     "renaming-table",
-    # A matter of taste: the bundle's own schema decides.
+    # A matter of taste.
     "prefer-bigint-over-int",
     "prefer-bigint-over-smallint",
     "prefer-identity",
@@ -45,8 +44,8 @@ NOT_ASKED = (
 def read_squawk(output: str, file: SqlFile) -> list[Finding]:
     """Findings from ``squawk --reporter json`` of this file; its lines count from 0.
 
-    All are notes: what must be refused is refused by rules of our own. Raises ValueError where
-    the output is no such JSON.
+    All are notes: our own rules decide what is refused. Raises ValueError if the output is no
+    such JSON.
     """
     findings = []
     for item in json.loads(output):
@@ -65,7 +64,7 @@ def read_squawk(output: str, file: SqlFile) -> list[Finding]:
 
 
 def _at(statements: Sequence[Statement], line: int) -> Statement:
-    """The statement in which this line is; the first one for what stands before it."""
+    """The statement that contains this line; the first one for lines before it."""
     return max(
         (one for one in statements if one.line <= line),
         key=lambda one: one.line,

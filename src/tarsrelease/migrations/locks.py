@@ -1,4 +1,4 @@
-"""PostgreSQL's table locks, in words, and those of statements that cannot be tried.
+"""PostgreSQL's table locks in words, and the documented ones of statements that cannot be tried.
 
 Source: PostgreSQL 18 documentation, section 13.3.1 "Table-Level Locks" and the reference pages of
 the commands.
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tarsrelease.migrations.statements import Apart, Statement
+from tarsrelease.migrations.statements import NonTransactional, Statement
 
 
 class Mode(IntEnum):
@@ -31,13 +31,13 @@ class Mode(IntEnum):
         return "".join(f" {c}" if c.isupper() else c for c in self.name).strip().upper()
 
     @property
-    def stops(self) -> str:
-        """Whom it keeps waiting."""
+    def blocks(self) -> str:
+        """What it blocks."""
         if self is Mode.AccessExclusive:
             return "reads and writes"
         if self >= Mode.Share:
             return "writes"
-        return "other schema changes" if self is Mode.ShareUpdateExclusive else "nobody's queries"
+        return "other schema changes" if self is Mode.ShareUpdateExclusive else "no queries"
 
 
 def mode_of(name: str) -> Mode:
@@ -47,7 +47,7 @@ def mode_of(name: str) -> Mode:
 
 @dataclass(frozen=True, slots=True)
 class TableLock:
-    """A statement's lock on a relation that stood there before; `kind` is pg_class.relkind."""
+    """A statement's lock on a relation that existed before; `kind` is pg_class.relkind."""
 
     relation: str
     mode: Mode
@@ -59,11 +59,11 @@ class TableLock:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What a statement does to relations that stood there before.
+    """What a statement does to relations that existed before.
 
     `locks`: the strongest for each relation. `rewritten`: relations whose storage was replaced.
-    `scanned`: tables read from end to end. `measured` says that it was tried on a copy of the
-    schema in a transaction that was rolled back; otherwise it is as documented.
+    `scanned`: tables read from end to end. `measured`: tried on a copy of the schema, in a
+    transaction that was rolled back; otherwise it is as documented.
     """
 
     locks: tuple[TableLock, ...]
@@ -91,10 +91,10 @@ def documented(statement: Statement, tables: Iterable[str]) -> Footprint:
 
     Every one of them takes SHARE UPDATE EXCLUSIVE on the table and reads it whole, but for DROP
     INDEX CONCURRENTLY, which reads nothing. (DROP and REINDEX CONCURRENTLY take ACCESS EXCLUSIVE
-    on the old index at their very end, when no transaction uses it any more.)
+    on the old index at their end, when no transaction uses it any more.)
     """
     locks = tuple(TableLock(table, Mode.ShareUpdateExclusive) for table in tables)
-    reads = statement.apart is not Apart.DROP_INDEX
+    reads = statement.non_transactional is not NonTransactional.DROP_INDEX
     return Footprint(
         locks,
         scanned=frozenset(lock.relation for lock in locks) if reads else frozenset(),

@@ -1,4 +1,4 @@
-"""How a statement can end badly, in the release's words instead of a library's."""
+"""Errors of statements, independent of the library that raises them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SqlError(Exception):
 
     @property
     def gave_way(self) -> bool:
-        """A lock was not to be had in time, or others would have deadlocked with us."""
+        """It did not get a lock in time, or it was the victim of a deadlock."""
         return self.state in {"55P03", "40P01"}
 
     @property

@@ -1,4 +1,4 @@
-"""Why a migration may not be applied: what stands in the files, and what they would break."""
+"""Why a migration may not be applied, judged by its files alone."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from tarsrelease.model.release import Release
 def written_findings(
     statements: Sequence[Statement], phase: str, linted: Sequence[Finding] = ()
 ) -> list[Finding]:
-    """Findings that can be told from the text alone, and allowances of rules that are unknown."""
+    """Findings from the text alone, and allowances of unknown rules."""
     found = [item for one in statements for item in check_statement(one, phase)]
     known = {*RULES, *(item.rule for item in linted), *NOT_ASKED}
     wrong = unknown_allowances(statements, known, found)
-    # Whether an allowance is of use can only be said once the locks have been measured.
-    return found + [item for item in wrong if item.stops]
+    # Whether an allowance is needed is known only after the locks have been measured.
+    return found + [item for item in wrong if item.refuses]
 
 
 def refuse(findings: Sequence[Finding]) -> None:
-    """Raise RefusedError where a finding stops the migration."""
-    stopping = [item for item in findings if item.stops]
-    if not stopping:
+    """Raise RefusedError if a finding refuses the migration."""
+    refusing = [item for item in findings if item.refuses]
+    if not refusing:
         return
     raise RefusedError(
-        doing="looking for dangerous statements",
-        found="\n".join(f"{item}\n  remedy: {item.remedy}" for item in stopping),
-        expected="statements that keep nobody waiting and can be resumed",
+        doing="checking the statements",
+        found="\n".join(f"{item}\n  remedy: {item.remedy}" for item in refusing),
+        expected="statements that block nobody and can be resumed",
         next_step="change the statement; or, where a rule may be broken, write above it: "
         "-- tarsrelease:allow RULE: REASON",
     )
 
 
 def refuse_objections(release: Release, objections: Sequence[str]) -> None:
-    """Raise RefusedError where files and history do not fit together."""
+    """Raise RefusedError if files and history do not agree."""
     if objections:
         raise RefusedError(
             doing=f"comparing the migrations of {release.version} with the database's history",
             found="\n".join(objections),
             expected="files as they were applied, all there, in order",
-            next_step="put the file back as it was and add a new one for what must change; "
+            next_step="restore the file and add a new one for what must change; "
             "`tarsrelease migrate status` shows the history",
         )
 

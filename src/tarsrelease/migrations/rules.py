@@ -1,4 +1,4 @@
-"""What can be told from the statement alone, beyond what the linter squawk finds."""
+"""Rules that need only the statement itself."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from typing import Any
 import postgast
 
 from tarsrelease.migrations.findings import Finding, Weight, finding
-from tarsrelease.migrations.statements import NODES, Apart, Statement, options
+from tarsrelease.migrations.statements import NODES, NonTransactional, Statement, options
 
 NEVER = {
     "transaction-control": "each statement is a transaction of its own here, so that it can be "
-    "resumed: take BEGIN, COMMIT, ROLLBACK and SAVEPOINT out",
-    "session-state": "a resumed migration has a new session, where this would be forgotten: "
-    "timeouts are set by the environment; give functions and roles their settings with ALTER",
-    "not-resumable": "a crash in the middle of this statement could not be told from its end: "
-    "do it apart from the release",
-    "input-data": "COPY from standard input has no input here: write INSERT, or load data apart",
+    "resumed: remove BEGIN, COMMIT, ROLLBACK and SAVEPOINT",
+    "session-state": "a resumed migration has a new session without this: the environment sets "
+    "timeouts; set options of functions and roles with ALTER",
+    "not-resumable": "after a crash nobody can know whether this statement finished: run it "
+    "separately from the release",
+    "input-data": "COPY from standard input has no input here: write INSERT, or load the data "
+    "separately",
     "unnamed-index": "an index built concurrently needs a name, so that a broken build can be "
     "found and repaired",
     "several-indexes": "PostgreSQL drops one index at a time concurrently: one statement each",
-    "wide-maintenance": "name one index or table: what is in the middle of a whole schema or "
-    "database cannot be resumed",
+    "wide-maintenance": "name one index or table: maintenance of a whole schema or database "
+    "cannot be resumed",
 }
 REFUSABLE = {
-    "vacuum-full": "it rewrites the table under ACCESS EXCLUSIVE: nothing can read it meanwhile",
-    "cluster": "it rewrites the table under ACCESS EXCLUSIVE: nothing can read it meanwhile",
-    "lock-table": "it makes others wait until the statement's transaction ends",
+    "vacuum-full": "it rewrites the table under ACCESS EXCLUSIVE, which blocks reads and writes",
+    "cluster": "it rewrites the table under ACCESS EXCLUSIVE, which blocks reads and writes",
+    "lock-table": "it blocks others until the statement's transaction ends",
     "unbounded-write": "every row is written and locked in one transaction, and vacuum cannot "
     "clean behind it: write in batches with a WHERE, or in the application",
-    "breaks-running-version": "the version that still runs may use what this takes away: do it in "
-    "a contract migration, after nothing can be rolled back to",
+    "breaks-running-version": "the version that still runs may use what this removes: do it in a "
+    "contract migration, when nothing can be rolled back to any more",
 }
 MEASURED = {
-    "table-rewrite": "the whole table is written anew under a lock that stops everybody",
-    "long-lock": "the whole table is read under a lock that stops reads or writes meanwhile",
+    "table-rewrite": "the whole table is rewritten under a lock that blocks everybody",
+    "long-lock": "the whole table is read under a lock that blocks reads or writes meanwhile",
 }
 RULES = {**NEVER, **REFUSABLE, **MEASURED}
-"""Every rule of our own with its remedy or its reason."""
+"""Every rule with its remedy or its reason."""
 
-_TAKES_AWAY = {
+_REMOVES = {
     NODES.AlterTableType.AT_DropColumn: "drops a column",
     NODES.AlterTableType.AT_AlterColumnType: "changes a column's type",
     NODES.AlterTableType.AT_SetNotNull: "forbids NULL, which the running version may write",
@@ -103,11 +104,14 @@ def _never(statement: Statement) -> Iterator[tuple[str, str]]:
         yield "session-state", "a temporary table ends with the session"
     if kind == "copy_stmt" and node.copy_stmt.is_from and not node.copy_stmt.filename:
         yield "input-data", statement.first_line
-    if statement.apart is Apart.CREATE_INDEX and not statement.names:
+    if statement.non_transactional is NonTransactional.CREATE_INDEX and not statement.names:
         yield "unnamed-index", "CREATE INDEX CONCURRENTLY without a name"
-    if statement.apart is Apart.DROP_INDEX and len(statement.names) > 1:
+    if statement.non_transactional is NonTransactional.DROP_INDEX and len(statement.names) > 1:
         yield "several-indexes", f"drops {', '.join(statement.names)} at once"
-    if statement.apart in {Apart.REINDEX, Apart.VACUUM} and len(statement.names) != 1:
+    if (
+        statement.non_transactional in {NonTransactional.REINDEX, NonTransactional.VACUUM}
+        and len(statement.names) != 1
+    ):
         yield "wide-maintenance", statement.first_line
 
 
@@ -122,7 +126,7 @@ def _refusable(statement: Statement, phase: str) -> Iterator[tuple[str, str]]:
     for verb in _unbounded(node):
         yield "unbounded-write", f"{verb} without WHERE"
     if phase == "expand":
-        for found in _takes_away(node, kind):
+        for found in _removes(node, kind):
             yield "breaks-running-version", found
 
 
@@ -143,7 +147,7 @@ def _unbounded(node: Any) -> Iterator[str]:
             yield "DELETE"
 
 
-def _takes_away(node: Any, kind: str) -> Iterator[str]:
+def _removes(node: Any, kind: str) -> Iterator[str]:
     match kind:
         case "drop_stmt" if node.drop_stmt.remove_type in _DROPS:
             yield f"drops {_DROPS[node.drop_stmt.remove_type]}"
@@ -154,8 +158,8 @@ def _takes_away(node: Any, kind: str) -> Iterator[str]:
         case "alter_table_stmt":
             for item in node.alter_table_stmt.cmds:
                 command = item.alter_table_cmd
-                if command.subtype in _TAKES_AWAY:
-                    yield _TAKES_AWAY[command.subtype] + f" ({command.name})"
+                if command.subtype in _REMOVES:
+                    yield _REMOVES[command.subtype] + f" ({command.name})"
                 if command.subtype == NODES.AlterTableType.AT_AddColumn and _requires(
                     getattr(command, "def").column_def
                 ):

@@ -1,4 +1,4 @@
-"""What the database says about itself and about those who use it."""
+"""The server, its sessions and its builds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class LockOwner:
-    """Who holds the migrations' lock; what another role's session hides is None."""
+    """Who holds the migrations' lock; None for what another role's session hides."""
 
     pid: int
     run: str
@@ -38,7 +38,7 @@ class LockOwner:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody's session that stands in the way; `seconds` is how long its transaction is open."""
+    """A session that blocks; `seconds` is how long its transaction has been open."""
 
     pid: int
     user: str
@@ -56,7 +56,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """A row of pg_stat_progress_create_index; `share` is done of what its phase has to do."""
+    """A row of pg_stat_progress_create_index; `share` is the finished part of its phase."""
 
     pid: int
     index: str

@@ -1,4 +1,4 @@
-"""A migration's SQL file, split into the statements that are applied one by one."""
+"""A migration's SQL file, split into statements."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ALLOW = re.compile(r"--\s*tarsrelease:allow\b(.*)$", re.MULTILINE)
 _ALLOWED = re.compile(r"^\s+(?P<rule>[a-z][a-z0-9-]*)\s*:\s*(?P<reason>\S.*?)\s*$")
 
 
-class Apart(StrEnum):
-    """Statements that PostgreSQL refuses to run in a transaction, and that can be resumed."""
+class NonTransactional(StrEnum):
+    """Statements that PostgreSQL refuses to run in a transaction and that can be resumed."""
 
     CREATE_INDEX = "create index concurrently"
     DROP_INDEX = "drop index concurrently"
@@ -31,10 +31,10 @@ class Apart(StrEnum):
 class Statement:
     """One statement of `file`; `number` counts from 1, `line` is that of its first word.
 
-    `text` carries neither the semicolon nor comments around it; `sha256` is that of its UTF-8.
-    `apart` is set where it runs outside a transaction; `names` are then the indexes (or, for
-    VACUUM, the tables) it is about, and `table` the table that an index is created on. `allowed`
-    maps rules to the reasons given for breaking them.
+    `text` has neither the semicolon nor comments around it; `sha256` is that of its UTF-8.
+    `non_transactional` is set if it runs outside a transaction; `names` are then its indexes (for
+    VACUUM, its tables), and `table` the table that an index is created on. `allowed` maps rules to
+    the reasons given for breaking them.
     """
 
     file: str
@@ -42,7 +42,7 @@ class Statement:
     line: int
     text: str
     sha256: str
-    apart: Apart | None
+    non_transactional: NonTransactional | None
     names: tuple[str, ...]
     table: str | None
     allowed: Mapping[str, str]
@@ -54,7 +54,7 @@ class Statement:
         return f"{self.file}:{self.line}"
 
     def place_at(self, position: int) -> str:
-        """``file:line`` of a character that PostgreSQL points at (from 1; 0: at none)."""
+        """``file:line`` of a character that PostgreSQL points at (from 1; 0: none)."""
         return f"{self.file}:{self.line + self.text[: max(0, position - 1)].count(chr(10))}"
 
     @property
@@ -77,8 +77,8 @@ class SqlFile:
 def read_statements(file: str, content: bytes) -> SqlFile:
     """Split a file with PostgreSQL's own parser.
 
-    Raises UsageError with file and line where it is not UTF-8, where the syntax is wrong, where it
-    holds no statement, or where an allowance has no rule or no reason.
+    Raises UsageError with file and line if it is not UTF-8, its syntax is wrong, it holds no
+    statement, or an allowance has no rule or no reason.
     """
     try:
         text = content.decode()
@@ -93,7 +93,7 @@ def read_statements(file: str, content: bytes) -> SqlFile:
         ) from None
     statements = tuple(_statements(file, content, parsed.stmts))
     if not statements:
-        raise _wrong(file, 1, "no statement", "take the file out of the manifest, or fill it")
+        raise _wrong(file, 1, "no statement", "remove the file from the manifest, or fill it")
     return SqlFile(file, hashlib.sha256(content).hexdigest(), text, statements)
 
 
@@ -110,18 +110,18 @@ def _statements(file: str, content: bytes, parsed: Sequence[Any]) -> Iterator[St
     ended = 0
     for number, raw in enumerate(parsed, 1):
         start = raw.stmt_location
-        # The last statement has no length where no semicolon follows it.
+        # The last statement has no length if no semicolon follows it.
         end = start + raw.stmt_len if raw.stmt_len else len(content)
         text = content[start:end].decode().strip()
         line = content[:start].count(b"\n") + 1
-        apart, names, table = _apart(raw.stmt)
+        non_transactional, names, table = _non_transactional(raw.stmt)
         yield Statement(
             file=file,
             number=number,
             line=line,
             text=text,
             sha256=hashlib.sha256(text.encode()).hexdigest(),
-            apart=apart,
+            non_transactional=non_transactional,
             names=names,
             table=table,
             allowed=_allowances(file, content[ended:end].decode(), content[:ended].count(b"\n")),
@@ -151,21 +151,22 @@ def qualified(relation: Any) -> str:
     return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else relation.relname
 
 
-def _apart(node: Any) -> tuple[Apart | None, tuple[str, ...], str | None]:
+def _non_transactional(node: Any) -> tuple[NonTransactional | None, tuple[str, ...], str | None]:
     match node.WhichOneof("node"):
         case "index_stmt" if node.index_stmt.concurrent:
             index = node.index_stmt
             schema = f"{index.relation.schemaname}." if index.relation.schemaname else ""
             names = (schema + index.idxname,) if index.idxname else ()
-            return Apart.CREATE_INDEX, names, qualified(index.relation)
+            return NonTransactional.CREATE_INDEX, names, qualified(index.relation)
         case "drop_stmt" if node.drop_stmt.concurrent:
-            return Apart.DROP_INDEX, tuple(dropped_names(node.drop_stmt)), None
+            return NonTransactional.DROP_INDEX, tuple(dropped_names(node.drop_stmt)), None
         case "reindex_stmt" if "concurrently" in options(node.reindex_stmt.params):
             relation = node.reindex_stmt.relation
-            return Apart.REINDEX, (qualified(relation),) if relation.relname else (), None
+            names = (qualified(relation),) if relation.relname else ()
+            return NonTransactional.REINDEX, names, None
         case "vacuum_stmt" if node.vacuum_stmt.is_vacuumcmd:
             relations = [rel.vacuum_relation.relation for rel in node.vacuum_stmt.rels]
-            return Apart.VACUUM, tuple(qualified(relation) for relation in relations), None
+            return NonTransactional.VACUUM, tuple(map(qualified, relations)), None
     return None, (), None
 
 
@@ -192,4 +193,4 @@ def options(params: Any) -> dict[str, str]:
 
 
 NODES = pg
-"""libpg_query's node types, for who looks into `Statement.node`."""
+"""libpg_query's node types, for reading `Statement.node`."""

@@ -96,8 +96,8 @@ def undoing_work(
 ) -> tuple[list[Work], dict[str, tuple[str, ...]]]:
     """What is left to run of the down files, in order, and what each of them undoes.
 
-    Raises RefusedError where an applied migration has no down file, or where files and history do
-    not fit together.
+    Raises RefusedError if an applied migration has no down file, or if files and history do not
+    agree.
     """
     migrations = release.manifest.migrations
     refuse_objections(
@@ -121,21 +121,21 @@ def undoing_work(
     work = []
     undoes: dict[str, tuple[str, ...]] = {}
     for name, names in downs(migrations, state):
-        begun = state.undoing if state.undoing and state.undoing.file == name else None
-        done = begun.done if begun else {}
+        started = state.undoing if state.undoing and state.undoing.file == name else None
+        done = started.done if started else {}
         changed = [
             n for n, row in done.items() if read[name].statements[n - 1].sha256 != row.sha256
         ]
         if changed:
             refuse_objections(release, [f"{name}: statement {changed[0]} was changed after it ran"])
         left = tuple(one for one in read[name].statements if one.number not in done)
-        work.append(Work(read[name], left, begun.begun if begun else None))
-        undoes[name] = begun.undoes if begun else names
+        work.append(Work(read[name], left, started.interrupted if started else None))
+        undoes[name] = started.undoes if started else names
     return work, undoes
 
 
 def describe_losses(work: Sequence[Work], catalog: Catalog) -> list[str]:
-    """A line for each column or table whose content would go, with its rows."""
+    """A line for each column or table whose content would be lost, with its rows."""
     lines = []
     for one in work:
         for statement in one.statements:
@@ -159,8 +159,8 @@ def _question(assignment: Assignment, work: Sequence[Work], lost: Sequence[str])
 
 def _not_approved(lost: list[str]) -> RefusedError:
     return RefusedError(
-        doing="asking whether the migrations shall be undone",
+        doing="asking for approval to undo the migrations",
         found="no approval" + (f"; would be lost: {'; '.join(lost)}" if lost else ""),
         expected="a yes at the terminal, or --yes",
-        next_step="a rollback of the code does not need this; with --yes it is done",
+        next_step="add --yes, if it shall be undone; a rollback of the code does not need it",
     )

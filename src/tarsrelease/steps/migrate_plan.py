@@ -25,7 +25,7 @@ from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.refusals import phase_files
 from tarsrelease.migrations.rules import RULES, check_statement
 from tarsrelease.migrations.server import Session
-from tarsrelease.migrations.statements import Apart, SqlFile, Statement
+from tarsrelease.migrations.statements import NonTransactional, SqlFile, Statement
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
@@ -47,11 +47,6 @@ class Planned:
     seconds: float
     findings: tuple[Finding, ...]
     users: tuple[Session, ...]
-
-    @property
-    def stops(self) -> bool:
-        """Whether it may not be applied."""
-        return any(item.stops for item in self.findings)
 
 
 def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") -> Outcome:
@@ -96,7 +91,7 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         *(_applied(file, state) for file in chosen if file.file not in left),
         *(_statement_check(one) for one in planned),
         *failed,
-        *(_finding_check(item) for item in unknown if item.stops),
+        *(_finding_check(item) for item in unknown if item.refuses),
         *proof,
     ]
     if not chosen:
@@ -151,17 +146,17 @@ class _Trial:
 
 
 def _footprint(statement: Statement, catalog: Catalog, scratch: ScratchDatabase) -> Footprint:
-    if statement.apart is None:
+    if statement.non_transactional is None:
         return scratch.footprint(statement)
-    match statement.apart:
-        case Apart.CREATE_INDEX:
+    match statement.non_transactional:
+        case NonTransactional.CREATE_INDEX:
             tables = [statement.table]
-        case Apart.VACUUM:
+        case NonTransactional.VACUUM:
             tables = list(statement.names)
         case _:
             # REINDEX names an index or a table.
             tables = [catalog.table_of(name) for name in statement.names]
-            if statement.apart is Apart.REINDEX and not any(tables):
+            if statement.non_transactional is NonTransactional.REINDEX and not any(tables):
                 tables = list(statement.names)
     return documented(statement, [table for table in tables if table is not None])
 
@@ -183,8 +178,7 @@ def _planned(
         for name in tables
         if (footprint.strongest or 0) >= Mode.ShareUpdateExclusive and catalog.owned(name) is False
     ]
-    # Whoever holds any lock on a table is in the way of ACCESS EXCLUSIVE, and a build waits for
-    # every transaction that is older than itself.
+    # Any lock on a table blocks ACCESS EXCLUSIVE, and a build waits for every older transaction.
     users = catalog.users_of(relations) if relations else []
     return Planned(
         statement=statement,
@@ -197,18 +191,18 @@ def _planned(
 
 
 def describe(one: Planned) -> list[str]:
-    """A statement for people: the statement itself, and what is known about it."""
+    """A statement and what is known about it, as text."""
     how = "measured on a copy" if one.footprint.measured else "as documented"
     locks = ", ".join(map(str, one.footprint.locks)) or "no lock on what is there"
     strongest = one.footprint.strongest
-    stops = f"; stops {strongest.stops}" if strongest is not None else ""
+    blocks = f"; blocks {strongest.blocks}" if strongest is not None else ""
     sizes = ", ".join(
         f"{name} {size.bytes / 1e6:.1f} MB, about {size.rows} rows"
         for name, size in one.sizes.items()
     )
     lines = [
         f"{one.statement.place}: {one.statement.first_line}\n"
-        f"       locks: {locks} ({how}{stops})\n"
+        f"       locks: {locks} ({how}{blocks})\n"
         f"       takes: {duration_class(one.seconds)}" + (f" ({sizes})" if sizes else "")
     ]
     lines[0] += "".join(f"\n       found: {item.rule}: {item.found}" for item in one.findings)
@@ -247,14 +241,14 @@ def _facts(one: Planned) -> dict[str, object]:
 
 def _statement_check(one: Planned) -> Check:
     strongest = one.footprint.strongest
-    stopping = [item for item in one.findings if item.stops]
+    stopping = [item for item in one.findings if item.refuses]
     reason = "\n".join(f"{item}; remedy: {item.remedy}" for item in stopping)
     locks = ", ".join(map(str, one.footprint.locks)) or "no lock"
     return Check(
         id="migrate.statement",
         status=Status.FAIL if stopping else Status.PASS,
         observed=Observed(value=strongest.words if strongest else "none", unit="lock"),
-        expected="nobody is kept waiting for long, and it can be resumed",
+        expected="it blocks nobody for long, and can be resumed",
         reason=reason
         or f"{one.statement.place}: {locks}; {duration_class(one.seconds)}"
         + "".join(

@@ -101,17 +101,19 @@ def _line(migration: Migration, state: State) -> str:
 def _how(found: Applied) -> str:
     if not found.done:
         return (
-            f"statement {found.begun.statement} was begun by run {found.begun.run}"
-            if (found.begun)
+            f"statement {found.interrupted.statement} was begun by run {found.interrupted.run}"
+            if (found.interrupted)
             else "not applied"
         )
     last = found.done[max(found.done)]
     when = f"{last.finished:%Y-%m-%d %H:%M:%S} UTC" if last.finished else ""
-    said = f"{len(found.done)} of {count(found.statements, 'statement')}, last by {last.by} "
-    said += f"(run {last.run}, {when})"
-    if found.begun is not None:
-        said += f"; statement {found.begun.statement} was begun by run {found.begun.run}"
-    return said
+    line = f"{len(found.done)} of {count(found.statements, 'statement')}, last by {last.by} "
+    line += f"(run {last.run}, {when})"
+    if found.interrupted is not None:
+        line += (
+            f"; statement {found.interrupted.statement} was begun by run {found.interrupted.run}"
+        )
+    return line
 
 
 def _next(release: Release, state: State) -> str:

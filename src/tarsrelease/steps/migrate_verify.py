@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tarsrelease.context import Assignment
-from tarsrelease.migrations.asserted import (
+from tarsrelease.migrations.assertions import (
     answer_check,
     column_check,
     index_check,

@@ -30,7 +30,7 @@ def test_statement_7_of_9_fails_six_are_applied_and_a_corrected_file_goes_on(rig
     assert stopped.value.exit_code is ExitCode.STOPPED
     assert 'a.sql:14: type "nonsense" does not exist' in detail.found
     assert "statement 7 of a.sql" in detail.doing
-    assert "goes on at this statement" in detail.next
+    assert "continues at this statement" in detail.next
     assert [(row.statement, row.finished is not None) for row in rig.history()] == [
         (number, True) for number in range(1, 7)
     ]

@@ -1,4 +1,4 @@
-"""The database, only looked at: catalog, sessions, sizes, vital signs."""
+"""The database, read-only: catalog, sessions, sizes, load."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tarsrelease.adapters.postgres.connect import connect
 from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.adapters.postgres.history import HISTORY, Connection, History
 from tarsrelease.adapters.postgres.names import name_of, regclass
-from tarsrelease.migrations.asserted import IndexState, QueryRun
+from tarsrelease.migrations.assertions import IndexState, QueryRun
 from tarsrelease.migrations.dangers import RelationSize
 from tarsrelease.migrations.guards import Vitals
 from tarsrelease.migrations.history import HistoryRow
@@ -21,8 +21,8 @@ from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.server import BuildProgress, LockOwner, Server, Session
 from tarsrelease.model.environment import Database
 
-_LOOK = 10.0
-"""Seconds that a look at the catalog may take."""
+_DEADLINE = 10.0
+"""Seconds for a query of the catalog."""
 
 _SESSION = (
     "a.pid, coalesce(a.usename, '?'), coalesce(a.application_name, ''), coalesce(a.state, "
@@ -32,15 +32,15 @@ _SESSION = (
 
 
 class PostgresCatalog:
-    """See `steps.migrating.needs.Catalog`."""
+    """See `ports.database.Catalog`."""
 
     def __init__(self, dsn: str, database: Database, application: str) -> None:
         self._connection: Connection = connect(
-            dsn, database, f"tarsrelease migrate {application} (looking)"
+            dsn, database, f"tarsrelease migrate {application} (reading)"
         )
         self._schema = database.schema_name
         self._history = History(self._connection, database.schema_name, application)
-        self._connection.execute(f"SET statement_timeout = '{_LOOK:.0f}s'")
+        self._connection.execute(f"SET statement_timeout = '{_DEADLINE:.0f}s'")
         self._connection.execute("SET lock_timeout = '2s'")
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class PostgresCatalog:
         return bool(rows[0][0]) if rows else None
 
     def table_of(self, index: str) -> str | None:
-        """The table that an index is on; None where there is no such index."""
+        """The table that an index is on; None if there is no such index."""
         rows = self._all(
             f"SELECT {name_of('indrelid')} FROM pg_index WHERE indexrelid = to_regclass(%s)",  # noqa: S608 - constants only
             [regclass(index)],
@@ -144,7 +144,7 @@ class PostgresCatalog:
         return [Session(*row) for row in rows]
 
     def blockers(self, pid: int) -> list[Session]:
-        """Who keeps this backend waiting; a build waits for one after the other."""
+        """The sessions that block this backend; a build waits for one after the other."""
         rows = self._all(
             f"SELECT DISTINCT {_SESSION} FROM pg_stat_activity a "  # noqa: S608 - constants only
             "WHERE a.pid = ANY (pg_blocking_pids(%s)) ORDER BY 5 DESC NULLS LAST",
@@ -153,7 +153,7 @@ class PostgresCatalog:
         return [Session(*row) for row in rows]
 
     def vitals(self) -> Vitals:
-        """What the guards look at, but for the pod's usage.
+        """What the guards read, without the pod's usage.
 
         Without pg_monitor, other roles' transactions and replicas' lag are hidden: then they are
         None, which a guard reports as not checked.
@@ -198,7 +198,7 @@ class PostgresCatalog:
         return dict(rows)
 
     def index(self, name: str) -> IndexState | None:
-        """An index as it stands in the catalog. Bit 1 of indoption is DESC (pg_index.h)."""
+        """An index in the catalog. Bit 1 of indoption is DESC (pg_index.h)."""
         rows = self._all(
             f"SELECT {name_of('i.indrelid')}, i.indisvalid, i.indisready, "  # noqa: S608 - constants only
             "ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) || "
@@ -249,7 +249,7 @@ class PostgresCatalog:
         return times
 
     def rows_lost(self, loss: Loss, deadline: float) -> tuple[int, bool] | None:
-        """Rows with content that would go, and whether they were counted (else estimated)."""
+        """Rows with content that would be lost, and whether they were counted (else estimated)."""
         if loss.column is not None and self.column_type(loss.table, loss.column) is None:
             return None
         sizes = self.sizes([loss.table])
@@ -270,7 +270,7 @@ class PostgresCatalog:
         return int(str(row[0])) if row else 0, True
 
     def builds(self) -> list[BuildProgress]:
-        """Index builds that run now in this database."""
+        """Running index builds in this database."""
         rows = self._all(
             f"SELECT pid, coalesce({name_of('index_relid')}, {name_of('relid')}), "  # noqa: S608 - constants only
             "phase, CASE WHEN blocks_total > 0 THEN blocks_done::float8 / blocks_total "

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: TLS, deadlines, and poolers that would break a migration."""
+"""Connections to PostgreSQL: TLS, deadlines, and poolers that cannot carry a migration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _APPLICATION_NAME = 63
 
 
 def dsn_of(database: Database, variable: str | None = None) -> str:
-    """The connection string from the environment variable. Raises UsageError where it is wrong."""
+    """The connection string from the environment variable. Raises UsageError if it is wrong."""
     name = variable or database.dsn_env
     value = os.environ.get(name, "").strip()
     doing = "connecting to the database"
@@ -65,7 +65,7 @@ def connect(
 ) -> psycopg.Connection[tuple[object, ...]]:
     """An autocommit connection that notices a dead network within half a minute.
 
-    Raises UnreachableError where nobody answers, UsageError where the server refuses.
+    Raises UnreachableError if nobody answers, UsageError if the server refuses.
     """
     settings: dict[str, str | int] = {
         "connect_timeout": max(2, round(database.connect_timeout)),
@@ -97,7 +97,7 @@ def connect(
 
 
 def refused(problem: psycopg.OperationalError, dsn: str, database: Database) -> ReleaseError:
-    """Why there is no connection, and what to do. libpq gives no SQLSTATE here, only words."""
+    """Why there is no connection, and what to do. libpq gives no SQLSTATE here, only text."""
     text = without_password(" ".join(str(problem).split()))
     doing = f"connecting to {address(dsn)}"
 
@@ -132,18 +132,18 @@ def refused(problem: psycopg.OperationalError, dsn: str, database: Database) -> 
 
 
 def refuse_transaction_pooler(dsn: str, database: Database) -> None:
-    """Raise UsageError where a pooler hands each transaction to another server session.
+    """Raise UsageError behind a pooler that gives each transaction another server session.
 
-    Behind a pooler the process id told at connecting is not that of the server's session. One that
-    pools sessions is fine. In transaction mode, a second client's transaction gets the session
+    Behind a pooler, the process id given at connecting is not that of the server's session. One
+    that pools sessions is fine. In transaction mode, a second client's transaction gets the session
     that the first, still connected client has just used, or moves the first one to another.
     """
-    first = connect(dsn, database, "tarsrelease migrate (looking for a pooler)")
+    first = connect(dsn, database, "tarsrelease migrate (pooler check)")
     with first:
         before = backend_pid(first)
         if before == first.info.backend_pid:
             return
-        second = connect(dsn, database, "tarsrelease migrate (looking for a pooler)")
+        second = connect(dsn, database, "tarsrelease migrate (pooler check)")
         with second:
             second.autocommit = False
             other = backend_pid(second)
@@ -152,7 +152,7 @@ def refuse_transaction_pooler(dsn: str, database: Database) -> None:
     if other == before or after != before:
         raise UsageError(
             doing=f"connecting to {address(dsn)}",
-            found="a pooler in transaction mode (such as PgBouncer) stands in between: two "
+            found="a pooler in transaction mode (such as PgBouncer) is in between: two "
             "transactions of one connection ran in different sessions",
             expected="one session for the whole migration: its lock, its timeouts and CREATE INDEX "
             "CONCURRENTLY need it",

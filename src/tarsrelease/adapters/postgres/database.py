@@ -1,4 +1,4 @@
-"""The application's PostgreSQL: connections that are made when they are asked for."""
+"""The application's PostgreSQL; each connection is made on demand."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Postgres:
         return self._stack.enter_context(forwarded(dsn_of(self._database), self._environment))
 
     def catalog(self) -> PostgresCatalog:
-        """A session that only looks."""
+        """A read-only session."""
         with own_errors():
             catalog = PostgresCatalog(self._dsn, self._database, self._application)
         self._stack.callback(catalog.close)
         return catalog
 
     def worker(self) -> PostgresWorker:
-        """The session that works. Raises UsageError behind a pooler in transaction mode."""
+        """The session that changes the database; UsageError behind a transaction pooler."""
         with own_errors():
             refuse_transaction_pooler(self._dsn, self._database)
             worker = PostgresWorker(self._dsn, self._database, self._application, self._run)

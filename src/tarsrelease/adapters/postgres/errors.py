@@ -1,4 +1,4 @@
-"""psycopg's errors in the migrations' own words."""
+"""psycopg's errors as those of the ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history's tables, and the lock of which everybody can see who holds it."""
+"""The history's tables, and the lock with the name of its holder."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class History:
         )
 
     def exists(self) -> bool:
-        """Whether the tables are there."""
+        """Whether the tables exist."""
         with own_errors():
             row = self._connection.execute(
                 "SELECT to_regclass(%s) IS NOT NULL", (f'"{self._schema}".{HISTORY}',)
@@ -77,7 +77,7 @@ class History:
         return bool(row and row[0])
 
     def create(self) -> None:
-        """Make the tables, both or none."""
+        """Create the tables, both or none."""
         with own_errors(), self._connection.transaction():
             self._connection.execute(self._sql(_TABLES))
 
@@ -130,7 +130,7 @@ class History:
         return bool(row and row[0])
 
     def sign_lock(self, run: str, by: str) -> None:
-        """Write down who holds the lock."""
+        """Record who holds the lock."""
         with own_errors():
             self._connection.execute(
                 self._sql(
@@ -143,7 +143,7 @@ class History:
             )
 
     def lock_owner(self) -> LockOwner | None:
-        """Who holds the lock now; the signature counts only where the session is the same."""
+        """Who holds the lock now; the record counts only if it is of the same session."""
         classid, objid = lock_key(self._application)
         with own_errors():
             row = self._connection.execute(

@@ -1,8 +1,8 @@
-"""`--as-job`: the same command, run by a Job inside the cluster, where the database is reached.
+"""`--as-job`: the same command, run by a Job in the cluster, where the database is reachable.
 
-The bundle and the environment's file travel in a ConfigMap; the DSN comes from a Secret that is
-there already. The Job needs no rights in the cluster; whoever makes it needs to create ConfigMaps
-and Jobs and to read pods and their logs. A Job outlives this process: run again, or follow it.
+A ConfigMap carries the bundle and the environment's file; the DSN comes from an existing Secret.
+The Job needs no rights in the cluster. Its creator needs to create ConfigMaps and Jobs and to read
+pods and their logs. A Job outlives this process: run the command again, or follow its log.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from tarsrelease.ports.people import Progress
 JOB = Kind("batch", "v1", "Job", "jobs")
 
 IN_A_JOB = "TARSRELEASE_JOB"
-"""The variable that tells the command inside that whoever made the Job has looked at the cluster,
-and keeps the journal."""
+"""The variable that marks a command in a Job: the Job's creator checks the cluster and keeps the
+journal."""
 _BUNDLE = "bundle.tgz.b64"
 _LARGEST = 900_000
 """A ConfigMap holds 1 MiB at most."""
@@ -45,7 +45,7 @@ _START = 120.0
 _KEPT = 86_400
 """Seconds that a finished Job stays, for its log to be read."""
 _NEVER = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError"}
-# VOLUME_BUNDLE is where an agent without mounts keeps the volume.
+# An agent without mounts keeps the volume in VOLUME_BUNDLE.
 _SCRIPT = (
     'set -e; work=$(mktemp -d); base64 -d < "${VOLUME_BUNDLE:-/bundle}/'
     + _BUNDLE
@@ -160,7 +160,7 @@ def _config_map(name: str, content: str) -> dict[str, Any]:
 
 
 def _own(cluster: KubernetesApi, name: str, job: dict[str, Any]) -> None:
-    """Let the ConfigMap go with the Job."""
+    """Delete the ConfigMap together with the Job."""
     owner = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -189,7 +189,7 @@ def _job(
     return {
         "metadata": {"name": name, "labels": _labels(name)},
         "spec": {
-            # A migration that failed is looked at by a person, and not begun again by a machine.
+            # A person examines a failed migration; it is not restarted.
             "backoffLimit": 0,
             "activeDeadlineSeconds": int(job.deadline),
             "ttlSecondsAfterFinished": _KEPT,
@@ -198,7 +198,7 @@ def _job(
                 "spec": {
                     "restartPolicy": "Never",
                     **account,
-                    # It changes the database, and nothing in the cluster.
+                    # It changes nothing in the cluster.
                     "automountServiceAccountToken": False,
                     "containers": [container],
                     "volumes": [{"name": "bundle", "configMap": {"name": name}}],
@@ -213,7 +213,7 @@ def _pods(cluster: KubernetesApi, name: str) -> list[dict[str, Any]]:
 
 
 def _wait_for_start(cluster: KubernetesApi, name: str, clock: Clock) -> None:
-    """Return when its container runs, or has ended."""
+    """Return when its container runs or has ended."""
     started = clock.now()
     why = "no pod yet"
     while True:
@@ -265,7 +265,7 @@ def _wait_for_end(cluster: KubernetesApi, name: str, deadline: float, clock: Clo
 
 
 class _Log:
-    """Follows the container's log; what looks like progress is shown as it comes."""
+    """Follows the container's log and shows its progress."""
 
     def __init__(
         self, kubectl: str, environment: Environment, name: str, progress: Progress

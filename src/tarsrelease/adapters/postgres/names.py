@@ -1,4 +1,4 @@
-"""Names as files and manifests write them, for PostgreSQL."""
+"""Relation names of files and manifests in PostgreSQL's terms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def regclass(name: str) -> str:
 def name_of(oid: str) -> str:
     """SQL for the name of the relation with this oid (an expression): as `regclass` takes it.
 
-    Unquoted, and without its schema where the search path leads to it.
+    Unquoted, and without its schema if the search path finds it.
     """
     visible = (
         "CASE WHEN pg_table_is_visible(named.oid) THEN named.relname::text "

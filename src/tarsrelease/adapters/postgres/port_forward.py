@@ -1,4 +1,4 @@
-"""A way into the cluster: kubectl port-forward to the database's Service."""
+"""kubectl port-forward to the database's Service."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 
 @contextmanager
 def forwarded(dsn: str, environment: Environment) -> Iterator[str]:
-    """The DSN as it is reached from here; a port-forward lasts as long as the block.
+    """The DSN through the port-forward, which lasts as long as the block.
 
-    The host's name is kept for TLS, as only the address changes.
+    Only the address changes; TLS checks the same host name.
     """
     wanted = environment.database.port_forward if environment.database else None
     if wanted is None:
@@ -62,7 +62,7 @@ def _start(environment: Environment, wanted: PortForward) -> subprocess.Popen[st
 
 
 def _port(process: subprocess.Popen[str], wanted: PortForward) -> int:
-    """The local port, once kubectl says that it listens; its further output is read away."""
+    """The local port, once kubectl listens; its further output is discarded."""
     said: list[str] = []
     ports: list[int] = []
     heard = threading.Event()

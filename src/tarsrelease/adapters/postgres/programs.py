@@ -1,4 +1,4 @@
-"""Where PostgreSQL's own programs are on this machine: pg_dump, and a server for copies."""
+"""Finds PostgreSQL's programs on this machine: pg_dump, and a server for copies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folders() -> Iterator[Path]:
 
 @cache
 def major_version(program: Path) -> int | None:
-    """The major version that the program says it is of; None where it cannot be run."""
+    """The program's major version; None if it cannot be run."""
     try:
         said = subprocess.run(
             [str(program), "--version"], capture_output=True, text=True, check=False, timeout=10
@@ -49,7 +49,7 @@ def major_version(program: Path) -> int | None:
 def find(program: str, *, at_least: int = 0, best: int | None = None) -> Path:
     """The program in the version nearest to `best` (by default `at_least`), none older.
 
-    Raises UsageError where there is none.
+    Raises UsageError if there is none.
     """
     found: dict[int, Path] = {}
     for folder in folders():

@@ -1,4 +1,4 @@
-"""Throwaway copies of a schema, to try statements on."""
+"""Throwaway copies of a schema, for trying statements."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted
 
 
 class Scratch:
-    """See `steps.migrating.needs.ScratchDatabase`."""
+    """See `ports.database.ScratchDatabase`."""
 
     def __init__(self, dsn: str, schema: str) -> None:
         self._dsn = dsn
@@ -65,7 +65,7 @@ class Scratch:
         self._connection.close()
 
     def fill(self, dump: str) -> None:
-        """Restore a dump of a schema. Raises UsageError where this server cannot hold it."""
+        """Restore a dump of a schema. Raises UsageError if this server cannot hold it."""
         try:
             with own_errors():
                 self._connection.execute("DROP SCHEMA IF EXISTS public CASCADE")
@@ -85,17 +85,17 @@ class Scratch:
             ) from problem
 
     def footprint(self, statement: Statement) -> Footprint:
-        """Try the statement in a transaction that is rolled back; see what it locks.
+        """Run the statement in a transaction that is rolled back; return what it locks.
 
-        A relation whose storage changed was rewritten; a table that was scanned counts it in
-        pg_stat_xact_all_tables. Relations that the statement creates itself are nobody else's.
+        A relation whose storage changed was rewritten; pg_stat_xact_all_tables counts scans.
+        Relations that the statement itself creates are left out.
         """
         with own_errors(), self._connection.transaction(force_rollback=True):
             before = {row[0]: row for row in self._connection.execute(_RELATIONS).fetchall()}
             self._connection.execute(statement.text.encode())
             locked = self._connection.execute(_LOCKS).fetchall()
             after = {row[0]: row for row in self._connection.execute(_RELATIONS).fetchall()}
-        # Looking takes ACCESS SHARE on what it names, which stands in nobody's way.
+        # Reading takes ACCESS SHARE, which blocks nobody.
         locks = [
             TableLock(before[oid][1], mode_of(mode), before[oid][2])
             for oid, mode in locked
@@ -118,15 +118,15 @@ class Scratch:
             self._connection.execute(statement.text.encode())
 
     def dump(self) -> str:
-        """The schema as pg_dump prints it, without our own tables."""
+        """The schema as pg_dump prints it, without the history's tables."""
         return dump_schema(self._dsn, self._connection.info.server_version // 10000)
 
 
 def dump_schema(dsn: str, version: int) -> str:
-    """pg_dump of the schema alone, without owners and rights. Raises as a step may.
+    """pg_dump of the schema alone, without owners and privileges. Raises ReleaseError.
 
-    pg_dump must not be older than the server. The password goes by PGPASSWORD, as arguments can
-    be seen by every process.
+    pg_dump must not be older than the server. The password travels in PGPASSWORD, because every
+    process can see arguments.
     """
     program = find("pg_dump", at_least=version)
     settings = conninfo.conninfo_to_dict(dsn)

@@ -1,4 +1,4 @@
-"""The linter squawk, which ships as a program in a Python package."""
+"""The linter squawk, a program in a Python package."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _program() -> str:
     found = str(beside) if beside.exists() else shutil.which("squawk")
     if found is None:
         raise UsageError(
-            doing="looking for the linter",
+            doing="finding the linter",
             found=f"no squawk beside {sys.executable} or on the PATH",
             expected="the package squawk-cli, which tarsrelease requires",
             next_step="install tarsrelease's requirements again",

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own that lives as long as we do, and leaves nothing behind."""
+"""A temporary PostgreSQL server that ends with this process and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USER = "postgres"
 _START = 30.0
 _STOP = 10.0
 _SETTINGS = {
-    # Nothing here outlives the process, so nothing needs to survive a power cut.
+    # Nothing here outlives the process.
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
@@ -34,8 +34,11 @@ _SETTINGS = {
 
 
 def unprivileged(argv: Sequence[str]) -> list[str]:
-    """The command as PostgreSQL accepts it: it refuses uid 0, so root becomes uid 1000 in a user
-    namespace of its own; and it ends when we do, even where we are killed."""
+    """The command as PostgreSQL accepts it.
+
+    PostgreSQL refuses uid 0, so root becomes uid 1000 in a user namespace. The command ends with
+    this process, even if it is killed.
+    """
     command = list(argv)
     if shutil.which("setpriv"):
         command = ["setpriv", "--pdeathsig", "INT", "--", *command]
@@ -47,8 +50,8 @@ def unprivileged(argv: Sequence[str]) -> list[str]:
 class ThrowawayServer:
     """PostgreSQL in a temporary folder; by default reached by a socket in it, with no network.
 
-    `server` is the program ``postgres`` to use (by default the newest one found), `settings` are
-    laid over our own. As a context manager it starts, and removes everything at the end.
+    `server` is the program ``postgres`` to use (by default the newest one found), `settings`
+    override the defaults. As a context manager it starts, and removes everything at the end.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class ThrowawayServer:
 
     @property
     def log(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self._folder / "log"
 
     def dsn(self, database: str = "postgres", user: str = USER) -> str:
@@ -91,7 +94,7 @@ class ThrowawayServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def create(self) -> None:
-        """Make the data directory. Raises UsageError where that fails."""
+        """Create the data directory. Raises UsageError if that fails."""
         done = subprocess.run(
             unprivileged(
                 [
@@ -109,7 +112,7 @@ class ThrowawayServer:
             raise self._failed(done.stdout)
 
     def start(self) -> None:
-        """Start it and wait until it answers. Raises UsageError where it does not."""
+        """Start it and wait until it answers. Raises UsageError if it does not."""
         argv = [str(self._server), "-D", str(self.data), "-k", str(self._folder)]
         argv += ["-p", str(self.port)]
         for name, value in self._settings.items():
@@ -130,7 +133,7 @@ class ThrowawayServer:
                 return
 
     def kill(self) -> None:
-        """End it as a power cut would: every process of it at once."""
+        """Kill all its processes at once, as a power cut would."""
         if self._process is not None:
             for pid in (self._process.pid, *self._children(self._process.pid)):
                 with suppress(ProcessLookupError):
@@ -144,7 +147,7 @@ class ThrowawayServer:
         return [int(one) for one in path.read_text().split()] if path.exists() else []
 
     def stop(self) -> None:
-        """End it without waiting for its clients."""
+        """Stop it without waiting for its clients."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)

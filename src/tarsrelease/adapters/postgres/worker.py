@@ -1,4 +1,4 @@
-"""The one session that changes the database: it holds the lock and runs the statements."""
+"""The session that changes the database: it holds the lock and runs the statements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENDING = {
 
 
 class Task:
-    """Something that runs in a thread; the session is used by nothing else meanwhile."""
+    """Work in a thread; nothing else uses the session meanwhile."""
 
     def __init__(self, connection: Connection, work: Callable[[], None]) -> None:
         self._connection = connection
@@ -50,11 +50,11 @@ class Task:
         threading.Thread(target=run, name="migration", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, so long at most; whether it has ended."""
+        """Wait for its end for this long at most; whether it has ended."""
         return self._ended.wait(seconds)
 
     def cancel(self) -> None:
-        """Ask the server to cancel it; where that cannot be asked, close the connection."""
+        """Cancel it on the server; if that fails, close the connection."""
         if self._ended.is_set():
             return
         try:
@@ -66,13 +66,13 @@ class Task:
             self._ended.wait(_CANCEL)
 
     def result(self) -> None:
-        """Raise what it ended with."""
+        """Raise its error, if it ended in one."""
         if self._problem is not None:
             raise self._problem
 
 
 class PostgresWorker:
-    """See `steps.migrating.needs.Worker`."""
+    """See `ports.database.Worker`."""
 
     def __init__(self, dsn: str, database: Database, application: str, run: Run) -> None:
         self._database = database
@@ -89,7 +89,7 @@ class PostgresWorker:
                 sql.Literal(database.build_workers)
             )
         )
-        # What is said to be done must outlive a crash of the server, wherever its default is off.
+        # What is reported as done must survive a crash of the server, even if its default is off.
         self._connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) "
             "WHERE current_setting('synchronous_commit') = 'off'"
@@ -100,11 +100,11 @@ class PostgresWorker:
         self._connection.close()
 
     def _end_with_the_client(self) -> None:
-        """Let the server end a session that nobody watches any more, and its lock with it.
+        """Let the server end the session, and release its lock, when this process is gone.
 
-        It notices a dead network by keepalives as we do, and a client that ended in the middle of
-        a statement by looking (PostgreSQL 14 and newer, not on all systems; else the statement
-        goes on to its end, and holds the lock so long).
+        Keepalives notice a dead network; client_connection_check_interval (PostgreSQL 14 and
+        newer, not on all systems) notices a client that ended in the middle of a statement.
+        Otherwise the statement runs to its end and holds the lock until then.
         """
         for name, value in _ENDING.items():
             try:
@@ -116,13 +116,13 @@ class PostgresWorker:
                     raise own_error(problem) from problem
 
     def acquire(self) -> LockOwner | None:
-        """Try to take the lock; None when it is ours, else who holds it."""
+        """Try to take the lock; None if it is ours, else who holds it."""
         if self._history.try_lock():
             return None
         return self._history.lock_owner() or LockOwner(0, "unknown", "unknown", None)
 
     def prepare_history(self) -> None:
-        """Make the history's tables where there are none, and sign the lock."""
+        """Create the history's tables if they do not exist, and record who holds the lock."""
         if not self._history.exists():
             self._history.create()
         self._history.sign_lock(self._run.id, self._run.owner)
@@ -135,14 +135,14 @@ class PostgresWorker:
         lock_timeout: float,
         deadline: float,
     ) -> Task:
-        """Begin a statement together with its row of the history; each attempt has its own."""
-        if statement.apart is not None:
-            return Task(self._connection, lambda: self._apart(statement, row, deadline))
+        """Start a statement together with its row of the history; each attempt has its own."""
+        if statement.non_transactional is not None:
+            return Task(self._connection, lambda: self._non_transactional(statement, row, deadline))
         return Task(
-            self._connection, lambda: self._together(statement, row, lock_timeout, deadline)
+            self._connection, lambda: self._transactional(statement, row, lock_timeout, deadline)
         )
 
-    def _together(
+    def _transactional(
         self, statement: Statement, row: HistoryRow, lock_timeout: float, deadline: float
     ) -> None:
         with self._connection.transaction():
@@ -150,7 +150,7 @@ class PostgresWorker:
             self._connection.execute(statement.text.encode())
             self._history.insert(row, finished=True)
 
-    def _apart(self, statement: Statement, row: HistoryRow, deadline: float) -> None:
+    def _non_transactional(self, statement: Statement, row: HistoryRow, deadline: float) -> None:
         row_id = self._history.insert(row, finished=False)
         self._limits(0, deadline, local=False)
         try:
@@ -171,12 +171,12 @@ class PostgresWorker:
             )
 
     def finish(self, row: HistoryRow) -> None:
-        """Mark a row that was broken off as finished."""
+        """Mark the row of an interrupted attempt as finished."""
         with own_errors():
             self._history.finish(row.id)
 
     def drop_invalid(self, index: str) -> Task:
-        """DROP INDEX CONCURRENTLY of what a broken build left."""
+        """DROP INDEX CONCURRENTLY of what an interrupted build left."""
         statement = sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(
             sql.Identifier(*index.split("."))
         )

@@ -1,4 +1,4 @@
-"""One statement after the other: wait for the guards, repair what is broken, run, watch."""
+"""Apply one statement after the other: wait for the guards, repair, run, report progress."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.backoff import pause
 from tarsrelease.migrations.dangers import RelationSize
-from tarsrelease.migrations.guards import broken, guard_checks
+from tarsrelease.migrations.guards import exceeded, guard_checks
 from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.migrations.server import BuildProgress, Session
-from tarsrelease.migrations.statements import Apart, Statement
+from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.model.outcome import Check
 from tarsrelease.operations.migrations.files import database_of
 from tarsrelease.operations.migrations.outcome import connection_gone, statement_failed
 from tarsrelease.ports.database import Catalog, DatabaseAccess, Running, Worker
 
-_LOOK = 1.0
-"""Seconds between two looks at the guards and at a build's progress."""
+_POLL = 1.0
+"""Seconds between two readings of the guards and of a build's progress."""
 _PATIENCE_RUNNING = 5.0
-"""Seconds that a guard may be broken while a build runs before it is broken off."""
-_SAID = 10.0
+"""Seconds that a guard may be exceeded before the running build is cancelled."""
+_REPORT_EVERY = 10.0
 """Seconds between two lines about the same build."""
 _ROW_LOCKS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "select_stmt"}
-"""Statements whose table locks stop no query; what they lock is rows."""
+"""Statements that lock rows; their table locks block no query."""
 _MAY_BLOCK = {"table-rewrite", "long-lock", "cluster", "lock-table"}
-_MANY = 3
-"""Times that a build is begun anew after a guard broke it off."""
+_ATTEMPTS = 3
+"""Attempts at a build that the guards cancel."""
 
 
 class HeldError(Exception):
-    """Neither wrong nor done: the migration gave way, and can go on later."""
+    """The migration had to wait for too long, and can continue later."""
 
     def __init__(self, statement: Statement, why: str, checks: tuple[Check, ...] = ()) -> None:
         super().__init__(why)
@@ -44,11 +44,14 @@ class HeldError(Exception):
 
 @dataclass
 class Counts:
-    """What this run did; `begun` says that a statement was sent at all, `left_behind` that one
-    outside a transaction failed and was not cleaned away."""
+    """What this run did.
+
+    `started`: a statement was sent at all. `left_behind`: a non-transactional one failed and was
+    not cleaned up.
+    """
 
     finished: int = 0
-    begun: bool = False
+    started: bool = False
     left_behind: bool = False
     gave_way: int = 0
     repaired: int = 0
@@ -74,28 +77,29 @@ class Applier:
         self._random = access.random
         self._blockers: list[Session] = []
 
-    def apply(self, statement: Statement, row: HistoryRow, begun: HistoryRow | None) -> None:
-        """Apply one statement; `begun` is the row of an attempt at it that was broken off.
+    def apply(self, statement: Statement, row: HistoryRow, interrupted: HistoryRow | None) -> None:
+        """Apply one statement; `interrupted` is the row of an attempt at it that never
+        finished.
 
-        Raises ReleaseError where it fails, HeldError where it must wait for too long.
+        Raises ReleaseError if it fails, HeldError if it must wait for too long.
         """
         try:
-            if statement.apart is None:
-                self._in_turns(statement, row)
+            if statement.non_transactional is None:
+                self._transactional(statement, row)
             else:
-                self._apart(statement, row, begun)
+                self._non_transactional(statement, row, interrupted)
         except SqlError as problem:
             changed = self.counts.finished > 0 or self.counts.left_behind
             raise statement_failed(statement, problem, changed) from problem
         except ConnectionGoneError as problem:
             raise connection_gone(
-                statement, problem, self.counts.begun, self._database
+                statement, problem, self.counts.started, self._database
             ) from problem
         self.counts.finished += 1
 
-    # A statement in a transaction: it gives way to others, again and again.
+    # Transactional statements: they give way to others and try again.
 
-    def _in_turns(self, statement: Statement, row: HistoryRow) -> None:
+    def _transactional(self, statement: Statement, row: HistoryRow) -> None:
         started = self._clock.now()
         attempt = 0
         while True:
@@ -113,75 +117,77 @@ class Applier:
             if waited >= self._database.lock_patience:
                 raise HeldError(
                     statement,
-                    f"gave way {attempt} times in {waited:.0f} s: {self._in_the_way()}",
+                    f"gave way {attempt} times in {waited:.0f} s: {self._blocked_by()}",
                 )
             seconds = pause(attempt, self._random())
             self._progress.say(
                 f"{statement.place}: gave way after {self._database.lock_timeout:g} s "
-                f"({self._in_the_way()}); again in {seconds:.1f} s"
+                f"({self._blocked_by()}); again in {seconds:.1f} s"
             )
             self._clock.sleep(seconds)
 
     def _time_for(self, statement: Statement) -> float:
-        """Seconds that it may take: few where its locks may stop others and nobody allowed it.
+        """Its deadline in seconds: short if its locks may block others and nobody allowed it.
 
-        Plan refuses such statements by what it measures; this bounds the harm where no plan was
-        made, or where the tables are not what they were then.
+        Plan refuses such statements by what it measures; this limits the harm without a plan, or
+        if the tables have changed since.
         """
         rows_only = statement.node.WhichOneof("node") in _ROW_LOCKS
         if rows_only or _MAY_BLOCK & statement.allowed.keys():
             return self._database.statement_timeout
         return min(self._database.blocking_timeout, self._database.statement_timeout)
 
-    def _in_the_way(self) -> str:
-        return "; ".join(map(str, self._blockers[:3])) or "somebody who is gone by now"
+    def _blocked_by(self) -> str:
+        return "; ".join(map(str, self._blockers[:3])) or "a session that has ended since"
 
-    # A statement outside a transaction: it may have been broken off, and leave things behind.
+    # Non-transactional statements: an interrupted attempt leaves things behind.
 
-    def _apart(self, statement: Statement, row: HistoryRow, begun: HistoryRow | None) -> None:
-        for attempt in range(1, _MANY + 1):
-            if self._already(statement, begun):
+    def _non_transactional(
+        self, statement: Statement, row: HistoryRow, interrupted: HistoryRow | None
+    ) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            if self._finished_before(statement, interrupted):
                 return
             self._wait_for_guards(statement)
             try:
                 self._run(statement, row, self._database.build_deadline)
-            except _BrokenOff as why:
+            except _CancelledByGuardError as why:
                 self._repair(statement)
-                self._progress.say(f"{statement.place}: broken off, because {why}")
-                if attempt == _MANY:
+                self._progress.say(f"{statement.place}: cancelled, because {why}")
+                if attempt == _ATTEMPTS:
                     raise HeldError(
-                        statement, f"broken off {_MANY} times: {why}", self.guards
+                        statement, f"cancelled {_ATTEMPTS} times: {why}", self.guards
                     ) from why
             except SqlError:
-                # Not left for the next run: a broken unique index still refuses rows.
+                # Repaired now: even an INVALID unique index refuses rows.
                 self.counts.left_behind = True
                 self._repair(statement)
                 self.counts.left_behind = False
                 raise
             else:
-                self._insist(statement)
+                self._require_valid(statement)
                 return
 
-    def _already(self, statement: Statement, begun: HistoryRow | None) -> bool:
-        """Repair what an earlier attempt left; True where it had finished its work."""
+    def _finished_before(self, statement: Statement, interrupted: HistoryRow | None) -> bool:
+        """Repair what an interrupted attempt left; True if it had finished its work."""
         self._repair(statement)
-        if begun is None or begun.statement != statement.number:
+        if interrupted is None or interrupted.statement != statement.number:
             return False
         states = [self._catalog.index(name) for name in statement.names]
         done = (
-            statement.apart is Apart.CREATE_INDEX
+            statement.non_transactional is NonTransactional.CREATE_INDEX
             and all(state is not None and state.valid for state in states)
-        ) or (statement.apart is Apart.DROP_INDEX and not any(states))
+        ) or (statement.non_transactional is NonTransactional.DROP_INDEX and not any(states))
         if done:
-            self._worker.finish(begun)
-            self._progress.say(f"{statement.place}: was finished by run {begun.run}")
+            self._worker.finish(interrupted)
+            self._progress.say(f"{statement.place}: was finished by run {interrupted.run}")
         return done
 
     def _repair(self, statement: Statement) -> None:
-        """Drop what a broken build left: an INVALID index of this name, or REINDEX's copies.
+        """Drop what an interrupted build left: an INVALID index of this name, or REINDEX's copies.
 
-        IF NOT EXISTS would take an INVALID index for a finished one. An index that somebody
-        else's session is building right now is not ours to drop.
+        IF NOT EXISTS would take an INVALID index for a finished one. An index that another session
+        is building is left alone.
         """
         for name in self._left_behind(statement):
             if any(build.index.endswith(name) for build in self._catalog.builds()):
@@ -192,7 +198,7 @@ class Applier:
             try:
                 self._watch(self._worker.drop_invalid(name), statement, guarded=False)
             except SqlError as problem:
-                # Only a superuser may name what is in TOAST's schema; it is in nobody's way.
+                # Only a superuser may drop an index of TOAST's schema; it harms nobody.
                 if not (name.startswith("pg_toast.") and problem.state == "42501"):
                     raise
                 self._progress.say(f"{statement.place}: a superuser must drop {name}")
@@ -200,14 +206,14 @@ class Applier:
                 self.counts.repaired += 1
 
     def _left_behind(self, statement: Statement) -> list[str]:
-        if statement.apart is Apart.CREATE_INDEX:
+        if statement.non_transactional is NonTransactional.CREATE_INDEX:
             states = {name: self._catalog.index(name) for name in statement.names}
             return [
                 name
                 for name, state in states.items()
                 if state is not None and not (state.valid and state.ready)
             ]
-        if statement.apart is Apart.REINDEX:
+        if statement.non_transactional is NonTransactional.REINDEX:
             # REINDEX CONCURRENTLY names them after the index: docs, "REINDEX", "Rebuilding
             # Indexes Concurrently".
             tables = {*statement.names, *map(self._catalog.table_of, statement.names)}
@@ -218,47 +224,47 @@ class Applier:
             ]
         return []
 
-    def _insist(self, statement: Statement) -> None:
-        """An index must be valid in the end; the statement's success does not say so."""
-        if statement.apart is Apart.CREATE_INDEX:
+    def _require_valid(self, statement: Statement) -> None:
+        """An index must be valid; the statement's success does not prove it."""
+        if statement.non_transactional is NonTransactional.CREATE_INDEX:
             for name in statement.names:
                 state = self._catalog.index(name)
                 if state is None or not (state.valid and state.ready):
                     raise SqlError("XX001", f"index {name} is not valid after it was built")
 
-    # Running and watching.
+    # Running.
 
     def _run(self, statement: Statement, row: HistoryRow, deadline: float) -> None:
         self._progress.say(f"{statement.place}: {statement.first_line}")
-        self.counts.begun = True
+        self.counts.started = True
         running = self._worker.start(
             statement,
             dataclasses.replace(row, statement=statement.number, sha256=statement.sha256),
             lock_timeout=self._database.lock_timeout,
             deadline=deadline,
         )
-        self._watch(running, statement, guarded=statement.apart is not None)
+        self._watch(running, statement, guarded=statement.non_transactional is not None)
 
     def _watch(self, running: Running, statement: Statement, *, guarded: bool) -> None:
-        """Wait for its end; show progress and who blocks; break a build off when a guard breaks."""
-        # Looking costs the server something, too; a build has no lock_timeout to be early for.
-        look = _LOOK if statement.apart else min(_LOOK, self._database.lock_timeout / 4)
-        broken_for = 0.0
-        said: dict[str, float] = {}
+        """Wait for its end; report progress and blockers; cancel a build if a guard is exceeded."""
+        # Blockers must be read before lock_timeout ends the wait; a build has none.
+        poll = _POLL if statement.non_transactional else min(_POLL, self._database.lock_timeout / 4)
+        exceeded_for = 0.0
+        reported: dict[str, float] = {}
         elapsed = 0.0
         try:
-            while not running.wait(look):
-                elapsed += look
+            while not running.wait(poll):
+                elapsed += poll
                 blockers = self._catalog.blockers(self._worker.pid)
                 if blockers:
                     self._blockers = blockers
-                if statement.apart is None:
+                if statement.non_transactional is None:
                     continue
-                self._report(statement, [*blockers, *self._catalog.builds()], elapsed, said)
-                faults = broken(self._look(0.0)) if guarded else []
-                broken_for = broken_for + look if faults else 0.0
-                if broken_for >= _PATIENCE_RUNNING:
-                    raise _BrokenOff("; ".join(f"{c.id}: {c.reason}" for c in faults))  # noqa: TRY301 - the same way out as an interrupt
+                self._report(statement, [*blockers, *self._catalog.builds()], elapsed, reported)
+                faults = exceeded(self._read_guards(0.0)) if guarded else []
+                exceeded_for = exceeded_for + poll if faults else 0.0
+                if exceeded_for >= _PATIENCE_RUNNING:
+                    raise _CancelledByGuardError("; ".join(f"{c.id}: {c.reason}" for c in faults))  # noqa: TRY301 - cancelled below like an interrupt
         except BaseException:
             running.cancel()
             raise
@@ -269,17 +275,17 @@ class Applier:
         statement: Statement,
         what: Sequence[Session | BuildProgress],
         elapsed: float,
-        said: dict[str, float],
+        reported: dict[str, float],
     ) -> None:
         for item in what:
             waits = "waits for " if isinstance(item, Session) else ""
-            if elapsed - said.get(waits, -_SAID) >= _SAID:
-                said[waits] = elapsed
+            if elapsed - reported.get(waits, -_REPORT_EVERY) >= _REPORT_EVERY:
+                reported[waits] = elapsed
                 self._progress.say(f"{statement.place}: {waits}{item}")
 
     # Guards.
 
-    def _look(self, growth: float) -> list[Check]:
+    def _read_guards(self, growth: float) -> list[Check]:
         vitals = self._catalog.vitals()
         if self._usage is not None and self._database.guards.usage is not None:
             cpu, memory = self._usage()
@@ -289,12 +295,12 @@ class Applier:
         return checks
 
     def _wait_for_guards(self, statement: Statement) -> None:
-        """Return when no guard is broken. Raises HeldError when that takes too long."""
+        """Return when no guard is exceeded. Raises HeldError if that takes too long."""
         started = self._clock.now()
         last = ""
         growth = self._growth(statement)
         while True:
-            faults = broken(self._look(growth))
+            faults = exceeded(self._read_guards(growth))
             waited = (self._clock.now() - started).total_seconds()
             if not faults:
                 self.counts.paused += waited
@@ -306,10 +312,10 @@ class Applier:
             if ids != last:
                 self._progress.say(f"{statement.place}: waits, because {why}")
                 last = ids
-            self._clock.sleep(_LOOK)
+            self._clock.sleep(_POLL)
 
     def _growth(self, statement: Statement) -> float:
-        """Bytes that an index may take: no more than the table that it is on."""
+        """Bytes that an index may need: at most the size of its table."""
         if statement.table is None:
             return 0.0
         return float(
@@ -317,5 +323,5 @@ class Applier:
         )
 
 
-class _BrokenOff(Exception):  # noqa: N818 - not an error, a decision
-    """A build was cancelled because a guard was broken."""
+class _CancelledByGuardError(Exception):
+    """A build was cancelled because a guard was exceeded."""

@@ -1,4 +1,4 @@
-"""Contract migrations wait until nothing can be rolled back to any more."""
+"""Contract migrations wait until the release cannot be rolled back any more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ways_back(
     now: datetime,
     after: float,
 ) -> list[str]:
-    """Why the release may still be rolled back; empty where it cannot.
+    """Why the release may still be rolled back; empty if it cannot.
 
     `after`: seconds from the promotion until the release has been watched to its end.
     """

@@ -13,10 +13,10 @@ from tarsrelease.model.release import Release
 
 
 def database_of(environment: Environment) -> Database:
-    """The environment's database. Raises UsageError where it names none."""
+    """The environment's database. Raises UsageError if it names none."""
     if environment.database is None:
         raise UsageError(
-            doing="looking for the database",
+            doing="choosing the database",
             found=f"environment {environment.name} has no section database",
             expected="database: {dsn_env: VARIABLE} in the environment's file",
             next_step="add it, and set the variable to the DSN",
@@ -27,7 +27,7 @@ def database_of(environment: Environment) -> Database:
 def read_migrations(release: Release, files: BundleFiles) -> dict[str, SqlFile]:
     """Every migration's statements by file name, down files too.
 
-    Raises UsageError where a file is absent, is not the one that the manifest pins, or is no SQL.
+    Raises UsageError if a file is absent, is not the one that the manifest pins, or is no SQL.
     """
     found = {}
     for migration in release.manifest.migrations:

@@ -1,4 +1,4 @@
-"""How migrations end: outcomes and errors that point at file and line."""
+"""How migrations end: outcomes, and errors with file and line."""
 
 from __future__ import annotations
 
@@ -26,15 +26,13 @@ _REMEDIES = {
     "42501": "grant the role what it lacks; ALTER and CREATE INDEX need the table's owner (GRANT "
     "owner TO role)",
     "25006": "point the DSN at the primary",
-    "57014": "it took longer than the environment lets it (blocking_timeout where its locks may "
-    "stop others, else statement_timeout or build_deadline): `tarsrelease migrate plan` shows what "
-    "it does; change it, or allow it in the file by name and reason (table-rewrite, long-lock)",
+    "57014": "it took longer than the environment allows (blocking_timeout if its locks may block "
+    "others, else statement_timeout or build_deadline): `tarsrelease migrate plan` shows what it "
+    "does; change it, or allow it in the file by name and reason (table-rewrite, long-lock)",
     "53100": "free disk space first",
     "53300": "free connections first, or raise max_connections",
-    "42P07": "it is there already and the history does not know it: drop it, or write IF NOT "
-    "EXISTS",
-    "42701": "it is there already and the history does not know it: drop it, or write IF NOT "
-    "EXISTS",
+    "42P07": "it exists already, and not by this history: drop it, or write IF NOT EXISTS",
+    "42701": "it exists already, and not by this history: drop it, or write IF NOT EXISTS",
     "23505": "the data breaks the rule: correct the rows, then run it again",
     "23514": "the data breaks the rule: correct the rows, then run it again",
     "23502": "the data breaks the rule: correct the rows, then run it again",
@@ -113,15 +111,15 @@ def locked(owner: LockOwner, waited: float) -> LockedError:
         doing=f"taking the migrations' lock (waited {waited:.0f} s)",
         found=f"{owner} holds it",
         expected="one migration of this application at a time",
-        next_step="wait with --wait DURATION, or see what it does with `tarsrelease migrate "
-        "status`; where its process is dead, its session ends by itself, or with "
+        next_step="wait with --wait DURATION; `tarsrelease migrate status` shows what it does; "
+        "if its process is dead, its session ends by itself, or with "
         f"pg_terminate_backend({owner.pid})",
     )
 
 
 def not_usable(server: Server) -> UsageError | None:
-    """Why this server or this role cannot be migrated; None where it can."""
-    doing = f"looking at database {server.database} as {server.role}"
+    """Why this server or this role cannot be migrated; None if it can."""
+    doing = f"checking database {server.database} as {server.role}"
     if server.replica:
         return UsageError(
             doing=doing,
@@ -148,7 +146,7 @@ def not_usable(server: Server) -> UsageError | None:
 
 
 def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> ReleaseError:
-    """PostgreSQL refused a statement; `changed` says whether this run changed something before."""
+    """PostgreSQL refused a statement; `changed`: this run has changed something."""
     found = f"{statement.place_at(problem.position)}: {problem.message}"
     if problem.hint:
         found += f" ({problem.hint})"
@@ -160,7 +158,7 @@ def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> 
         f"{statement.first_line}",
         "found": f"{found} [SQLSTATE {problem.state}]",
         "expected": "the statement to succeed; nothing of it is left",
-        "next_step": f"{remedy}; then run migrate again: it goes on at this statement",
+        "next_step": f"{remedy}; then run migrate again: it continues at this statement",
     }
     if changed:
         return StoppedError(**arguments)
@@ -170,14 +168,14 @@ def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> 
 def connection_gone(
     statement: Statement | None, problem: ConnectionGoneError, started: bool, database: Database
 ) -> ReleaseError:
-    """The connection broke; `started` says that a statement of this run had begun."""
+    """The connection broke; `started`: a statement of this run had started."""
     arguments = {
         "doing": f"applying {statement.place}: {statement.first_line}"
         if statement
-        else "asking the database",
+        else "querying the database",
         "found": str(problem),
         "expected": "a connection that lasts",
         "next_step": f"check the server and {database.dsn_env}; then run the same command again: "
-        "it goes on after the last finished statement",
+        "it continues after the last finished statement",
     }
     return StoppedError(**arguments) if started else UnreachableError(**arguments)

@@ -1,4 +1,4 @@
-"""What the database's pod uses, from Prometheus' raw samples."""
+"""CPU and memory of the database's pod, from Prometheus' raw samples."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tarsrelease.model.measurement import Series
 from tarsrelease.ports.metrics import Metrics
 
 _WINDOW = 60.0
-"""Seconds of samples to look at; CPU is the mean over them."""
+"""Seconds of samples; CPU is the mean over them."""
 
 
 def pod_usage(
     metrics: Metrics, wanted: DatabaseUsage
 ) -> Callable[[], tuple[float | None, float | None]]:
-    """A function that reads cores and bytes; None where there is no reading."""
+    """A function that reads cores and bytes; None without a reading."""
 
     def read() -> tuple[float | None, float | None]:
         try:

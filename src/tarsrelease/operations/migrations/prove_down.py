@@ -1,4 +1,4 @@
-"""The way back, walked on a throwaway copy: up, down, the same schema; and up once more."""
+"""Proof on a throwaway copy that down leads back: up, down, the same schema; and up again."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tarsrelease.ports.database import ScratchDatabase
 
 _EXPECTED = "up, then down, leaves the schema that was there; up again the one after up"
 _SHOWN = 12
-"""Lines of a difference that are shown."""
+"""Lines of a difference in the report."""
 
 
 class _FailedError(Exception):
-    """A statement failed on the way; the text says where."""
+    """A statement failed; the text says where."""
 
 
 def prove_down(
@@ -30,9 +30,9 @@ def prove_down(
     scratch: ScratchDatabase,
     before: str | None = None,
 ) -> list[Check]:
-    """Walk down and up again from `scratch`, on which the phase is applied to its end.
+    """Run down and up again on `scratch`, to which the phase is completely applied.
 
-    `before` is the schema's dump before up, where nothing of it was applied then.
+    `before` is the schema's dump before up, if nothing of the release was applied then.
     """
     targets = [
         one
@@ -44,7 +44,7 @@ def prove_down(
     stuck = [one.file for one in targets if one.down is None]
     if stuck:
         return [_check(Status.SKIPPED, f"NOT CHECKED: no down file for {', '.join(stuck)}")]
-    assignment.people.progress.say("walking down and up again on the copy")
+    assignment.people.progress.say("running down and up again on the copy")
     full = State({one.file: _applied(one, read[one.file]) for one in targets})
     try:
         after_up = scratch.dump()
@@ -61,8 +61,8 @@ def prove_down(
         unlike = difference(before, after_down, names=("before", "after up and down")) + unlike
     if unlike:
         return [_check(Status.FAIL, "the schema differs:\n" + "\n".join(unlike[:_SHOWN]))]
-    said = "down leads back to the schema before, " if before is not None else ""
-    return [_check(Status.PASS, f"{said}down and up again to the same schema")]
+    back = "down leads back to the schema before, " if before is not None else ""
+    return [_check(Status.PASS, f"{back}down and up again to the same schema")]
 
 
 def _applied(migration: Migration, file: SqlFile) -> Applied:

@@ -41,7 +41,7 @@ def take_lock(assignment: Assignment, worker: Worker, wait: float) -> None:
 
 
 def refuse_unusable(catalog: Catalog) -> None:
-    """Raise UsageError where this server or this role cannot be migrated."""
+    """Raise UsageError if this server or this role cannot be migrated."""
     problem = not_usable(catalog.server())
     if problem is not None:
         raise problem
@@ -56,7 +56,7 @@ def errors_as_outcomes(database: Database) -> Iterator[None]:
         raise connection_gone(None, problem, False, database) from problem
     except SqlError as problem:
         raise UsageError(
-            doing="asking the database",
+            doing="querying the database",
             found=f"{problem.message} {problem.hint}".strip() + f" [SQLSTATE {problem.state}]",
             expected="a role that may read the catalog and the release's tables",
             next_step="grant the role what it lacks",
@@ -76,8 +76,10 @@ def apply_all(
     for one in work:
         row = _row(applier.assignment, one, direction, (undoes or {}).get(one.file.file, ()))
         for statement in one.statements:
-            begun = one.begun if one.begun and one.begun.statement == statement.number else None
-            applier.apply(statement, row, begun)
+            before = one.interrupted
+            if before is not None and before.statement != statement.number:
+                before = None
+            applier.apply(statement, row, before)
 
 
 def _row(assignment: Assignment, work: Work, direction: str, undoes: tuple[str, ...]) -> HistoryRow:

@@ -11,7 +11,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """An index in the catalog; `columns` as PostgreSQL prints them, with DESC where it is so."""
+    """An index in the catalog; `columns` as PostgreSQL prints them, with DESC."""
 
     table: str
     columns: tuple[str, ...]
@@ -36,7 +36,7 @@ def index_check(wanted: IndexAssertion, found: IndexState | None, source: str) -
         return _check("migrate.index", Status.FAIL, expected, reason, source)
     faults = []
     if not found.valid:
-        faults.append("is INVALID: its build was broken off, so no query uses it")
+        faults.append("is INVALID: its build was interrupted, so no query uses it")
     if not found.ready:
         faults.append("is not ready: writes do not maintain it yet")
     if _bare(found.table) != _bare(wanted.table):
@@ -71,14 +71,14 @@ def query_check(wanted: QueryAssertion, run: QueryRun, source: str) -> Check:
     if wanted.uses_index and wanted.uses_index.rpartition(".")[2] not in run.indexes:
         used = ", ".join(sorted(run.indexes)) or "no index"
         faults.append(f"is planned with {used}")
-    said = f"{run.seconds * 1000:.3g} ms (median of {run.runs}), with "
-    said += ", ".join(sorted(run.indexes)) or "no index"
+    measured = f"{run.seconds * 1000:.3g} ms (median of {run.runs}), with "
+    measured += ", ".join(sorted(run.indexes)) or "no index"
     return Check(
         id="migrate.query",
         status=Status.FAIL if faults else Status.PASS,
         observed=Observed(value=run.seconds, unit="seconds"),
         expected=expected,
-        reason=f"{'; '.join(faults) or said}: {' '.join(wanted.query.split())}",
+        reason=f"{'; '.join(faults) or measured}: {' '.join(wanted.query.split())}",
         source=source,
         samples=run.runs,
     )
