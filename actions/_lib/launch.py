@@ -1,5 +1,6 @@
-"""Runs this checkout's tarsrelease under ``python -I``: nothing in the caller's directory, home or
-PYTHONPATH can stand before it.
+"""Run this checkout's tarsrelease under ``python -I``.
+
+No module in the caller's directory, home or PYTHONPATH can shadow it.
 """
 
 import sys

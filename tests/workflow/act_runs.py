@@ -265,7 +265,7 @@ class Traced(Repository):
     answers: Mapping[str, str | int] = {}
 
     def __post_init__(self) -> None:
-        self.kept = ()
+        self.kept = ("scripts",)
         super().__post_init__()
         self.env = {
             **self.env,
