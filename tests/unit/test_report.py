@@ -138,6 +138,13 @@ def test_services_that_only_lack_requests_share_a_line() -> None:
     assert "  INCONCLUSIVE canary.error_rate of web, api: 20 of 149 required requests\n" in text
 
 
+def test_results_with_the_same_reason_share_a_line() -> None:
+    missing = [check(Status.SKIPPED, name=name, service=None) for name in ("chart.a", "chart.b")]
+    text = outcome_text(outcome(Verdict.PROCEED, *missing))
+    assert "  SKIPPED chart.a; chart.b: because it was measured\n" in text
+    assert text.count("because it was measured") == 1
+
+
 def test_stages_overrides_plan_and_phases_are_shown() -> None:
     stage = {"name": "canary-10", "weight": 10, "verdict": "proceed", "seconds": 23.4}
     shown = outcome(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
@@ -60,10 +60,13 @@ def first_line(outcome: Outcome) -> str:
     """``ROLLBACK  canary gate · 1.0.1 → production: why (1 NOT CHECKED)``."""
     where = " → ".join(filter(None, (outcome.release, outcome.environment)))
     skipped = sum(check.status is Status.SKIPPED for check in outcome.checks)
+    # An error says what was found in a line of its own.
+    told = outcome.error is not None and outcome.error.found.splitlines()[:1] == [outcome.summary]
+    summary = "" if told else outcome.summary
     return (
         f"{headline(outcome)}  {outcome.step}"
         + (f" · {where}" if where else "")
-        + (f": {outcome.summary}" if outcome.summary else "")
+        + (f": {summary}" if summary else "")
         + (f" ({skipped} NOT CHECKED)" if skipped else "")
     )
 
@@ -79,14 +82,17 @@ def error_lines(error: ErrorDetail) -> list[str]:
     return [f"  {label:<9} " + text.replace("\n", "\n" + " " * 12) for label, text in labelled]
 
 
-def reason_lines(check: Check, of: str = "", reason: str = "") -> list[str]:
-    """Why a check is not passed; `of` and `reason` replace its service and its own reason."""
-    whose = of or check.service
+def reason_lines(check: Check, name: str = "", reason: str = "") -> list[str]:
+    """Why a check is not passed; `name` and `reason` stand for several that are alike."""
+    if not name:
+        name = check.id + (f" of {check.service}" if check.service else "")
+        if check.observed is not None and isinstance(check.observed.value, (int, float)):
+            name += f" is {show_observed(check.observed)}, expected {check.expected}"
     first, *more = (reason or check.reason).splitlines() or [""]
-    name = f"{check.status.value.upper()} {check.id}" + (f" of {whose}" if whose else "")
-    if not reason and check.observed is not None and isinstance(check.observed.value, (int, float)):
-        name += f" is {show_observed(check.observed)}, expected {check.expected}"
-    return [f"  {name}: {first}", *(f"    {line}" for line in more)]
+    return [
+        f"  {check.status.value.upper()} {name}: {first}",
+        *(f"    {line}" for line in more),
+    ]
 
 
 def _not_passed(outcome: Outcome, *, verbose: bool) -> list[str]:
@@ -116,22 +122,25 @@ def _is_said(check: Check, outcome: Outcome) -> bool:
     )
 
 
-def _alike(checks: list[Check]) -> Iterator[list[Check]]:
-    """Results of several services that differ in nothing else, or only in too few requests."""
-    groups: dict[tuple[str, Status, str], list[Check]] = {}
+def _alike(checks: list[Check]) -> Iterable[list[Check]]:
+    """Results with the same reason together, and a check's services that lack only requests."""
+    groups: dict[tuple[Status, str], list[Check]] = {}
     for check in checks:
-        reason = "" if _has_too_few(check) else check.reason
-        groups.setdefault((check.id, check.status, reason), []).append(check)
-    yield from groups.values()
+        reason = check.id if _has_too_few(check) else check.reason
+        groups.setdefault((check.status, reason), []).append(check)
+    return groups.values()
 
 
 def _joined(alike: list[Check]) -> list[str]:
-    services = ", ".join(check.service for check in alike if check.service)
-    few = [check for check in alike if _has_too_few(check)]
-    if few:
-        least = min(few, key=lambda check: (check.samples or 0) / (check.needed or 1))
-        return reason_lines(least, services, f"{show_samples(least)} required requests")
-    return reason_lines(alike[0], services, alike[0].reason if len(alike) > 1 else "")
+    if len(alike) == 1 and not _has_too_few(alike[0]):
+        return reason_lines(alike[0])
+    services: dict[str, list[str]] = {}
+    for check in alike:
+        services.setdefault(check.id, []).extend([check.service] if check.service else [])
+    names = [name + (f" of {', '.join(of)}" if of else "") for name, of in services.items()]
+    least = min(alike, key=lambda check: (check.samples or 0) / (check.needed or 1))
+    few = f"{show_samples(least)} required requests" if _has_too_few(least) else ""
+    return reason_lines(least, "; ".join(names), few)
 
 
 def _has_too_few(check: Check) -> bool:
