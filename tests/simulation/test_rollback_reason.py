@@ -27,7 +27,7 @@ from tarsrelease.adapters.terminal.plain import PlainProgress
 from tarsrelease.model.journal import Cause, Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event, Notice
-from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
 from tarsrelease.report.notices import pagerduty, slack
 from tarsrelease.report.text import outcome_text
 from tarsrelease.rollout import release_journal
@@ -130,6 +130,22 @@ def test_the_output_of_a_rolled_back_release_says_the_reason_once_and_last() -> 
     assert cause.reason in last
     assert (stream.getvalue() + text).count(cause.reason) == 1
     assert len(text.splitlines()) <= 15
+
+
+def test_people_learn_what_failed_while_traffic_returned_to_stable() -> None:
+    day = DayWorld()
+
+    def breaking() -> None:
+        for pod in day.world.running(Track.STABLE):
+            pod.error_share = 1.0
+
+    day.at_stage("promote-50", breaking)
+    assert day.play(Unattended()).exit_code is ExitCode.STOPPED
+    outcome = rolled_back(day, "the pipeline did not promote it")
+    for text in messages(outcome):
+        assert "canary.error_rate of " in text
+        assert text.count("requests bad") == 1
+        assert text.count("< 1.5 %") == 1
 
 
 def test_the_reason_that_a_person_gives_reaches_people() -> None:

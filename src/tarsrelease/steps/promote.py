@@ -17,9 +17,9 @@ from datetime import datetime
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError, StoppedError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, Entry, Phase
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.drain import drain
@@ -33,6 +33,7 @@ from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Workloads, holding
 from tarsrelease.ports.metrics import Metrics
 from tarsrelease.ports.people import Progress
+from tarsrelease.report.words import show_cause
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import last_good, same_version, stable_names
@@ -379,8 +380,8 @@ def _back_to_canary(
     progress: Progress,
 ) -> None:
     """Stable fails at the new version: the canary, which is proven, serves again. Raises."""
-    failed = [check for check in looked.seen.checks if check.status is Status.FAIL]
-    why = _reason(failed)
+    cause = Cause.of(looked.seen.checks)
+    why = show_cause(cause) if cause is not None else "stable failed"
     traffic.take_off(
         release,
         environment,
@@ -399,10 +400,6 @@ def _back_to_canary(
         next_step="the canary serves all requests; find out what differs between the two, then "
         + _AGAIN,
     )
-
-
-def _reason(failed: Sequence[Check]) -> str:
-    return "; ".join(f"{check.id} of {check.service}: {check.reason}" for check in failed[:3])
 
 
 def _note(release: Release, run: Run, journal: Journal, clock: Clock, phase: Phase) -> None:
