@@ -1,4 +1,4 @@
-"""Reports: the result first, then why; nothing in a cell can break out of it."""
+"""Reports: the verdict last in text, what did not pass before it; no cell can break out."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def judged(
 def not_checked(
     check: str, expected: str, why: str, *, source: str = "", service: str | None = None
 ) -> Check:
-    """A check that nobody made; it is told, and counted in the first line."""
+    """A check that was not made; reports name it, and count it in the verdict line."""
     return Check(
         id=check,
         status=Status.SKIPPED,

@@ -13,7 +13,7 @@ import click
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 from tarsrelease.report.markdown import outcome_markdown
-from tarsrelease.report.text import first_line, outcome_text
+from tarsrelease.report.text import outcome_text, verdict_line
 from tarsrelease.report.words import headline
 
 _COLOURS = {
@@ -111,7 +111,7 @@ def _coloured(outcome: Outcome, text: str, stream: TextIO) -> str:
         return text
     word = headline(outcome)
     colour = _COLOURS.get(outcome.verdict, "red") if outcome.verdict else "red"
-    before, line, after = text.rpartition(first_line(outcome))
+    before, line, after = text.rpartition(verdict_line(outcome))
     return before + click.style(word, fg=colour, bold=True) + line.removeprefix(word) + after
 
 

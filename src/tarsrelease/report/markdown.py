@@ -18,7 +18,7 @@ from tarsrelease.report.rows import (
     stage_rows,
 )
 from tarsrelease.report.table import markdown_cell, markdown_table
-from tarsrelease.report.text import first_line
+from tarsrelease.report.text import verdict_line
 from tarsrelease.report.words import count_statuses, show_seconds
 
 _LISTS = {
@@ -31,7 +31,7 @@ _LISTS = {
 
 def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     """A heading with the result, then why, then tables."""
-    blocks = [[f"### {markdown_cell(first_line(outcome))}"]]
+    blocks = [[f"### {markdown_cell(verdict_line(outcome))}"]]
     if outcome.error is not None:
         rows = [
             (label, text)

@@ -52,11 +52,11 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool
     blocks.append(["Warnings", *(f"  {line}" for line in warned)] if warned else [])
     checks = _not_passed(outcome, verbose=verbose)
     blocks.append([*checks, *_facts(outcome, evidence, verbose=verbose)])
-    blocks.append([first_line(outcome), *(error_lines(outcome.error) if outcome.error else [])])
+    blocks.append([verdict_line(outcome), *(error_lines(outcome.error) if outcome.error else [])])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def first_line(outcome: Outcome) -> str:
+def verdict_line(outcome: Outcome) -> str:
     """``ROLLBACK  canary gate · 1.0.1 → production: why (1 NOT CHECKED)``."""
     where = " → ".join(filter(None, (outcome.release, outcome.environment)))
     skipped = sum(check.status is Status.SKIPPED for check in outcome.checks)
