@@ -17,7 +17,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 
-from world import RUN, Pod, World, environment, ports, release, rollout
+from world import Pod, World, context, environment, release, rollout
 
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
@@ -46,20 +46,8 @@ def play(seed: int, fault: Fault, scrape_interval: float, duration: str = "10m")
     world.new_pods = fault
     for pod in world.running(Track.CANARY):
         fault(pod)
-    onto = ports(world)
-    return gate(
-        release(rollout(duration=duration)),
-        environment(f"{scrape_interval:g}s"),
-        RUN,
-        10,
-        metrics=onto.metrics,
-        workloads=onto.workloads,
-        routes=onto.routes,
-        journal=onto.journal,
-        lock=onto.lock,
-        clock=onto.clock,
-        progress=onto.progress,
-    )
+    of, place = release(rollout(duration=duration)), environment(f"{scrape_interval:g}s")
+    return gate(context(world, of, place), 10)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Self
 
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release, Run
+from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Web, Workloads
 from tarsrelease.ports.metrics import ExternalAnswers, Metrics
@@ -55,6 +56,15 @@ class Assignment:
     run: Run
     people: People
     clock: Clock
+
+    @property
+    def rollout(self) -> Rollout:
+        """The rollout of the release."""
+        return self.release.rollout
+
+    def say(self, line: str) -> None:
+        """Show people one line about what is being done."""
+        self.people.progress.say(line)
 
     def with_release(self, release: Release) -> Self:
         """The same for a changed release."""

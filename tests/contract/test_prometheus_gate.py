@@ -18,7 +18,7 @@ from suite_samples import bundle
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
-from world import NEW, SERVICES, environment, release, rollout
+from world import NEW, SERVICES, World, context, environment, release, rollout
 
 from tarsrelease.adapters.background import Background
 from tarsrelease.adapters.clock import SystemClock
@@ -28,8 +28,9 @@ from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.environment import Environment, Limits, Prometheus
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
-from tarsrelease.operations.evaluation import Observation, observe
-from tarsrelease.ports.metrics import ExternalAnswers
+from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
+from tarsrelease.operations.observation import Observation
+from tarsrelease.ports.metrics import ExternalAnswers, NoExternalAnswers
 
 CHECKS = [{"kind": "proportion", "id": "canary.error_rate", "sli": "errors", "below": "1.5%"}]
 METRIC = "http_requests_total"
@@ -109,19 +110,18 @@ def stage_of(
         since = datetime.now(UTC)
         meanwhile()
         try:
-            return observe(
+            onto = context(
+                World(),
                 release(plan),
                 where,
-                plan.stages[0],
-                since,
-                track=Track.CANARY,
-                weight=100,
-                metrics=metrics,
-                workloads=Pods(),  # type: ignore[arg-type]
+                samples=metrics,
+                workloads=Pods(),
                 clock=SystemClock(),
                 progress=Silent(),
-                alive=lambda: None,
-                elsewhere=elsewhere,
+                external=elsewhere or NoExternalAnswers(),
+            )
+            return evaluate_stage(
+                onto, StageEvaluation(stage=plan.stages[0], since=since, weight=100)
             )
         finally:
             metrics.close()
@@ -237,7 +237,7 @@ def test_an_answer_that_is_none_holds(server: Server, target: Target, fault: str
     assert statuses(seen) == {Status.ERROR}
     assert seen.verdict is Verdict.HOLD
     assert said in reasons(seen)
-    assert seen.looks == 0
+    assert seen.evaluations == 0
 
 
 def renamed(metric: str) -> Behaviour:
@@ -272,7 +272,7 @@ def test_no_series_at_all_hold(server: Server, target: Target) -> None:
     assert statuses(seen) == {Status.INCONCLUSIVE}
     assert seen.verdict is Verdict.HOLD
     assert "no series yet" in reasons(seen)
-    assert seen.looks > 0
+    assert seen.evaluations > 0
 
 
 def test_no_traffic_holds(server: Server, target: Target) -> None:

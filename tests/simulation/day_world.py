@@ -13,19 +13,17 @@ from world import (
     RUN,
     SERVICES,
     RecordedProgress,
-    SimulatedClock,
-    SimulatedJournal,
-    SimulatedLock,
-    SimulatedMetrics,
-    SimulatedRoutes,
     SimulatedWorkloads,
+    Unattended,
     World,
+    context,
     deployment,
     environment,
     release,
     rollout,
 )
 
+from tarsrelease.context import Context
 from tarsrelease.model.bundle import Migration
 from tarsrelease.model.cluster import AutoscalerState, Revision
 from tarsrelease.model.environment import Database
@@ -35,7 +33,7 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.people import Person, Progress
-from tarsrelease.steps.run import run_day
+from tarsrelease.steps.run import run_release
 
 
 class SimulatedCharts:
@@ -133,15 +131,6 @@ class Healthy:
 
     def get(self, host: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         return 200, "healthy"
-
-
-class Unattended:
-    """``--yes``."""
-
-    attended = False
-
-    def approves(self, question: str) -> bool:
-        return True
 
 
 class Absent(Unattended):
@@ -304,24 +293,25 @@ class DayWorld:
                 finished_at=now,
             )
 
-        return run_day(
-            self.release,
-            self.environment,
-            RUN,
+        return run_release(
+            self.context(person, progress),
             verify=lambda: says("verify", verdict),
             preflight=lambda: says("check preflight", preflight),
             migrator=self.migrator,
-            charts=self.charts,
-            workloads=DayWorkloads(world),
-            routes=SimulatedRoutes(world),
-            metrics=SimulatedMetrics(world),
-            web=Healthy(),
-            journal=SimulatedJournal(world),
-            lock=SimulatedLock(world),
-            clock=SimulatedClock(world),
-            progress=progress or RecordedProgress(world),
-            person=person,
             evidence=self.evidence,
+        )
+
+    def context(self, person: Person | None = None, progress: Progress | None = None) -> Context:
+        """What a step of this day works with."""
+        return context(
+            self.world,
+            self.release,
+            self.environment,
+            charts=self.charts,
+            workloads=DayWorkloads(self.world),
+            gateway=Healthy(),
+            person=person or Unattended(),
+            progress=progress or RecordedProgress(self.world),
         )
 
     @property

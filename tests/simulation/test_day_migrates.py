@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from day_world import DayWorkloads, DayWorld, Unattended
-from world import OLD, SimulatedClock, SimulatedJournal, SimulatedRoutes
+from day_world import DayWorld
+from world import OLD, Unattended
 
 from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
-from tarsrelease.steps.run_plan import plan_day
+from tarsrelease.steps.run import plan_release
 
 STABLE_OLD = {(Track.STABLE, OLD)}
 
@@ -161,16 +161,7 @@ def test_a_day_that_goes_on_does_not_migrate_again() -> None:
 
 
 def planned(day: DayWorld) -> Outcome:
-    return plan_day(
-        day.release,
-        day.environment,
-        migrator=day.migrator,
-        charts=day.charts,
-        workloads=DayWorkloads(day.world),
-        routes=SimulatedRoutes(day.world),
-        journal=SimulatedJournal(day.world),
-        clock=SimulatedClock(day.world),
-    )
+    return plan_release(day.context(), day.migrator)
 
 
 def test_the_days_plan_shows_the_statements_before_the_canary() -> None:

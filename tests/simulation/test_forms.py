@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from contexts import context
 from day_world import DayWorkloads, SimulatedCharts
-from world import NEW, OLD, SERVICES, Track, World, deployment, environment, ports, release
+from world import NEW, OLD, SERVICES, Track, World, context, deployment, environment
 
 from tarsrelease.model.cluster import NodeState
 from tarsrelease.model.errors import UsageError
@@ -67,19 +66,12 @@ def asked(
     recorded: tuple[Outcome, ...] | None = None,
     need: tuple[str, ...] = (),
 ) -> Outcome:
-    view = ports(world)
     return go_no_go(
         context(
-            release(),
-            environment(),
-            view.clock,
-            facts=Carries(),
+            world,
             charts=SimulatedCharts(world),
             workloads=DayWorkloads(world),
-            routes=view.routes,
-            journal=view.journal,
-            lock=view.lock,
-            metrics=view.metrics,
+            facts=Carries(),
         ),
         votes=[parse_vote(vote) for vote in votes],
         required=need,
@@ -175,11 +167,7 @@ def test_votes() -> None:
 
 
 def watched(world: World, window: float = 240) -> Outcome:
-    view = ports(world)
-    ours = context(
-        release(), environment(), view.clock, metrics=view.metrics, workloads=view.workloads
-    )
-    return watch(ours, window)
+    return watch(context(world), window)
 
 
 def test_a_promoted_release_that_does_well_proceeds() -> None:
@@ -224,7 +212,7 @@ def test_the_release_to_watch_is_the_one_promoted_last() -> None:
 
 def test_a_scheduler_looks_only_at_a_young_release() -> None:
     world = stable_world(NEW)
-    clock = ports(world).clock
+    clock = context(world).clock
 
     def resting(seconds: float) -> Outcome | None:
         return nothing_to_watch(world.journal, environment(), seconds, clock=clock)

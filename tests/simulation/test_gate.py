@@ -10,15 +10,14 @@ import pytest
 from world import (
     NEW,
     OLD,
-    RUN,
     SERVICES,
     Pod,
     SimulatedLock,
     SimulatedMetrics,
     World,
+    context,
     deployment,
     environment,
-    ports,
     release,
     rollout,
 )
@@ -47,21 +46,7 @@ def play(
     lifting: Lifting | None = None,
 ) -> Outcome:
     """One stage in this world."""
-    all_ports = ports(world)
-    return gate(
-        of or release(SHORT),
-        env or environment(),
-        RUN,
-        weight,
-        metrics=all_ports.metrics,
-        workloads=all_ports.workloads,
-        routes=all_ports.routes,
-        journal=all_ports.journal,
-        lock=all_ports.lock,
-        clock=all_ports.clock,
-        progress=all_ports.progress,
-        lifting=lifting,
-    )
+    return gate(context(world, of or release(SHORT), env), weight, lifting)
 
 
 def canaries(world: World, fault: Callable[[Pod], None]) -> World:
@@ -165,7 +150,6 @@ def test_a_canary_that_only_fails_is_found_all_the_same() -> None:
 
 def test_a_past_that_cannot_be_read_is_said_and_missed_by_nobody_else() -> None:
     world = World(seed=1).populate()
-    onto = ports(world)
 
     class Forgetful(SimulatedMetrics):
         def recorded(self, *_: object) -> list[list[Series]]:
@@ -173,15 +157,10 @@ def test_a_past_that_cannot_be_read_is_said_and_missed_by_nobody_else() -> None:
                 doing="asking", found="422", expected="an answer", next_step="wait"
             )
 
-    told = read_burstiness(
-        SHORT,
-        environment(),
-        SHORT.stages[0],
-        history=Forgetful(world),
-        clock=onto.clock,
-        progress=onto.progress,
+    past = read_burstiness(
+        context(world, release(SHORT), samples=Forgetful(world)), SHORT.stages[0]
     )
-    assert told("errors", SERVICES[0]) is None
+    assert past("errors", SERVICES[0]) is None
     assert any("past could not be read" in line for line in world.said)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from test_gate import SHORT, canaries, failing
-from world import SERVICES, World, deployment, environment, ports, release
+from world import SERVICES, World, context, deployment, release
 
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
-from tarsrelease.steps.canary_gate_observe import watch
+from tarsrelease.steps.canary_gate_observe import judge_external
 
 
 def moving(seed: int = 1, rate: float = 60.0) -> World:
@@ -23,17 +23,7 @@ def moving(seed: int = 1, rate: float = 60.0) -> World:
 
 
 def observed(world: World, seconds: float | None = 30.0, weight: int | None = None) -> Outcome:
-    all_ports = ports(world)
-    return watch(
-        release(SHORT),
-        environment(),
-        weight=weight,
-        seconds=seconds,
-        metrics=all_ports.metrics,
-        workloads=all_ports.workloads,
-        clock=all_ports.clock,
-        progress=all_ports.progress,
-    )
+    return judge_external(context(world, release(SHORT)), weight, seconds)
 
 
 def test_a_healthy_rollout_proceeds_when_the_time_is_over_and_nothing_is_touched() -> None:

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 from test_gate import SHORT, canaries, failing, play
-from world import RUN, SERVICES, World, environment, ports, release
+from world import RUN, SERVICES, World, context, environment, release
 
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, RefusedError, UsageError
@@ -43,21 +43,7 @@ def watch(
     run: Run = OTHER,
 ) -> Outcome:
     """Watch the wait, as a job beside the approval does."""
-    all_ports = ports(world, run)
-    return wait(
-        release(SHORT),
-        env or environment(),
-        run,
-        weight,
-        limit,
-        metrics=all_ports.metrics,
-        workloads=all_ports.workloads,
-        routes=all_ports.routes,
-        journal=all_ports.journal,
-        lock=all_ports.lock,
-        clock=all_ports.clock,
-        progress=all_ports.progress,
-    )
+    return wait(context(world, release(SHORT), env, run), weight, limit)
 
 
 def journaled(world: World, action: str, phase: Phase, **facts: object) -> Callable[[], None]:
@@ -201,7 +187,7 @@ def test_a_failure_takes_the_lock_from_whoever_is_about_to_go_on() -> None:
     world.at(10, lambda: canaries(world, failing(1.0)) and None)
     assert watch(world).exit_code == 11
     with pytest.raises(LockedError):
-        ports(world, Run(id="run-7", owner="x")).lock.check()
+        context(world, run=Run(id="run-7", owner="x")).cluster.lock.check()
 
 
 # Nobody comes
@@ -249,7 +235,7 @@ def test_a_wait_that_is_too_long_leaves_the_traffic_to_a_run_that_is_acting() ->
     outcome = watch(world, limit=100.0)
     assert outcome.exit_code == 0
     assert set(world.weights.values()) == {10}
-    assert any("watching on" in line for line in world.said)
+    assert any("waiting longer" in line for line in world.said)
 
 
 def test_the_loan_of_traffic_is_extended_as_long_as_the_wait_lasts() -> None:
@@ -257,7 +243,7 @@ def test_the_loan_of_traffic_is_extended_as_long_as_the_wait_lasts() -> None:
     loans: list[float] = []
 
     def read() -> None:
-        state = ports(world).routes.read(release(SHORT).rollout.services)[0]
+        state = context(world).cluster.routes.read(release(SHORT).rollout.services)[0]
         assert state.traffic_until is not None
         loans.append(state.traffic_until.timestamp() - world.now)
 

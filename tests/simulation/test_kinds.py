@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 from pydantic import TypeAdapter
-from world import RUN, SERVICES, World, environment, ports, release, rollout
+from world import SERVICES, World, context, release, rollout
 
 from tarsrelease.model.checks import CheckRule
 from tarsrelease.model.measurement import (
@@ -64,21 +64,9 @@ def play(
     first = planned.stages[0]
     first = first.model_copy(update={"checks": first.checks + more})
     stages = (first, planned.stages[1])
-    onto = ports(world)
-    return gate(
-        release(planned.model_copy(update={"stages": stages})),
-        environment(),
-        RUN,
-        10,
-        metrics=onto.metrics,
-        workloads=onto.workloads,
-        routes=onto.routes,
-        journal=onto.journal,
-        lock=onto.lock,
-        clock=onto.clock,
-        progress=onto.progress,
-        elsewhere=elsewhere,
-    )
+    own = {} if elsewhere is None else {"external": elsewhere}
+    of = release(planned.model_copy(update={"stages": stages}))
+    return gate(context(world, of, **own), 10)
 
 
 def of_kind(outcome: Outcome, name: str) -> list[Check]:

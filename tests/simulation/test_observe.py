@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import pairwise
 
 import pytest
@@ -11,17 +10,16 @@ from world import (
     OLD,
     SERVICES,
     World,
+    context,
     deployment,
-    environment,
-    ports,
-    release,
     rollout,
 )
 
 from tarsrelease.model.errors import LockedError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Status, Verdict
-from tarsrelease.operations.evaluation import Observation, observe
+from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
+from tarsrelease.operations.observation import Observation
 
 
 def promoting(seed: int = 1, weight: int = 50, version: str = NEW, rate: float = 60.0) -> World:
@@ -40,24 +38,13 @@ def promoting(seed: int = 1, weight: int = 50, version: str = NEW, rate: float =
 
 def watch(world: World, weight: int = 50, seconds: str = "30s") -> Observation:
     """Shift to `weight` and look at stable."""
-    all_ports = ports(world)
-    since: datetime = all_ports.clock.now()
+    onto = context(world)
+    since = onto.clock.now()
     for service in SERVICES:
         world.set_weight(service, weight)
     stage = rollout(duration=seconds, max_extension="60s", weights=(100,)).stages[0]
-    return observe(
-        release(),
-        environment(),
-        stage,
-        since,
-        track=Track.STABLE,
-        weight=weight,
-        metrics=all_ports.metrics,
-        workloads=all_ports.workloads,
-        clock=all_ports.clock,
-        progress=all_ports.progress,
-        alive=lambda: None,
-    )
+    judged = StageEvaluation(stage=stage, since=since, track=Track.STABLE, weight=weight)
+    return evaluate_stage(onto, judged)
 
 
 @pytest.mark.parametrize("weight", [50, 0])
@@ -99,7 +86,7 @@ def test_history_and_looks_tell_what_was_seen() -> None:
     assert f"canary.error_rate/{SERVICES[0]}" in last.values
     requests = [look.requests.get(SERVICES[0], 0) for look in seen.history]
     assert requests == sorted(requests)
-    assert seen.looks >= len(times)
+    assert seen.evaluations >= len(times)
 
 
 def test_looks_are_shown_about_once_a_second_and_the_last_one_always() -> None:
@@ -112,26 +99,21 @@ def test_looks_are_shown_about_once_a_second_and_the_last_one_always() -> None:
 
 def test_whoever_keeps_the_lock_is_asked_once_a_second_and_may_end_it() -> None:
     world, calls = promoting(), []
-    all_ports = ports(world)
+    onto = context(world)
 
-    def alive() -> None:
+    def each_tick() -> None:
         calls.append(world.now)
         if len(calls) == 10:
-            all_ports.lock.check()
+            onto.cluster.lock.check()
 
+    judged = StageEvaluation(
+        stage=rollout(weights=(100,)).stages[0],
+        since=onto.clock.now(),
+        track=Track.STABLE,
+        weight=50,
+        each_tick=each_tick,
+    )
     with pytest.raises(LockedError):
-        observe(
-            release(),
-            environment(),
-            rollout(weights=(100,)).stages[0],
-            all_ports.clock.now(),
-            track=Track.STABLE,
-            weight=50,
-            metrics=all_ports.metrics,
-            workloads=all_ports.workloads,
-            clock=all_ports.clock,
-            progress=all_ports.progress,
-            alive=alive,
-        )
+        evaluate_stage(onto, judged)
     gaps = [later - earlier for earlier, later in pairwise(calls)]
     assert all(0.9 < gap < 1.6 for gap in gaps)

@@ -6,18 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from day_world import DayWorkloads, DayWorld, Healthy, Unattended
-from world import (
-    NEW,
-    OLD,
-    RUN,
-    RecordedProgress,
-    SimulatedClock,
-    SimulatedJournal,
-    SimulatedLock,
-    SimulatedMetrics,
-    SimulatedRoutes,
-)
+from day_world import DayWorld
+from world import NEW, OLD, Unattended
 
 from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.measurement import Track
@@ -76,34 +66,9 @@ class Undoing:
         )
 
     def roll_back(self, down: Down) -> Outcome:
-        day, world = self.day, self.day.world
-        ports = {
-            "metrics": SimulatedMetrics(world),
-            "workloads": DayWorkloads(world),
-            "web": Healthy(),
-            "clock": SimulatedClock(world),
-            "progress": RecordedProgress(world),
-        }
-
-        def first() -> Outcome:
-            return rollback(
-                day.release,
-                day.environment,
-                RUN,
-                "asked for",
-                charts=day.charts,
-                routes=SimulatedRoutes(world),
-                journal=SimulatedJournal(world),
-                lock=SimulatedLock(world),
-                **ports,  # type: ignore[arg-type]
-            )
-
+        onto = self.day.context()
         return rollback_with_database(
-            day.release,
-            day.environment,
-            roll_back=first,
-            down=down,
-            **ports,  # type: ignore[arg-type]
+            onto, roll_back=lambda: rollback(onto, "asked for"), down=down
         )
 
 

@@ -9,19 +9,8 @@ import io
 from datetime import UTC, datetime
 from typing import Any
 
-from day_world import Absent, DayWorkloads, DayWorld, Healthy, Unattended
-from world import (
-    NEW,
-    RUN,
-    RecordedProgress,
-    SimulatedClock,
-    SimulatedJournal,
-    SimulatedLock,
-    SimulatedMetrics,
-    SimulatedRoutes,
-    World,
-    rollout,
-)
+from day_world import Absent, DayWorld
+from world import NEW, RUN, Unattended, World, rollout
 
 from tarsrelease.adapters.terminal.plain import PlainProgress
 from tarsrelease.model.journal import Cause, Entry, Phase
@@ -37,25 +26,12 @@ from tarsrelease.steps.rollback import rollback
 LINK = "https://github.com/tars/tars/actions/runs/7"
 
 
-def ports(day: DayWorld) -> dict[str, Any]:
-    return {
-        "workloads": DayWorkloads(day.world),
-        "routes": SimulatedRoutes(day.world),
-        "metrics": SimulatedMetrics(day.world),
-        "journal": SimulatedJournal(day.world),
-        "lock": SimulatedLock(day.world),
-        "clock": SimulatedClock(day.world),
-        "progress": RecordedProgress(day.world),
-    }
-
-
 def at_a_gate(day: DayWorld, weight: int) -> Outcome:
-    return gate(day.release, day.environment, RUN, weight, **ports(day))
+    return gate(day.context(), weight)
 
 
 def rolled_back(day: DayWorld, reason: str) -> Outcome:
-    more = {"charts": day.charts, "web": Healthy()}
-    return rollback(day.release, day.environment, RUN, reason, **more, **ports(day))
+    return rollback(day.context(), reason)
 
 
 def deployed() -> DayWorld:

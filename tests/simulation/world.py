@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
+from tarsrelease.context import Cluster, Context, MetricsSources, People
 from tarsrelease.model.cluster import ContainerState, DeploymentState, PodState, RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, UnreachableError
@@ -23,6 +25,7 @@ from tarsrelease.model.measurement import Sample, Series, Track
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Rollout, Service
+from tarsrelease.ports.metrics import NoExternalAnswers
 
 EPOCH = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
 SERVICES = ("orchestration-agent", "insight-engine", "dashboard-api")
@@ -673,27 +676,53 @@ class RecordedProgress:
         self.world.seen.append((elapsed, tuple(checks)))
 
 
-@dataclass(frozen=True)
-class SimulatedPorts:
-    """All ports onto one world."""
+class Missing:
+    """A port that this world does not have: any use of it fails."""
 
-    clock: SimulatedClock
-    metrics: SimulatedMetrics
-    workloads: SimulatedWorkloads
-    routes: SimulatedRoutes
-    journal: SimulatedJournal
-    lock: SimulatedLock
-    progress: RecordedProgress
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name}: this world has no such port")
 
 
-def ports(world: World, run: Run = RUN) -> SimulatedPorts:
-    """The ports onto this world."""
-    return SimulatedPorts(
-        clock=SimulatedClock(world),
-        metrics=SimulatedMetrics(world),
-        workloads=SimulatedWorkloads(world),
+class Unattended:
+    """``--yes``."""
+
+    attended = False
+
+    def approves(self, question: str) -> bool:
+        return True
+
+
+def context(
+    world: World,
+    of: Release | None = None,
+    place: Environment | None = None,
+    run: Run = RUN,
+    **ports: Any,
+) -> Context:
+    """The context of this world; `ports` replace its own, by the names of the context's fields."""
+    missing: Any = Missing()
+    cluster = Cluster(
         routes=SimulatedRoutes(world),
+        workloads=SimulatedWorkloads(world),
+        charts=missing,
         journal=SimulatedJournal(world),
         lock=SimulatedLock(world, run),
-        progress=RecordedProgress(world),
+        gateway=missing,
+        facts=missing,
+    )
+    metrics = MetricsSources(SimulatedMetrics(world), NoExternalAnswers())
+    people = People(Unattended(), RecordedProgress(world))
+    parts: list[Any] = [cluster, metrics, people]
+    for number, part in enumerate(parts):
+        own = {name: port for name, port in ports.items() if hasattr(part, name)}
+        parts[number] = replace(part, **own)
+    cluster, metrics, people = parts
+    return Context(
+        release=of or release(),
+        environment=place or environment(),
+        run=run,
+        people=people,
+        clock=ports.get("clock", SimulatedClock(world)),
+        cluster=cluster,
+        metrics=metrics,
     )

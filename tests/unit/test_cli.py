@@ -36,6 +36,7 @@ from tarsrelease.model.errors import (
     UnreachableError,
     UsageError,
 )
+from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict, exit_code_of
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
@@ -303,7 +304,7 @@ class TestOutcomes:
 
         ends_early = False
         monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
-        monkeypatch.setattr("tarsrelease.steps.run.run_day", day)
+        monkeypatch.setattr("tarsrelease.steps.run.run_release", day)
         for early, records in ((False, 1), (True, 3)):
             ends_early = early
             run("run", *PLACE, *WHAT, "--evidence", "there")
@@ -346,125 +347,71 @@ def stand_in(environment: Any, release: Any, run: Any, people: Any) -> SimpleNam
 
 
 @pytest.mark.parametrize(
-    ("arguments", "step", "positional", "ports"),
+    ("arguments", "step", "own"),
     [
-        (
-            ("canary", "deploy"),
-            "canary_deploy.deploy",
-            (),
-            {"charts", "workloads", "routes", "web", "journal", "lock", "clock"},
-        ),
-        (
-            ("canary", "gate", "--stage", "canary-10"),
-            "canary_gate.gate",
-            (10,),
-            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
-        ),
-        (
-            ("canary", "gate", "--stage", "100%"),
-            "canary_gate.gate",
-            (100,),
-            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
-        ),
+        (("canary", "deploy"), "canary_deploy.deploy", ()),
+        (("canary", "gate", "--stage", "canary-10"), "canary_gate.gate", (10, None)),
+        (("canary", "gate", "--stage", "100%"), "canary_gate.gate", (100, None)),
         (
             ("canary", "gate", "--wait", "--stage", "10", "--for", "20m"),
             "canary_gate_wait.wait",
             (10, 1200.0),
-            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
         ),
-        (
-            ("canary", "gate", "--wait"),
-            "canary_gate_wait.wait",
-            (None, None),
-            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
-        ),
+        (("canary", "gate", "--wait"), "canary_gate_wait.wait", (None, None)),
         (
             ("canary", "gate", "--observe", "--for", "5m"),
-            "canary_gate_observe.watch",
-            None,
-            {"metrics", "workloads", "clock"},
+            "canary_gate_observe.judge_external",
+            (None, 300.0),
         ),
         (
             ("canary", "gate", "--stage", "10", "--lifted-by", "Ada", "--reason", "low traffic"),
             "canary_gate.gate",
-            (10,),
-            {"metrics", "workloads", "routes", "journal", "lock", "clock"},
+            (10, Lifting(by="Ada", reason="low traffic")),
         ),
-        (
-            ("promote",),
-            "promote.promote",
-            (),
-            {"charts", "workloads", "routes", "metrics", "journal", "lock", "clock"},
-        ),
-        (
-            ("rollback", "--reason", "P0"),
-            "rollback.rollback",
-            ("P0",),
-            {"charts", "workloads", "routes", "metrics", "web", "journal", "lock", "clock"},
-        ),
-        (
-            ("rollback", "--plan"),
-            "rollback.plan_rollback",
-            None,
-            {"charts", "workloads", "routes", "journal", "clock"},
-        ),
-        (
-            ("status",),
-            "status.status",
-            None,
-            {"charts", "workloads", "routes", "journal", "lock", "clock"},
-        ),
-        (
-            ("run", "--plan", "--stages", "100"),
-            "run.plan_day",
-            None,
-            {"charts", "workloads", "routes", "journal", "clock"},
-        ),
-        (
-            ("run", "--yes"),
-            "run.run_day",
-            (),
-            {"charts", "workloads", "routes", "metrics", "web", "journal", "lock", "clock"},
-        ),
+        (("promote",), "promote.promote", ()),
+        (("rollback", "--reason", "P0"), "rollback.rollback", ("P0",)),
+        (("rollback", "--plan"), "rollback.plan_rollback", (None,)),
+        (("status",), "status.status", ()),
+        (("run", "--plan", "--stages", "100"), "run.plan_release", None),
+        (("run", "--yes"), "run.run_release", ()),
     ],
 )
 def test_arguments_reach_the_step(
     arguments: tuple[str, ...],
     step: str,
-    positional: tuple[object, ...] | None,
-    ports: set[str],
+    own: tuple[object, ...] | None,
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`positional` are those after release, environment and run; None: there is no run."""
+    """`own` are those after the context; None: not compared here."""
     got: list[Any] = []
+    connected: list[SimpleNamespace] = []
 
     def record(*given: Any, **named: Any) -> Outcome:
         got.append((given, named))
         return outcome()
 
-    monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
+    def connect(*given: Any) -> SimpleNamespace:
+        connected.append(stand_in(*given))
+        return connected[-1]
+
+    monkeypatch.setattr("tarsrelease.wiring.context.connect", connect)
     monkeypatch.setattr(f"tarsrelease.steps.{step}", record)
     monkeypatch.setenv("TARSRELEASE_RUN", "this-run")
     assert run(*arguments, *WHAT, *PLACE, "--quiet") == 0
-    given, named = got[0]
-    assert (given[0].version, given[1].name) == ("1.2.0", "place")
-    if positional is None:
-        assert len(given) == 2
-    else:
-        assert given[2].id == "this-run"
-        assert given[3:] == positional
-    assert {name: named[name] for name in ports} == {name: f"port {name}" for name in ports}
-    if "--observe" in arguments:
-        assert (named["weight"], named["seconds"]) == (None, 300.0)
-    if "--lifted-by" in arguments:
-        assert (named["lifting"].by, named["lifting"].reason) == ("Ada", "low traffic")
+    ((context, *given), named) = got[0]
+    assert [context] == connected, "the session's one context"
+    assert (context.release.version, context.environment.name) == ("1.2.0", "place")
+    assert context.run.id == "this-run"
+    if own is not None:
+        assert tuple(given) == own
     if "--stages" in arguments:
-        assert [stage.weight for stage in given[0].rollout.stages] == [100]
+        assert [stage.weight for stage in context.release.rollout.stages] == [100]
     if "--yes" in arguments:
-        assert named["person"].approves("?")
-        assert not named["person"].attended
+        assert context.people.person.approves("?")
+        assert not context.people.person.attended
         assert callable(named["verify"])
+        assert isinstance(named["evidence"], EvidenceFile)
 
 
 @pytest.mark.parametrize("stage", ["0", "101", "-1", "ten", "", "25", "1.5"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
-from world import RUN, Pod, World, environment, ports, release, rollout
+from world import Pod, World, context, release, rollout
 
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli.explain import explain
@@ -138,20 +138,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
         world.new_pods = fault
         for pod in world.running(Track.CANARY):
             fault(pod)
-        onto = ports(world)
-        outcome = gate(
-            release(rollout(duration="2m")),
-            environment("5s"),
-            RUN,
-            weight,
-            metrics=onto.metrics,
-            workloads=onto.workloads,
-            routes=onto.routes,
-            journal=onto.journal,
-            lock=onto.lock,
-            clock=onto.clock,
-            progress=onto.progress,
-        )
+        outcome = gate(context(world, release(rollout(duration="2m"))), weight)
         EvidenceFile(folder, "run-1", "run-1").append(outcome)
     return folder
 

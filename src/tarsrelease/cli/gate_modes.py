@@ -54,67 +54,26 @@ def play(session: Session, options: GateOptions) -> Outcome:
     if weight is None:
         raise _wrong("no --stage", "the stage, such as --stage 10")
     for check, yes in _answers(options, rollout.stage(weight)).items():
-        session.ports.elsewhere.answered(check, yes)
+        session.context.metrics.external.answered(check, yes)
     return _stage(session, weight, lifting)
 
 
 def _stage(session: Session, weight: int, lifting: Lifting | None) -> Outcome:
     from tarsrelease.steps.canary_gate import gate
 
-    ports = session.ports
-    return gate(
-        session.release,
-        session.environment,
-        session.run,
-        weight,
-        metrics=ports.metrics,
-        workloads=ports.workloads,
-        routes=ports.routes,
-        journal=ports.journal,
-        lock=ports.lock,
-        clock=ports.clock,
-        progress=session.progress,
-        lifting=lifting,
-        elsewhere=ports.elsewhere,
-    )
+    return gate(session.context, weight, lifting)
 
 
 def _wait(session: Session, weight: int | None, limit: float | None) -> Outcome:
     from tarsrelease.steps.canary_gate_wait import wait
 
-    ports = session.ports
-    return wait(
-        session.release,
-        session.environment,
-        session.run,
-        weight,
-        limit,
-        metrics=ports.metrics,
-        workloads=ports.workloads,
-        routes=ports.routes,
-        journal=ports.journal,
-        lock=ports.lock,
-        clock=ports.clock,
-        progress=session.progress,
-        elsewhere=ports.elsewhere,
-    )
+    return wait(session.context, weight, limit)
 
 
 def _observe(session: Session, weight: int | None, seconds: float | None) -> Outcome:
-    from tarsrelease.steps.canary_gate_observe import watch
+    from tarsrelease.steps.canary_gate_observe import judge_external
 
-    ports = session.ports
-    return watch(
-        session.release,
-        session.environment,
-        weight=weight,
-        seconds=seconds,
-        metrics=ports.metrics,
-        workloads=ports.workloads,
-        clock=ports.clock,
-        progress=session.progress,
-        elsewhere=ports.elsewhere,
-    )
+    return judge_external(session.context, weight, seconds)
 
 
 def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:

@@ -7,7 +7,6 @@ import os
 import secrets
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
@@ -26,35 +25,8 @@ from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
 
 if TYPE_CHECKING:
     from tarsrelease.context import Assignment, Context
-    from tarsrelease.ports.clock import Clock
-    from tarsrelease.ports.cluster import (
-        Charts,
-        ClusterFacts,
-        Journal,
-        Lock,
-        Routes,
-        Web,
-        Workloads,
-    )
-    from tarsrelease.ports.metrics import ExternalAnswers, Metrics
 
 DEFAULT_EVIDENCE = Path("evidence")
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The ports of a context, one by one."""
-
-    clock: Clock
-    metrics: Metrics
-    routes: Routes
-    workloads: Workloads
-    charts: Charts
-    journal: Journal
-    lock: Lock
-    web: Web
-    elsewhere: ExternalAnswers
-    facts: ClusterFacts
 
 
 class Session:
@@ -124,24 +96,6 @@ class Session:
         from tarsrelease.wiring.context import connect
 
         return connect(self.environment, self.release, self.run, self.assignment.people)
-
-    @cached_property
-    def ports(self) -> Ports:
-        """The ports one by one, for steps that do not take the context yet."""
-        context = self.context
-        cluster = context.cluster
-        return Ports(
-            clock=context.clock,
-            metrics=context.metrics.samples,
-            routes=cluster.routes,
-            workloads=cluster.workloads,
-            charts=cluster.charts,
-            journal=cluster.journal,
-            lock=cluster.lock,
-            web=cluster.gateway,
-            elsewhere=context.metrics.external,
-            facts=cluster.facts,
-        )
 
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
         """Where outcomes are recorded; None where nothing is, by default or by choice."""

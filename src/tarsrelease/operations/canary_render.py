@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
-from tarsrelease.ports.cluster import Charts
 from tarsrelease.rollout import canary_objects
 from tarsrelease.rollout.rollback_plan import canary_names
 
@@ -22,8 +22,9 @@ def canary_values(release: Release, environment: Environment) -> list[Mapping[st
     return [own, shared.values, shared.canary_values, release.feature_flags]
 
 
-def check_render(release: Release, environment: Environment, charts: Charts) -> None:
+def check_render(context: Context) -> None:
     """Refuse a canary that would contain what must exist once, or images nobody verified."""
+    release, environment, charts = context.release, context.environment, context.cluster.charts
     rollout = release.rollout
     values = canary_values(release, environment)
     doing = f"rendering {release.manifest.chart.file} as {rollout.canary_release}"
@@ -49,7 +50,7 @@ def check_render(release: Release, environment: Environment, charts: Charts) -> 
             found=f"it contains {name}: {why}{others}",
             expected="only what can stand beside stable",
             next_step=f"in {rollout.canary_values}, set "
-            + _switch(name, release, charts, rendered, stable),
+            + _switch(context, name, rendered, stable),
         )
     there = {canary_objects.name_of(found) for found in canary}
     missing = [name for name in canary_names(rollout) if f"Deployment/{name}" not in there]
@@ -72,14 +73,13 @@ def check_render(release: Release, environment: Environment, charts: Charts) -> 
 
 
 def _switch(
+    context: Context,
     name: str,
-    release: Release,
-    charts: Charts,
-    rendered: Any,
+    rendered: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
     stable: Sequence[Mapping[str, Any]],
 ) -> str:
     """The value that makes the object go away, found by trying the chart's own switches."""
-    for path in canary_objects.switches(charts.defaults(release.chart)):
+    for path in canary_objects.switches(context.cluster.charts.defaults(context.release.chart)):
         if name not in canary_objects.must_exist_once(
             rendered([canary_objects.switched_off(path)]), stable
         ):

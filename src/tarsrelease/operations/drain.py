@@ -5,50 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from tarsrelease.model.environment import Environment
+from tarsrelease.context import Context
 from tarsrelease.model.errors import UnreachableError
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.release import Release
 from tarsrelease.operations import served
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.metrics import Metrics
-from tarsrelease.ports.people import Progress
 
 _DRAIN = 60.0
 _POLL = 1.0
 
 
-def drain(
-    release: Release,
-    environment: Environment,
-    since: datetime,
-    *,
-    metrics: Metrics,
-    clock: Clock,
-    progress: Progress,
-    alive: Callable[[], None],
-) -> None:
+def drain(context: Context, since: datetime, each_tick: Callable[[], None]) -> None:
     """Wait until the canary answers no more requests after the last shift.
 
     A minute at most: what is still open then (a long request, a WebSocket) is ended by the pods'
     own graceful end. Without metrics the gateway's time to settle has to do.
     """
+    clock = context.clock
     began = clock.now()
     while (clock.now() - began).total_seconds() < _DRAIN:
-        alive()
+        each_tick()
         try:
-            found = served.ask(release, environment, since, metrics=metrics, clock=clock)
+            found = served.ask(context, since)
         except UnreachableError as error:
-            progress.say(f"drain: not measured ({error})")
-            clock.sleep(environment.gateway.settle)
+            context.say(f"drain: not measured ({error})")
+            clock.sleep(context.environment.gateway.settle)
             return
         answered = sum(
             found.requests.total(service.name, track=Track.CANARY)
-            for service in release.rollout.services
+            for service in context.rollout.services
         )
         if found.requests.scrapes and min(found.requests.scrapes.values()) >= 2:
             if answered == 0:
                 return
             since = clock.now()  # count anew from here
         clock.sleep(_POLL)
-    progress.say(f"drain: given up after {_DRAIN:g} s; the pods end what is still open")
+    context.say(f"drain: given up after {_DRAIN:g} s; the pods end what is still open")

@@ -1,4 +1,4 @@
-"""How the steps that act end: their outcome, and errors that come after a change was made."""
+"""How steps end: their outcome, and errors that come after a change was made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from tarsrelease.context import Assignment
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, ReleaseError, StoppedError
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
@@ -26,7 +27,7 @@ def ended(
     details: Mapping[str, object] | None = None,
     next_step: str = "",
 ) -> Outcome:
-    """The outcome of a step that came to a verdict."""
+    """The outcome of a step that came to a verdict, for steps without a context."""
     return Outcome(
         step=step,
         release=release.version,
@@ -40,6 +41,58 @@ def ended(
         finished_at=clock.now(),
         next=next_step,
     )
+
+
+class StepReport:
+    """What a step reports: when it started, how long its phases took, and its outcome.
+
+    `seconds` are those of each phase, in order; a phase that comes twice adds up.
+    """
+
+    def __init__(self, assignment: Assignment, step: str) -> None:
+        self._assignment, self._step = assignment, step
+        self.started_at = assignment.clock.now()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block, also when it ends in an error."""
+        clock = self._assignment.clock
+        began = clock.now()
+        try:
+            yield
+        finally:
+            took = (clock.now() - began).total_seconds()
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the step started."""
+        return (self._assignment.clock.now() - self.started_at).total_seconds()
+
+    def outcome(
+        self,
+        verdict: Verdict,
+        summary: str,
+        *,
+        checks: Sequence[Check] = (),
+        details: Mapping[str, object] | None = None,
+        next_step: str = "",
+    ) -> Outcome:
+        """The outcome of the step, which came to this verdict."""
+        return Outcome(
+            step=self._step,
+            release=self._assignment.release.version,
+            environment=self._assignment.environment.name,
+            verdict=verdict,
+            exit_code=exit_code_of(verdict),
+            summary=summary,
+            checks=tuple(checks),
+            details=dict(details or {}),
+            started_at=self.started_at,
+            finished_at=self._assignment.clock.now(),
+            next=next_step,
+        )
 
 
 @contextmanager
@@ -60,21 +113,3 @@ def changing(next_step: str) -> Iterator[None]:
             expected=detail.expected,
             next_step=f"{detail.next}; then {next_step}",
         ) from error
-
-
-class Stopwatch:
-    """Seconds that each phase took, in order; a phase that comes twice adds up."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time the block, also when it ends in an error."""
-        began = self._clock.now()
-        try:
-            yield
-        finally:
-            took = (self._clock.now() - began).total_seconds()
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)

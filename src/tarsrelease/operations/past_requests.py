@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tarsrelease.context import Context
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.study import recorded_requests
 from tarsrelease.gates.study.recorded_requests import Recording
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, UsageError
-from tarsrelease.model.rollout import MetricLabels, Rollout, Stage
-from tarsrelease.ports.clock import Clock
+from tarsrelease.model.rollout import MetricLabels, Stage
 from tarsrelease.ports.metrics import History
 from tarsrelease.ports.people import Progress
 
@@ -72,33 +71,27 @@ def _growing(
         at = until // slot * slot if until < end else end
 
 
-def read_burstiness(
-    rollout: Rollout,
-    environment: Environment,
-    stage: Stage,
-    *,
-    history: History,
-    clock: Clock,
-    progress: Progress,
-) -> recorded_requests.Past:
+def read_burstiness(context: Context, stage: Stage) -> recorded_requests.Past:
     """How stable's errors came in the last PAST scrapes, for the stage's checks on requests.
 
     A metrics server that does not answer, or takes longer than PATIENCE, leaves nothing known:
     bursts are then told from what is seen during the stage alone.
     """
-    asked = queries.queries_of(stage, rollout, environment.kubernetes.namespace, [""]).proportions
+    environment, history, clock = context.environment, context.metrics.samples, context.clock
+    labels, namespace = context.rollout.labels, environment.kubernetes.namespace
+    asked = queries.queries_of(stage, context.rollout, namespace, [""]).proportions
     slot = environment.prometheus.scrape_interval
     started = clock.now()
     whole = None
     try:
         end = history.server_time()
-        for found, _ in _growing(asked, rollout.labels, end - PAST * slot, end, slot, history):
+        for found, _ in _growing(asked, labels, end - PAST * slot, end, slot, history):
             whole = found
             if (clock.now() - started).total_seconds() > PATIENCE:
-                progress.say(f"{stage.name}: stable's past takes too long to read; going on")
+                context.say(f"{stage.name}: stable's past takes too long to read; going on")
                 return recorded_requests.nothing_known
     except ReleaseError as error:
-        progress.say(f"{stage.name}: stable's past could not be read: {error}; going on")
+        context.say(f"{stage.name}: stable's past could not be read: {error}; going on")
         return recorded_requests.nothing_known
     return (
         recorded_requests.nothing_known

@@ -4,79 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.model.cluster import DeploymentState, Revision
+from tarsrelease.context import Context
+from tarsrelease.model.cluster import Revision, Snapshot
 from tarsrelease.model.journal import Entry, Phase
-from tarsrelease.model.release import Release, Run
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Journal, Workloads
+from tarsrelease.operations.journaling import journal
 from tarsrelease.rollout.release_journal import Pins
+from tarsrelease.rollout.rollback_plan import stable_names
 
 UNPIN = "unpin"
 
 
 def observed_pins(
-    stable: Sequence[str],
-    deployments: Sequence[DeploymentState],
-    serving: Revision,
-    entries: Sequence[Entry],
-    workloads: Workloads,
+    context: Context, seen: Snapshot, serving: Revision, entries: Sequence[Entry]
 ) -> Pins:
-    """What stands now, to be kept. Minimums that an earlier attempt raised are not taken for
-    what the user wants: those it wrote down are."""
-    raised = _raised(entries)
+    """Stable's size now, to be kept.
+
+    Where an earlier attempt has raised a minimum, the one that it journaled is the user's.
+    """
+    stable, raised = stable_names(context.rollout), _raised(entries)
     return Pins(
         version=serving.app_version,
         revision=serving.number,
-        replicas={state.name: state.replicas for state in deployments if state.name in stable},
+        replicas={state.name: state.replicas for state in seen.deployments if state.name in stable},
         minimums={
             scaler.name: raised.get(scaler.name, scaler.min_replicas)
-            for scaler in workloads.autoscalers()
+            for scaler in context.cluster.workloads.autoscalers()
             if scaler.deployment in stable
         },
     )
 
 
-def pin(pins: Pins, workloads: Workloads) -> list[str]:
-    """Keep the autoscalers from shrinking stable below what it has; what was changed."""
-    changed = []
+def pin(context: Context, pins: Pins) -> None:
+    """Keep the autoscalers from shrinking stable below its size."""
+    workloads = context.cluster.workloads
     for scaler in workloads.autoscalers():
         wanted = min(pins.replicas.get(scaler.deployment, 0), scaler.max_replicas)
         if scaler.name in pins.minimums and scaler.min_replicas < wanted:
             workloads.keep_at_least(scaler.name, wanted)
-            changed.append(f"{scaler.name}: at least {wanted} (was {scaler.min_replicas})")
-    return changed
+            context.say(f"pinned {scaler.name}: at least {wanted} (was {scaler.min_replicas})")
 
 
-def unpin(
-    pins: Pins | None,
-    release: Release,
-    run: Run,
-    *,
-    workloads: Workloads,
-    journal: Journal,
-    clock: Clock,
-) -> list[str]:
-    """Give the autoscalers their minimums back; what was changed. Can be repeated."""
+def unpin(context: Context, pins: Pins | None) -> None:
+    """Give the autoscalers their minimums back. Can be repeated."""
     if pins is None or not pins.minimums:
-        return []
-    changed = []
+        return
+    workloads = context.cluster.workloads
     for scaler in workloads.autoscalers():
         before = pins.minimums.get(scaler.name)
         if before is not None and before != scaler.min_replicas:
             workloads.keep_at_least(scaler.name, before)
-            changed.append(f"{scaler.name}: at least {before} again")
-    journal.append(
-        Entry(
-            at=clock.now(),
-            run=run.id,
-            release=release.version,
-            step=UNPIN,
-            action=UNPIN,
-            phase=Phase.RESULT,
-            facts={"minimums": dict(pins.minimums)},
-        )
-    )
-    return changed
+            context.say(f"unpinned {scaler.name}: at least {before} again")
+    journal(context, UNPIN, UNPIN, Phase.RESULT, minimums=dict(pins.minimums))
 
 
 def _raised(entries: Sequence[Entry]) -> dict[str, int]:

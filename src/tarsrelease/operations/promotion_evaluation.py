@@ -1,15 +1,15 @@
-"""The looks at stable while the traffic comes back to it."""
+"""The evaluations of stable while traffic moves back to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tarsrelease.model.rollout import Stage
-from tarsrelease.operations.evaluation import Observation
+from tarsrelease.operations.observation import Observation
 
 
-class PromotionLook(Stage):
-    """A look at stable while the canary still has some of the traffic."""
+class PromotionStage(Stage):
+    """An evaluation of stable while the canary still has some of the traffic."""
 
     weight: int  # 0 belongs here, too
 
@@ -24,13 +24,13 @@ def stage_name(weight: int) -> str:
     return f"promote-{weight}"
 
 
-def promotion_look(last: Stage, weight: int, seconds: float) -> PromotionLook:
-    """The last stage's checks, asked for `seconds` while the canary has `weight` percent.
+def promotion_stage(last: Stage, weight: int, seconds: float) -> PromotionStage:
+    """The last stage's checks, evaluated for `seconds` while the canary has `weight` percent.
 
-    What was asked elsewhere was answered in that stage, and is not asked of stable again.
+    External checks were answered in that stage, and are not asked of stable again.
     """
     checks = tuple(check for check in last.checks if not check.elsewhere) or last.checks
-    return PromotionLook(
+    return PromotionStage(
         weight=weight,
         duration=seconds,
         max_extension=last.max_extension,
@@ -39,11 +39,10 @@ def promotion_look(last: Stage, weight: int, seconds: float) -> PromotionLook:
 
 
 @dataclass(frozen=True, slots=True)
-class LookedAt:
+class PromotionStep:
     """One step of the traffic's way back, for the report."""
 
-    name: str
-    weight: int
+    stage: Stage
     seconds: float
     seen: Observation
 
@@ -51,8 +50,8 @@ class LookedAt:
         """As a row of the table of stages."""
         samples = [check.samples or 0 for check in self.seen.checks if check.needed is not None]
         return {
-            "name": self.name,
-            "weight": self.weight,
+            "name": self.stage.name,
+            "weight": self.stage.weight,
             "verdict": str(self.seen.verdict),
             "seconds": self.seconds,
             "requests": min(samples, default=0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tarsrelease.model.environment import Environment
+from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import count, percent
 from tarsrelease.model.measurement import Track
@@ -12,10 +12,6 @@ from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.release import Release
 from tarsrelease.operations.served import Judged, ask
 from tarsrelease.operations.smoke import health
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Web, Workloads
-from tarsrelease.ports.metrics import Metrics
-from tarsrelease.ports.people import Progress
 from tarsrelease.rollout.rollback_plan import same_version, stable_names
 
 SHARE_ID = "rollback.traffic_share"
@@ -24,46 +20,29 @@ PODS_ID = "rollback.pods"
 _POLL = 1.0
 
 
-def prove(
-    release: Release,
-    environment: Environment,
-    version: str,
-    since: datetime,
-    deadline: float,
-    *,
-    metrics: Metrics,
-    workloads: Workloads,
-    web: Web,
-    clock: Clock,
-    progress: Progress,
-) -> tuple[Check, ...]:
+def prove(context: Context, version: str, since: datetime, deadline: float) -> tuple[Check, ...]:
     """All checks of the proof; `since` is the last write of the routes.
 
     The measurement is repeated until it proves what it should, `deadline` seconds at most: right
     after the write too few scrapes, or a request in flight, may stand in the way.
     """
-    progress.say(f"proof: {version} must be seen to serve all requests")
+    context.say(f"proof: {version} must be seen to serve all requests")
     return (
-        *_measured(release, environment, version, since, deadline, metrics, clock),
-        _pods(release, version, deadline, workloads, clock),
-        *health(release, environment, web=web, clock=clock),
+        *_measured(context, version, since, deadline),
+        _pods(context, version, deadline),
+        *health(context),
     )
 
 
 def _measured(
-    release: Release,
-    environment: Environment,
-    version: str,
-    since: datetime,
-    deadline: float,
-    metrics: Metrics,
-    clock: Clock,
+    context: Context, version: str, since: datetime, deadline: float
 ) -> tuple[Check, ...]:
+    clock, release = context.clock, context.release
     began = clock.now()
     while True:
         at = clock.now()
         try:
-            found = ask(release, environment, since, metrics=metrics, clock=clock)
+            found = ask(context, since)
         except ReleaseError as error:
             checks = _not_measured(release, error)
         else:
@@ -143,15 +122,14 @@ def _errors(name: str, version: str, found: Judged) -> Check:
     )
 
 
-def _pods(
-    release: Release, version: str, deadline: float, workloads: Workloads, clock: Clock
-) -> Check:
+def _pods(context: Context, version: str, deadline: float) -> Check:
     """No pod of the canary is left, and stable is complete at the version of before."""
+    clock = context.clock
     began = clock.now()
     expected = f"stable complete at {version}, no pod of the canary"
     while True:
         try:
-            wrong = _wrong_pods(release, version, workloads)
+            wrong = _wrong_pods(context, version)
         except ReleaseError as error:
             status, wrong = Status.ERROR, [str(error)]
         else:
@@ -168,14 +146,15 @@ def _pods(
     )
 
 
-def _wrong_pods(release: Release, version: str, workloads: Workloads) -> list[str]:
+def _wrong_pods(context: Context, version: str) -> list[str]:
+    workloads = context.cluster.workloads
     states = {state.name: state for state in workloads.deployments()}
     wrong = [
         f"pod {pod.name} is still there"
         for pod in workloads.pods()
         if pod.track is Track.CANARY and not pod.terminating
     ]
-    for name in stable_names(release.rollout):
+    for name in stable_names(context.rollout):
         state = states.get(name)
         if state is None:
             wrong.append(f"{name} does not exist")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tarsrelease.context import Context
 from tarsrelease.gates.checks import ClusterState, Inputs, Patience, evaluate, judged
 from tarsrelease.gates.measure import pods as pod_memory
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Workloads
-from tarsrelease.ports.metrics import Metrics
 
 ALONE = frozenset({"proportion", "gauge", "ready", "restarts", "absent"})
 """Kinds of check that one side can pass by itself; the others compare, or ask elsewhere."""
@@ -43,23 +40,16 @@ def stage_of(release: Release, window: float, kinds: frozenset[str] = ALONE) -> 
     return last.model_copy(update={"checks": checks, "duration": window})
 
 
-def recorded_checks(
-    release: Release,
-    environment: Environment,
-    stage: Stage,
-    *,
-    version: str | None,
-    metrics: Metrics,
-    workloads: Workloads,
-    clock: Clock,
-) -> tuple[Check, ...]:
+def recorded_checks(context: Context, stage: Stage, *, version: str | None) -> tuple[Check, ...]:
     """Stable's checks over the last `stage.duration` seconds; `version` None takes any.
 
     Restarts are those of the pods' lifetime, as these pods began with the version. Raises what
     the ports raise.
     """
-    rollout, interval = release.rollout, environment.prometheus.scrape_interval
-    now = clock.now()
+    rollout, environment = context.rollout, context.environment
+    metrics, workloads = context.metrics.samples, context.cluster.workloads
+    interval = environment.prometheus.scrape_interval
+    now = context.clock.now()
     since = now - timedelta(seconds=stage.duration)
     server = metrics.server_time()
     skew = server - now.timestamp()

@@ -1,16 +1,15 @@
-"""What a day came to: its steps' outcomes, one row a stage, and the outcome of it all."""
+"""What a release came to: its steps' outcomes, one row a stage, and the outcome of it all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.context import Context
+from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
-from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.evidence import Evidence
 
 STEP = "run"
@@ -46,42 +45,28 @@ def migration_row(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def failed_step(
-    step: str,
-    error: ReleaseError,
-    release: Release,
-    environment: Environment,
-    started_at: datetime,
-    finished_at: datetime,
-) -> Outcome:
+def failed_step(context: Context, step: str, error: ReleaseError, started_at: datetime) -> Outcome:
     """The outcome of a step that ended in a foreseen error."""
     return Outcome(
         step=step,
-        release=release.version,
-        environment=environment.name,
+        release=context.release.version,
+        environment=context.environment.name,
         verdict=None,
         exit_code=error.exit_code,
         summary=error.detail.found.splitlines()[0],
         error=error.detail,
         started_at=started_at,
-        finished_at=finished_at,
+        finished_at=context.clock.now(),
         next=error.detail.next,
     )
 
 
-class DayRecord:
-    """Collects outcomes and closes the day. Each outcome goes into the evidence as it comes."""
+class ReleaseRecord:
+    """Collects outcomes and closes the release. Each outcome is added to the evidence at once."""
 
-    def __init__(
-        self,
-        release: Release,
-        environment: Environment,
-        clock: Clock,
-        evidence: Evidence | None,
-    ) -> None:
-        self._release, self._environment = release, environment
-        self._clock, self._evidence = clock, evidence
-        self._started_at = clock.now()
+    def __init__(self, context: Context, evidence: Evidence | None) -> None:
+        self._context, self._evidence = context, evidence
+        self._started_at = context.clock.now()
         self._phases: dict[str, float] = {}
         self._last: Outcome | None = None
         self.stages: list[dict[str, object]] = []
@@ -107,20 +92,20 @@ class DayRecord:
         details: Mapping[str, object] | None = None,
         next_step: str,
     ) -> Outcome:
-        """The day's outcome with a verdict; its checks are those of the last step by default."""
+        """The outcome with a verdict; its checks are those of the last step by default."""
         last = self._last.checks if self._last is not None else ()
         return self._recorded(
             Outcome(
                 step=STEP,
-                release=self._release.version,
-                environment=self._environment.name,
+                release=self._context.release.version,
+                environment=self._context.environment.name,
                 verdict=verdict,
                 exit_code=exit_code_of(verdict),
                 summary=summary,
                 checks=tuple(last if checks is None else checks),
                 details=self._details(details),
                 started_at=self._started_at,
-                finished_at=self._clock.now(),
+                finished_at=self._context.clock.now(),
                 next=next_step,
             )
         )
@@ -133,12 +118,12 @@ class DayRecord:
         details: Mapping[str, object] | None = None,
         next_step: str | None = None,
     ) -> Outcome:
-        """The day ends as this step ended: same verdict or error, same exit code."""
+        """The release ends as this step ended: same verdict or error, same exit code."""
         return self._recorded(
             Outcome(
                 step=STEP,
-                release=self._release.version,
-                environment=self._environment.name,
+                release=self._context.release.version,
+                environment=self._context.environment.name,
                 verdict=outcome.verdict,
                 exit_code=outcome.exit_code,
                 summary=f"{outcome.step}: {outcome.summary}",
@@ -146,7 +131,7 @@ class DayRecord:
                 error=outcome.error,
                 details=self._details(details),
                 started_at=self._started_at,
-                finished_at=self._clock.now(),
+                finished_at=self._context.clock.now(),
                 next=outcome.next if next_step is None else next_step,
             )
         )
@@ -155,7 +140,7 @@ class DayRecord:
         return {
             "phases": dict(self._phases),
             "stages": list(self.stages),
-            "overrides": list(describe_overrides(self._environment.overrides)),
+            "overrides": list(describe_overrides(self._context.environment.overrides)),
             **(more or {}),
         }
 

@@ -1,60 +1,33 @@
-"""Taking the canary away, after which nothing of it is left."""
+"""Removing the canary, so that nothing of it is left."""
 
 from __future__ import annotations
 
-from tarsrelease.model.release import Release, Run
-from tarsrelease.operations.traffic import OFF, timestamp, wait_until_accepted
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, Routes, Workloads
-from tarsrelease.ports.people import Progress
+from tarsrelease.context import Context
+from tarsrelease.operations.traffic import OFF, route_notes, wait_until_accepted
 
 
-def retire(
-    release: Release,
-    run: Run,
-    settle: float,
-    *,
-    routes: Routes,
-    clock: Clock,
-    progress: Progress,
-    stage: str = OFF,
-) -> None:
-    """Routes that know only stable, and a gateway that has taken them up.
+def retire(context: Context, stage: str = OFF) -> None:
+    """Leave only stable in the routes, and wait until the gateway accepts them.
 
-    A gateway that does not within `settle` seconds is only reported: it has the traffic off the
-    canary already, and stable answers.
+    A gateway that does not is only reported: the canary has no traffic already, and stable
+    answers.
     """
-    services = release.rollout.services
-    progress.say("routes: only stable is left in them")
-    routes.retire(
-        services,
-        {
-            "weight": "0",
-            "stage": stage,
-            "run": run.id,
-            "release": release.version,
-            "shifted-at": timestamp(clock.now()),
-        },
-    )
-    problem = wait_until_accepted(services, routes, clock, settle)
+    context.say("routes: only stable is left in them")
+    context.cluster.routes.retire(context.rollout.services, route_notes(context, 0, stage))
+    problem = wait_until_accepted(context)
     if problem is not None:
-        progress.say(f"routes: not accepted yet: {problem}")
+        context.say(f"routes: not accepted yet: {problem}")
 
 
-def remove_canary(
-    release: Release,
-    deadline: float,
-    *,
-    charts: Charts,
-    workloads: Workloads,
-    progress: Progress,
-) -> list[str]:
-    """Remove the canary's Helm release and whatever of it Helm left; what had been left."""
-    name = release.rollout.canary_release
-    progress.say(f"removing {name}")
+def remove_canary(context: Context, deadline: float | None = None) -> None:
+    """Remove the canary's Helm release and whatever of it Helm left.
+
+    `deadline` is in seconds, by default the environment's limit for a deploy.
+    """
+    name, charts = context.rollout.canary_release, context.cluster.charts
+    context.say(f"removing {name}")
     if charts.history(name):
-        charts.uninstall(name, deadline=deadline)
-    left = workloads.remove_leftovers(name)
+        charts.uninstall(name, deadline=deadline or context.environment.limits.deploy)
+    left = context.cluster.workloads.remove_leftovers(name)
     if left:
-        progress.say(f"removed, as Helm had left it: {', '.join(left)}")
-    return left
+        context.say(f"removed what Helm had left: {', '.join(left)}")

@@ -1,71 +1,66 @@
-"""Capacity before weight: the canary is scaled to carry its share, and waited for."""
+"""Capacity: the canary's for its weight, stable's for everything; and waiting until it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
+from tarsrelease.context import Context
 from tarsrelease.gates.checks import HOPELESS
-from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import UsageError
+from tarsrelease.model.cluster import DeploymentState, PodState
+from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.format import names
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
-from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Workloads
-from tarsrelease.ports.people import Progress
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.capacity import replicas_for
+from tarsrelease.rollout.release_journal import Pins
+from tarsrelease.rollout.rollback_plan import stable_names
 
 CAPACITY = "canary.capacity"
 _POLL = 0.25
+_POLL_COMPLETE = 0.5
+_HOPELESS_FOR = 15.0
+"""Seconds that pods may crash or lack their image before a wait for them is given up."""
 
 
-def make_room(
-    release: Release,
-    environment: Environment,
-    stage: Stage,
-    entries: Sequence[Entry],
-    workloads: Workloads,
-    clock: Clock,
-    progress: Progress,
-    keep: Callable[[], None],
+# The canary, before its weight rises
+
+
+def scale_for(
+    context: Context, stage: Stage, entries: Sequence[Entry], each_tick: Callable[[], None]
 ) -> Check | None:
     """Scale the canary to carry its share and wait until it can; a check that says why not.
 
-    None when there is room. The check is `fail` where pods cannot come up, `inconclusive` where
-    they have not within the time for a deploy. `keep` is called while waiting and may raise.
-    Raises UsageError where there is no canary.
+    None when it has the capacity. The check is `fail` where pods cannot come up, `inconclusive`
+    where they have not within the time for a deploy. `each_tick` is called while waiting and may
+    raise. Raises UsageError where there is no canary.
     """
-    pins = release_journal.pins(entries, release.version)
+    pins = release_journal.pins(entries, context.release.version)
     pinned = pins.replicas if pins is not None else {}
+    workloads = context.cluster.workloads
     found = {each.name: each for each in workloads.deployments()}
-    for service in release.rollout.services:
+    for service in context.rollout.services:
         stable, canary = service.stable.deployment, service.canary.deployment
         missing = [name for name in (stable, canary) if name not in found]
         if missing:
             raise UsageError(
-                doing=f"making room for {stage.weight} % on the canary",
+                doing=f"scaling the canary for {stage.weight} %",
                 found=f"there is no Deployment {missing[0]}",
                 expected="stable and canary side by side",
                 next_step="run `tarsrelease canary deploy` first",
             )
         wanted = replicas_for(stage.weight, pinned.get(stable, found[stable].replicas))
         if found[canary].replicas < wanted:
-            progress.say(f"capacity: {canary} to {wanted} replicas for {stage.weight} %")
+            context.say(f"capacity: {canary} to {wanted} replicas for {stage.weight} %")
             workloads.scale(canary, wanted)
-    return _wait_until_ready(release, environment, workloads, clock, keep)
+    return _wait_for_canary(context, each_tick)
 
 
-def _wait_until_ready(
-    release: Release,
-    environment: Environment,
-    workloads: Workloads,
-    clock: Clock,
-    keep: Callable[[], None],
-) -> Check | None:
-    canaries = [service.canary.deployment for service in release.rollout.services]
+def _wait_for_canary(context: Context, each_tick: Callable[[], None]) -> Check | None:
+    clock, workloads = context.clock, context.cluster.workloads
+    canaries = [service.canary.deployment for service in context.rollout.services]
     started = clock.now()
     while True:
         states = {each.name: each for each in workloads.deployments()}
@@ -79,7 +74,7 @@ def _wait_until_ready(
             if pod.owner in waiting and not pod.terminating and container.waiting in HOPELESS
         ]
         waited = (clock.now() - started).total_seconds()
-        if hopeless or waited >= environment.limits.deploy:
+        if hopeless or waited >= context.environment.limits.deploy:
             return Check(
                 id=CAPACITY,
                 status=Status.FAIL if hopeless else Status.INCONCLUSIVE,
@@ -89,5 +84,100 @@ def _wait_until_ready(
                 source=names([f"deployment/{name}" for name in waiting]),
                 window=waited,
             )
-        keep()
+        each_tick()
         clock.sleep(_POLL)
+
+
+# Stable, and Deployments in general
+
+
+def complete_stable(
+    context: Context,
+    pins: Pins | None,
+    *,
+    version: str,
+    deadline: float,
+    each_tick: Callable[[], None],
+) -> str | None:
+    """Scale stable to its pinned size and wait until all of it runs `version`; why not otherwise.
+
+    Deployments that an autoscaler scales are left to it. See `wait_until_complete`.
+    """
+    workloads = context.cluster.workloads
+    least = dict.fromkeys(stable_names(context.rollout), 1) | (pins.replicas if pins else {})
+    autoscaled = {scaler.deployment for scaler in workloads.autoscalers()}
+    for state in workloads.deployments():
+        if state.replicas < least.get(state.name, 0) and state.name not in autoscaled:
+            workloads.scale(state.name, least[state.name])
+    return wait_until_complete(
+        context,
+        {name: 1 if name in autoscaled else number for name, number in least.items()},
+        version=version,
+        deadline=deadline,
+        each_tick=each_tick,
+    )
+
+
+def wait_until_complete(
+    context: Context,
+    replicas: Mapping[str, int],
+    *,
+    version: str,
+    deadline: float,
+    each_tick: Callable[[], None],
+) -> str | None:
+    """Wait until each Deployment is complete; why it cannot be otherwise.
+
+    `replicas` gives the least replicas by Deployment, `version` the version they must run. Given
+    up after `deadline` seconds, and early where pods crash or cannot start. An API server that
+    does not answer is waited for until the deadline, too.
+    """
+    clock, workloads = context.clock, context.cluster.workloads
+    started = clock.now()
+    hopeless_since: dict[str, datetime] = {}
+    while True:
+        each_tick()
+        waited = (clock.now() - started).total_seconds()
+        try:
+            missing = _missing(replicas, version, workloads.deployments())
+            if not missing:
+                return None
+            hopeless = _hopeless(replicas, workloads.pods())
+        except UnreachableError as error:
+            missing, hopeless = [str(error)], {}
+        hopeless_since = {pod: hopeless_since.get(pod, clock.now()) for pod in hopeless}
+        for pod, since in hopeless_since.items():
+            if (clock.now() - since).total_seconds() >= _HOPELESS_FOR:
+                return f"pod {pod} is in {hopeless[pod]}"
+        if waited >= deadline:
+            return f"after {waited:.0f} s: {'; '.join(missing)}"
+        clock.sleep(_POLL_COMPLETE)
+
+
+def _missing(
+    replicas: Mapping[str, int], version: str, found: Iterable[DeploymentState]
+) -> list[str]:
+    states = {state.name: state for state in found}
+    missing = []
+    for name, least in replicas.items():
+        state = states.get(name)
+        if state is None:
+            missing.append(f"{name} does not exist")
+        elif state.version.removeprefix("v") != version.removeprefix("v"):
+            missing.append(f"{name} runs {state.version or 'no version'}, not {version}")
+        elif not state.complete or state.replicas < least:
+            missing.append(
+                f"{name} has {state.ready} ready and {state.updated} new of "
+                f"{max(state.replicas, least)} replicas"
+            )
+    return missing
+
+
+def _hopeless(replicas: Mapping[str, int], pods: Iterable[PodState]) -> dict[str, str]:
+    return {
+        pod.name: container.waiting
+        for pod in pods
+        if pod.owner in replicas and not pod.terminating
+        for container in pod.containers
+        if container.waiting in HOPELESS and container.waiting is not None
+    }

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from tarsrelease.context import Context
 from tarsrelease.gates.checks.traffic_share import FOLLOW
 from tarsrelease.gates.measure.selectors import render
 from tarsrelease.gates.measure.served import Served, served
 from tarsrelease.model.checks import ProportionCheck
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import ProportionSli
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +47,9 @@ def judging_check(release: Release) -> tuple[ProportionCheck, ProportionSli]:
     raise ValueError("no SLI counts requests")
 
 
-def ask(
-    release: Release, environment: Environment, since: datetime, *, metrics: Metrics, clock: Clock
-) -> Judged:
+def ask(context: Context, since: datetime) -> Judged:
     """Who served since the gateway follows a write made at `since`. Raises UnreachableError."""
+    release, environment, metrics = context.release, context.environment, context.metrics.samples
     check, sli = judging_check(release)
     other = sli.bad or sli.good
     namespace, interval = environment.kubernetes.namespace, environment.prometheus.scrape_interval
@@ -62,7 +59,7 @@ def ask(
         if template is not None
     ]
     server = metrics.server_time()
-    from_then = server - (clock.now() - since).total_seconds() + FOLLOW
+    from_then = server - (context.clock.now() - since).total_seconds() + FOLLOW
     reach = max(1.0, server - from_then + interval)
     answers = metrics.series(selectors, reach)
     labels = release.rollout.labels

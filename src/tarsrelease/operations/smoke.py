@@ -4,60 +4,51 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tarsrelease.model.environment import Environment
+from tarsrelease.context import Context
 from tarsrelease.model.errors import UnreachableError
 from tarsrelease.model.outcome import Check, Observed, Status
-from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Service, SmokeRequest
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Web
-from tarsrelease.ports.people import Progress
 
 CHECK_ID = "canary.smoke"
 HEALTH_ID = "rollback.health"
 _POLL = 0.2
 
 
-def smoke_test(
-    release: Release, environment: Environment, *, web: Web, clock: Clock, progress: Progress
-) -> tuple[Check, ...]:
+def smoke_test(context: Context) -> tuple[Check, ...]:
     """Every service's smoke requests, sent to the canary by header.
 
     A request is repeated until it is answered as it should be, for as long as the gateway may
     take to follow its routes (`gateway.settle`, counted from the first request of all).
     """
-    progress.say("smoke test: requests by header, which only the canary gets")
-    started = clock.now()
-    headers = {environment.gateway.canary_header: "always"}
+    context.say("smoke test: requests by header, which only the canary gets")
+    started = context.clock.now()
     return tuple(
-        _until_answered(service, request, environment, headers, started, web, clock)
-        for service in release.rollout.services
+        _until_answered(context, service, request, started)
+        for service in context.rollout.services
         for request in service.smoke
     )
 
 
-def health(
-    release: Release, environment: Environment, *, web: Web, clock: Clock
-) -> tuple[Check, ...]:
+def health(context: Context) -> tuple[Check, ...]:
     """The services' smoke paths through the gateway as users reach them, after a rollback.
 
     The version of before need not answer as the new one should: no server error is asked for.
     """
-    checks = []
-    for service in release.rollout.services:
-        request, host = service.smoke[0], _host(service, environment)
+    clock, checks = context.clock, []
+    for service in context.rollout.services:
+        request, host = service.smoke[0], _host(context, service)
         started = clock.now()
         while True:
             status, reason = Status.PASS, ""
             try:
-                code, _ = web.get(host, request.path, {})
+                code, _ = context.cluster.gateway.get(host, request.path, {})
                 reason = f"GET {request.path} answers {code}"
                 if code >= 500:
                     status = Status.FAIL
             except UnreachableError as error:
                 code, status, reason = 0, Status.ERROR, error.detail.found
             waited = (clock.now() - started).total_seconds()
-            if status is Status.PASS or waited >= environment.gateway.settle:
+            if status is Status.PASS or waited >= context.environment.gateway.settle:
                 break
             clock.sleep(_POLL)
         checks.append(
@@ -74,37 +65,31 @@ def health(
     return tuple(checks)
 
 
-def _host(service: Service, environment: Environment) -> str:
-    return environment.gateway.hostnames[service.hosts[0]]
+def _host(context: Context, service: Service) -> str:
+    return context.environment.gateway.hostnames[service.hosts[0]]
 
 
 def _until_answered(
-    service: Service,
-    request: SmokeRequest,
-    environment: Environment,
-    headers: dict[str, str],
-    started: datetime,
-    web: Web,
-    clock: Clock,
+    context: Context, service: Service, request: SmokeRequest, started: datetime
 ) -> Check:
-    host = _host(service, environment)
+    clock = context.clock
     while True:
-        check = _asked(service, request, host, headers, web)
+        check = _asked(context, service, request)
         waited = (clock.now() - started).total_seconds()
-        if check.status is Status.PASS or waited >= environment.gateway.settle:
+        if check.status is Status.PASS or waited >= context.environment.gateway.settle:
             return check
         clock.sleep(_POLL)
 
 
-def _asked(
-    service: Service, request: SmokeRequest, host: str, headers: dict[str, str], web: Web
-) -> Check:
+def _asked(context: Context, service: Service, request: SmokeRequest) -> Check:
+    host = _host(context, service)
     expected = f"status {request.status}" + (
         f", with {request.contains!r} in the body" if request.contains else ""
     )
     code: int | None = None
     try:
-        code, body = web.get(host, request.path, headers)
+        headers = {context.environment.gateway.canary_header: "always"}
+        code, body = context.cluster.gateway.get(host, request.path, headers)
     except UnreachableError as error:
         status, reason = Status.ERROR, f"GET {request.path}: {error.detail.found}"
     else:

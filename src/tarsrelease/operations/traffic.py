@@ -1,30 +1,27 @@
-"""Moving traffic: shifting weights, lending traffic for a while, and taking it off at once."""
+"""Moving traffic: shifting weights, leasing traffic for a while, moving all of it at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.release import Release, Run
-from tarsrelease.model.rollout import Service
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Journal, Lock, Routes
-from tarsrelease.ports.people import Progress
+from tarsrelease.operations.journaling import journal, journal_if_possible
 from tarsrelease.rollout import release_journal
 
 OFF = "off"
-"""The stage written to the routes when the canary has no traffic because it was taken off."""
+"""The stage written to the routes when all traffic was moved back to stable."""
 KEPT = "kept-on-canary"
 """The stage written when all traffic went to the canary because stable is being restored."""
 
 _POLL = 0.1
 _RETRY = 0.25
-_TAKE_OFF_DEADLINE = 30.0
-_SHORTEST_LOAN = 60.0
+_MOVE_DEADLINE = 30.0
+_SHORTEST_LEASE = 60.0
 
 
 def timestamp(moment: datetime) -> str:
@@ -32,50 +29,36 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def loan(environment: Environment) -> float:
-    """Seconds that traffic is lent for: two looks and a margin, one minute at least."""
-    return max(_SHORTEST_LOAN, 2 * environment.prometheus.scrape_interval + 30.0)
+def lease_seconds(environment: Environment) -> float:
+    """How long traffic is leased: two scrape intervals and a margin, one minute at least."""
+    return max(_SHORTEST_LEASE, 2 * environment.prometheus.scrape_interval + 30.0)
 
 
-def _annotations(
-    release: Release, run: Run, weight: int, stage: str, now: datetime, lent: float | None
-) -> dict[str, str]:
-    said = {
+def route_notes(context: Context, weight: int, stage: str) -> dict[str, str]:
+    """What is written to the routes together with a weight, as of now; without a lease."""
+    return {
         "weight": str(weight),
         "stage": stage,
-        "run": run.id,
-        "release": release.version,
-        "shifted-at": timestamp(now),
+        "run": context.run.id,
+        "release": context.release.version,
+        "shifted-at": timestamp(context.clock.now()),
     }
-    if lent is not None:
-        said["traffic-until"] = timestamp(now + timedelta(seconds=lent))
-    return said
 
 
-def _entry(
-    release: Release, run: Run, clock: Clock, stage: str, phase: Phase, **facts: object
-) -> Entry:
-    return Entry(
-        at=clock.now(),
-        run=run.id,
-        release=release.version,
-        step=stage,
-        action=release_journal.SHIFT,
-        phase=phase,
-        facts=facts,
-    )
+def _lease(context: Context, seconds: float | None = None) -> dict[str, str]:
+    leased = timedelta(seconds=seconds or lease_seconds(context.environment))
+    return {"traffic-until": timestamp(context.clock.now() + leased)}
 
 
-def wait_until_accepted(
-    services: Sequence[Service], routes: Routes, clock: Clock, settle: float
-) -> str | None:
-    """Wait until the gateway accepts every route as it now stands; what is wrong otherwise.
+def wait_until_accepted(context: Context) -> str | None:
+    """Wait until the gateway accepts every route as it is now; what is wrong otherwise.
 
-    `settle` is the deadline in seconds. None means accepted.
+    None means accepted. Waits for the gateway's time to settle.
     """
+    services, clock = context.rollout.services, context.clock
     started = clock.now()
     while True:
-        states = {state.service: state for state in routes.read(services)}
+        states = {state.service: state for state in context.cluster.routes.read(services)}
         waiting = [
             f"{service.route}: {state.problem or 'not accepted yet' if state else 'is gone'}"
             for service in services
@@ -83,119 +66,84 @@ def wait_until_accepted(
         ]
         if not waiting:
             return None
-        if (clock.now() - started).total_seconds() >= settle:
+        if (clock.now() - started).total_seconds() >= context.environment.gateway.settle:
             return "; ".join(waiting)
         clock.sleep(_POLL)
 
 
-def shift(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    weight: int,
-    stage: str,
-    *,
-    routes: Routes,
-    journal: Journal,
-    lock: Lock,
-    clock: Clock,
-    progress: Progress,
-) -> datetime:
+def shift(context: Context, weight: int, stage: str) -> datetime:
     """Give the canary `weight` percent of every service's traffic; the time before the write.
 
     `stage` is the stage's name (``canary-10``, ``promote-50``). The intent is journaled first.
     Raises StoppedError when the gateway does not accept the routes within its time to settle;
-    the weights that stood before are then put back.
+    the weights of before are then restored.
     """
-    services = release.rollout.services
+    services, routes = context.rollout.services, context.cluster.routes
     before = {state.service: state.weight for state in routes.read(services)}
-    journal.append(
-        _entry(
-            release,
-            run,
-            clock,
-            stage,
-            Phase.INTENT,
-            weight=weight,
-            before=dict(sorted(before.items())),
-        )
+    journal(
+        context,
+        stage,
+        release_journal.SHIFT,
+        Phase.INTENT,
+        weight=weight,
+        before=dict(sorted(before.items())),
     )
-    lock.check()
-    progress.say(f"traffic: {weight} % to the canary ({', '.join(s.name for s in services)})")
-    since = clock.now()
-    routes.shift(
-        services, weight, _annotations(release, run, weight, stage, since, loan(environment))
-    )
-    problem = wait_until_accepted(services, routes, clock, environment.gateway.settle)
+    context.cluster.lock.check()
+    context.say(f"traffic: {weight} % to the canary ({', '.join(s.name for s in services)})")
+    since = context.clock.now()
+    routes.shift(services, weight, route_notes(context, weight, stage) | _lease(context))
+    problem = wait_until_accepted(context)
     if problem is not None:
         back = min(before.values(), default=0) if weight else 0
-        routes.shift(
-            services, back, _annotations(release, run, back, stage, clock.now(), loan(environment))
-        )
+        routes.shift(services, back, route_notes(context, back, stage) | _lease(context))
+        settle = context.environment.gateway.settle
         raise StoppedError(
             doing=f"shifting {weight} % of the traffic to the canary",
-            found=f"after {environment.gateway.settle:g} s the gateway has not accepted: {problem}",
+            found=f"after {settle:g} s the gateway has not accepted: {problem}",
             expected="Accepted and ResolvedRefs at the routes' current generation",
             next_step=f"the traffic is back at {back} %; look at the gateway's log, then run "
             "this step again, or `tarsrelease rollback`",
         )
-    took = (clock.now() - since).total_seconds()
-    journal.append(_entry(release, run, clock, stage, Phase.RESULT, weight=weight, seconds=took))
+    took = (context.clock.now() - since).total_seconds()
+    journal(context, stage, release_journal.SHIFT, Phase.RESULT, weight=weight, seconds=took)
     return since
 
 
-def lend(
-    release: Release,
-    environment: Environment,
-    *,
-    routes: Routes,
-    clock: Clock,
-    seconds: float | None = None,
-) -> None:
-    """Extend `traffic-until` to `seconds` from now (by default the usual loan)."""
-    until = clock.now() + timedelta(seconds=seconds or loan(environment))
-    routes.annotate(release.rollout.services, {"traffic-until": timestamp(until)})
+def extend_lease(context: Context, seconds: float | None = None) -> None:
+    """Extend `traffic-until` to `seconds` from now (by default the usual lease)."""
+    context.cluster.routes.annotate(context.rollout.services, _lease(context, seconds))
 
 
-def lender(
-    release: Release, environment: Environment, *, routes: Routes, clock: Clock
-) -> Callable[[], None]:
-    """What to call at each look: keeps the loan of traffic while somebody looks.
+def lease_keeper(context: Context) -> Callable[[], None]:
+    """What to call at each tick: extends the lease of traffic while an evaluator runs.
 
-    Cheap to call often: the routes are written at the first call, as the loan may be an old one,
+    Cheap to call often: the routes are written at the first call, as the lease may be an old one,
     and then only when half of it is used up. An API server that does not answer is left for the
-    next call, as a look can well go on without it.
+    next call, because an evaluation can go on without it.
     """
-    renew_after = loan(environment) / 2
+    renew_after = lease_seconds(context.environment) / 2
     renewed: datetime | None = None
 
     def keep() -> None:
         nonlocal renewed
-        if renewed is not None and (clock.now() - renewed).total_seconds() < renew_after:
+        if renewed is not None and (context.clock.now() - renewed).total_seconds() < renew_after:
             return
         try:
-            lend(release, environment, routes=routes, clock=clock)
+            extend_lease(context)
         except UnreachableError:
             return
-        renewed = clock.now()
+        renewed = context.clock.now()
 
     return keep
 
 
-def keeper(
-    release: Release,
-    environment: Environment,
-    *,
-    routes: Routes,
-    lock: Lock,
-    clock: Clock,
-) -> Callable[[], None]:
-    """As `lender`, and keeps the lock; raises LockedError where another run has taken it."""
-    extend = lender(release, environment, routes=routes, clock=clock)
+def lease_and_lock_keeper(context: Context) -> Callable[[], None]:
+    """As `lease_keeper`, and keeps the lock; raises LockedError where another run took it."""
+    extend = lease_keeper(context)
 
     def keep() -> None:
         try:
-            lock.check()
+            context.cluster.lock.check()
         except UnreachableError:
             return
         extend()
@@ -203,19 +151,57 @@ def keeper(
     return keep
 
 
-def _write_off(
-    services: Sequence[Service],
-    weight: int,
-    annotations: dict[str, str],
-    routes: Routes,
-    clock: Clock,
-    progress: Progress,
-) -> dict[str, ReleaseError]:
+def move_all(context: Context, to: Track, reason: str) -> datetime:
+    """Move all traffic to one side at once; the time of the last write.
+
+    Waits for neither lock nor journal: the traffic is written first, and a journal that cannot
+    be written is only reported. Routes are written independently of each other, and again until
+    30 s have passed. Raises StoppedError that names the routes that could not be written.
+    """
+    services = context.rollout.services
+    weight, stage = (0, OFF) if to is Track.STABLE else (100, KEPT)
+    context.say(f"traffic: all to {to}")
+    errors = _write_all(context, weight, route_notes(context, weight, stage))
+    written = context.clock.now()
+    if errors:
+        raise StoppedError(
+            doing=f"moving all traffic to {to} ({reason})",
+            found="; ".join(f"{name}: {error}" for name, error in sorted(errors.items())),
+            expected=f"every route written within {_MOVE_DEADLINE:g} s",
+            next_step="run `tarsrelease rollback` again as soon as the API server answers; by "
+            "hand: set the weights in "
+            + ", ".join(f"httproute/{s.route}" for s in services if s.name in errors),
+        )
+    journal_if_possible(
+        context,
+        stage,
+        release_journal.TAKE_OFF,
+        Phase.RESULT,
+        to=str(to),
+        weight=weight,
+        reason=reason,
+    )
+    return written
+
+
+def move_all_again(context: Context, to: Track, reason: str) -> datetime | None:
+    """Move all traffic once more where another run has moved it since; None where none has."""
+    wanted = 0 if to is Track.STABLE else 100
+    if all(
+        route.weight == wanted for route in context.cluster.routes.read(context.rollout.services)
+    ):
+        return None
+    context.say("traffic: another run had moved it; moving it again")
+    return move_all(context, to, reason)
+
+
+def _write_all(context: Context, weight: int, notes: dict[str, str]) -> dict[str, ReleaseError]:
     """Write each route until it is written or the deadline has passed; what was not, and why."""
+    services, routes, clock = context.rollout.services, context.cluster.routes, context.clock
     try:
-        routes.shift(services, weight, annotations)
+        routes.shift(services, weight, notes)
     except ReleaseError as error:
-        progress.say(f"traffic: {error}; trying route by route")
+        context.say(f"traffic: {error}; trying route by route")
     else:
         return {}
     left = {service.name: service for service in services}
@@ -224,7 +210,7 @@ def _write_off(
     while left:
         for name, service in list(left.items()):
             try:
-                routes.shift([service], weight, annotations)
+                routes.shift([service], weight, notes)
             except UnreachableError as error:
                 errors[name] = error
             except ReleaseError as error:
@@ -233,58 +219,8 @@ def _write_off(
             else:
                 errors.pop(name, None)
                 del left[name]
-        if (clock.now() - started).total_seconds() >= _TAKE_OFF_DEADLINE:
+        if (clock.now() - started).total_seconds() >= _MOVE_DEADLINE:
             break
         if left:
             clock.sleep(_RETRY)
     return errors
-
-
-def take_off(
-    release: Release,
-    environment: Environment,  # noqa: ARG001 - every step begins with the same three
-    run: Run,
-    reason: str,
-    *,
-    to: Track,
-    routes: Routes,
-    journal: Journal,
-    clock: Clock,
-    progress: Progress,
-) -> datetime:
-    """All traffic to one side at once; the time of the last write.
-
-    Waits for neither lock nor journal: the traffic is written first, and a journal that cannot
-    be written is only reported. Routes are written independently of each other, and again until
-    30 s have passed. Raises StoppedError that names the routes that could not be written.
-    """
-    services = release.rollout.services
-    weight, stage = (0, OFF) if to is Track.STABLE else (100, KEPT)
-    progress.say(f"traffic: all to {to}")
-    annotations = _annotations(release, run, weight, stage, clock.now(), None)
-    errors = _write_off(services, weight, annotations, routes, clock, progress)
-    written = clock.now()
-    if errors:
-        raise StoppedError(
-            doing=f"taking all traffic to {to} ({reason})",
-            found="; ".join(f"{name}: {error}" for name, error in sorted(errors.items())),
-            expected=f"every route written within {_TAKE_OFF_DEADLINE:g} s",
-            next_step="run `tarsrelease rollback` again as soon as the API server answers; by "
-            "hand: set the weights in "
-            + ", ".join(f"httproute/{s.route}" for s in services if s.name in errors),
-        )
-    try:
-        journal.append(
-            Entry(
-                at=written,
-                run=run.id,
-                release=release.version,
-                step=stage,
-                action=release_journal.TAKE_OFF,
-                phase=Phase.RESULT,
-                facts={"to": str(to), "weight": weight, "reason": reason},
-            )
-        )
-    except ReleaseError as error:
-        progress.say(f"journal: could not be written ({error}); the traffic was moved all the same")
-    return written

@@ -11,31 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from tarsrelease.model.environment import Environment
+from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
-from tarsrelease.model.release import Release
 from tarsrelease.operations.proof import prove
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Web, Workloads
-from tarsrelease.ports.metrics import Metrics
-from tarsrelease.ports.people import Progress
 
 _LONGEST_PROOF = 60.0
 _NEXT = "`tarsrelease migrate down` undoes the migrations; the release is rolled back without it"
 
 
 def rollback_with_database(
-    release: Release,
-    environment: Environment,
-    *,
-    roll_back: Callable[[], Outcome],
-    down: Callable[[], Outcome],
-    metrics: Metrics,
-    workloads: Workloads,
-    web: Web,
-    clock: Clock,
-    progress: Progress,
+    context: Context, *, roll_back: Callable[[], Outcome], down: Callable[[], Outcome]
 ) -> Outcome:
     """Roll back, then undo the migrations. Proceed where both are done and proven.
 
@@ -44,13 +30,13 @@ def rollback_with_database(
     """
     outcome = roll_back()  # (1)
     if outcome.verdict is not Verdict.PROCEED:
-        progress.say("database: left alone, because the rollback is not proven")
+        context.say("database: left alone, because the rollback is not proven")
         return outcome
-    progress.say("database: undoing the migrations")
+    context.say("database: undoing the migrations")
     try:
         undone = down()  # (2)
     except ReleaseError as error:
-        return _stopped(outcome, error.detail, (), {}, clock.now())
+        return _stopped(outcome, error.detail, (), {}, context.clock.now())
     database = {**undone.details, "summary": undone.summary}
     if undone.verdict is not Verdict.PROCEED:
         found = undone.error.found if undone.error else undone.summary
@@ -64,19 +50,10 @@ def rollback_with_database(
             ),
             undone.checks,
             database,
-            clock.now(),
+            context.clock.now(),
         )
     proof = prove(  # (3)
-        release,
-        environment,
-        str(outcome.details["version"]),
-        undone.finished_at,
-        _LONGEST_PROOF,
-        metrics=metrics,
-        workloads=workloads,
-        web=web,
-        clock=clock,
-        progress=progress,
+        context, str(outcome.details["version"]), undone.finished_at, _LONGEST_PROOF
     )
     bad = [check for check in proof if check.status is not Status.PASS]
     if bad or not proof:
@@ -90,14 +67,14 @@ def rollback_with_database(
             ),
             undone.checks,
             database,
-            clock.now(),
+            context.clock.now(),
         )
     return outcome.model_copy(
         update={
             "summary": f"{outcome.summary}; database: {undone.summary}",
             "checks": (*proof, *undone.checks),
             "details": {**outcome.details, "database": database},
-            "finished_at": clock.now(),
+            "finished_at": context.clock.now(),
         }
     )
 

@@ -12,6 +12,7 @@ from tarsrelease.model.journal import Entry, LockHolder, Phase
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import release_journal, stage_list
 from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
+from tarsrelease.rollout.standing import standing_since
 
 _ROLLBACK = "tarsrelease rollback"
 
@@ -25,7 +26,7 @@ class _There(Protocol):
 class Position(Value):
     """`at` is a word for the place in the day, `says` a sentence, `next` the command that goes on.
 
-    `waits_for` and `until` tell what is waited for; `since` is when the traffic was last moved.
+    `waits_for` and `until` tell what is waited for; `since` is when the traffic was moved there.
     """
 
     at: str
@@ -46,7 +47,7 @@ def position(
     weight = max((route.weight for route in seen.routes), default=0)
     stages = {route.stage for route in seen.routes}
     stage = stages.pop() if len(stages) == 1 else None
-    since = max((r.written_at for r in seen.routes if r.written_at), default=None)
+    since = standing_since(seen.routes)
     until = min((r.traffic_until for r in seen.routes if r.traffic_until), default=None)
     working = f"run {holder.run} of {holder.owner}, which holds the lock" if holder else None
 

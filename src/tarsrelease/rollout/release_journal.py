@@ -81,6 +81,27 @@ def has(entries: Sequence[Entry], release: str, action: str, phase: Phase) -> bo
     )
 
 
+def promotion_begun(entries: Sequence[Entry], release: str) -> bool:
+    """Whether this attempt's promotion has begun, and it was not rolled back."""
+    return has(entries, release, PROMOTE, Phase.INTENT) and not rolled_back(entries, release)
+
+
+def deploy_cut_off(entries: Sequence[Entry], release: str) -> bool:
+    """Whether this attempt's deploy was begun and never ended, and it was not rolled back."""
+    phases = [e.phase for e in of_this_attempt(entries, release) if e.action == DEPLOY]
+    return phases[-1:] == [Phase.INTENT] and not rolled_back(entries, release)
+
+
+def deployed(entries: Sequence[Entry], release: str) -> bool:
+    """Whether this attempt's canary passed its smoke test, and was not rolled back."""
+    verdicts = [
+        entry.facts.get("verdict")
+        for entry in of_this_attempt(entries, release)
+        if entry.action == DEPLOY and entry.phase is Phase.RESULT
+    ]
+    return verdicts[-1:] == ["proceed"] and not rolled_back(entries, release)
+
+
 def passed(entries: Sequence[Entry], release: str, weight: int) -> bool:
     """Whether this attempt's last gate at `weight` ended in proceed."""
     return verdict(entries, release, weight) == "proceed"

@@ -1,6 +1,6 @@
-"""The canary beside stable, at weight 0, and smoke-tested by a header.
+"""Deploy the canary beside stable, at weight 0, and smoke-test it by a header.
 
-(1) Look, and refuse what must not be begun.
+(1) Take a snapshot, and refuse what must not be begun.
 (2) Render, and refuse what must exist once or was not verified.
 (3) Journal the intent with what stable looks like, and pin stable's size.
 (4) Install the canary and wait until it is complete.
@@ -15,23 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision, Snapshot
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
-from tarsrelease.model.release import Release, Run
+from tarsrelease.model.release import Release
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.canary_render import canary_values, check_render
-from tarsrelease.operations.outcome import Stopwatch, changing, ended
+from tarsrelease.operations.journaling import journal
+from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.removal import remove_canary, retire
+from tarsrelease.operations.scaling import wait_until_complete
 from tarsrelease.operations.smoke import smoke_test
-from tarsrelease.operations.snapshot import look, wait_until_complete
-from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.cluster import Charts, Journal, Lock, Routes, Web, Workloads, holding
-from tarsrelease.ports.people import Progress
+from tarsrelease.operations.snapshot import take_snapshot
+from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal
-from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
 from tarsrelease.rollout.route_owners import controller_of
 
@@ -39,115 +38,75 @@ STEP = "canary deploy"
 STAGE = "deployed"
 READY_ID = "canary.ready"
 _AGAIN = "run `tarsrelease canary deploy` again, or `tarsrelease rollback`"
-_NEXT = "tarsrelease canary gate --stage {weight}"
 
 
-def deploy(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    *,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    web: Web,
-    journal: Journal,
-    lock: Lock,
-    clock: Clock,
-    progress: Progress,
-) -> Outcome:
+def deploy(context: Context) -> Outcome:
     """Bring the canary up. Done already is proceed; see the module for what is refused.
 
     Raises RefusedError where the answer is no, UsageError where routes or chart must be changed
     first (nothing was touched in both), StoppedError after that, LockedError.
     """
-    started_at = clock.now()
-    watch = Stopwatch(clock)
-    rollout = release.rollout
-    next_step = _NEXT.format(weight=rollout.stages[0].weight)
-    with watch.phase("look"):
-        seen = look(release, charts=charts, workloads=workloads, routes=routes, clock=clock)
-        entries = journal.entries()
+    report, release, rollout = StepReport(context, STEP), context.release, context.rollout
+    with report.phase("look"):
+        seen = take_snapshot(context)
+        entries = context.cluster.journal.entries()
     if has_traffic_already(release, seen, entries):
-        return ended(
-            STEP,
-            release,
-            environment,
+        return report.outcome(
             Verdict.PROCEED,
             "the canary is there and has traffic already",
-            started_at=started_at,
-            clock=clock,
             next_step="tarsrelease status",
         )
     serving = refuse(release, seen)
-    with watch.phase("render"):
-        check_render(release, environment, charts)
-    with holding(lock), changing(_AGAIN):
-        pins = pinning.observed_pins(
-            stable_names(rollout), seen.deployments, serving, entries, workloads
-        )
+    with report.phase("render"):
+        check_render(context)
+    with holding(context.cluster.lock), changing(_AGAIN):
+        pins = pinning.observed_pins(context, seen, serving, entries)
         flags = {release_journal.FEATURE_FLAGS: bool(release.feature_flags)}
-        _note(release, run, journal, clock, Phase.INTENT, **pins.model_dump(), **flags)
-        for line in pinning.pin(pins, workloads):
-            progress.say(f"pinned {line}")
-        with watch.phase("install"):
-            _clear(release, environment, run, seen, charts, workloads, routes, clock, progress)
-            problem = _install(release, environment, charts, workloads, lock, clock, progress)
-        checks: tuple[Check, ...] = (_ready(problem),)
-        if problem is None:
-            with watch.phase("routes"):
-                traffic.shift(
-                    release,
-                    environment,
-                    run,
-                    0,
-                    STAGE,
-                    routes=routes,
-                    journal=journal,
-                    lock=lock,
-                    clock=clock,
-                    progress=progress,
-                )
-            with watch.phase("smoke test"):
-                checks += smoke_test(release, environment, web=web, clock=clock, progress=progress)
+        _journal(context, Phase.INTENT, **pins.model_dump(), **flags)
+        pinning.pin(context, pins)
+        checks = _bring_up(context, report, seen)
         bad = [check for check in checks if check.status is not Status.PASS]
         if bad:
-            with watch.phase("remove"):
-                _take_back(
-                    release,
-                    environment,
-                    run,
-                    pins,
-                    charts,
-                    workloads,
-                    routes,
-                    journal,
-                    clock,
-                    progress,
-                )
+            with report.phase("remove"):
+                retire(context)
+                remove_canary(context)
+                pinning.unpin(context, pins)
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
         cause = release_journal.cause_facts(checks)
-        _note(release, run, journal, clock, Phase.RESULT, verdict=str(verdict), **cause)
+        _journal(context, Phase.RESULT, verdict=str(verdict), **cause)
     if bad:
         summary = f"the canary was removed again, users saw nothing of it: {bad[0].reason}"
         next_step = "repair the release, and deploy it again"
     else:
         summary = f"{rollout.canary_release} runs {release.version} at weight 0"
-    return ended(
-        STEP,
-        release,
-        environment,
+        next_step = f"tarsrelease canary gate --stage {rollout.stages[0].weight}"
+    return report.outcome(
         verdict,
         summary,
-        started_at=started_at,
-        clock=clock,
         checks=checks,
-        details={"phases": watch.seconds, "stable": serving.app_version},
+        details={"phases": report.seconds, "stable": serving.app_version},
         next_step=next_step,
     )
 
 
-# (1) Look
+def _bring_up(context: Context, report: StepReport, seen: Snapshot) -> tuple[Check, ...]:
+    """(4) to (6); the checks, of which the last did not pass where it could not go on."""
+    with report.phase("install"):
+        _remove_former(context, seen)
+        ready = _install(context)
+    if ready.status is not Status.PASS:
+        return (ready,)
+    with report.phase("routes"):
+        traffic.shift(context, 0, STAGE)
+    with report.phase("smoke test"):
+        return (ready, *smoke_test(context))
+
+
+def _journal(context: Context, phase: Phase, **facts: object) -> None:
+    journal(context, STEP, release_journal.DEPLOY, phase, **facts)
+
+
+# (1) Snapshot
 
 
 def has_traffic_already(release: Release, seen: Snapshot, entries: Sequence[Entry]) -> bool:
@@ -218,129 +177,45 @@ def refuse(release: Release, seen: Snapshot) -> Revision:
 # (4) Install
 
 
-def _clear(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    seen: Snapshot,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    clock: Clock,
-    progress: Progress,
-) -> None:
+def _remove_former(context: Context, seen: Snapshot) -> None:
     """Remove a canary of another version, or one whose installation was cut off."""
     last = seen.canary_history[-1] if seen.canary_history else None
     if last is None or (
-        last.status == "deployed" and same_version(last.app_version, release.version)
+        last.status == "deployed" and same_version(last.app_version, context.release.version)
     ):
         return
-    progress.say(f"found a canary of {last.app_version or 'unknown version'} ({last.status})")
-    retire(
-        release,
-        run,
-        environment.gateway.settle,
-        routes=routes,
-        clock=clock,
-        progress=progress,
-    )
-    remove_canary(
-        release,
-        environment.limits.deploy,
-        charts=charts,
-        workloads=workloads,
-        progress=progress,
-    )
+    context.say(f"found a canary of {last.app_version or 'unknown version'} ({last.status})")
+    retire(context)
+    remove_canary(context)
 
 
-def _install(
-    release: Release,
-    environment: Environment,
-    charts: Charts,
-    workloads: Workloads,
-    lock: Lock,
-    clock: Clock,
-    progress: Progress,
-) -> str | None:
-    """The canary with one replica of each Deployment; why it does not become complete, or None."""
-    rollout = release.rollout
-    progress.say(f"installing {rollout.canary_release} {release.version}")
-    charts.upgrade(
+def _install(context: Context) -> Check:
+    """The canary with one replica of each Deployment, and whether it became complete."""
+    release, rollout, workloads = context.release, context.rollout, context.cluster.workloads
+    context.say(f"installing {rollout.canary_release} {release.version}")
+    context.cluster.charts.upgrade(
         rollout.canary_release,
         release.chart,
-        canary_values(release, environment),
+        canary_values(release, context.environment),
         values_from=rollout.application,
-        deadline=environment.limits.deploy,
+        deadline=context.environment.limits.deploy,
         wait=False,
     )
     names = canary_names(rollout)
     for state in workloads.deployments():
         if state.name in names and state.replicas != 1:
             workloads.scale(state.name, 1)
-    return wait_until_complete(
+    problem = wait_until_complete(
+        context,
         dict.fromkeys(names, 1),
         version=release.version,
-        workloads=workloads,
-        clock=clock,
-        deadline=environment.limits.deploy,
-        alive=lock.check,
+        deadline=context.environment.limits.deploy,
+        each_tick=context.cluster.lock.check,
     )
-
-
-def _ready(problem: str | None) -> Check:
     return Check(
         id=READY_ID,
         status=Status.PASS if problem is None else Status.FAIL,
         expected="one ready replica of each of the canary's Deployments",
         reason=problem or "all are ready",
         source="deployments",
-    )
-
-
-# After a failure
-
-
-def _take_back(
-    release: Release,
-    environment: Environment,
-    run: Run,
-    pins: Pins,
-    charts: Charts,
-    workloads: Workloads,
-    routes: Routes,
-    journal: Journal,
-    clock: Clock,
-    progress: Progress,
-) -> None:
-    retire(
-        release,
-        run,
-        environment.gateway.settle,
-        routes=routes,
-        clock=clock,
-        progress=progress,
-    )
-    remove_canary(
-        release,
-        environment.limits.deploy,
-        charts=charts,
-        workloads=workloads,
-        progress=progress,
-    )
-    pinning.unpin(pins, release, run, workloads=workloads, journal=journal, clock=clock)
-
-
-def _note(
-    release: Release, run: Run, journal: Journal, clock: Clock, phase: Phase, **facts: object
-) -> None:
-    journal.append(
-        Entry(
-            at=clock.now(),
-            run=run.id,
-            release=release.version,
-            step=STEP,
-            action=release_journal.DEPLOY,
-            phase=phase,
-            facts=facts,
-        )
     )

@@ -12,7 +12,7 @@ from tarsrelease.model.format import names
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, worst
 from tarsrelease.model.release import Release
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
-from tarsrelease.operations.snapshot import look
+from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Workloads
 from tarsrelease.rollout.position import position
 from tarsrelease.rollout.rollback_plan import same_version, stable_names
@@ -136,13 +136,7 @@ def _in_progress(context: Context) -> Check:
     expected = "no release is on its way, and nobody holds the lock"
     release, cluster = context.release, context.cluster
     try:
-        seen = look(
-            release,
-            charts=cluster.charts,
-            workloads=cluster.workloads,
-            routes=cluster.routes,
-            clock=context.clock,
-        )
+        seen = take_snapshot(context)
         holder = cluster.lock.holder()
         here = position(release.rollout, seen, cluster.journal.entries(), holder)
     except ReleaseError as error:
@@ -165,15 +159,7 @@ def _stable(context: Context, window: float) -> list[Check]:
     """What the last stage asks of the canary, asked of stable as it serves now."""
     release = context.release
     try:
-        found = recorded_checks(
-            release,
-            context.environment,
-            stage_of(release, window, _NOW),
-            version=None,
-            metrics=context.metrics.samples,
-            workloads=context.cluster.workloads,
-            clock=context.clock,
-        )
+        found = recorded_checks(context, stage_of(release, window, _NOW), version=None)
     except ReleaseError as error:
         return [
             Check(

@@ -17,7 +17,7 @@ from tarsrelease.model.rights import ROLE
 from tarsrelease.model.versions import precedence
 from tarsrelease.operations.canary_render import check_render
 from tarsrelease.operations.outcome import ended
-from tarsrelease.operations.snapshot import look
+from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled
 from tarsrelease.readiness import preflight as judge
 from tarsrelease.report.words import count_statuses
@@ -146,19 +146,13 @@ def _routes(release: Release, routes: Routes) -> list[Check]:
 
 
 def _deploy(context: Context) -> Check:
-    release, cluster = context.release, context.cluster
-    seen = look(
-        release,
-        charts=cluster.charts,
-        workloads=cluster.workloads,
-        routes=cluster.routes,
-        clock=context.clock,
-    )
+    release = context.release
+    seen = take_snapshot(context)
     if has_traffic_already(release, seen, ()):
         return judge.deployable("the canary is there and has traffic already", None)
     try:
         serving = refuse(release, seen)
-        check_render(release, context.environment, cluster.charts)
+        check_render(context)
     except (RefusedError, UsageError) as error:
         return judge.deployable("", f"{error.detail.found}; {error.detail.next}")
     return judge.deployable(f"it would stand beside {serving.app_version}", None)

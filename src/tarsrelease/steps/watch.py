@@ -24,15 +24,7 @@ def watch(context: Context, window: float) -> Outcome:
     """The last stage's checks of stable: proceed, no-go where one is proven bad, else hold."""
     release, clock = context.release, context.clock
     started_at = clock.now()
-    checks = recorded_checks(
-        release,
-        context.environment,
-        stage_of(release, window),
-        version=release.version,
-        metrics=context.metrics.samples,
-        workloads=context.cluster.workloads,
-        clock=clock,
-    )
+    checks = recorded_checks(context, stage_of(release, window), version=release.version)
     statuses = {check.status for check in checks}
     if Status.FAIL in statuses:
         verdict = Verdict.NO_GO

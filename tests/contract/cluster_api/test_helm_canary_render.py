@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "simulation"))
+
+from world import World, context
 
 from tarsrelease.adapters.helm.releases import Helm
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
@@ -20,6 +25,10 @@ def helm(cluster: KubernetesApi) -> Helm:
     return Helm("bare", cluster.namespace)
 
 
+def check(release: Release, environment: Environment, helm: Helm) -> None:
+    check_render(context(World(), release, environment, charts=helm))
+
+
 def with_values(release: Release, **values: Any) -> Release:
     return release.model_copy(update={"canary_values": release.canary_values | values})
 
@@ -27,7 +36,7 @@ def with_values(release: Release, **values: Any) -> Release:
 def test_the_bundle_as_it_ships_is_let_in(
     helm: Helm, release: Release, environment: Environment
 ) -> None:
-    check_render(release, environment, helm)
+    check(release, environment, helm)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +54,7 @@ def test_what_must_exist_once_is_refused_with_the_value_to_switch_it_off(
     remedy: str,
 ) -> None:
     with pytest.raises(UsageError) as refused:
-        check_render(with_values(release, **values), environment, helm)
+        check(with_values(release, **values), environment, helm)
     assert found in refused.value.detail.found
     assert remedy in refused.value.detail.next
     assert release.rollout.canary_values in refused.value.detail.next
@@ -59,7 +68,7 @@ def test_images_that_stable_was_given_by_hand_are_not_taken_for_the_bundles(
     chart = str(Path(release.directory).parent / "v1_0_0" / "tars-1.0.0.tgz")
     helm.upgrade(*("tars", chart, [{"images": other}]), values_from=None, deadline=60, wait=False)
     with pytest.raises(UsageError) as refused:
-        check_render(release, environment, helm)
+        check(release, environment, helm)
     assert "dashboard-api" in refused.value.detail.found
     assert "not the image that the bundle pins" in refused.value.detail.found
 
@@ -68,4 +77,4 @@ def test_a_chart_without_the_deployments_of_the_rollout_is_refused(
     helm: Helm, release: Release, environment: Environment
 ) -> None:
     with pytest.raises(UsageError, match="tars-canary-ppo-agent"):
-        check_render(with_values(release, ppoAgent={"enabled": False}), environment, helm)
+        check(with_values(release, ppoAgent={"enabled": False}), environment, helm)

@@ -51,20 +51,7 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
         from tarsrelease.steps.canary_deploy import deploy as step
 
         session.choose(DayChoice(feature_flags=feature_flags))
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            session.run,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            web=ports.web,
-            journal=ports.journal,
-            lock=ports.lock,
-            clock=ports.clock,
-            progress=session.progress,
-        )
+        return step(session.context)
 
     return carry_out(settings, "canary deploy", act)
 

@@ -22,20 +22,7 @@ def _promote(settings: Settings) -> int:
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.promote import promote as step
 
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            session.run,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            metrics=ports.metrics,
-            journal=ports.journal,
-            lock=ports.lock,
-            clock=ports.clock,
-            progress=session.progress,
-        )
+        return step(session.context)
 
     return carry_out(settings, "promote", act)
 

@@ -40,17 +40,8 @@ def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: b
         from tarsrelease.cli.migrations import Migrations
         from tarsrelease.steps.rollback import plan_rollback
 
-        ports = session.ports
-        return plan_rollback(
-            session.release,
-            session.environment,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            journal=ports.journal,
-            clock=ports.clock,
-            undoing=Migrations(session).plan_down if with_database else None,
-        )
+        undoing = Migrations(session).plan_down if with_database else None
+        return plan_rollback(session.context, undoing)
 
     def act(session: Session) -> Outcome:
         roll_back = partial(_roll_back, session, reason)
@@ -68,39 +59,17 @@ def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: b
 def _roll_back(session: Session, reason: str) -> Outcome:
     from tarsrelease.steps.rollback import rollback as step
 
-    ports = session.ports
-    return step(
-        session.release,
-        session.environment,
-        session.run,
-        reason,
-        charts=ports.charts,
-        workloads=ports.workloads,
-        routes=ports.routes,
-        metrics=ports.metrics,
-        web=ports.web,
-        journal=ports.journal,
-        lock=ports.lock,
-        clock=ports.clock,
-        progress=session.progress,
-    )
+    return step(session.context, reason)
 
 
 def _and_database(session: Session, roll_back: Callable[[], Outcome]) -> Outcome:
     from tarsrelease.cli.migrations import Migrations, journaled_by_hand
     from tarsrelease.operations.undo_migrations import rollback_with_database
 
-    ports = session.ports
     return rollback_with_database(
-        session.release,
-        session.environment,
+        session.context,
         roll_back=roll_back,
         down=partial(journaled_by_hand, session, "down", Migrations(session).down),
-        metrics=ports.metrics,
-        workloads=ports.workloads,
-        web=ports.web,
-        clock=ports.clock,
-        progress=session.progress,
     )
 
 

@@ -40,7 +40,7 @@ def _run(
 
     def act(session: Session) -> Outcome:
         session.choose(day_choice(stages, stage_duration, feature_flags=feature_flags))
-        return _plan(session) if plan_only else _day(session)
+        return _plan(session) if plan_only else _release(session)
 
     recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
     return carry_out(settings, "run", act, changes=not plan_only, recording=recording)
@@ -59,47 +59,22 @@ run = command(
 
 def _plan(session: Session) -> Outcome:
     from tarsrelease.cli.migrations import Migrations
-    from tarsrelease.steps.run import plan_day
+    from tarsrelease.steps.run import plan_release
 
-    ports = session.ports
-    return plan_day(
-        session.release,
-        session.environment,
-        migrator=Migrations(session),
-        charts=ports.charts,
-        workloads=ports.workloads,
-        routes=ports.routes,
-        journal=ports.journal,
-        clock=ports.clock,
-    )
+    return plan_release(session.context, Migrations(session))
 
 
-def _day(session: Session) -> Outcome:
+def _release(session: Session) -> Outcome:
     from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.preflight import looked
-    from tarsrelease.cli.prompt import who_answers
-    from tarsrelease.steps.run import run_day
+    from tarsrelease.steps.run import run_release
     from tarsrelease.wiring.verification import Wishes, verified
 
-    ports, folder = session.ports, session.release_folder
-    wishes = Wishes(environment=session.environment)
-    return run_day(
-        session.release,
-        session.environment,
-        session.run,
-        verify=partial(verified, folder, wishes, clock=ports.clock),
+    folder, wishes = session.release_folder, Wishes(environment=session.environment)
+    return run_release(
+        session.context,
+        verify=partial(verified, folder, wishes, clock=session.context.clock),
         preflight=partial(looked, session),
         migrator=Migrations(session),
-        charts=ports.charts,
-        workloads=ports.workloads,
-        routes=ports.routes,
-        metrics=ports.metrics,
-        web=ports.web,
-        journal=ports.journal,
-        lock=ports.lock,
-        clock=ports.clock,
-        progress=session.progress,
-        person=who_answers(session.settings, session.progress),
         evidence=session.evidence(),
-        elsewhere=ports.elsewhere,
     )

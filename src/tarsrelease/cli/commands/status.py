@@ -21,17 +21,7 @@ def _status(settings: Settings) -> int:
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.status import status as step
 
-        ports = session.ports
-        return step(
-            session.release,
-            session.environment,
-            charts=ports.charts,
-            workloads=ports.workloads,
-            routes=ports.routes,
-            journal=ports.journal,
-            lock=ports.lock,
-            clock=ports.clock,
-        )
+        return step(session.context)
 
     return carry_out(settings, "status", act, changes=False, recording=Recording.WHEN_ASKED)
 

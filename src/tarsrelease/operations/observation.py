@@ -1,17 +1,18 @@
-"""A gate's decision: the verdict with the results that led to it, as outcomes tell it."""
+"""What the evaluation of a stage came to: the verdict, and the results that led to it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Self
 
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.model.journal import Cause
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
-from tarsrelease.operations import traffic
-from tarsrelease.operations.evaluation import Observation
+from tarsrelease.operations.traffic import timestamp
 from tarsrelease.report.words import show_cause
 
 METRICS = "canary.metrics"
@@ -21,30 +22,48 @@ _HISTORY = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A verdict, the checks it stands on, and when it was made.
+class Point:
+    """One evaluation, for plots: observed values by ``check id/service``, requests by service."""
 
-    `without_metrics`: seconds since the metrics server's last answer. `history` is thinned.
+    elapsed: float
+    values: Mapping[str, float]
+    requests: Mapping[str, int]
+
+    @classmethod
+    def of(cls, checks: tuple[Check, ...], elapsed: float) -> Self:
+        """The numbers in these results."""
+        return cls(
+            elapsed=elapsed,
+            values={
+                f"{check.id}/{check.service}": check.observed.value
+                for check in checks
+                if check.observed is not None and isinstance(check.observed.value, (int, float))
+            },
+            requests={
+                check.service: check.samples
+                for check in checks
+                if check.needed is not None and check.service and check.samples is not None
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A verdict, the checks that led to it, and when it was decided.
+
+    `evaluations` counts the answers of the metrics server, `without_metrics` the seconds since
+    the last one.
     """
 
     verdict: Verdict
     checks: tuple[Check, ...]
-    at: datetime
-    looks: int = 0
+    decided_at: datetime
+    evaluations: int = 0
+    history: tuple[Point, ...] = ()
     without_metrics: float = 0.0
-    history: tuple[dict[str, object], ...] = ()
 
     @classmethod
-    def of(cls, seen: Observation) -> Decision:
-        """What the looking came to."""
-        every = max(1, len(seen.history) // _HISTORY)
-        kept = tuple(asdict(look) for look in seen.history[::-1][::every][::-1])
-        return cls(
-            seen.verdict, seen.checks, seen.decided_at, seen.looks, seen.without_metrics, kept
-        )
-
-    @classmethod
-    def on(cls, check: Check, at: datetime) -> Decision:
+    def of(cls, check: Check, at: datetime) -> Self:
         """What one check alone decides: rollback where it failed, else hold."""
         verdict = Verdict.ROLLBACK if check.status is Status.FAIL else Verdict.HOLD
         blind = (check.window or 0.0) if check.id == METRICS else 0.0
@@ -61,18 +80,19 @@ class Decision:
 
     def details(self, release: Release, stage: Stage, since: datetime | None) -> dict[str, object]:
         """Facts for the evidence and for plots; times in seconds, counted from `since`."""
+        every = max(1, len(self.history) // _HISTORY)
         facts: dict[str, object] = {
             "weight": stage.weight,
             "stage": stage.name,
-            "looks": self.looks,
+            "looks": self.evaluations,
             "false_rollback_budget": release.rollout.statistics.false_rollback_budget,
             "alpha_per_check": alpha_per_check(release.rollout),
-            "history": list(self.history),
+            "history": [asdict(point) for point in self.history[::-1][::every][::-1]],
         }
         if since is not None:
-            seconds = (self.at - since).total_seconds()
+            seconds = (self.decided_at - since).total_seconds()
             facts |= {
-                "shifted_at": traffic.timestamp(since),
+                "shifted_at": timestamp(since),
                 "seconds_from_shift_to_verdict": seconds,
                 "extended_seconds": max(0.0, seconds - stage.duration),
             }

@@ -1,0 +1,35 @@
+"""Entries of the journal on the cluster, with time, run and release filled in."""
+
+from __future__ import annotations
+
+from tarsrelease.context import Context
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.journal import Entry, Phase
+
+
+def journal(context: Context, step: str, action: str, phase: Phase, **facts: object) -> None:
+    """Append an entry; raises what the port raises."""
+    context.cluster.journal.append(
+        Entry(
+            at=context.clock.now(),
+            run=context.run.id,
+            release=context.release.version,
+            step=step,
+            action=action,
+            phase=phase,
+            facts=facts,
+        )
+    )
+
+
+def journal_if_possible(
+    context: Context, step: str, action: str, phase: Phase, **facts: object
+) -> None:
+    """Append an entry; a journal that cannot be written is only reported.
+
+    For what must not wait for the journal: traffic that moves to safety, and rollbacks.
+    """
+    try:
+        journal(context, step, action, phase, **facts)
+    except ReleaseError as error:
+        context.say(f"journal: could not be written ({error}); going on")

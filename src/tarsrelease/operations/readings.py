@@ -1,0 +1,177 @@
+"""What an evaluation reads again and again: the pods, and the metrics server's samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from tarsrelease.context import Context
+from tarsrelease.gates import evaluation_times
+from tarsrelease.gates.checks import ClusterState, judged
+from tarsrelease.gates.measure import queries
+from tarsrelease.gates.measure.pods import PodMemory, RestartCounts, remember
+from tarsrelease.model.cluster import DeploymentState, PodState
+from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.measurement import Track, Unmeasured
+from tarsrelease.model.rollout import Stage
+
+_SKEW_TO_MENTION = 2.0
+
+
+class PodReadings:
+    """Deployments and pods of the namespace, and what happened to them since a shift.
+
+    `trouble` says why the last reading failed, None where it did not; the pods are then those of
+    the reading before, for their names only.
+    """
+
+    def __init__(
+        self, context: Context, stage: Stage, since: datetime, restarts: RestartCounts | None
+    ) -> None:
+        self._context, self._stage, self._since = context, stage, since
+        self.memory = PodMemory(baseline=restarts)
+        self.deployments: Mapping[str, DeploymentState] = {}
+        self.pods: tuple[PodState, ...] = ()
+        self.trouble: str | None = "not read yet"
+        self._read_at = 0.0
+
+    @property
+    def _now(self) -> float:
+        return self._context.clock.now().timestamp()
+
+    @property
+    def next_at(self) -> float:
+        """When to read again: once a tick (Unix time, our clock)."""
+        return self._read_at + evaluation_times.TICK
+
+    def read(self) -> None:
+        """Read them now; never raises."""
+        workloads = self._context.cluster.workloads
+        try:
+            found = workloads.deployments()
+            self.pods = tuple(workloads.pods())
+        except ReleaseError as error:
+            if self.trouble is None:
+                self._context.say(f"{self._stage.name}: the pods cannot be read: {error}")
+            self.trouble = str(error)
+        else:
+            self.deployments = {each.name: each for each in found}
+            self.trouble = None
+            self.memory = remember(self.memory, found, self.pods, since=self._since, now=self._now)
+        self._read_at = self._now
+
+    def state(self, track: Track) -> ClusterState | Unmeasured:
+        """What the checks of one side see of the cluster."""
+        if self.trouble is not None:
+            return Unmeasured(self.trouble)
+        names = judged(self._context.rollout, track).values()
+        return ClusterState(
+            deployments=self.deployments,
+            pods=self.pods,
+            restarts={name: self.memory.restarts(name) for name in names},
+            incomplete_for={name: self.memory.incomplete_for(name, self._now) for name in names},
+        )
+
+    @property
+    def reachable(self) -> frozenset[str] | None:
+        """Pods that a scrape should reach; None where the pods are not known."""
+        if self.trouble is not None:
+            return None
+        return frozenset(pod.name for pod in self.pods if pod.ready and not pod.terminating)
+
+
+class MetricReadings:
+    """The samples of a stage's queries since a shift, judged on one side.
+
+    `answers` counts the metrics server's answers, `skew` is its clock minus ours in seconds;
+    `trouble` says why there is no answer as of now.
+    """
+
+    def __init__(self, context: Context, stage: Stage, since: datetime, track: Track) -> None:
+        self._context, self._stage, self._since, self._track = context, stage, since, track
+        self._started_at = self._now
+        self._asked_at: float | None = None
+        self._answered_at: float | None = None
+        self.measurements: queries.Measurements | None = None
+        self.trouble: str | None = "not asked yet"
+        self.skew = 0.0
+        self.answers = 0
+
+    @property
+    def _now(self) -> float:
+        return self._context.clock.now().timestamp()
+
+    @property
+    def seconds_without(self) -> float:
+        """Seconds since the last answer, or since the evaluation began."""
+        return self._now - (
+            self._answered_at if self._answered_at is not None else self._started_at
+        )
+
+    @property
+    def next_at(self) -> float:
+        """When to ask again (Unix time, our clock): at once, then as new samples are due."""
+        if self._asked_at is None:
+            return self._started_at
+        if self.trouble is not None or self.measurements is None:
+            return self._asked_at + evaluation_times.TICK
+        newest = self.measurements.targets(self._track).values()
+        interval = self._context.environment.prometheus.scrape_interval
+        return evaluation_times.due(newest, interval, self._asked_at + self.skew) - self.skew
+
+    def read(self, pods: PodReadings) -> None:
+        """One query for all selectors; never raises, but says at once what is wrong."""
+        self._asked_at = self._now
+        try:
+            if self.measurements is None or self.trouble is not None:
+                self._compare_clocks()
+            measurements = self.measurements or self._open(pods)
+            server_now = self._now + self.skew
+            answers = self._context.metrics.samples.series(
+                measurements.queries.selectors, measurements.seconds(server_now)
+            )
+            births = {
+                pod.name: pod.started_at.timestamp() + self.skew
+                for pod in pods.pods
+                if pod.started_at is not None
+            }
+            self.measurements = queries.enter(measurements, answers, server_now, births)
+        except ReleaseError as error:
+            if self.trouble is None or self.answers == 0:
+                self._context.say(f"{self._stage.name}: no metrics: {error}; still trying")
+            self.trouble = str(error)
+            return
+        if self.trouble is not None and self.answers:
+            self._context.say(f"{self._stage.name}: metrics are back")
+        self.trouble = None
+        self._answered_at = self._now
+        self.answers += 1
+
+    def _compare_clocks(self) -> None:
+        before = self._now
+        server = self._context.metrics.samples.server_time()
+        self.skew = server - (before + self._now) / 2
+        if abs(self.skew) > _SKEW_TO_MENTION and self.measurements is None:
+            self._context.say(
+                f"{self._stage.name}: the metrics server's clock is {self.skew:+.1f} s from ours; "
+                "taken into account"
+            )
+
+    def _open(self, pods: PodReadings) -> queries.Measurements:
+        rollout, environment = self._context.rollout, self._context.environment
+        version = self._context.release.version
+        sides = [each.stable.deployment for each in rollout.services]
+        found = [pods.deployments[name].version for name in sides if name in pods.deployments]
+        return queries.open_measurements(
+            queries.queries_of(
+                self._stage, rollout, environment.kubernetes.namespace, [version, *(found or [""])]
+            ),
+            rollout.labels,
+            {
+                Track.CANARY: version,
+                Track.STABLE: version if self._track is Track.STABLE else None,
+            },
+            self._since.timestamp() + self.skew,
+            environment.prometheus.scrape_interval,
+            self._track.other,
+        )

@@ -1,0 +1,30 @@
+"""Since when the traffic stands as it does, from the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from tarsrelease.model.cluster import RouteState
+from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import Stage
+
+
+def standing_since(routes: Iterable[RouteState]) -> datetime | None:
+    """When the weights were written; None where no route says so.
+
+    Routes are written one after another. The first write counts, so that what is measured from
+    then misses no request.
+    """
+    return min((route.written_at for route in routes if route.written_at), default=None)
+
+
+def at_stage_since(release: Release, stage: Stage, routes: Sequence[RouteState]) -> datetime | None:
+    """Since when the routes of all services stand at this stage of this release; else None."""
+    there = [
+        route
+        for route in routes
+        if (route.weight, route.stage, route.release) == (stage.weight, stage.name, release.version)
+        and route.written_at is not None
+    ]
+    return standing_since(there) if len(there) == len(release.rollout.services) else None
