@@ -27,7 +27,7 @@ class LazyGroup(click.Group):
     # click hands its context to each of these; none is needed here.
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The order in which the day has them."""
+        """In the order of a release."""
         return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -54,6 +54,6 @@ class LazyGroup(click.Group):
         if name not in self.entries and not name.startswith("-"):
             near = difflib.get_close_matches(name, self.entries, n=1, cutoff=0.5)
             known = ", ".join(self.entries)
-            advice = f"Did you mean {ctx.command_path} {near[0]}?" if near else f"There is: {known}"
+            advice = f"Did you mean {ctx.command_path} {near[0]}?" if near else f"Commands: {known}"
             ctx.fail(f"There is no command {ctx.command_path} {name}. {advice}")
         return super().resolve_command(ctx, args)

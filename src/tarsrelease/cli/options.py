@@ -61,7 +61,7 @@ STAGES_OPTION = click.option(
     "--stages",
     type=Written("stages", quantities.parse_stages),
     metavar="LIST",
-    help="Stages to play instead of rollout.yaml's, such as 1,10,100.",
+    help="Stages instead of rollout.yaml's, such as 1,10,100.",
 )
 STAGE_DURATION_OPTION = click.option(
     "--stage-duration",
@@ -70,7 +70,9 @@ STAGE_DURATION_OPTION = click.option(
     help="Duration of each stage, such as 3m30s.",
 )
 FEATURE_FLAGS_OPTION = click.option(
-    "--feature-flags", is_flag=True, help="Switch on what rollout.yaml names under feature_flags."
+    "--feature-flags",
+    is_flag=True,
+    help="Turn on the Helm values under feature_flags in rollout.yaml.",
 )
 
 

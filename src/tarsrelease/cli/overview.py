@@ -1,29 +1,29 @@
-"""The first page of help: every command in a line. Imports nothing, so that it comes at once."""
+"""The first page of help: one line per command. Imports almost nothing, to be fast."""
 
 from __future__ import annotations
 
 from tarsrelease.cli.exits import EXIT_CODES
 
 COMMANDS = {
-    "verify": ("verify:verify", "Is the bundle whole, and does it agree with itself?"),
-    "bundle": ("bundle:bundle", "Build bundles."),
-    "plan": ("plan:plan", "The day on paper: stages, minutes, window."),
-    "check": ("check:check", "Go or no-go, before anything is touched."),
-    "migrate": ("migrate:migrate", "Apply the database migrations, and stop nobody."),
-    "validate": ("validate:validate", "The bundle's own tests against what runs."),
-    "canary": ("canary:canary", "Deploy the canary, and take it through a stage."),
-    "promote": ("promote:promote", "Make the canary's version the stable one."),
-    "rollback": ("rollback:rollback", "Take traffic off, and restore what was there."),
-    "status": ("status:status", "Where the day is, and what it waits for."),
-    "run": ("run:run", "The whole day, from here."),
-    "rehearse": ("rehearse:rehearse", "The whole day on a cluster made for it."),
-    "watch": ("watch:watch", "How the promoted release does."),
-    "notify": ("notify:notify", "Tell people what happens."),
-    "report": ("report:report", "Is the evidence whole?"),
-    "init": ("init:init", "What is to be set up once, as commands."),
-    "schema": ("schema:schema", "The JSON Schemas of all files and outcomes."),
+    "verify": ("verify:verify", "Verify a bundle."),
+    "bundle": ("bundle:bundle", "Build and compare bundles."),
+    "plan": ("plan:plan", "Show the planned stages, durations and deployment window."),
+    "check": ("check:check", "Run read-only checks before a release."),
+    "migrate": ("migrate:migrate", "Apply migrations without blocking production queries."),
+    "validate": ("validate:validate", "Run the release's own tests against the canary or stable."),
+    "canary": ("canary:canary", "Deploy the canary and run its stages."),
+    "promote": ("promote:promote", "Make the canary's version stable."),
+    "rollback": ("rollback:rollback", "Move all traffic back and restore the previous version."),
+    "status": ("status:status", "Show the state of the release and what it waits for."),
+    "run": ("run:run", "Run a whole release from this machine."),
+    "rehearse": ("rehearse:rehearse", "Rehearse a whole release on a local Kubernetes cluster."),
+    "watch": ("watch:watch", "Check the promoted release."),
+    "notify": ("notify:notify", "Send messages to Slack and PagerDuty."),
+    "report": ("report:report", "Check and summarize the recorded evidence."),
+    "init": ("init:init", "Print the commands for the initial setup."),
+    "schema": ("schema:schema", "Print the JSON Schemas of all files and Outcomes."),
 }
-"""Name: (module of `tarsrelease.cli.commands` and attribute in it, line of help)."""
+"""Name: (module of `tarsrelease.cli.commands` and attribute in it, help line)."""
 
 
 def overview() -> str:
@@ -34,7 +34,7 @@ def overview() -> str:
     return f"""\
 Usage: tarsrelease [OPTIONS] COMMAND [ARGS]...
 
-  Take a release through its day, and a bad one back, provably.
+  Release a new version to Kubernetes in canary stages, and roll back a bad one with proof.
 
   Example:
       tarsrelease verify release/v1_0_1
@@ -45,7 +45,7 @@ Usage: tarsrelease [OPTIONS] COMMAND [ARGS]...
 
 Options:
   --version   Show the version.
-  -h, --help  Show this message; after a command, its own.
+  -h, --help  Show this message, or the help of a command.
 
 Commands:
 {lines}

@@ -10,15 +10,12 @@ from typing import Any
 
 import click
 
-from tarsrelease.cli.exits import EXIT_CODES
+_CODES = "See tarsrelease --help for the exit codes."
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the common options say; `release` and `evidence` are None where they were not given.
-
-    `evidence_given` tells an explicit folder from the default.
-    """
+    """The common options; `release` and `evidence` are None if they were not given."""
 
     release: Path | None = None
     environment: str | None = None
@@ -39,18 +36,18 @@ _OPTIONS: dict[str, Decorator] = {
         "--release",
         type=_FOLDER,
         metavar="DIR",
-        help="The bundle's folder, such as release/v1_0_1.",
+        help="Bundle folder, such as release/v1_0_1.",
     ),
     "environment": click.option(
         "--environment",
         metavar="NAME",
         envvar="TARSRELEASE_ENVIRONMENT",
-        help="A name in ./environments/, or a path to such a file.",
+        help="Name in ./environments/, or path of an environment file.",
     ),
     "evidence": click.option(
-        "--evidence", type=_FOLDER, metavar="DIR", help="Where outcomes are recorded."
+        "--evidence", type=_FOLDER, metavar="DIR", help="Folder that records the Outcome."
     ),
-    "yes": click.option("--yes", is_flag=True, help="Give every approval in advance."),
+    "yes": click.option("--yes", is_flag=True, help="Approve everything in advance."),
 }
 
 _ALWAYS: tuple[Decorator, ...] = (
@@ -59,15 +56,15 @@ _ALWAYS: tuple[Decorator, ...] = (
         type=click.Choice(["text", "json", "markdown"]),
         default="text",
         show_default=True,
-        help="How the outcome is printed; json is one Outcome and nothing else.",
+        help="Output format; json prints one Outcome and nothing else.",
     ),
-    click.option("--quiet", is_flag=True, help="No progress."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
     click.option(
         "--verbose",
         is_flag=True,
         help="Show every evaluation, every result and the libraries' logs.",
     ),
-    click.option("--debug", is_flag=True, help="A traceback where tarsrelease itself is wrong."),
+    click.option("--debug", is_flag=True, help="Show the traceback of a bug in tarsrelease."),
 )
 
 
@@ -77,7 +74,7 @@ def command(
     """A command with the common options; its function gets `settings` and its own options.
 
     `shared` names the ones it has besides format, quiet, verbose and debug. The function's
-    docstring becomes the help, followed by the example and the exit codes. `attributes` go to
+    docstring becomes the help, followed by the example. `attributes` go to
     `click.command` (``cls`` for a group that is a command, too).
     """
 
@@ -96,7 +93,7 @@ def command(
         wrapped.__click_params__ += own
         help_text = (function.__doc__ or "").rstrip()
         lines = "\n".join(f"    {line}" for line in example.splitlines())
-        text = f"{_dedented(help_text)}\n\n\b\nExample:\n{lines}\n\n{EXIT_CODES}"
+        text = f"{_dedented(help_text)}\n\n\b\nExample:\n{lines}\n\n{_CODES}"
         make: Any = click.command(name, help=text, **attributes)
         made: click.Command = make(wrapped)
         return made

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 bundle = LazyGroup(
     "bundle",
-    help="Build and compare bundles: everything of a release in one folder, every file pinned.",
+    help="Build and compare bundles. A bundle is one folder with all files of a release.",
     entries={
-        "build": Entry(f"{__name__}:build", "Build a bundle; same input, same bytes."),
-        "diff": Entry(f"{__name__}:diff", "What differs between two bundles."),
+        "build": Entry(f"{__name__}:build", "Build a bundle reproducibly."),
+        "diff": Entry(f"{__name__}:diff", "Compare two bundles."),
     },
 )
 
@@ -30,31 +30,31 @@ bundle = LazyGroup(
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where the chart's folder is.",
+    help="Folder that contains the chart's folder.",
 )
-@click.option("--version", required=True, help="The version to build, such as 1.0.1.")
+@click.option("--version", required=True, help="Version to build, such as 1.0.1.")
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The bundle's folder.",
+    help="Bundle folder.",
 )
 @click.option(
     "--bundle",
     "described",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What the bundle is made of; by default bundle.yaml in --out.",
+    help="Description of the bundle. Default: bundle.yaml in --out.",
 )
 def _build(
     settings: Settings, source: Path, version: str, out: Path, described: Path | None
 ) -> int:
-    """Build a bundle from bundle.yaml, the files beside it and the chart, and verify it.
+    """Build a bundle from bundle.yaml, its neighboring files and the chart, and verify it.
 
-    The chart is packaged with its version and the images' digests set; manifest.production.json
-    and SHA256SUMS are written. The same input gives the same bytes on every machine
-    (SOURCE_DATE_EPOCH sets the time stamps in the archive).
+    It packages the chart with its version and the image digests, and writes
+    manifest.production.json and SHA256SUMS. The same input gives the same bytes on every machine;
+    SOURCE_DATE_EPOCH sets the timestamps in the archive.
     """
     from tarsrelease.adapters.files.bundle_build import build_bundle
     from tarsrelease.cli.session import Recording, carry_out
@@ -95,11 +95,11 @@ build = command(
 
 @click.argument("before", type=click.Path(path_type=Path), metavar="BEFORE")
 @click.argument("after", type=click.Path(path_type=Path), metavar="AFTER")
-@click.option("--exit-code", is_flag=True, help="Exit with 1 where they differ.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if they differ.")
 def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int:
-    """Compare two bundles: their files, what their manifests say, and what their charts hold.
+    """Compare two bundles: their files, their manifests and the contents of their charts.
 
-    Nothing is judged: whether a bundle is whole is what verify says.
+    It judges nothing; to check a bundle, use verify.
     """
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.files.bundle_files import FolderFiles

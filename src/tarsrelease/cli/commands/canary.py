@@ -25,24 +25,26 @@ _NUMBERS = "tarsrelease.cli.commands.canary_numbers"
 
 canary = LazyGroup(
     "canary",
-    help="The canary: the new version beside the old one, with a share of the traffic.",
+    help="Deploy the canary (the new version beside the old one) and run its stages.",
     entries={
-        "deploy": Entry(f"{__name__}:deploy", "Bring the canary up at weight 0 and smoke-test it."),
-        "gate": Entry(f"{__name__}:gate", "Take one stage: shift traffic, observe, decide."),
-        "plan": Entry(f"{_NUMBERS}:plan", "Can the stages decide with this traffic, and when?"),
-        "backtest": Entry(
-            f"{_NUMBERS}:backtest", "The gates on recorded traffic: how often wrong?"
+        "deploy": Entry(f"{__name__}:deploy", "Deploy the canary at weight 0 and smoke-test it."),
+        "gate": Entry(f"{__name__}:gate", "Run one stage: shift traffic, evaluate, decide."),
+        "plan": Entry(
+            f"{_NUMBERS}:plan", "Calculate whether this traffic is enough for the stages."
         ),
-        "explain": Entry(f"{_NUMBERS}:explain", "Why a past gate decided as it did."),
+        "backtest": Entry(
+            f"{_NUMBERS}:backtest", "Run the gates on recorded traffic and count their errors."
+        ),
+        "explain": Entry(f"{_NUMBERS}:explain", "Explain why a past gate decided as it did."),
     },
 )
 
 
 @FEATURE_FLAGS_OPTION
 def _deploy(settings: Settings, feature_flags: bool) -> int:
-    """Deploy the canary at weight 0, and test it by requests that only it gets.
+    """Deploy the canary at weight 0 and smoke-test it.
 
-    Users see nothing of it: the header x-tars-canary leads to the canary, and nothing else does.
+    Users do not notice the canary: only requests with the header x-tars-canary reach it.
     """
     from tarsrelease.cli.session import carry_out
 
@@ -61,30 +63,31 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
     "weight",
     type=STAGE,
     metavar="WEIGHT",
-    help="The stage, by its share of the traffic in percent, such as 10.",
+    help="Weight of the stage in percent, such as 10.",
 )
 @STAGES_OPTION
 @STAGE_DURATION_OPTION
-@click.option("--wait", is_flag=True, help="Watch the traffic that stands while a person decides.")
 @click.option(
-    "--observe", is_flag=True, help="Judge a rollout that something else moves; change nothing."
+    "--wait", is_flag=True, help="Keep evaluating the current traffic while a person decides."
+)
+@click.option(
+    "--observe", is_flag=True, help="Judge a rollout that another tool moves; change nothing."
 )
 @click.option(
     "--for",
     "duration",
     type=SOME_TIME,
     metavar="DURATION",
-    help="With --wait the longest wait, with --observe how long to look, such as 30m.",
+    help="Longest wait (with --wait) or time to observe (with --observe), such as 30m.",
 )
-@click.option("--lifted-by", metavar="NAME", help="Who lifted the hold: look once more, go on.")
-@click.option("--reason", metavar="TEXT", help="Why the hold was lifted.")
+@click.option("--lifted-by", metavar="NAME", help="Person who lifted the hold.")
+@click.option("--reason", metavar="TEXT", help="Reason for lifting the hold.")
 @click.option(
     "--answer",
     "answers",
     multiple=True,
     metavar="ID=yes|no",
-    help="What a person says to a manual check of the stage, or to all of them (all=yes); may be "
-    "given several times.",
+    help="Answer to a manual check of the stage, or to all of them (all=yes). Repeatable.",
 )
 def _gate(
     settings: Settings,
@@ -98,21 +101,21 @@ def _gate(
     reason: str | None,
     answers: tuple[str, ...],
 ) -> int:
-    """Give the canary a stage's share of the traffic, look at it, and decide.
+    """Run one canary stage: shift traffic, evaluate the checks, decide.
 
-    On a failure the traffic is taken off at once, by this very process (exit code 11). While
-    there is too little to tell, the stage is extended, then it holds (exit code 10). A weight
-    that rollout.yaml does not name is looked at by the next higher stage's gates.
+    If a check fails, this process itself moves all traffic to stable at once (exit code 11). If
+    there are too few requests, it extends the stage and then holds (10). A weight that is not in
+    rollout.yaml uses the checks of the next higher stage.
 
-    With --lifted-by a stage that held is looked at once more: a proven failure wins over the
-    person, what is merely inconclusive does not.
+    --lifted-by evaluates a held stage once more. Proven failures still roll back; inconclusive
+    checks no longer block.
 
-    With --wait nothing is changed, and the lock stays free: the traffic that stands is watched by
-    the same checks until the journal or the routes say that somebody has gone on, or back
-    (exit code 0). A failure takes it off at once (11), and so does a wait that is too long (10).
+    --wait keeps evaluating the current traffic with the same checks, without the lock, until the
+    journal or the routes show that somebody continued or rolled back (exit code 0). It moves all
+    traffic to stable if a check fails (11) or the wait exceeds its limit (10).
 
-    With --observe the canary is judged for a while by a stage's checks (by default the last
-    stage's), wherever its traffic comes from: proceed (0), hold (10) or rollback (11).
+    --observe judges the canary for a while by the checks of a stage (by default the last one),
+    whatever moves its traffic: proceed (0), hold (10) or rollback (11).
     """
     if weight is None and not (wait or observe):
         raise click.UsageError("Missing option '--stage'; only --wait and --observe go without it.")

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     default="24h",
     show_default=True,
     metavar="TIME",
-    help="How much of stable's past is taken for what traffic is usual.",
+    help="How much of stable's past to use as its usual traffic.",
 )
 def _plan(settings: Settings, window: float) -> int:
-    """Say how long each stage must last to decide, from the traffic that stable really has.
+    """Calculate from stable's real traffic how long each stage must last to decide.
 
-    For each stage, service and check on requests: the requests it needs, how long they take at
-    the stage's weight, and how likely a canary at twice the limit is taken back within the stage.
-    The answer is no (exit code 1) where a stage cannot decide within its duration and extension.
+    For each stage, service and check on requests, it shows the required requests, how long they
+    take at the stage's weight, and how likely a canary at twice the limit is rolled back within the
+    stage. The exit code is 1 if a stage cannot decide within its duration and extension.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -43,31 +43,37 @@ def _plan(settings: Settings, window: float) -> int:
 
 
 @click.option(
-    "--from", "start", type=MOMENT, required=True, metavar="TIME", help="2026-11-23T08:00, UTC."
+    "--from",
+    "start",
+    type=MOMENT,
+    required=True,
+    metavar="TIME",
+    help="Start, such as 2026-11-23T08:00 (UTC).",
 )
-@click.option("--to", "end", type=MOMENT, metavar="TIME", help="As --from; now by default.")
+@click.option(
+    "--to", "end", type=MOMENT, metavar="TIME", help="End, in the same format. Default: now."
+)
 @click.option(
     "--windows",
     default=48,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="Stretches of the recording that every stage is played on, at most.",
+    help="Highest number of recorded periods per stage.",
 )
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw power against traffic into a .svg or .png file (extra [plots]).",
+    help="Plot power against traffic to a .svg or .png file (extra [plots]).",
 )
 def _backtest(
     settings: Settings, start: datetime, end: datetime | None, windows: int, plot: Path | None
 ) -> int:
-    """Play the stages' checks on recorded traffic, with stable as its own canary.
+    """Run the stages' checks on recorded traffic, with stable as its own canary.
 
-    Says for each stage how often a canary just like stable would have been taken back (it should
-    not be), and how often and how soon one with 1.5, 2 and 4 times the errors, or slower
-    by 20 ms or a half. The answer is no (exit code 1) where this traffic is not enough for these
-    limits.
+    For each stage, it shows how often a canary just like stable is rolled back (a false alarm), and
+    how often and how soon a canary with 1.5, 2 and 4 times the errors, or slower by 20 ms or by
+    half, is rolled back. The exit code is 1 if this traffic is not enough for these limits.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -99,16 +105,16 @@ def _backtest(
 
 @click.argument("evidence", type=click.Path(path_type=Path), metavar="EVIDENCE")
 @click.option(
-    "--stage", type=STAGE, metavar="WEIGHT", help="The stage, such as 10; otherwise the last gate."
+    "--stage", type=STAGE, metavar="WEIGHT", help="Stage, such as 10. Default: the last gate."
 )
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw the stage into a .svg or .png file (extra [plots]).",
+    help="Plot the stage to a .svg or .png file (extra [plots]).",
 )
 def _explain(settings: Settings, evidence: Path, stage: int | None, plot: Path | None) -> int:
-    """Say why a past gate decided as it did: the numbers, the law, and what would have changed it.
+    """Explain why a past gate decided as it did, and what would have changed the result.
 
     EVIDENCE is an evidence folder or one of its files; the last gate in it is explained. The exit
     code is that of the explanation, not of the gate.

@@ -18,29 +18,32 @@ if TYPE_CHECKING:
 
 check = LazyGroup(
     "check",
-    help="Questions before anything is touched. They change nothing.",
+    help="Run read-only checks before a release.",
     entries={
-        "preflight": Entry(f"{__name__}:preflight", "Does the ground carry a release?"),
-        "go-no-go": Entry(f"{__name__}:go_no_go", "The measured criteria, and the votes."),
-        "environments": Entry(f"{__name__}:environments", "Do two people stand between?"),
+        "preflight": Entry(
+            f"{__name__}:preflight", "Check that the cluster is ready for a release."
+        ),
+        "go-no-go": Entry(f"{__name__}:go_no_go", "Show the measured criteria and the votes."),
+        "environments": Entry(f"{__name__}:environments", "Check who must approve, and who did."),
     },
 )
 
 
 @click.option(
-    "--running", metavar="VERSION", help="The version that must run now; by default any before."
+    "--running", metavar="VERSION", help="Version that must run now. Default: any earlier version."
 )
 @click.option(
     "--feature-flags",
     is_flag=True,
-    help="The day switches on what rollout.yaml names under feature_flags: staging must run so.",
+    help="Also compare the feature_flags of rollout.yaml with staging.",
 )
 def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> int:
-    """Nodes, namespace, rights, Helm release, who owns the routes, what the canary's deploy would
-    refuse, and whether pods are scraped.
+    """Check that the cluster is ready for a release.
 
-    The rights asked for are exactly those of rbac/role.yaml. What cannot be asked is no pass.
-    With --feature-flags they are compared with those of the environment's `staging`.
+    It checks nodes, namespace, permissions (those of rbac/role.yaml), Helm release, who manages the
+    routes, everything that canary deploy would refuse, and whether the pods are scraped. What
+    cannot be checked never passes. With --feature-flags, it compares the flags with the
+    environment's staging.
     """
     from tarsrelease.cli.session import carry_out
 
@@ -68,10 +71,14 @@ preflight = command(
     "votes",
     multiple=True,
     metavar="ROLE=go|no-go[:NAME]",
-    help="What a role says, such as qa=go:Ada. The approvals of the pipeline are votes, too.",
+    help="Vote of a role, such as qa=go:Ada. Repeatable.",
 )
 @click.option(
-    "--require-vote", "required", multiple=True, metavar="ROLE", help="No go without its vote."
+    "--require-vote",
+    "required",
+    multiple=True,
+    metavar="ROLE",
+    help="Role that must vote. Repeatable.",
 )
 @click.option(
     "--window",
@@ -79,13 +86,12 @@ preflight = command(
     metavar="TIME",
     default="10m",
     show_default=True,
-    help="How much recorded data of stable is looked at, one hour at most.",
+    help="How much of stable's recorded data to evaluate; at most one hour.",
 )
 @click.option(
     "--staging",
     metavar="NAME",
-    help="The environment where this version must run already; by default the one that the "
-    "environment's file names.",
+    help="Environment where this version must already run. Default: staging in its file.",
 )
 def _go_no_go(
     settings: Settings,
@@ -94,9 +100,9 @@ def _go_no_go(
     window: float,
     staging: str | None,
 ) -> int:
-    """Everything that can be measured before the decision, as one table, and people's votes.
+    """Show the measured criteria and the votes in one table.
 
-    Whether the bundle was verified is read from the evidence folder; the rest is measured now.
+    The result of verify comes from the evidence folder; everything else is measured now.
     """
     from tarsrelease.cli.session import carry_out
     from tarsrelease.steps.check_go_no_go import parse_vote
@@ -153,12 +159,12 @@ go_no_go = command(
     "--approvals",
     "approvals_of",
     metavar="RUN_ID",
-    help="Prove, too, that two different people approved this run.",
+    help="Also prove that two different people approved this run.",
 )
 def _environments(settings: Settings, approvals_of: str | None) -> int:
-    """Ask GitHub whether the environments have the reviewers that the environment file names.
+    """Check that GitHub's environments have the reviewers in the environment file.
 
-    A missing environment would be created without rules, silently, by the workflow that names it.
+    GitHub silently creates a missing environment, without rules, when a workflow names it.
     """
     from tarsrelease.cli.session import carry_out
 

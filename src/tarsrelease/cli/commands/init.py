@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
 
 
-@click.option("--github", is_flag=True, required=True, help="GitHub's environments.")
+@click.option(
+    "--github", is_flag=True, required=True, help="Print the calls for GitHub's environments."
+)
 def _init(settings: Settings, github: bool) -> int:
-    """Print the gh calls that create what a release needs outside of the cluster; run nothing.
+    """Print the commands for the initial setup; run none of them.
 
-    With --github: the environments and reviewers of the environment file, as a script for bash.
+    With --github: a bash script of gh calls that create the environments and reviewers in the
+    environment file.
     """
     from tarsrelease.cli.session import Recording, Session, carry_out
     from tarsrelease.model.errors import ReleaseError

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 migrate = LazyGroup(
     "migrate",
-    help="Database migrations: expand before the canary, contract when nothing is rolled back.",
+    help="Run database migrations: expand before the canary, contract after the release.",
     entries={
-        "plan": Entry(f"{__name__}:plan", "What each statement would do; down proven."),
-        "up": Entry(f"{__name__}:up", "Apply what is left, statement by statement."),
-        "verify": Entry(f"{__name__}:verify", "Does the schema keep what the manifest promises?"),
-        "status": Entry(f"{__name__}:status", "What is applied, and who works on it now."),
-        "down": Entry(f"{__name__}:down", "Undo a release's migrations; says first what is lost."),
+        "plan": Entry(
+            f"{__name__}:plan", "Show what each statement would do, and prove the down files."
+        ),
+        "up": Entry(f"{__name__}:up", "Apply the pending statements."),
+        "verify": Entry(f"{__name__}:verify", "Check the schema against the manifest."),
+        "status": Entry(f"{__name__}:status", "Show what is applied and what runs now."),
+        "down": Entry(f"{__name__}:down", "Undo the release's migrations."),
     },
 )
 
@@ -32,19 +34,19 @@ _PHASE = click.option(
     type=click.Choice(["expand", "contract"]),
     default="expand",
     show_default=True,
-    help="expand before the canary; contract once nothing can be rolled back to.",
+    help="expand before the canary; contract when no rollback is possible any more.",
 )
 _WAIT = click.option(
     "--wait",
     default="5s",
     show_default=True,
     metavar="DURATION",
-    help="How long to wait for another migration's lock, such as 10m.",
+    help="Longest wait for another migration's lock, such as 10m.",
 )
 _AS_JOB = click.option(
     "--as-job",
     is_flag=True,
-    help="Run it in a Job inside the cluster (database.job in the environment).",
+    help="Run in a Job inside the cluster (database.job in the environment file).",
 )
 
 
@@ -81,11 +83,11 @@ def _seconds(text: str) -> float:
 
 @_PHASE
 def _plan(settings: Settings, phase: str) -> int:
-    """Say what each statement that is left would do to the real database, and change nothing.
+    """Show what each pending statement would do to the database; change nothing.
 
-    Each is tried on a throwaway copy of the schema: its locks, whether it rewrites or reads a
-    whole table, what the linter finds, who is in the way right now. Then down and up again are
-    walked on the copy. Ends with 1 where up would refuse or fail.
+    It tries each statement on a throwaway copy of the schema and shows its locks, whether it
+    rewrites or reads a whole table, the linter's findings, and the sessions that block it now. It
+    then tries the down files on the copy. The exit code is 1 if up would refuse or fail.
     """
     from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.session import Recording, carry_out
@@ -100,11 +102,11 @@ def _plan(settings: Settings, phase: str) -> int:
 @_WAIT
 @_AS_JOB
 def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
-    """Apply the statements that are not applied yet, one by one.
+    """Apply the pending statements, one by one.
 
-    Each gives way to the application's transactions, and waits while the database is under
-    pressure. It can be killed at any instant and run again: it goes on after the last finished
-    statement. Holds (10) where it had to give way for too long.
+    Each statement gives way to the application's transactions and waits while the database is under
+    pressure. You can kill it at any instant and run it again: it continues after the last finished
+    statement. It holds (exit code 10) if it had to give way for too long.
     """
     from tarsrelease.cli.session import carry_out
 
@@ -126,9 +128,9 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
 
 @_AS_JOB
 def _verify(settings: Settings, as_job: bool) -> int:
-    """Check what the manifest says of the schema: indexes, columns, queries and their plans.
+    """Check the schema against the manifest: indexes, columns, queries and their plans.
 
-    Also whether the database answers in time and has free connections.
+    It also checks that the database answers in time and has free connections.
     """
     from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.session import carry_out
@@ -141,7 +143,7 @@ def _verify(settings: Settings, as_job: bool) -> int:
 
 @_AS_JOB
 def _status(settings: Settings, as_job: bool) -> int:
-    """Show what is applied, how far, by whom; who holds the lock; builds that run now."""
+    """Show what is applied, how far and by whom, who holds the lock, and running builds."""
     from tarsrelease.cli.migrations import Migrations
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -154,10 +156,10 @@ def _status(settings: Settings, as_job: bool) -> int:
 @_WAIT
 @_AS_JOB
 def _down(settings: Settings, wait: str, as_job: bool) -> int:
-    """Undo the release's migrations. A rollback of the code does not need it.
+    """Undo the release's migrations. Rolling back the code does not require this.
 
-    It says first what would be lost, counts the rows, and asks; --yes answers beforehand. A Job
-    cannot be answered: without --yes it only says what would be lost.
+    It first says what would be lost, counts the rows and asks; --yes answers in advance. A Job
+    cannot ask: without --yes it only says what would be lost.
     """
     from tarsrelease.cli.session import carry_out
 

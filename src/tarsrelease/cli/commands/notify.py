@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 notify = LazyGroup(
     "notify",
-    help="Tell people what happens. It never decides anything.",
+    help="Send messages to Slack and PagerDuty. Never decides anything.",
     entries={
-        "send": Entry(f"{__name__}:send", "Tell Slack and PagerDuty, once each."),
-        "preview": Entry(f"{__name__}:preview", "What they would be told."),
+        "send": Entry(f"{__name__}:send", "Send a message to Slack and PagerDuty."),
+        "preview": Entry(f"{__name__}:preview", "Print the message; send nothing."),
     },
 )
 
@@ -28,18 +28,24 @@ _EVENTS = ("started", "hold", "rollback", "promoted", "complete")
 
 
 def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
-    """What is told; the same for both commands."""
+    """The options of a message; both commands have them."""
     for option in (
-        click.option("--no-pagerduty", is_flag=True, help="Tell PagerDuty nothing."),
-        click.option("--link", metavar="URL", help="Where to look; on GitHub the run's page."),
-        click.option("--reason", metavar="TEXT", default="", help="Why, for people."),
+        click.option("--no-pagerduty", is_flag=True, help="Send nothing to PagerDuty."),
+        click.option(
+            "--link", metavar="URL", help="Link in the message. Default on GitHub: the run's page."
+        ),
+        click.option(
+            "--reason", metavar="TEXT", default="", help="Reason, for the readers of the message."
+        ),
         click.option(
             "--about",
             metavar="TEXT",
             default="",
-            help="Tells apart what may happen twice in a run, such as canary-10.",
+            help="Distinguish events that can happen twice in a run, such as canary-10.",
         ),
-        click.option("--event", type=click.Choice(_EVENTS), required=True, help="What happened."),
+        click.option(
+            "--event", type=click.Choice(_EVENTS), required=True, help="Event to announce."
+        ),
     ):
         function = option(function)
     return function
@@ -64,10 +70,11 @@ def _notice(session: Session, options: dict[str, Any]) -> Notice:
 
 @_notice_options
 def _send(settings: Settings, **options: Any) -> int:
-    """Tell Slack and PagerDuty what has happened, once each in a run.
+    """Send a message about an event to Slack and PagerDuty, once per run.
 
-    What was told already is read from the evidence folder. Whom the environment file names under
-    `notifications`, is told; whoever does not answer is a warning in the outcome, and exit 0.
+    The evidence folder shows which messages were sent already. `notifications` in the environment
+    file names the receivers. If one does not answer, the Outcome has a warning and the exit code is
+    0.
     """
     from tarsrelease.cli.session import carry_out
 
@@ -97,7 +104,7 @@ def _send(settings: Settings, **options: Any) -> int:
 
 @_notice_options
 def _preview(settings: Settings, **options: Any) -> int:
-    """What Slack and PagerDuty would be told, as JSON; nothing is sent and no key is shown."""
+    """Print the messages to Slack and PagerDuty as JSON; send nothing and show no key."""
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:

@@ -33,38 +33,45 @@ class _Options:
     at: datetime | None
 
 
-@click.option("--ref", default="", metavar="REF", help="The Git ref that names the release.")
+@click.option("--ref", default="", metavar="REF", help="Git ref that names the release.")
 @click.option(
     "--release",
     "named",
     default="",
     metavar="NAME",
-    help="A version or folder, instead of --ref.",
+    help="Version or folder, instead of --ref.",
 )
 @click.option(
-    "--stages", default="", metavar="LIST", help="1,10,100: rises, ends in 100, 7 at most."
+    "--stages",
+    default="",
+    metavar="LIST",
+    help="Stages, such as 1,10,100. They rise and end with 100; at most 7.",
 )
 @STAGE_DURATION_OPTION
 @click.option(
-    "--stage-minutes", default="", metavar="NUMBER", help="The same in minutes, such as 0.5."
+    "--stage-minutes",
+    default="",
+    metavar="NUMBER",
+    help="Duration of each stage in minutes, such as 0.5.",
 )
 @click.option(
-    "--feature-flags/--no-feature-flags", help="Switch on what rollout.yaml names as such."
+    "--feature-flags/--no-feature-flags",
+    help="Turn on the Helm values under feature_flags in rollout.yaml.",
 )
-@click.option("--override-window", is_flag=True, help="Begin outside the deployment window.")
-@click.option("--reason", default="", help="Why; demanded by --override-window, and recorded.")
+@click.option("--override-window", is_flag=True, help="Start outside the deployment window.")
+@click.option("--reason", default="", help="Reason for --override-window. It is recorded.")
 @click.option(
     "--at",
     type=MOMENT,
     metavar="TIME",
-    help="Plan for this time, such as 2026-12-01T09:00+01:00; without a zone it is UTC.",
+    help="Time to plan for, such as 2026-12-01T09:00+01:00 (UTC without an offset). Default: now.",
 )
 def _plan(settings: Settings, **given: Any) -> int:
-    """Put the day on paper: the release of a ref, its stages and minutes, the window.
+    """Show the planned stages, durations and deployment window of a release.
 
-    A weight that rollout.yaml does not name is looked at by the next higher stage's gates. Outside
-    the deployment window the answer is no (exit code 1), unless it is overridden with a reason.
-    Nothing outside of this machine is asked. Empty options leave what the files say.
+    A weight that is not in rollout.yaml uses the checks of the next higher stage. Outside the
+    deployment window, the exit code is 1 unless you override the window with a reason. An empty
+    option counts as not given. The command accesses nothing outside this machine.
     """
     from tarsrelease.cli.session import Recording, carry_out
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def _promote(settings: Settings) -> int:
-    """Make the canary's version the stable one, and remove the canary.
+    """Make the canary's version stable and remove the canary.
 
-    Needs the 100 % stage to have proceeded. The canary, which is proven, serves while stable is
-    upgraded; then the traffic comes back in steps, with a look at each.
+    Requires that the 100 % stage proceeded. The proven canary serves while stable is upgraded. The
+    traffic then returns to stable in steps, with an evaluation at each step.
     """
     from tarsrelease.cli.session import carry_out
 

@@ -18,25 +18,35 @@ if TYPE_CHECKING:
 
 _DEFAULT = "default"
 _NAME = click.option(
-    "--name", default=_DEFAULT, show_default=True, metavar="NAME", help="Which rehearsal cluster."
+    "--name",
+    default=_DEFAULT,
+    show_default=True,
+    metavar="NAME",
+    help="Name of the rehearsal cluster.",
 )
 
 
 @_NAME
-@click.option("--fault", "faults", multiple=True, metavar="NAME", help="Break this (repeatable).")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME", help="Fault to inject. Repeatable."
+)
 @STAGE_DURATION_OPTION
 @STAGES_OPTION
-@click.option("--rate", type=float, default=300.0, show_default=True, help="Requests per second.")
 @click.option(
-    "--context", metavar="NAME", help="Use this kubeconfig context's cluster instead of our own."
+    "--rate", type=float, default=300.0, show_default=True, help="Load in requests per second."
 )
-@click.option("--environment", metavar="NAME", help="Instead of environments/rehearsal.yaml.")
+@click.option(
+    "--context", metavar="NAME", help="Use the cluster of this kubeconfig context instead."
+)
+@click.option(
+    "--environment", metavar="NAME", help="Environment instead of environments/rehearsal.yaml."
+)
 def _rehearse(settings: Settings, **given: Any) -> int:
-    """Play the whole day on a real Kubernetes API that is started for it, and end it again.
+    """Rehearse a whole release on a real Kubernetes API, started for it on this machine.
 
-    T.A.R.S. 1.0.0 is installed and gets traffic; 1.0.1 goes through verify, every canary stage
-    and promotion. With --fault, the day ends as it would in earnest: rolled back (11) or held
-    (10).
+    It installs T.A.R.S. 1.0.0, sends it traffic, and takes 1.0.1 through verify, every canary stage
+    and promotion. With --fault, the release ends as it would in production: rolled back (exit code
+    11) or held (10).
     """
     if click.get_current_context().invoked_subcommand is not None:
         return 0
@@ -62,10 +72,10 @@ rehearse = command(
     cls=LazyGroup,
     invoke_without_command=True,
     entries={
-        "up": Entry(f"{__name__}:up", "Start a cluster, and leave it running."),
-        "down": Entry(f"{__name__}:down", "End it, and remove what it left."),
-        "status": Entry(f"{__name__}:status", "What runs in it."),
-        "shell": Entry(f"{__name__}:shell", "A shell, or one command, inside it."),
+        "up": Entry(f"{__name__}:up", "Start a cluster and leave it running."),
+        "down": Entry(f"{__name__}:down", "Stop the cluster and remove it."),
+        "status": Entry(f"{__name__}:status", "Show what runs in the cluster."),
+        "shell": Entry(f"{__name__}:shell", "Open a shell, or run one command, in its network."),
     },
 )(_rehearse)
 
@@ -102,7 +112,7 @@ def _shell_of(name: str) -> str:
 
 @_NAME
 def _up(settings: Settings, name: str) -> int:
-    """Start a cluster and leave it running: etcd, Kubernetes, Traefik, Prometheus, databases."""
+    """Start a cluster (Kubernetes, Traefik, Prometheus, databases) and leave it running."""
 
     def act(session: Session) -> tuple[str, dict[str, object]]:
         from tarsrelease.rehearsal import commands, world
@@ -119,7 +129,7 @@ def _up(settings: Settings, name: str) -> int:
 
 @_NAME
 def _down(settings: Settings, name: str) -> int:
-    """End the cluster and remove what it left, its logs excepted."""
+    """Stop the cluster and remove everything except its logs."""
 
     def act(session: Session) -> tuple[str, dict[str, object]]:
         from tarsrelease.rehearsal import commands
@@ -132,7 +142,7 @@ def _down(settings: Settings, name: str) -> int:
 
 @_NAME
 def _status(settings: Settings, name: str) -> int:
-    """Say what runs in the cluster, and since when."""
+    """Show what runs in the cluster, and since when."""
 
     def act(_session: Session) -> tuple[str, dict[str, object]]:
         from tarsrelease.rehearsal import commands
@@ -156,9 +166,9 @@ def _status(settings: Settings, name: str) -> int:
 @_NAME
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 def _shell(settings: Settings, name: str, argv: tuple[str, ...]) -> int:
-    """Open a shell inside the cluster's network, or run one command there.
+    """Open a shell in the cluster's network, or run one command there.
 
-    KUBECONFIG is set, kubectl and helm are on PATH. Ends with the command's own exit status.
+    KUBECONFIG is set, and kubectl and helm are on PATH. The exit status is that of the command.
     """
     from tarsrelease.cli.outcomes import failed, print_outcome
     from tarsrelease.model.errors import ReleaseError

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 report = LazyGroup(
     "report",
-    help="Reports on what was recorded.",
+    help="Check and summarize the recorded evidence.",
     entries={
-        "evidence": Entry(f"{__name__}:evidence", "Prove the evidence whole."),
-        "day": Entry(f"{__name__}:day", "One page of the whole day."),
+        "evidence": Entry(f"{__name__}:evidence", "Check that no evidence is missing or altered."),
+        "day": Entry(f"{__name__}:day", "Show a whole release on one page."),
     },
 )
 
@@ -30,13 +30,13 @@ report = LazyGroup(
     "heads",
     multiple=True,
     metavar="SHA256",
-    help="A record that must be there, by the SHA-256 of its line (repeatable).",
+    help="SHA-256 of a record that must exist. Repeatable.",
 )
 def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
-    """Prove that the evidence in DIR is whole, or say what is missing or altered (exit code 1).
+    """Check that no record of the evidence in DIR is missing or altered (else exit code 1).
 
-    Each record carries the SHA-256 of the one before it. Lines cut off at the very end of the
-    last segment show only against a head kept elsewhere: give it with --head.
+    Each record stores the SHA-256 of the record before it. Lines cut off at the end of the last
+    segment can only be detected with a hash stored elsewhere: give it with --head.
     """
     from datetime import UTC, datetime
 
@@ -76,9 +76,9 @@ evidence = command(
 
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def _day(settings: Settings, folder: Path) -> int:
-    """Put the evidence of all jobs in DIR on one page: every step and stage, in order of time.
+    """Show the evidence of all jobs in DIR on one page, in order of time.
 
-    It only reports: the exit code is 0 whatever the day came to.
+    The exit code is 0, however the release ended.
     """
     from tarsrelease.adapters.files.evidence_file import read_segments
     from tarsrelease.cli.session import Recording, carry_out

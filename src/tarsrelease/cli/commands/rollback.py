@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
 
 
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done; do nothing.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would be done; change nothing.")
 @click.option(
     "--reason",
-    default="asked for by a person",
+    default="requested by a person",
     show_default=True,
-    help="Why; it goes into the journal and the evidence.",
+    help="Reason. It is recorded in the journal and the evidence.",
 )
 @click.option(
     "--with-database",
     is_flag=True,
-    help="Then undo the release's migrations, too: says what is lost, and asks.",
+    help="Also undo the release's migrations, after showing what is lost and asking.",
 )
 def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: bool) -> int:
-    """Take the traffic to the side that is proven good, then restore what was there.
+    """Move all traffic to the side that is proven good, then restore the previous version.
 
-    It takes the lock from whoever holds it, needs no journal to move the traffic, and can be run
-    again at any point. The version of before works on the database as it is: --with-database is
-    for who wants the schema of before, too (--yes answers its question beforehand).
+    It takes the lock from any other run, needs no journal to move the traffic, and can be run again
+    at any point. The previous version works with the migrated database; use --with-database only if
+    you also want the previous schema (--yes answers the question in advance).
     """
     from tarsrelease.cli.session import Recording, carry_out
 

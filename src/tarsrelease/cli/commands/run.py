@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
 
 
-@click.option("--plan", "plan_only", is_flag=True, help="Print every change it would make.")
+@click.option(
+    "--plan", "plan_only", is_flag=True, help="Print every change it would make; make none."
+)
 @STAGES_OPTION
 @STAGE_DURATION_OPTION
 @FEATURE_FLAGS_OPTION
@@ -31,10 +33,10 @@ def _run(
     stage_duration: float | None,
     feature_flags: bool,
 ) -> int:
-    """The whole day: verify, preflight, migrate, deploy, stages, promote; or back, by a gate.
+    """Run a whole release: verify, preflight, migrate, deploy, stages, promote.
 
-    Where the pipeline would wait for an approval, the person at the terminal is asked; --yes
-    gives every approval in advance, but lifts no hold.
+    If a gate decides to roll back, it rolls the release back. It asks you where the pipeline would
+    wait for an approval; --yes approves in advance but never lifts a hold.
     """
     from tarsrelease.cli.session import Recording, carry_out
 

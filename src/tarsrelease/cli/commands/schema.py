@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Write all of them into DIR as NAME.schema.json.",
+    help="Write all schemas to DIR as NAME.schema.json.",
 )
 def _schema(settings: Settings, name: str | None, folder: Path | None) -> int:
-    """Print the JSON Schema called NAME, or all of them as one object keyed by name.
+    """Print the JSON Schema NAME, or all of them as one object keyed by name.
 
-    NAME is rollout, environment, bundle, manifest, outcome or evidence. An editor that reads
-    JSON Schemas completes and checks the files through them.
+    NAME is rollout, environment, bundle, manifest, outcome or evidence. Editors use these schemas
+    to complete and check the files.
     """
     import json
 

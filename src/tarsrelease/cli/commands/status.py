@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def _status(settings: Settings) -> int:
-    """Say where the day is, what it waits for and until when, and what to do next.
+    """Show the state of the release, what it waits for and until when, and what to do next.
 
-    Read from the cluster: routes, journal, lock and Helm's history. Nothing is changed.
+    It reads routes, journal, lock and Helm's history from the cluster and changes nothing.
     """
     from tarsrelease.cli.session import Recording, carry_out
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     "--target",
     type=click.Choice(["canary", "stable"]),
     required=True,
-    help="Which side is asked: the canary by its header, or stable as users reach it.",
+    help="Side to test: the canary (by its header), or stable as users reach it.",
 )
 @click.option(
     "--mark",
     "marks",
     multiple=True,
     metavar="NAME",
-    help="Only tests with this mark, such as hotfix; with any of several. All by default.",
+    help="Run only tests with this mark, such as hotfix. Repeatable. Default: all.",
 )
 @click.option(
     "--deadline",
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     metavar="TIME",
     default="10m",
     show_default=True,
-    help="For the whole suite.",
+    help="Time limit of the whole suite.",
 )
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where the report goes; validation-TARGET.html in the evidence folder by default.",
+    help="Report file. Default: validation-TARGET.html in the evidence folder.",
 )
 def _validate(
     settings: Settings, target: str, marks: tuple[str, ...], deadline: float, html: Path | None
 ) -> int:
-    """Run the bundle's own suite (production_validation_suite.py) against one side.
+    """Run the bundle's own tests (production_validation_suite.py) against one side.
 
-    Every test is a check of the outcome. It runs in a process of its own, from a copy of what
-    SHA256SUMS lists. Needs the extra [validate].
+    Every test is a check of the Outcome. The suite runs in a process of its own, from a copy of the
+    files in SHA256SUMS. Requires the extra [validate].
     """
     from tarsrelease.cli.session import carry_out
 

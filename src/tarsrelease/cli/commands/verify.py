@@ -16,57 +16,63 @@ if TYPE_CHECKING:
 
 
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[DIR]")
-@click.option("--offline", is_flag=True, help="Ask nothing outside of this machine.")
-@click.option("--checksums-only", is_flag=True, help="Any folder with a SHA256SUMS.")
+@click.option("--offline", is_flag=True, help="Access nothing outside this machine.")
+@click.option(
+    "--checksums-only",
+    is_flag=True,
+    help="Verify only the checksums; works for any folder with a SHA256SUMS.",
+)
 @click.option(
     "--require",
     metavar="LIST",
     default="",
-    help="What must not be left unchecked: images, signatures, chart, commit, migrations, "
-    "previous; separated by commas.",
+    help="Checks that must not be skipped, separated by commas: images, signatures, chart, commit, "
+    "migrations, previous.",
 )
 @click.option(
     "--running",
     metavar="VERSION",
-    help="The version that runs now; without it the cluster of --environment is asked.",
+    help="Version that runs now. Default: the version in the cluster of --environment.",
 )
 @click.option(
     "--platform",
     metavar="OS/ARCH",
     default="linux/amd64",
     show_default=True,
-    help="The platform that images must be for.",
+    help="Platform of the images.",
 )
-@click.option("--layers", is_flag=True, help="Ask the registry for every layer, too.")
+@click.option("--layers", is_flag=True, help="Also ask the registry for every layer.")
 @click.option(
     "--attestations",
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Sigstore bundles: a file, JSON lines, or a folder of them. Needs the extra [sigstore].",
+    help="Sigstore bundles: a file, JSON lines, or a folder. Requires the extra [sigstore].",
 )
-@click.option("--repository", metavar="OWNER/NAME", help="Whose attestations count.")
+@click.option(
+    "--repository", metavar="OWNER/NAME", help="Repository whose attestations are accepted."
+)
 @click.option(
     "--signer-workflow",
     metavar="PATH",
-    help="OWNER/NAME/.github/workflows/FILE that must have signed.",
+    help="Workflow that must have signed: OWNER/NAME/.github/workflows/FILE.",
 )
 @click.option(
     "--trusted-root",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Instead of the root that sigstore carries: a trusted_root.json, or the lines of "
+    help="Trusted root instead of sigstore's own: a trusted_root.json, or the output of "
     "`gh attestation trusted-root`.",
 )
 def _verify(
     settings: Settings, folder: Path | None, require: str, platform: str, **given: Any
 ) -> int:
-    """Check a bundle: checksums, files nobody listed, manifest, chart, images, migrations.
+    """Verify a bundle: checksums, unlisted files, manifest, chart, images, migrations.
 
-    DIR is the bundle's folder; by default what --release says, else the newest in ./release/.
-    With --environment its cluster is asked, too: which version runs, and what objects it takes.
-    What cannot be reached from here (a registry, Helm, a repository) is NOT CHECKED and said so;
-    --require makes that a failure. Evidence is written only where --evidence is given.
+    DIR is the bundle folder. Default: --release, or else the newest in ./release/. With
+    --environment, it also asks the cluster which version runs and which objects it accepts. What it
+    cannot reach (a registry, Helm, a repository) is reported as NOT CHECKED; --require makes that a
+    failure. It records evidence only with --evidence.
     """
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.wiring.verification import Wishes, verified

@@ -15,27 +15,29 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
 
 
-@click.option("--once", is_flag=True, required=True, help="One look; a scheduler repeats it.")
+@click.option(
+    "--once", is_flag=True, required=True, help="Evaluate once. A scheduler can repeat it."
+)
 @click.option(
     "--window",
     type=SOME_TIME,
     metavar="TIME",
     default="10m",
     show_default=True,
-    help="How much recorded data is looked at, one hour at most.",
+    help="How much recorded data to evaluate; at most one hour.",
 )
 @click.option(
     "--young",
     type=DURATION,
     metavar="TIME",
-    help="Only a release that was promoted within this time, such as 24h: for a scheduler.",
+    help="Evaluate only a release promoted within this time, such as 24h.",
 )
 def _watch(settings: Settings, once: bool, window: float, young: float | None) -> int:
-    """Look at the promoted release by the last stage's checks, over recorded data.
+    """Check the promoted release with the last stage's checks, on recorded data.
 
-    Exit 0 where all pass, 1 where one is proven bad, 10 where it cannot be told. Without
-    --release it is the one that the cluster's journal says was promoted last. With --young, where
-    no release is, nothing is looked at: said, and exit 0.
+    The exit code is 0 if all checks pass, 1 if one fails, and 10 if one cannot decide. Without
+    --release, it checks the release that was promoted last according to the cluster's journal. With
+    --young, it exits 0 with NOT CHECKED if the last promotion is older or was rolled back.
     """
     from tarsrelease.cli.session import carry_out
 
