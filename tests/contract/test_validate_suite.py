@@ -140,7 +140,7 @@ def test_the_deadline_ends_the_suite_and_what_it_started(tmp_path: Path) -> None
     began = time.monotonic()
     result = run(bundle(tmp_path, text), deadline=8)
     assert time.monotonic() - began < 60
-    assert result.trouble == "ended after its deadline of 8 s"
+    assert result.trouble == "ended after its deadline of 8s"
     assert outcome(result).verdict is Verdict.NO_GO
     assert marker.exists(), "the child never ran: the machine is too slow for this deadline"
     size = marker.stat().st_size

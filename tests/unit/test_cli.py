@@ -331,7 +331,7 @@ class TestOutcomes:
         path.write_text(path.read_text() + "overrides: {stage_duration: 20s}\n")
         self.ending(monkeypatch, outcome)
         assert run("status", *PLACE) == 0
-        assert "Overridden by the environment: stage duration: 20 s" in capsys.readouterr().out
+        assert "Overridden by the environment: stage duration: 20s" in capsys.readouterr().out
 
 
 def stand_in(environment: Any, release: Any, run: Any, people: Any) -> SimpleNamespace:

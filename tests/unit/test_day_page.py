@@ -60,7 +60,7 @@ def test_steps_stand_in_the_order_of_time_whatever_job_they_are_from() -> None:
     assert page.details["overrides"] == ["x: 1"]
     assert (page.finished_at - page.started_at) == timedelta(minutes=50, seconds=30)
     text = outcome_markdown(page)
-    assert "| 10:10:00 | gate (canary-10) | PROCEED | 30 s | gate said proceed \\| &lt;b> |" in text
+    assert "| 10:10:00 | gate (canary-10) | PROCEED | 30s | gate said proceed \\| &lt;b> |" in text
 
 
 def test_no_record_is_no_page() -> None:

@@ -219,14 +219,14 @@ class TestWindow:
         assert schedule.warnings(rollout, plan, MONDAY) == ()
         late = schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 50, tzinfo=UTC))
         assert len(late) == 1
-        assert "the stages and the promotion end 11 minutes after" in late[0]
+        assert "the stages and the promotion end 11m after" in late[0]
         tight = schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 30, tzinfo=UTC))
         assert "with every extension" in tight[0]
 
     def test_more_than_two_hours_are_warned_of(self) -> None:
         rollout = stage_list.with_duration(written(), 3660.0)
         plan = schedule.schedule(rollout, rollout)
-        assert "over in 120" in schedule.warnings(rollout, plan, MONDAY)[0]
+        assert "at most 2h" in schedule.warnings(rollout, plan, MONDAY)[0]
 
 
 def test_what_is_played_is_what_the_journal_says() -> None:

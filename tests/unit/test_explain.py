@@ -101,10 +101,10 @@ def test_what_was_not_measured_says_why() -> None:
         (1.0, "share", "100 %"),
         (0.0, "share", "0 %"),
         (157_286_400.0, "bytes", "157 MB"),
-        (12.345678, "seconds", "12.3 s"),
+        (12.345678, "seconds", "12s"),
         (0.8333333333, "cores", "0.833"),
         (12345.678, "", "12346"),
-        (12345.0, "count", "12345"),
+        (12345.0, "count", "12 345"),
     ],
 )
 def test_what_was_seen_is_rounded_for_people(value: float, unit: str, said: str) -> None:

@@ -15,6 +15,7 @@ from tarsrelease.cli.commands.canary import canary
 from tarsrelease.cli.commands.rehearse import rehearse
 from tarsrelease.cli.commands.run import run
 from tarsrelease.model.base import Seconds, Value
+from tarsrelease.model.format import duration
 from tarsrelease.model.quantities import DURATION, parse_seconds, parse_stage, parse_stages
 from tarsrelease.rollout import schedule
 
@@ -112,3 +113,9 @@ def test_plan_takes_minutes_and_durations(option: tuple[str, str]) -> None:
     done = CliRunner().invoke(plan, arguments)
     outcome = json.loads(done.stdout)
     assert [stage["minutes"] for stage in outcome["details"]["schedule"]] == [3.5, 3.5], outcome
+
+
+@given(st.integers(0, 10**7))
+def test_a_duration_is_read_back_to_its_two_largest_units(seconds: int) -> None:
+    lost = seconds - parse_seconds(duration(seconds))
+    assert 0 <= lost < (3600 if seconds >= 86400 else 60 if seconds >= 3600 else 1)

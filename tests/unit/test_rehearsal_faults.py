@@ -202,4 +202,4 @@ def test_the_day_says_whether_it_came_to_what_its_faults_lead_to(
         row = next(line for line in text.splitlines() if line.lstrip(" |").startswith("errors-2x"))
         assert "rollback" in row
         assert str(verdict) in row
-        assert ("6.3 s" in row) is (verdict is Verdict.ROLLBACK)
+        assert ("6.3s" in row) is (verdict is Verdict.ROLLBACK)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tarsrelease.adapters.terminal.live import LiveProgress, bar_height
 from tarsrelease.adapters.terminal.plain import PlainProgress
 from tarsrelease.adapters.terminal.progress import NoProgress, progress_on
+from tarsrelease.model.format import duration, percent, size
 from tarsrelease.model.outcome import (
     Check,
     ErrorDetail,
@@ -23,9 +24,9 @@ from tarsrelease.model.outcome import (
     exit_code_of,
 )
 from tarsrelease.report.markdown import outcome_markdown
+from tarsrelease.report.sparkline import sparkline
 from tarsrelease.report.table import markdown_cell, text_table
 from tarsrelease.report.text import outcome_text
-from tarsrelease.report.words import show_bytes, show_seconds, show_share, sparkline
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -159,7 +160,7 @@ def test_stages_overrides_plan_and_phases_are_shown() -> None:
         for part in ("canary-10", "712", "13 pass", "first", "second"):
             assert part in text
     assert "stage_duration = 20 s" in outcome_text(shown)
-    assert "shift 0.4 s" in outcome_text(shown, verbose=True)
+    assert "shift 0.4s" in outcome_text(shown, verbose=True)
 
 
 def test_details_of_another_shape_do_not_break_the_report() -> None:
@@ -198,20 +199,20 @@ def test_columns_are_aligned_and_empty_ones_left_out() -> None:
     ],
 )
 def test_a_share_is_never_rounded_to_none_or_all(share: float, shown: str) -> None:
-    assert show_share(share) == shown
+    assert percent(share) == shown
 
 
 def test_quantities() -> None:
-    assert [show_seconds(s) for s in (0.0051, 0.35, 9.96, 12.4, 59.9, 200, 7500)] == [
-        "5.1 ms",
-        "0.35 s",
-        "10 s",
-        "12 s",
-        "1 m",
-        "3 m 20 s",
-        "2 h 5 m",
+    assert [duration(s) for s in (0.0051, 0.35, 9.96, 12.4, 59.9, 200, 7500)] == [
+        "5.1ms",
+        "0.35s",
+        "10s",
+        "12s",
+        "1m",
+        "3m20s",
+        "2h5m",
     ]
-    assert [show_bytes(b) for b in (12, 2.5e9, 23e6)] == ["12 B", "2.5 GB", "23 MB"]
+    assert [size(b) for b in (12, 2.5e9, 23e6)] == ["12 B", "2.5 GB", "23 MB"]
 
 
 def test_a_sparkline_has_one_bar_a_value() -> None:
@@ -272,16 +273,16 @@ def test_the_live_view_shows_a_stage_and_leaves_a_line() -> None:
     for part in (
         "canary-10",
         "10 % of traffic",
-        "4 s of 20 s",
-        "16 s left",
+        "4s of 20s",
+        "16s left",
         "canary.slow",
         "0.4 %",
     ):
         assert part in drawn
     progress.look("canary-25", 25, 1, 20, checks=[check()])
-    assert "canary-10: 10 % of traffic, 4 s: 1 pass, 1 fail" in terminal.getvalue()
+    assert "canary-10: 10 % of traffic, 4s: 1 pass, 1 fail" in terminal.getvalue()
     progress.close()
-    assert "canary-25: 25 % of traffic, 1 s: 1 pass" in terminal.getvalue()
+    assert "canary-25: 25 % of traffic, 1s: 1 pass" in terminal.getvalue()
     progress.say("after")
     assert terminal.getvalue().endswith("after\n")
     assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
@@ -297,5 +298,5 @@ def test_the_live_view_stands_back_while_a_person_is_asked() -> None:
         progress.look("canary-10", 10, 8, 20, checks=[check()])
         assert terminal.getvalue() == asked
     progress.look("canary-10", 10, 12, 20, checks=[check()])
-    assert "12 s of 20 s" in terminal.getvalue().removeprefix(asked)
+    assert "12s of 20s" in terminal.getvalue().removeprefix(asked)
     progress.close()

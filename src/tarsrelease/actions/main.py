@@ -6,11 +6,9 @@ runner deaf to whatever it prints, (4) write outputs, summary and annotations.
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterable, MutableMapping
-from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,35 +95,32 @@ def _setup() -> Outcome:
 
 
 def _carried_out(action: Action, given: Given, variables: MutableMapping[str, str]) -> Outcome:
-    """Run the command in this process, and return the Outcome that it printed."""
+    """Run the command in this process, and return its Outcome."""
     from tarsrelease.cli.app import run
+    from tarsrelease.cli.outcomes import collected
     from tarsrelease.report.text import outcome_text
 
     arguments = [*action.arguments(given), "--format=json"]
     started_at = datetime.now(UTC)
-    printed = io.StringIO()
     silence = Silence()
     _print([silence.begin])
     try:
-        with kubeconfig_file(given.get("kubeconfig"), variables), redirect_stdout(printed):
+        with kubeconfig_file(given.get("kubeconfig"), variables), collected() as found:
             code = run(arguments)
-        outcome = _understood(printed.getvalue(), arguments, code, started_at)
+        outcome = found[-1] if found else _none(arguments, code, started_at)
         print(outcome_text(outcome), flush=True)
     finally:
         _print([silence.end])
     return outcome
 
 
-def _understood(text: str, arguments: list[str], code: int, started_at: datetime) -> Outcome:
-    """The Outcome in `text`; without one, a process that was interrupted, or a bug."""
-    try:
-        return Outcome.model_validate_json(text)
-    except ValueError:
-        code = code if code in (ExitCode.USAGE, ExitCode.INTERRUPTED) else ExitCode.BUG
+def _none(arguments: list[str], code: int, started_at: datetime) -> Outcome:
+    """That of a command without one: it was interrupted, or it is a bug."""
+    code = code if code in (ExitCode.USAGE, ExitCode.INTERRUPTED) else ExitCode.BUG
     detail = ErrorDetail(
         doing=f"running tarsrelease {arguments[0]}",
-        found="interrupted" if code == ExitCode.INTERRUPTED else "it printed no Outcome",
-        expected="one Outcome on standard output",
+        found="interrupted" if code == ExitCode.INTERRUPTED else "it gave no Outcome",
+        expected="one Outcome",
         next="tarsrelease status says what was changed; the same step can be run again",
     )
     return Outcome(

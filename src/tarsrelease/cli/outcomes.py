@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -13,8 +16,8 @@ import click
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 from tarsrelease.report.markdown import outcome_markdown
+from tarsrelease.report.results import headline
 from tarsrelease.report.text import outcome_text, verdict_line
-from tarsrelease.report.words import headline
 
 _COLOURS = {
     Verdict.PROCEED: "green",
@@ -23,6 +26,20 @@ _COLOURS = {
     Verdict.NO_GO: "red",
     Verdict.POSTPONE: "yellow",
 }
+
+
+_COLLECTED: ContextVar[list[Outcome] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[list[Outcome]]:
+    """The outcomes of the commands that run in the block, which are not printed."""
+    found: list[Outcome] = []
+    token = _COLLECTED.set(found)
+    try:
+        yield found
+    finally:
+        _COLLECTED.reset(token)
 
 
 def failed(
@@ -91,7 +108,11 @@ def print_outcome(
     """Print it on standard output in the form ``text``, ``json`` or ``markdown``.
 
     `verbose`: the text lists the results that passed, too.
+    Inside `collected` it is kept for the caller instead.
     """
+    if (kept := _COLLECTED.get()) is not None:
+        kept.append(outcome)
+        return
     stream = stream or sys.stdout
     try:
         if form == "json":

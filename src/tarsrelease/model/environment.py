@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
 from tarsrelease.model.checks import CheckId, CheckRule
+from tarsrelease.model.format import duration
 from tarsrelease.model.rollout import Rollout, Stage
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
@@ -388,7 +389,7 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         "longest extension": overrides.max_extension,
         "look at each step of the promotion": overrides.promotion_look,
     }
-    said = [f"{what}: {value:g} s" for what, value in seconds.items() if value is not None]
+    said = [f"{what}: {duration(value)}" for what, value in seconds.items() if value is not None]
     if overrides.any_time:
         said.append("deployment window: any time")
     if overrides.confidence is not None:

@@ -13,7 +13,7 @@ from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.traffic import timestamp
-from tarsrelease.report.words import show_cause
+from tarsrelease.report.results import show_cause
 
 METRICS = "canary.metrics"
 """The check that only says that the metrics server was away for too long."""

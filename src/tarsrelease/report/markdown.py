@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.day_page import STEP_HEADER, step_rows
+from tarsrelease.report.results import count_statuses
 from tarsrelease.report.rows import (
     FAULT_HEADER,
     STAGE_HEADER,
@@ -19,7 +21,6 @@ from tarsrelease.report.rows import (
 )
 from tarsrelease.report.table import markdown_cell, markdown_table
 from tarsrelease.report.text import verdict_line
-from tarsrelease.report.words import count_statuses, show_seconds
 
 _LISTS = {
     "Warnings": "warnings",
@@ -87,7 +88,7 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     blocks.append(["```text", *said, "```"] if said else [])
     blocks += [[chart] for chart in lines_of(outcome.details.get("charts"))]
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
-    facts = [f"Took {show_seconds(seconds)}; exit code {outcome.exit_code:d}."]
+    facts = [f"Took {duration(seconds)}; exit code {outcome.exit_code:d}."]
     if evidence:
         facts.append(f"Evidence: `{evidence}`.")
     if outcome.next and outcome.error is None:

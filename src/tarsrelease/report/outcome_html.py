@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from jinja2 import Environment, StrictUndefined
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome
-from tarsrelease.report.words import MARKS, count_statuses, headline, show_observed, show_seconds
+from tarsrelease.report.results import MARKS, count_statuses, headline, show_observed
 
 _PAGE = """\
 <!doctype html>
@@ -55,9 +56,9 @@ def outcome_html(outcome: Outcome) -> str:
     return page.render(
         outcome=outcome,
         word=headline(outcome),
-        took=show_seconds((outcome.finished_at - outcome.started_at).total_seconds()),
+        took=duration((outcome.finished_at - outcome.started_at).total_seconds()),
         counted=count_statuses(outcome.checks),
         marks=MARKS,
         observed=show_observed,
-        seconds=show_seconds,
+        seconds=duration,
     )

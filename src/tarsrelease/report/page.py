@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.report.chart import history_charts
 from tarsrelease.report.markdown import outcome_markdown
+from tarsrelease.report.results import headline
 from tarsrelease.report.rows import lines_of, ordered
 from tarsrelease.report.table import markdown_cell
-from tarsrelease.report.words import headline
 
 LARGEST_PAGE = 1_000_000
 """Bytes; GitHub drops a step's whole page above 1 MiB."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status
-from tarsrelease.report.words import MARKS, show_observed, show_samples, show_seconds
+from tarsrelease.report.results import MARKS, show_observed, show_samples
 
 CHECK_HEADER = ("", "check", "of", "observed", "limit", "requests")
 FAULT_HEADER = ("fault", "expected", "got", "after")
@@ -80,7 +81,7 @@ def _fault_row(fault: Mapping[str, Any]) -> tuple[str, ...]:
         str(fault.get("fault", "")),
         str(fault.get("expected", "")),
         str(fault.get("got") or "no verdict"),
-        show_seconds(float(seconds)) if isinstance(seconds, (int, float)) else "",
+        duration(float(seconds)) if isinstance(seconds, (int, float)) else "",
     )
 
 
@@ -91,7 +92,7 @@ def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:
         str(stage.get("name", "")),
         "" if weight is None else f"{weight} %",
         "-" if verdict is None else str(verdict),
-        show_seconds(float(seconds)) if isinstance(seconds, (int, float)) else "",
+        duration(float(seconds)) if isinstance(seconds, (int, float)) else "",
         "" if requests is None else str(requests),
         _stage_checks(stage.get("checks")),
     )

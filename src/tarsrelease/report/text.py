@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
+from tarsrelease.report.results import count_statuses, headline, show_observed, show_samples
 from tarsrelease.report.rows import (
     FAULT_HEADER,
     STAGE_HEADER,
@@ -17,13 +19,6 @@ from tarsrelease.report.rows import (
     stage_rows,
 )
 from tarsrelease.report.table import text_table
-from tarsrelease.report.words import (
-    count_statuses,
-    headline,
-    show_observed,
-    show_samples,
-    show_seconds,
-)
 
 
 def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool = False) -> str:
@@ -176,13 +171,13 @@ def _facts(outcome: Outcome, evidence: str | None, *, verbose: bool) -> list[str
     phases = outcome.details.get("phases")
     if verbose and isinstance(phases, Mapping) and phases:
         timed = [
-            f"{name} {show_seconds(float(seconds))}"
+            f"{name} {duration(float(seconds))}"
             for name, seconds in phases.items()
             if isinstance(seconds, (int, float))
         ]
         lines.append(f"Phases: {', '.join(timed)}")
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
-    lines.append(f"Took: {show_seconds(seconds)}; exit code {outcome.exit_code:d}")
+    lines.append(f"Took: {duration(seconds)}; exit code {outcome.exit_code:d}")
     where = evidence or outcome.details.get("evidence")
     if where:
         lines.append(f"Evidence: {where}")

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from tarsrelease.model.base import Value
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
@@ -148,8 +149,8 @@ def warnings(
         said.append(f"begins outside the deployment window ({rollout.window}): {override}")
     if plan.minutes > LONGEST_DAY:
         said.append(
-            f"the stages and the promotion take {plan.minutes:g} minutes; a release day should be "
-            f"over in {LONGEST_DAY:g}"
+            f"the stages and the promotion take {duration(60 * plan.minutes)}; a release should "
+            f"take at most {duration(60 * LONGEST_DAY)}"
         )
     if rollout.window is not None:
         for what, minutes in (
@@ -159,7 +160,7 @@ def warnings(
             over = window.overrun(rollout.window, at, minutes)
             if over > 0:
                 said.append(
-                    f"{what} end {over:.0f} minutes after the deployment window "
+                    f"{what} end {duration(60 * over)} after the deployment window "
                     f"({rollout.window}) closes"
                 )
                 break

@@ -27,13 +27,12 @@ from tarsrelease.gates.study.replay import (
 from tarsrelease.gates.study.slower_canary import SLOWINGS
 from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.format import percent
+from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout, Stage
 from tarsrelease.operations.past_requests import read_past
 from tarsrelease.ports.metrics import History
 from tarsrelease.ports.people import Progress
-from tarsrelease.steps.canary_plan import minutes
 
 Selectors = tuple[str, str, bool]
 """Of an SLI: all requests, a part of them, and whether that part is the good one."""
@@ -140,7 +139,7 @@ def backtest(
                     f"{len(back)} of {len(ends)}",
                     f"{percent(low)} to {percent(high)}",
                     f"{passed} of {len(ends)}",
-                    minutes(median(back)) if back else "",
+                    duration(median(back)) if back else "",
                 ]
             )
             if name == ITSELF:
@@ -254,8 +253,8 @@ def _shifts(stage: Stage, slot: float, slots: int, windows: int) -> list[int]:
     if room < 1:
         raise UsageError(
             doing=f"replaying {stage.name}",
-            found=f"a recording of {minutes(slots * slot)}",
-            expected=f"the stage and its extension at least once ({minutes(length * slot)})",
+            found=f"a recording of {duration(slots * slot)}",
+            expected=f"the stage and its extension at least once ({duration(length * slot)})",
             next_step="give a longer time by --from and --to",
         )
     every = max(1, room // windows)

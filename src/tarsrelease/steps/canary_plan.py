@@ -8,7 +8,7 @@ from tarsrelease.context import Assignment
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.study import recorded_requests
 from tarsrelease.gates.study.stage_lengths import Planned, not_planned, plan_stages
-from tarsrelease.model.format import percent
+from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.operations.past_requests import read_past
 from tarsrelease.ports.metrics import History
@@ -58,7 +58,7 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
         environment=environment.name,
         verdict=verdict,
         exit_code=exit_code_of(verdict),
-        summary=f"with stable's traffic of the last {window / 3600:.3g} h {said}",
+        summary=f"with stable's traffic of the last {duration(window)} {said}",
         checks=checks,
         details={
             "window_seconds": window,
@@ -77,7 +77,7 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
 
 def _check(each: Planned) -> Check:
     reason = each.trouble or (
-        f"{each.needed} requests take {minutes(each.seconds)} at {each.usual:.3g} a second; "
+        f"{each.needed} requests take {duration(each.seconds)} at {each.usual:.3g} a second; "
         f"twice the limit is found within the stage in {percent(each.found)} of the cases"
     )
     return Check(
@@ -85,7 +85,7 @@ def _check(each: Planned) -> Check:
         status=Status.PASS if each.decides else Status.FAIL,
         service=each.service,
         observed=Observed(value=each.seconds, unit="seconds"),
-        expected=f"{each.stage}: {each.check} decides within {minutes(each.allowed)}",
+        expected=f"{each.stage}: {each.check} decides within {duration(each.allowed)}",
         reason=reason,
         window=each.allowed,
         samples=round(each.usual * each.allowed),
@@ -116,18 +116,9 @@ def _row(each: Planned) -> list[str]:
         percent(each.limit),
         str(each.needed),
         f"{each.usual:.3g}",
-        minutes(each.seconds) + ("" if each.decides else " (!)"),
-        minutes(each.quiet_seconds),
+        duration(each.seconds) + ("" if each.decides else " (!)"),
+        duration(each.quiet_seconds),
         percent(each.found),
-        minutes(each.found_in),
+        duration(each.found_in),
         percent(each.stable),
     ]
-
-
-def minutes(seconds: float | None) -> str:
-    """``45 s``, ``12.5 min``, ``3.2 h``; ``never`` for None."""
-    if seconds is None:
-        return "never"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

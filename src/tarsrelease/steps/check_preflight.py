@@ -20,7 +20,7 @@ from tarsrelease.operations.outcome import ended
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled
 from tarsrelease.readiness import preflight as judge
-from tarsrelease.report.words import count_statuses
+from tarsrelease.report.results import count_statuses
 from tarsrelease.steps.canary_deploy import has_traffic_already, refuse
 
 STEP = "check preflight"

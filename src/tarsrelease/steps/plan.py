@@ -6,10 +6,10 @@ from datetime import datetime
 
 from tarsrelease.context import Assignment
 from tarsrelease.model.environment import describe_overrides
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.operations.outcome import ended
-from tarsrelease.report.words import show_seconds
 from tarsrelease.rollout import schedule
 
 STEP = "plan"
@@ -87,7 +87,7 @@ def _on_paper(stage: schedule.StagePlan) -> str:
 
 
 def _minutes(minutes: float) -> str:
-    return show_seconds(minutes * 60)
+    return duration(minutes * 60)
 
 
 def _stages(paper: schedule.Schedule) -> Check:

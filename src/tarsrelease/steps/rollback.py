@@ -31,7 +31,7 @@ from tarsrelease.operations.proof import prove
 from tarsrelease.operations.removal import remove_canary, retire
 from tarsrelease.operations.scaling import complete_stable
 from tarsrelease.operations.snapshot import take_snapshot
-from tarsrelease.report.words import show_cause
+from tarsrelease.report.results import show_cause
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import (

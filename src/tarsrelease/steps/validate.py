@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tarsrelease.context import Assignment
-from tarsrelease.model.format import count
+from tarsrelease.model.format import count, duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.suite import SuiteResult, SuiteTest
 from tarsrelease.operations.outcome import ended
 from tarsrelease.ports.metrics import Suites
-from tarsrelease.report.words import count_statuses
+from tarsrelease.report.results import count_statuses
 
 STEP = "validate"
 TEST = "validation.test"
@@ -30,7 +30,7 @@ def validate(
     )
     skipped = any(test.status is Status.SKIPPED for test in result.tests)
     good = result.status is Status.PASS and not skipped
-    said = f"{count(len(result.tests), 'test')} against {target} in {result.seconds:.1f} s: "
+    said = f"{count(len(result.tests), 'test')} against {target} in {duration(result.seconds)}: "
     return ended(
         STEP,
         assignment.release,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.format import percent
+from tarsrelease.model.format import duration, percent
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.operations.outcome import ended
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.ports.clock import Clock
-from tarsrelease.report.words import count_statuses, show_seconds
+from tarsrelease.report.results import count_statuses
 from tarsrelease.rollout.release_journal import promotion
 
 STEP = "watch"
@@ -37,7 +37,7 @@ def watch(context: Context, window: float) -> Outcome:
         release,
         context.environment,
         verdict,
-        f"{release.version} over {show_seconds(window)}: {count_statuses(checks)}",
+        f"{release.version} over {duration(window)}: {count_statuses(checks)}",
         started_at=started_at,
         clock=clock,
         checks=checks,
@@ -75,7 +75,7 @@ def nothing_to_watch(
         reason = "no promotion stands in the cluster's journal"
     elif (now - found.at).total_seconds() > young:
         reason = f"{found.release} was promoted at {found.at:%Y-%m-%d %H:%M} UTC"
-        reason += f", and is watched for {show_seconds(young)}"
+        reason += f", and is watched for {duration(young)}"
     else:
         return None
     check = Check(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError, UsageError
+from tarsrelease.model.format import duration
 
 _GRACE = 10.0
 """Seconds that Helm gets after its own deadline, and again after it was asked to end."""
@@ -143,7 +144,7 @@ def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: 
         process.terminate()
         raise
     if timed_out:
-        said = f"Helm had not ended after {deadline + _GRACE:g} s. {_last(err)}"
+        said = f"Helm had not ended after {duration(deadline + _GRACE)}. {_last(err)}"
         raise Failure(said, log=err, timed_out=True)
     if process.returncode != 0:
         said = _last(err) or f"exit {process.returncode}"

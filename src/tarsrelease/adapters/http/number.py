@@ -11,6 +11,7 @@ import httpx
 
 from tarsrelease.model.checks import ExternalCheck, NumberSource
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.format import duration
 
 _LIMIT = 1 << 20
 _EXCERPT = 200
@@ -40,7 +41,7 @@ def _printed(source: NumberSource, timeout: float) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise _no_answer(doing, str(error)) from error
     except subprocess.TimeoutExpired as error:
-        raise _no_answer(doing, f"it ran for more than {timeout:g} s") from error
+        raise _no_answer(doing, f"it ran for more than {duration(timeout)}") from error
     if done.returncode != 0:
         raise _no_answer(doing, f"exit code {done.returncode}: {done.stderr[-_EXCERPT:].strip()}")
     return done.stdout[:_LIMIT]

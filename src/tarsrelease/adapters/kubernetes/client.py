@@ -23,6 +23,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
 from tarsrelease.model.errors import ForbiddenError, ReleaseError, UnreachableError, UsageError
+from tarsrelease.model.format import duration
 
 FIELD_MANAGER = "tarsrelease"
 _TIMEOUT = (3.0, 10.0)
@@ -315,7 +316,7 @@ class KubernetesApi:
         return UnreachableError(
             doing=doing,
             found=f"no answer from {self.server}: {error}",
-            expected=f"an answer within {_TIMEOUT[1]:g} s",
+            expected=f"an answer within {duration(_TIMEOUT[1])}",
             next_step="check that the API server is reachable from here, then run the same "
             "command again",
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Sample, Series
 
 _EXCERPT = 300
@@ -98,7 +99,7 @@ class Reader:
         return UnreachableError(
             doing=f"asking {self.settings.url} for {query}",
             found=found,
-            expected=f"a complete answer within {self.within:g} s",
+            expected=f"a complete answer within {duration(self.within)}",
             next_step="look whether the metrics server is up and can be reached from here "
             "(prometheus.url in the environment's file)",
         )

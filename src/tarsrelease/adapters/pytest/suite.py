@@ -24,6 +24,7 @@ from pathlib import Path
 from tarsrelease.adapters.files.hashing import hash_files
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Observed, Status
 from tarsrelease.model.suite import SuiteResult, SuiteTest
@@ -148,7 +149,7 @@ def _trouble(
     code: int | None, said: str, deadline: float, tests: Sequence[SuiteTest]
 ) -> str | None:
     if code is None:
-        return f"ended after its deadline of {deadline:g} s"
+        return f"ended after its deadline of {duration(deadline)}"
     if code == _NO_TESTS:
         return "no test has one of the marks"
     if code not in (0, 1):

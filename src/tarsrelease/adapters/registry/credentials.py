@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.format import duration
 
 CREDENTIALS = "TARSRELEASE_REGISTRY_AUTH"
 """Names the variable with ``host=user:password``, several of them separated by commas."""
@@ -92,7 +93,7 @@ class Logins:
                 timeout=_LONGEST,
             )
         except subprocess.TimeoutExpired as problem:
-            raise _wrong(f"{called} gave no answer within {_LONGEST:g} s") from problem
+            raise _wrong(f"{called} gave no answer within {duration(_LONGEST)}") from problem
         except (OSError, ValueError) as problem:
             raise _wrong(f"{called} cannot be run: {type(problem).__name__}") from problem
         if done.returncode != 0:

@@ -17,17 +17,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Observed, Status
-from tarsrelease.report.rows import ordered
-from tarsrelease.report.words import (
+from tarsrelease.report.results import (
     MARKS,
     count_statuses,
     show_observed,
     show_samples,
-    show_seconds,
     show_weight,
-    sparkline,
 )
+from tarsrelease.report.rows import ordered
+from tarsrelease.report.sparkline import sparkline
 
 _LOOKS = 16  # bars in a sparkline
 _STYLES = {
@@ -71,7 +71,7 @@ class StagePanel:
     def summary(self) -> str:
         """One line to leave behind."""
         return (
-            f"{self.stage}: {show_weight(self.weight)}, {show_seconds(self.elapsed)}: "
+            f"{self.stage}: {show_weight(self.weight)}, {duration(self.elapsed)}: "
             f"{count_statuses(self.checks)}"
         )
 
@@ -80,13 +80,13 @@ class StagePanel:
         since = min(self._monotonic() - self._at, _FRESH)
         now = self.elapsed + since
         left = round(self.planned - now)
-        over = "extended: waiting for requests" if left < 0 else f"{show_seconds(left)} left"
+        over = "extended: waiting for requests" if left < 0 else f"{duration(left)} left"
         clock = Table.grid(padding=(0, 2), expand=True)
         clock.add_column(ratio=1)
         clock.add_column(justify="right")
         clock.add_row(
             ProgressBar(total=max(self.planned, 0.1), completed=min(now, self.planned)),
-            Text(f"{show_seconds(round(now))} of {show_seconds(self.planned)}, {over}"),
+            Text(f"{duration(round(now))} of {duration(self.planned)}, {over}"),
         )
         title = f"{self.stage} · {show_weight(self.weight)} on the canary"
         return Panel(Group(clock, self._table()), title=title, title_align="left")

@@ -8,14 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import TextIO
 
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Status
-from tarsrelease.report.words import (
-    count_statuses,
-    show_observed,
-    show_samples,
-    show_seconds,
-    show_weight,
-)
+from tarsrelease.report.results import count_statuses, show_observed, show_samples, show_weight
 
 _CALM = 5.0  # seconds between two lines in which nothing has changed
 
@@ -90,7 +85,7 @@ def _look_line(
     waiting = [check for check in checks if check.status is Status.INCONCLUSIVE and check.needed]
     least = min(waiting, key=lambda check: (check.samples or 0) / (check.needed or 1), default=None)
     line = (
-        f"{stage}: {show_weight(weight)}, {show_seconds(elapsed)} of {show_seconds(planned)}: "
+        f"{stage}: {show_weight(weight)}, {duration(elapsed)} of {duration(planned)}: "
         f"{count_statuses(checks)}"
     )
     if least is not None:

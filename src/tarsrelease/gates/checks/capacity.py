@@ -5,7 +5,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.measure.gauges import longest_above
 from tarsrelease.model.checks import CapacityCheck
-from tarsrelease.model.format import names, percent
+from tarsrelease.model.format import duration, names, percent
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
@@ -34,7 +34,9 @@ def judge(rule: CapacityCheck, _subject: Subject, inputs: Inputs, patience: Pati
         lasted = longest_above(samples, rule.below)
         if lasted >= rule.sustained and lasted > 0:
             highest = max(sample.value for sample in samples)
-            reason = f"{thing} stayed at or above the limit for {lasted:.0f} s ({percent(highest)})"
+            reason = (
+                f"{thing} stayed at or above the limit for {duration(lasted)} ({percent(highest)})"
+            )
             return check(Status.FAIL, reason, highest)
     old = {
         thing: inputs.now - samples[-1].time
@@ -43,14 +45,14 @@ def judge(rule: CapacityCheck, _subject: Subject, inputs: Inputs, patience: Pati
     }
     if old:
         thing = max(old, key=lambda each: old[each])
-        return check(Status.ERROR, f"the newest reading of {thing} is {old[thing]:.0f} s old")
+        return check(Status.ERROR, f"the newest reading of {thing} is {duration(old[thing])} old")
     thing = max(usage.by_thing, key=lambda each: usage.by_thing[each][-1].value)
     fullest = usage.by_thing[thing][-1].value
     said = f"the fullest of {len(usage.by_thing)} is {thing} with {percent(fullest)}{without}"
     if fullest >= rule.below:
         return check(
             Status.INCONCLUSIVE,
-            f"{said}; it fails when it stays for {rule.sustained:g} s",
+            f"{said}; it fails when it stays for {duration(rule.sustained)}",
             fullest,
         )
     return check(Status.PASS, said, fullest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tarsrelease.gates.checks.inputs import Inputs, Patience
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Counts, ExternalAnswer, Unmeasured
 from tarsrelease.model.outcome import Observed, Status
 
@@ -17,7 +18,9 @@ def age(counts: Counts, inputs: Inputs) -> float:
 def stale(counts: Counts, inputs: Inputs, patience: Patience) -> str | None:
     """Why the counts are too old to decide on; None where they are not."""
     old = age(counts, inputs)
-    return f"the newest sample of a pod is {old:.0f} s old" if old > patience.stale_after else None
+    return (
+        f"the newest sample of a pod is {duration(old)} old" if old > patience.stale_after else None
+    )
 
 
 class Sides(NamedTuple):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.measure.gauges import at_least, longest_above
 from tarsrelease.model.checks import GaugeCheck
-from tarsrelease.model.format import amount, count, names
+from tarsrelease.model.format import amount, count, duration, names
 from tarsrelease.model.measurement import Gauges, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
@@ -41,7 +41,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
             highest = max(sample.value for sample in samples)
             return check(
                 Status.FAIL,
-                f"pod {pod} stayed at or above the limit for {lasted:.0f} s "
+                f"pod {pod} stayed at or above the limit for {duration(lasted)} "
                 f"(up to {amount(highest, unit)})",
                 highest,
             )
@@ -71,7 +71,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
     if at_least(latest[worst_pod], rule.below):
         return check(
             Status.INCONCLUSIVE,
-            f"{said} ({worst_pod}); it fails when it stays for {rule.sustained:g} s",
+            f"{said} ({worst_pod}); it fails when it stays for {duration(rule.sustained)}",
             observed,
         )
     return check(Status.PASS, said, observed)

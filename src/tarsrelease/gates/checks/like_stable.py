@@ -18,7 +18,7 @@ from statistics import median
 
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import LikeStableCheck
-from tarsrelease.model.format import percent
+from tarsrelease.model.format import duration, percent
 from tarsrelease.model.measurement import Gauges, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
@@ -81,7 +81,7 @@ def judge(rule: LikeStableCheck, subject: Subject, inputs: Inputs, patience: Pat
         return check(Status.FAIL, f"{said}: worse")
     newest = max(samples[-1].time for samples in ours.by_pod.values() if samples)
     if inputs.now - newest > patience.stale_after:
-        return check(Status.ERROR, f"{said}, but the newest is {inputs.now - newest:.0f} s old")
+        return check(Status.ERROR, f"{said}, but the newest is {duration(inputs.now - newest)} old")
     bound = factor * median(others)
     if median(mine) <= bound + _SAME * abs(bound):
         return check(Status.PASS, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import ReadyCheck
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
 
@@ -29,7 +30,7 @@ def judge(rule: ReadyCheck, subject: Subject, inputs: Inputs, _patience: Patienc
             status=status,
             service=subject.name,
             observed=None if observed is None else Observed(value=observed, unit="count"),
-            expected=f"every wanted pod ready, within {rule.within:g} s",
+            expected=f"every wanted pod ready, within {duration(rule.within)}",
             reason=reason,
             source=f"deployment/{deployment}",
         )
@@ -52,5 +53,5 @@ def judge(rule: ReadyCheck, subject: Subject, inputs: Inputs, _patience: Patienc
         return check(Status.PASS, said, able)
     waited = cluster.incomplete_for.get(deployment, 0.0)
     if waited > rule.within:
-        return check(Status.FAIL, f"{said}, for {waited:.0f} s", able)
-    return check(Status.INCONCLUSIVE, f"{said}, for {waited:.0f} s", able)
+        return check(Status.FAIL, f"{said}, for {duration(waited)}", able)
+    return check(Status.INCONCLUSIVE, f"{said}, for {duration(waited)}", able)

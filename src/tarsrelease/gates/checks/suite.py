@@ -5,7 +5,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import not_told
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.model.checks import SuiteCheck
-from tarsrelease.model.format import count, names
+from tarsrelease.model.format import count, duration, names
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.suite import SuiteResult
 
@@ -38,7 +38,7 @@ def judge(rule: SuiteCheck, subject: Subject, inputs: Inputs, _patience: Patienc
         by_status[test.status].append(test.name)
     passed = len(by_status[Status.PASS])
     skipped = len(by_status[Status.SKIPPED])
-    said = f"{count(passed, 'test')} passed in {result.seconds:.0f} s"
+    said = f"{count(passed, 'test')} passed in {duration(result.seconds)}"
     said += f", {skipped} skipped" if skipped else ""
     if failed := by_status[Status.FAIL]:
         reason = f"{count(len(failed), 'test')} failed: {names(failed)}; {said}"

@@ -1,7 +1,7 @@
 """Counting requests from raw samples: a pure fold of samples into increases since the shift.
 
 A series' increase is its value now minus its value at the shift, which is its last sample at or
-before it. A drop is a reset: the new value counts whole. A series born after the shift counts
+before it, over resets (see `counter_reset`). A series born after the shift counts
 from zero, so that the first failure of a fresh pod is not lost (`increase()` would lose it, as it
 needs two samples). Samples may arrive again, late or out of order: each counts once, in its
 place, as long as it is not older than what was already compacted.
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
+from tarsrelease.gates.measure.counter_reset import rise
 from tarsrelease.model.measurement import Key, Sample, Series
 
 SeriesId = frozenset[tuple[str, str]]
@@ -197,8 +198,7 @@ def _ordered(samples: Iterable[Sample]) -> list[Sample]:
 
 def _walk(anchor: Sample, gained: float, samples: Iterable[Sample]) -> tuple[Sample, float]:
     for sample in samples:
-        drop = sample.value < anchor.value
-        gained += sample.value if drop else sample.value - anchor.value
+        gained += rise(anchor.value, sample.value)
         anchor = sample
     return anchor, gained
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tarsrelease.gates.measure.counter_reset import rise
 from tarsrelease.gates.measure.counting import OwnerOf, SeriesId
 from tarsrelease.gates.stats.bursts import Ticks
 from tarsrelease.model.measurement import Sample, Series, Track
@@ -25,7 +26,7 @@ class Rises:
 def gather(
     rises: Rises, series: Iterable[Series], owner_of: OwnerOf, track: Track, interval: float
 ) -> Rises:
-    """The rises with these samples of one side added. A drop is a reset: the new value counts."""
+    """The rises with these samples of one side added, over resets."""
     last = dict(rises.last)
     fresh: dict[tuple[str, str], dict[int, float]] = {}
     for each in series:
@@ -42,9 +43,7 @@ def gather(
                 if whose not in fresh:
                     fresh[whose] = dict(rises.slots.get(whose, {}))
                 slots, slot = fresh[whose], int(sample.time // interval)
-                dropped = sample.value < before.value
-                rise = sample.value if dropped else sample.value - before.value
-                slots[slot] = slots.get(slot, 0.0) + rise
+                slots[slot] = slots.get(slot, 0.0) + rise(before.value, sample.value)
             before = sample
         if before is not None:
             last[identity] = before

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from tarsrelease.gates.measure.counter_reset import rise
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels
 
@@ -47,14 +48,11 @@ class Served:
 
 
 def increase(series: Series, since: float) -> tuple[float, int]:
-    """What a counter gained between its samples after `since` (Unix time), and how many those are.
-
-    A drop is a reset: the new value counts whole.
-    """
+    """What a counter gained between its samples after `since` (Unix time), and their number."""
     after = sorted((s for s in series.samples if s.time >= since), key=lambda sample: sample.time)
     gained = 0.0
     for before, now in pairwise(after):
-        gained += now.value if now.value < before.value else now.value - before.value
+        gained += rise(before.value, now.value)
     return gained, len(after)
 
 

@@ -15,6 +15,7 @@ from tarsrelease.model.checks import (
     ProportionCheck,
     StagingDriftCheck,
 )
+from tarsrelease.model.format import duration
 from tarsrelease.model.rollout import Rollout, Stage
 
 Slots = Sequence[tuple[float, float]]
@@ -151,7 +152,7 @@ def _planned(
     elif seconds is None:
         trouble = "stable has no traffic at this weight: nothing to compare with"
     elif seconds > allowed:
-        trouble = f"too few requests within {allowed / 60:.3g} min"
+        trouble = f"too few requests within {duration(allowed)}"
     return Planned(
         stage=stage.name,
         service=service,
