@@ -1,11 +1,11 @@
-"""What each action adds to a step: cold (the first of a job, which installs) and warm.
+"""Time that each action adds to a step: cold (the first of a job, which installs) and warm.
 
     python benchmarks/actions_overhead.py [--runs 5]
 
-`before` is from the start of the action's script to the moment its command begins; `whole` is the
-whole step where the command has nothing to do (it is told of no cluster and stops at once), so it
-also holds the command's own imports, its configuration, the outputs and the page. Processor time
-beside it, because a busy machine does not stretch that. Exits with 1 beyond the budgets.
+`before` is the time from the start of the action's script until its command begins. `whole` is a
+whole step whose command stops at once because there is no cluster; it also contains the command's
+imports, its configuration, the outputs and the summary page. CPU time is shown as well, because
+other load on the machine does not change it. Exits with 1 if a budget is exceeded.
 """
 
 from __future__ import annotations

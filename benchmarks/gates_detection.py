@@ -1,11 +1,10 @@
-"""Seconds from a weight of 10 % to weight 0, on the simulated world, by fault and scrape interval.
+"""Seconds from a weight of 10 % to weight 0 in the simulated world, by fault and scrape interval.
 
     python benchmarks/gates_detection.py [SEEDS]
 
-100 requests/s over three services, stages of ten minutes, the example's limits; Poisson traffic,
-scrapes on random phases. The last lines count healthy canaries that were taken back, which the
-budget allows in at most 1 % of the releases. The rehearsal's benchmark measures the same on a
-real cluster.
+100 requests per second over three services, stages of ten minutes, the example's limits, Poisson
+traffic, scrapes at random phases. The last lines count healthy canaries that were rolled back; the
+budget allows at most 1 % of the releases. rollback_speed.py measures the same on a real cluster.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def main() -> None:
     for share in (0.0, 0.005, 0.015):
         outcomes = [play(seed, errors(share), 5.0, "2m") for seed in range(seeds)]
         back = sum(outcome.verdict is Verdict.ROLLBACK for outcome in outcomes)
-        print(f"errors {100 * share:g} % of a limit of 1.5 %: {back} of {seeds} taken back")
+        print(f"errors {100 * share:g} % of a limit of 1.5 %: {back} of {seeds} rolled back")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long a gate's own work takes at one look, by the number of series that a look brings.
+"""Time of a gate's own work for one evaluation, by the number of series.
 
     python benchmarks/gates_look.py
 
-Prints milliseconds for the first look (five minutes of samples) and for the later ones (the
-newest samples only). The metrics server's time and the network's are not in it.
+Prints milliseconds for the first evaluation (five minutes of samples) and for the later ones (only
+the newest samples). The time of the metrics server and the network is not included.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def answer(pods: int, paths: int, start: float, end: float) -> list[Series]:
 
 
 def measure(pods: int, paths: int) -> tuple[int, float, float]:
-    """Series a look, milliseconds of the first look, median milliseconds of the later ones."""
+    """Series per evaluation, milliseconds of the first, median milliseconds of the later ones."""
     plan = Queries({"errors": ("all", "bad", False)}, {}, "all")
     versions = {Track.CANARY: "1.0.1", Track.STABLE: None}
     measurements = queries.open_measurements(plan, MetricLabels(), versions, SHIFT, INTERVAL)
@@ -61,7 +61,7 @@ def measure(pods: int, paths: int) -> tuple[int, float, float]:
 
 def main() -> None:
     """Print the table."""
-    print(f"{'series':>8} {'first look, ms':>15} {'later looks, ms':>16}")
+    print(f"{'series':>8} {'first, ms':>15} {'later, ms':>16}")
     for pods, paths in ((12, 12), (50, 20), (200, 40)):
         series, first, later = measure(pods, paths)
         print(f"{series:>8} {first:>15.1f} {later:>16.1f}")

@@ -1,11 +1,11 @@
-"""One tick of a large stage: 100 services x 10 SLIs, from the bytes of the answers to the verdict.
+"""One evaluation of a large stage: 100 services x 10 SLIs, from the answers' bytes to the verdict.
 
     python benchmarks/gates_tick.py [SERVICES] [SLIS] [PODS]
 
-A stage of proportion checks, one SLI each, PODS pods a side and a service. Prints the queries of a
-tick, the series they bring, and the milliseconds of processor time of our own work: reading the
-answers, entering them, and judging every check; the metrics server's time and the network's are
-not in it. The last line is one evaluation of one gate: the checks of one service.
+The stage has proportion checks, one SLI each, and PODS pods per side and service. Prints the
+queries of an evaluation, the series they return, and the milliseconds of CPU time of our own work:
+reading the answers, entering them, and evaluating every check. The time of the metrics server and
+the network is not included. The last line is one evaluation of one gate: the checks of one service.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Latency of production's transactions while a migration runs, beside a plain psql -f.
+"""Latency of production transactions during a migration, compared with a plain psql -f.
 
-A throwaway PostgreSQL gets the example's tables with ROWS missions; pgbench reads, writes and
-inserts at a steady rate. Three windows are compared, each some times: before, while `tarsrelease
-migrate up` applies release v1.0.1, and while psql applies the same statements without CONCURRENTLY.
+A throwaway PostgreSQL contains the example's tables with ROWS missions, and pgbench reads, writes
+and inserts at a steady rate. Three windows are compared, each several times: before the migration,
+while `tarsrelease migrate up` applies release v1.0.1, and while psql applies the same statements
+without CONCURRENTLY.
 
     python benchmarks/migrations_load.py [--rows 5000000] [--rate 100] [--runs 3] [--workers 0]
 """

@@ -1,10 +1,10 @@
-"""How soon a canary that only fails is taken back, on the rehearsal cluster.
+"""Time until a canary that fails every request is rolled back, on the rehearsal cluster.
 
     python benchmarks/rollback_speed.py [--runs 10] [--fault errors]
 
-One cluster; in each run the release is deployed anew and its canary answers every request with
-500 as soon as it has 10 % of 100 requests/s (all services together), scraped every 5 s. Printed,
-as minimum / median / maximum of the runs in seconds: from the weight in the route to weight 0,
+All runs use one cluster. In each run, the release is deployed again, and its canary answers every
+request with 500 as soon as it gets 10 % of 100 requests per second (all services together), scraped
+every 5 s. Prints minimum / median / maximum in seconds: from the weight in the route to weight 0,
 from the verdict to weight 0, and the rollback's phases against their budget of five minutes.
 """
 

@@ -1,10 +1,10 @@
-"""How long the command line takes to answer: whole processes, from exec to exit.
+"""Time until the command line answers, for whole processes, from exec to exit.
 
     python benchmarks/startup.py [--runs 20]
 
-Prints the median and the slowest of the runs in milliseconds, and the processor time, which a
-busy machine does not stretch; exits with 1 where `--help` or `--version` is beyond its budget, or
-where any help imports a heavy library.
+Prints the median and the slowest run in milliseconds, and the CPU time, which other load on the
+machine does not change. Exits with 1 if `--help` or `--version` exceeds its budget or any help
+imports a heavy library.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How fast is verify? Ratios against other tools, in one run, on the same files, warm.
+"""Speed of verify, as ratios against other tools, in one run, on the same files, warm.
 
-``python benchmarks/verify_checksums.py [--folder DIR]``; DIR should be in memory (tmpfs), as the
-disk is not what is compared. Goals: at least 4 times `sha256sum -c` on several large files, at
-least 0.9 times `openssl dgst` on one large file, 10 000 files in less than 2 s, and less than
-100 MB of memory.
+``python benchmarks/verify_checksums.py [--folder DIR]``; DIR should be in memory (tmpfs), so that
+the disk has no influence. Goals: at least 4 times `sha256sum -c` on several large files, at least
+0.9 times `openssl dgst` on one large file, 10 000 files in less than 2 s, and less than 100 MB of
+memory.
 
-Of each the best of several runs counts, taken in turns, so that a busy machine slows all alike.
+The best of several runs counts, and the tools take turns, so that other load slows all of them.
 """
 
 from __future__ import annotations

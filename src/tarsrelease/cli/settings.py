@@ -45,9 +45,9 @@ _OPTIONS: dict[str, Decorator] = {
         help="Name in ./environments/, or path of an environment file.",
     ),
     "evidence": click.option(
-        "--evidence", type=_FOLDER, metavar="DIR", help="Folder that records the Outcome."
+        "--evidence", type=_FOLDER, metavar="DIR", help="Folder to record the Outcome in."
     ),
-    "yes": click.option("--yes", is_flag=True, help="Approve everything in advance."),
+    "yes": click.option("--yes", is_flag=True, help="Approve in advance instead of asking."),
 }
 
 _ALWAYS: tuple[Decorator, ...] = (
@@ -62,7 +62,7 @@ _ALWAYS: tuple[Decorator, ...] = (
     click.option(
         "--verbose",
         is_flag=True,
-        help="Show every evaluation, every result and the libraries' logs.",
+        help="Show every evaluation, every result and the logs of libraries.",
     ),
     click.option("--debug", is_flag=True, help="Show the traceback of a bug in tarsrelease."),
 )

@@ -64,7 +64,7 @@ def _plan(settings: Settings, window: float) -> int:
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Plot power against traffic to a .svg or .png file (extra [plots]).",
+    help="Plot the chance of detection against traffic to a .svg or .png file (extra [plots]).",
 )
 def _backtest(
     settings: Settings, start: datetime, end: datetime | None, windows: int, plot: Path | None

@@ -91,7 +91,8 @@ preflight = command(
 @click.option(
     "--staging",
     metavar="NAME",
-    help="Environment where this version must already run. Default: staging in its file.",
+    help="Environment where this version must already run. Default: `staging` in the "
+    "environment file.",
 )
 def _go_no_go(
     settings: Settings,

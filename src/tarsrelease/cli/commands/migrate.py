@@ -105,8 +105,8 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     """Apply the pending statements, one by one.
 
     Each statement gives way to the application's transactions and waits while the database is under
-    pressure. You can kill it at any instant and run it again: it continues after the last finished
-    statement. It holds (exit code 10) if it had to give way for too long.
+    pressure. You can kill the command at any instant and run it again: it continues after the last
+    finished statement. It holds (exit code 10) if it had to give way for too long.
     """
     from tarsrelease.cli.session import carry_out
 

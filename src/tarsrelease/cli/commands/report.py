@@ -33,10 +33,11 @@ report = LazyGroup(
     help="SHA-256 of a record that must exist. Repeatable.",
 )
 def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
-    """Check that no record of the evidence in DIR is missing or altered (else exit code 1).
+    """Check that no record of the evidence in DIR is missing or altered.
 
     Each record stores the SHA-256 of the record before it. Lines cut off at the end of the last
-    segment can only be detected with a hash stored elsewhere: give it with --head.
+    segment can only be detected with a hash stored elsewhere: give it with --head. The exit code is
+    1 if a record is missing or altered.
     """
     from datetime import UTC, datetime
 

@@ -35,7 +35,7 @@ def _run(
 ) -> int:
     """Run a whole release: verify, preflight, migrate, deploy, stages, promote.
 
-    If a gate decides to roll back, it rolls the release back. It asks you where the pipeline would
+    If a gate decides on a rollback, this command performs it. It asks you where the pipeline would
     wait for an approval; --yes approves in advance but never lifts a hold.
     """
     from tarsrelease.cli.session import Recording, carry_out
