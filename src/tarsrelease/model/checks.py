@@ -69,11 +69,11 @@ class Rule(Value):
 
 
 class ProportionCheck(Rule):
-    """The share of bad requests stays below a limit (or of good ones at least at one).
+    """The share of bad requests is below a limit (or the share of good ones at least at one).
 
-    Passes at the end of its stage when the estimate is within the limit and there were enough
-    requests; fails as soon as an always-valid bound proves the limit broken. With ``proof:
-    strict`` it passes only when the bound proves the limit kept.
+    Passes at the end of the stage if the estimate is within the limit and there were enough
+    requests. Fails as soon as an always-valid bound proves that the limit is exceeded. With
+    ``proof: strict``, it passes only if the bound proves that the limit is kept.
     """
 
     kind: Literal["proportion"]
@@ -105,7 +105,7 @@ class ProportionCheck(Rule):
 
 
 class GaugeCheck(Rule):
-    """Every pod's reading stays below a limit in bytes; `sustained` above it is a failure."""
+    """Every pod's reading is below a limit in bytes; fails if it stays above for `sustained`."""
 
     kind: Literal["gauge"]
     sli: str
@@ -122,7 +122,7 @@ class GaugeCheck(Rule):
 
 
 class ReadyCheck(Rule):
-    """All wanted pods are ready, none in CrashLoopBackOff; `within` bounds the wait for them."""
+    """All desired pods are ready `within` this time, and none is in CrashLoopBackOff."""
 
     kind: Literal["ready"]
     within: Seconds = 60.0
@@ -131,7 +131,7 @@ class ReadyCheck(Rule):
 
 
 class RestartsCheck(Rule):
-    """Containers, init containers too, that restarted since the stage began."""
+    """Restarts of containers since the stage began, including init containers."""
 
     kind: Literal["restarts"]
     at_most: int = Field(default=0, ge=0)
@@ -142,8 +142,7 @@ class RestartsCheck(Rule):
 class CompareCheck(Rule):
     """The canary's share of bad requests is not worse than stable's by more than `worse_by`.
 
-    `worse_by` is relative to stable's share. What stays below `tolerated` is nobody's concern,
-    however it compares.
+    `worse_by` is relative to stable's share. A share below `tolerated` never fails.
     """
 
     kind: Literal["compare"]
@@ -168,9 +167,9 @@ class CompareCheck(Rule):
 
 
 class DriftCheck(Rule):
-    """The share of good requests lies within a distance of the other side's, relative to it.
+    """The share of good requests is within a distance of stable's, relative to it.
 
-    Only a canary that is worse drifts: one that is better is what a release is for.
+    Only a canary that is worse than stable drifts.
     """
 
     kind: Literal["drift"]
@@ -194,11 +193,10 @@ class DriftCheck(Rule):
 
 
 class StagingDriftCheck(Rule):
-    """The same against the requests that staging has answered since the traffic was shifted.
+    """As `drift`, against the requests that staging answered since the traffic shift.
 
-    There the release runs as what is stable, in the environment that the environment's `staging`
-    names. Staging is asked `every` so often. It can be compared at 100 % of the traffic, too,
-    when nothing else runs beside.
+    The release runs as stable in the environment that `staging` names, which is read `every` 15 s
+    by default. This comparison also works at 100 %.
     """
 
     kind: Literal["drift_from_staging"]
@@ -223,9 +221,9 @@ class StagingDriftCheck(Rule):
 
 
 class LikeStableCheck(Rule):
-    """Readings of the canary's pods are like those of stable's: not more than `worse_by` higher.
+    """Readings of the canary's pods are not more than `worse_by` higher than those of stable's.
 
-    `readings` is how many each side must have before anything can be told.
+    `readings` is how many each side requires.
     """
 
     kind: Literal["like_stable"]
@@ -239,7 +237,7 @@ class LikeStableCheck(Rule):
 
 
 class AbsentCheck(Rule):
-    """No container is in one of these states: waiting for it, or terminated with it."""
+    """No container is waiting for or terminated with one of these states."""
 
     kind: Literal["absent"]
     states: tuple[str, ...] = Field(
@@ -259,11 +257,11 @@ class AbsentCheck(Rule):
 
 
 class ReconnectsCheck(Rule):
-    """Clients that lost their WebSocket get their session back: a share of the attempts.
+    """The share of WebSocket clients that lost their connection and got their session back.
 
-    `sli` counts attempts, `open` reads the connections that are open (they stay where they are
-    when a weight changes, so the traffic's share says nothing of them). With `needed` 0 a side
-    that nobody came back to is `skipped`; with more it is waited for.
+    `sli` counts attempts, `open` reads the open connections, which do not follow the weight. With
+    `needed: 0`, a side that no client came back to is `skipped`; with more, the check waits for
+    that many attempts.
     """
 
     kind: Literal["reconnects"]
@@ -288,7 +286,7 @@ class ReconnectsCheck(Rule):
 
 
 class CapacityCheck(Rule):
-    """Nothing that has an end is exhausted: used over limit, for each node, quota or pool."""
+    """Usage divided by the limit is below `below`, for each node, quota or pool."""
 
     kind: Literal["capacity"]
     sli: str
@@ -326,11 +324,11 @@ Number = Annotated[
 
 
 class NumberSource(Value):
-    """Where a number comes from: a command's standard output, or an HTTP endpoint's answer.
+    """The source of a number: a command's standard output, or an HTTP endpoint's answer.
 
-    `command` is a program and its arguments, run without a shell. With `pointer` (RFC 6901) the
-    answer is JSON and the number stands there; without it the answer is the number. `token_env`
-    names the variable with a bearer token.
+    `command` is a program and its arguments, run without a shell. With `pointer` (RFC 6901), the
+    answer is JSON and the pointer leads to the number; without it, the answer is the number.
+    `token_env` names the variable with a bearer token.
     """
 
     command: tuple[str, ...] = ()
@@ -348,7 +346,7 @@ class NumberSource(Value):
 
 
 class ExternalCheck(Rule):
-    """A number from elsewhere lies within its limits, asked for again `every` so often."""
+    """A number from an outside source is within its limits, polled `every` 30 s by default."""
 
     kind: Literal["external"]
     source: NumberSource
@@ -369,9 +367,9 @@ class ExternalCheck(Rule):
 
 
 class SuiteCheck(Rule):
-    """The tests of the release's suite with one of these marks pass, run against this side only.
+    """The tests of the release's suite with one of these marks pass, run once against this side.
 
-    Fewer than `at_least` tests that ran to their end are no answer.
+    Fewer than `at_least` completed tests are an error.
     """
 
     kind: Literal["suite"]
@@ -383,7 +381,7 @@ class SuiteCheck(Rule):
 
 
 class ManualCheck(Rule):
-    """What only a person can tell. Unanswered it is inconclusive."""
+    """A question that only a person can answer. Without an answer it is inconclusive."""
 
     kind: Literal["manual"]
     question: str = Field(min_length=1)

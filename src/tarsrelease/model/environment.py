@@ -16,17 +16,17 @@ HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")
 
 
 class Kubernetes(Value):
-    """`context` names a context of the kubeconfig in use; None means its current one."""
+    """The cluster. `context` names a context of the kubeconfig; by default its current context."""
 
     context: str | None = None
     namespace: Name
 
 
 class Gateway(Value):
-    """The Gateway that routes attach to, and how the release tool itself reaches it.
+    """The Gateway that routes attach to, and how tarsrelease reaches it.
 
-    `hostnames` maps the host keys of rollout.yaml to real host names. `address` is where smoke
-    tests are sent, with the host name in the Host header.
+    `hostnames` maps the host keys of rollout.yaml to real host names. Smoke tests go to `address`,
+    with the host name in the Host header.
     """
 
     name: Name
@@ -39,16 +39,17 @@ class Gateway(Value):
 
 
 class BasicAuth(Value):
-    """The names of the variables with the user's name and password."""
+    """The names of the variables that hold user name and password."""
 
     username_env: VariableName
     password_env: VariableName
 
 
 class ClientTls(Value):
-    """Certificates, each by the name of a variable that holds a PEM file's path or its text.
+    """Certificates. Each field names a variable that holds the path of a PEM file or its text.
 
-    `ca_env` replaces this machine's roots. Certificate and key prove who asks (mutual TLS).
+    `ca_env` replaces the root certificates of this machine. `certificate_env` and `key_env`
+    authenticate the client (mutual TLS).
     """
 
     ca_env: VariableName | None = None
@@ -82,11 +83,11 @@ _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 class Prometheus(Value):
-    """Anything that speaks Prometheus' HTTP API; `backend` says which, for what is its own.
+    """A server with the Prometheus HTTP API; `backend` says which one.
 
-    `token_env` names the variable with a bearer token. `tenant` is sent in the back end's header;
-    VictoriaMetrics has its tenant in the address. `parameters` and `headers` go with every
-    query, over the ones of the back end; they are no place for secrets.
+    `token_env` names the variable with a bearer token. `tenant` is sent in the header of the back
+    end; VictoriaMetrics has its tenant in the address. `parameters` and `headers` are sent with
+    every query and override those of the back end. Never put secrets there.
     """
 
     url: HttpUrl
@@ -136,24 +137,24 @@ class Prometheus(Value):
 
 
 class Helm(Value):
-    """Values of this environment, on top of the chart's: for both sides, and for the canary."""
+    """Helm values of this environment: `values` for both sides, `canary_values` for the canary."""
 
     values: dict[str, Any] = {}
     canary_values: dict[str, Any] = {}
 
 
 class PortForward(Value):
-    """A Service of the environment's namespace that is reached through `kubectl port-forward`."""
+    """A Service in the environment's namespace, reached with `kubectl port-forward`."""
 
     service: Name
     port: int = Field(default=5432, ge=1, le=65535)
 
 
 class DatabaseUsage(Value):
-    """Limits on what the database's pod uses, read from the environment's Prometheus.
+    """Limits on the resource usage of the database's pod, read from Prometheus.
 
-    `cpu` and `memory` are PromQL selectors of the pod's counter of CPU seconds and gauge of bytes;
-    the values of several series are added up. `cpu_below` is in cores.
+    `cpu` and `memory` are PromQL selectors of a counter of CPU seconds and a gauge of bytes; the
+    values of several series are summed. `cpu_below` is in cores.
     """
 
     cpu: str
@@ -163,10 +164,10 @@ class DatabaseUsage(Value):
 
 
 class DatabaseGuards(Value):
-    """A migration waits while one of these is broken, for `patience` at most; then it holds.
+    """Guards: a migration waits while one is violated, for at most `patience`; then it holds.
 
-    `volume` is the size of the database's disk, which no SQL can tell; without it the disk is not
-    checked. `disk_below` is the share of it that may be used when a statement has ended.
+    `volume` is the size of the database's disk, which SQL cannot tell; without it, the disk is not
+    checked. `disk_below` is the share of the disk that may be used after a statement.
     """
 
     replication_lag: Seconds = 10.0
@@ -179,10 +180,10 @@ class DatabaseGuards(Value):
 
 
 class MigrationJob(Value):
-    """The Job that `--as-job` makes: an image with tarsrelease in it, and the Secret with the DSN.
+    """The Job that `--as-job` creates: an image with tarsrelease, and the Secret with the DSN.
 
-    `secret_key` is the key of `secret` that holds it. `service_account` is for a database that asks
-    for one: the pod needs no right in the cluster, and gets no token of it.
+    `secret_key` is the key of the DSN in `secret`. Set `service_account` if the database requires
+    one; the pod needs no rights in the cluster and gets no token for it.
     """
 
     image: str
@@ -193,18 +194,18 @@ class MigrationJob(Value):
 
 
 class Database(Value):
-    """The application's PostgreSQL. `dsn_env` names the variable with its address and password.
+    """The application's PostgreSQL. `dsn_env` names the variable with the DSN.
 
-    `tls` is libpq's sslmode, and replaces the DSN's. `schema_name` is where the history is kept
-    and unqualified names are looked up. `lock_timeout`: how long a statement may wait for a lock,
-    with everybody else queueing behind it; then it gives way, and tries again for
-    `lock_patience` in all. `statement_timeout`: one statement in a transaction; `blocking_timeout`:
-    one whose locks may stop others, where its file does not allow that by name and reason.
-    `build_deadline`: one that runs beside the traffic, as CREATE INDEX CONCURRENTLY, and
-    `build_workers` how many parallel workers of the server it may take from it. `scratch_env`
-    names the variable with the DSN of a server for throwaway copies; without it one is started
-    on this machine. `answers_within`: `migrate verify`'s limit for a trivial query.
-    `contract_after`: how long after its promotion a release is not rolled back any more.
+    `tls` is libpq's sslmode and replaces the DSN's. `schema_name` is the schema of the history and
+    of unqualified names. `lock_timeout`: how long a statement waits for a lock while other sessions
+    queue behind it; it then gives way and retries, for `lock_patience` in total.
+    `statement_timeout`: the limit of a statement in a transaction. `blocking_timeout`: the limit of
+    a statement whose locks may block others and that its file does not allow with a reason.
+    `build_deadline`: the limit of a statement that runs beside the traffic, such as CREATE INDEX
+    CONCURRENTLY; `build_workers`: the parallel workers it may use. `scratch_env` names the variable
+    with the DSN of a server for throwaway copies; without it, one is started on this machine.
+    `answers_within`: the limit of `migrate verify` for a trivial query. `contract_after`: the time
+    after the promotion during which a rollback is still possible.
     """
 
     dsn_env: VariableName
@@ -226,12 +227,12 @@ class Database(Value):
 
 
 class Limits(Value):
-    """Deadlines.
+    """Time limits.
 
-    `metrics_outage`: how long a gate may be without metrics; then it holds, and the traffic stays
-    where it is or is taken off, as `after_metrics_outage` says. `wait`: how long traffic stays on a
-    canary that waits for a person. `deploy`: one Helm upgrade with its
-    rollout. `rollback`: one budget that all phases of a rollback share.
+    `metrics_outage`: how long a gate may be without metrics before it holds; `after_metrics_outage`
+    says whether the traffic then stays (`hold`) or moves to stable (`traffic-off`). `wait`: how
+    long traffic stays on a canary that waits for a person. `deploy`: one Helm upgrade with its
+    rollout. `rollback`: all phases of a rollback together.
     """
 
     metrics_outage: Seconds = 180.0
@@ -242,10 +243,9 @@ class Limits(Value):
 
 
 class Overrides(Value):
-    """Deviations from rollout.yaml, for rehearsals; every report prints them.
+    """Differences from rollout.yaml, for rehearsals; every report prints them.
 
-    `any_time` leaves out the deployment window. `answers` stand for the people whom manual checks
-    ask.
+    `any_time` ignores the deployment window. `answers` answer the manual checks.
     """
 
     stage_duration: Seconds | None = None
@@ -263,7 +263,7 @@ class Overrides(Value):
 
 
 class Slack(Value):
-    """An incoming webhook. Its address is a secret, so that only its variable is named."""
+    """An incoming webhook. Its address is a secret, so `webhook_env` names the variable with it."""
 
     webhook_env: VariableName
 
@@ -276,17 +276,16 @@ class PagerDuty(Value):
 
 
 class Notifications(Value):
-    """Who is told what happens. Whoever is not named here is told nothing."""
+    """The receivers of messages. A receiver that is not named gets no messages."""
 
     slack: Slack | None = None
     pagerduty: PagerDuty | None = None
 
 
 class GitHubEnvironment(Value):
-    """A GitHub environment as it should be. `reviewers`: logins, or teams as ``org/team``.
+    """A GitHub environment. `reviewers` are logins, or teams as ``org/team``.
 
-    One approval of any reviewer suffices; that is GitHub's rule, and why two people need two
-    environments.
+    GitHub requires the approval of only one reviewer, so two people need two environments.
     """
 
     name: str
@@ -298,8 +297,8 @@ class GitHubEnvironment(Value):
 class GitHub(Value):
     """Where the pipeline runs, and who must approve there.
 
-    `repository` is OWNER/NAME, by default the one that a workflow runs in. `two_people` names the
-    environments that must each be approved by another person.
+    `repository` is OWNER/NAME; by default the repository that runs the workflow. `two_people` names
+    the environments that must each be approved by a different person.
     """
 
     repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
@@ -323,10 +322,10 @@ class GitHub(Value):
 
 
 class Environment(Value):
-    """environments/<name>.yaml.
+    """environments/<name>.yaml: where a release goes.
 
-    `staging` names the environment where a release runs before it comes here: go/no-go asks for
-    its version there, preflight for its feature flags.
+    `staging` names the environment that runs a release first: go/no-go checks its version there,
+    preflight its feature flags.
     """
 
     schema_: Literal["tarsrelease/environment/v1"] = Field(alias="schema")

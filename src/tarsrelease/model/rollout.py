@@ -44,7 +44,7 @@ Selector = Annotated[str, AfterValidator(_matches_many)]
 
 
 class MetricLabels(Value):
-    """The names of the metric labels that tell whose a series is."""
+    """The names of the metric labels that identify service, side, version and pod."""
 
     service: str = "service"
     track: str = "deployment"
@@ -76,10 +76,10 @@ class GaugeSli(Value):
 
 
 class UsageSli(Value):
-    """What is used of something that has an end, and how much there is of it.
+    """Usage and limit of a resource.
 
-    Each selector is of gauges; series are added up by the labels `by`, and a use goes with the
-    limit of the same labels. A limit of 0 or +Inf is none.
+    Both select gauges; series are summed by the labels `by`, and a usage is compared with the limit
+    of the same labels. A limit of 0 or +Inf means no limit.
     """
 
     kind: Literal["usage"]
@@ -92,10 +92,10 @@ Sli = Annotated[ProportionSli | GaugeSli | UsageSli, Field(discriminator="kind")
 
 
 class Stage(Value):
-    """One canary stage: traffic to `weight` percent, looked at for `duration`.
+    """One canary stage: traffic to `weight` percent, evaluated for `duration`.
 
-    While a check is inconclusive the stage is extended, up to `max_extension` longer.
-    `approval` asks a person before the stage begins.
+    While a check is inconclusive, the stage is extended by up to `max_extension`. `approval` asks a
+    person before the stage begins.
     """
 
     weight: int = Field(ge=1, le=100)
@@ -131,10 +131,10 @@ class SmokeRequest(Value):
 
 
 class Service(Value):
-    """One service of the application: both sides, its route, and how it is smoke-tested.
+    """One service of the application: both sides, its route, and its smoke tests.
 
-    `name` is what `$service` stands for in selectors. `hostnames` are keys into the
-    environment's `gateway.hostnames`.
+    `name` is the value of `$service` in selectors. `hosts` are keys in the environment's
+    `gateway.hostnames`.
     """
 
     name: Name
@@ -148,7 +148,7 @@ class Service(Value):
 
 
 class Worker(Value):
-    """A Deployment without traffic of its own that is canaried along (queue workers, agents)."""
+    """A Deployment in the canary without traffic of its own, such as a queue worker or agent."""
 
     name: Name
     stable: Name
@@ -156,11 +156,11 @@ class Worker(Value):
 
 
 class Statistics(Value):
-    """How sure the gates must be.
+    """The certainty that the gates require.
 
-    `confidence` sets how many requests an error-free stage needs before it can pass;
-    `false_rollback_budget` is the chance, over the whole release, that a healthy one is taken
-    back, divided over stages, services and checks.
+    `confidence` sets how many requests an error-free stage requires to pass.
+    `false_rollback_budget` is the chance, per release, that a healthy release is rolled back; it is
+    divided over stages, services and checks.
     """
 
     confidence: Share = 0.95
