@@ -35,7 +35,7 @@ class Image(Value):
 
 
 class Hotfix(Value):
-    """One repaired defect that this release carries."""
+    """One defect that this release fixes."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Z]+-\d+$")]
     title: str
@@ -71,7 +71,7 @@ class ColumnAssertion(Value):
 
 
 class QueryAssertion(Value):
-    """The query answers within this time and, where an index is named, is planned through it."""
+    """The query answers within this time and, if an index is named, uses it."""
 
     kind: Literal["query"]
     query: str = Field(min_length=1)
@@ -88,8 +88,8 @@ Assertion = Annotated[
 class Migration(Value):
     """One SQL file; `order` counts within its phase; `down` names the file that undoes it.
 
-    Several migrations may name the same `down`: it then undoes all of them. `assertions` hold
-    once the file is applied.
+    Several migrations may name the same `down`, which then undoes all of them. `assertions` are
+    true once the file is applied.
     """
 
     file: FileName
@@ -101,7 +101,7 @@ class Migration(Value):
 
 
 class Source(Value):
-    """What the bundle was built from. `clean` says that the tree had no uncommitted change."""
+    """What the bundle was built from. `clean` says that there were no uncommitted changes."""
 
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
     tag: str | None = None

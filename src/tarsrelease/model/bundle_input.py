@@ -13,7 +13,7 @@ INPUT = "bundle.yaml"
 
 
 class ImageInput(Value):
-    """One image; its digest is known before the bundle is built, as images are built first."""
+    """One image. Images are built before the bundle, so the digest is known."""
 
     service: Name
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)+$")]
@@ -32,11 +32,11 @@ class MigrationInput(Value):
 
 
 class BundleInput(Value):
-    """bundle.yaml. All files but `chart` lie beside it and become part of the bundle.
+    """bundle.yaml. All files except `chart` are in its folder and become part of the bundle.
 
-    `chart` is a folder below ``--source``; the archive is named after it and the version.
-    `files` are further files of the bundle (release notes): one that is neither named here nor
-    made by the build is refused, so that nothing gets in unseen.
+    `chart` is a folder under ``--source``; the archive is named after it and the version. `files`
+    are further files of the bundle, such as release notes. A file that is neither named here nor
+    created by the build is refused.
     """
 
     schema_: Literal["tarsrelease/bundle/v1"] = Field(alias="schema")

@@ -168,7 +168,7 @@ class Statistics(Value):
 
 
 class Promotion(Value):
-    """How traffic comes back to the upgraded stable: canary weights, with a look at each."""
+    """How traffic returns to the upgraded stable: canary weights, with an evaluation at each."""
 
     weights: tuple[int, ...] = (50, 0)
     look: Seconds = 30.0
@@ -183,11 +183,11 @@ class Promotion(Value):
 
 
 class Rollout(Value):
-    """rollout.yaml.
+    """rollout.yaml: how this release is rolled out.
 
-    `feature_flags` are Helm values that switch the release's new behaviour on: given to the
-    canary, and to stable when it is promoted, on a day that asks for them. `window`: when a day
-    may begin; without one it may at any time.
+    `feature_flags` are Helm values that turn on the new behavior of the release. A release that
+    requests them sets them in the canary, and in stable when it is promoted. `window` is when a
+    release may start; without it, at any time.
     """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")

@@ -17,10 +17,10 @@ Hours = Annotated[str, StringConstraints(pattern=rf"^{_CLOCK}-({_CLOCK}|24:00)$"
 
 
 class DeploymentWindow(Value):
-    """When a release day may begin, and should be over.
+    """When a release may start, and when it should end.
 
-    `timezone` is a name of the IANA time zone database (or UTC), `hours` are local,
-    such as ``09:00-13:00`` (24:00 is midnight at the day's end); a window does not cross midnight.
+    `timezone` is a name of the IANA time zone database (or UTC). `hours` are local, such as
+    ``09:00-13:00`` (24:00 is midnight at the end of the day); a window does not cross midnight.
     """
 
     timezone: str = "UTC"
