@@ -4,43 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 from tarsrelease.context import Assignment
-from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, ReleaseError, StoppedError
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
-from tarsrelease.model.release import Release
-from tarsrelease.ports.clock import Clock
-
-
-def ended(
-    step: str,
-    release: Release,
-    environment: Environment,
-    verdict: Verdict,
-    summary: str,
-    *,
-    started_at: datetime,
-    clock: Clock,
-    checks: Sequence[Check] = (),
-    details: Mapping[str, object] | None = None,
-    next_step: str = "",
-) -> Outcome:
-    """The outcome of a step that came to a verdict, for steps without a context."""
-    return Outcome(
-        step=step,
-        release=release.version,
-        environment=environment.name,
-        verdict=verdict,
-        exit_code=exit_code_of(verdict),
-        summary=summary,
-        checks=tuple(checks),
-        details=dict(details or {}),
-        started_at=started_at,
-        finished_at=clock.now(),
-        next=next_step,
-    )
 
 
 class StepReport:

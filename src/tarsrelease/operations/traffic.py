@@ -175,7 +175,7 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
     journal_if_possible(
         context,
         stage,
-        release_journal.TAKE_OFF,
+        release_journal.MOVE_ALL,
         Phase.RESULT,
         to=str(to),
         weight=weight,

@@ -17,7 +17,7 @@ SHIFT = "shift"
 GATE = "gate"
 PROMOTE = "promote"
 ROLLBACK = "rollback"
-TAKE_OFF = "take-off"
+MOVE_ALL = "take-off"
 LIFT = "lift"
 WAIT = "wait"
 RESUME = "resume"
@@ -137,7 +137,7 @@ def kept_on_canary_because(entries: Sequence[Entry], release: str) -> str | None
     reasons = [
         str(entry.facts.get("reason", ""))
         for entry in of_this_attempt(entries, release)
-        if entry.action == TAKE_OFF and entry.facts.get("to") == Track.CANARY
+        if entry.action == MOVE_ALL and entry.facts.get("to") == Track.CANARY
     ]
     return reasons[-1] if reasons else None
 

@@ -7,9 +7,10 @@ from tarsrelease.model.environment import Environment, GitHub
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Outcome
 from tarsrelease.model.people import Approval
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.ports.people import Reviews
 from tarsrelease.readiness import approvals as judge
-from tarsrelease.steps.check_preflight import verdict_of
+from tarsrelease.steps.check_preflight import go_or_no_go
 
 STEP = "check environments"
 
@@ -18,7 +19,7 @@ def check_environments(
     assignment: Assignment, reviews: Reviews, *, approvals_of: str | None
 ) -> Outcome:
     """The environments' rules; and with `approvals_of` (a run's id) who approved that run."""
-    started_at = assignment.clock.now()
+    report = StepReport(assignment, STEP)
     settings = configured(assignment.environment)
     private = reviews.private()
     checks: list[Check] = [
@@ -30,11 +31,9 @@ def check_environments(
     if approvals_of is not None:
         given = reviews.approvals(approvals_of)
         checks.append(judge.two_people(settings, given, approvals_of))
-    return verdict_of(
-        STEP,
-        assignment,
+    return go_or_no_go(
+        report,
         checks,
-        started_at=started_at,
         details={
             "private": private,
             "approvals": [approval.model_dump(mode="json") for approval in given],

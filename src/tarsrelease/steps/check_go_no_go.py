@@ -11,12 +11,13 @@ from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import names
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, worst
 from tarsrelease.model.release import Release
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Workloads
 from tarsrelease.rollout.position import position
 from tarsrelease.rollout.rollback_plan import same_version, stable_names
-from tarsrelease.steps.check_preflight import preflight_checks, verdict_of
+from tarsrelease.steps.check_preflight import go_or_no_go, preflight_checks
 
 STEP = "check go-no-go"
 VERIFIED = "go_no_go.verified"
@@ -49,7 +50,7 @@ def go_no_go(
 
     `staging` gives staging's workloads, or why they cannot be asked; None where it was not named.
     """
-    started_at, release = context.clock.now(), context.release
+    report, release = StepReport(context, STEP), context.release
     before = preflight_checks(context, None)
     checks = [
         verified(recorded, release.version),
@@ -59,11 +60,9 @@ def go_no_go(
         _staging(release, staging),
         *voted(votes, required),
     ]
-    return verdict_of(
-        STEP,
-        context,
+    return go_or_no_go(
+        report,
         checks,
-        started_at=started_at,
         details={
             "votes": [vote.model_dump(mode="json") for vote in votes],
             "preflight": [check.model_dump(mode="json") for check in before],

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
 
-from tarsrelease.context import Assignment, Context
+from tarsrelease.context import Context
 from tarsrelease.gates.checks import judged
 from tarsrelease.model.cluster import NodeState, PodState
 from tarsrelease.model.environment import Environment
@@ -16,7 +15,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.rights import ROLE
 from tarsrelease.model.versions import precedence
 from tarsrelease.operations.canary_render import check_render
-from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled
 from tarsrelease.readiness import preflight as judge
@@ -35,21 +34,16 @@ def preflight(context: Context, *, running: str | None, staging: Settled | None 
     `running` is the version that must run now, None for any. `staging` tells what the release is
     set to where it ran before; None where there is none.
     """
-    started_at = context.clock.now()
+    report = StepReport(context, STEP)
     checks = preflight_checks(context, running)
     checks += _measured(
         judge.FLAGS, lambda: [_flags(context.release, context.environment, staging)]
     )
-    return verdict_of(STEP, context, checks, started_at=started_at)
+    return go_or_no_go(report, checks)
 
 
-def verdict_of(
-    step: str,
-    assignment: Assignment,
-    checks: Iterable[Check],
-    *,
-    started_at: datetime,
-    details: dict[str, object] | None = None,
+def go_or_no_go(
+    report: StepReport, checks: Iterable[Check], details: dict[str, object] | None = None
 ) -> Outcome:
     """Go where something passed and nothing did not; what was skipped is said."""
     found = tuple(checks)
@@ -58,14 +52,9 @@ def verdict_of(
     go = passed and not wrong
     first = wrong[0] if wrong else None
     why = f"; {first.id}{f' of {first.service}' if first.service else ''}" if first else ""
-    return ended(
-        step,
-        assignment.release,
-        assignment.environment,
+    return report.outcome(
         Verdict.PROCEED if go else Verdict.NO_GO,
         f"{'go' if go else 'no-go'}: {count_statuses(found)}{why}",
-        started_at=started_at,
-        clock=assignment.clock,
         checks=found,
         details=details,
         next_step="" if go else "repair what did not pass, then run the same command again",

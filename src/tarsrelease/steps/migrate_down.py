@@ -47,7 +47,7 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
     lock. Raises ReleaseError as `up` does.
     """
     release = assignment.release
-    step = Step.start(assignment, "down")
+    step = Step(assignment, "down")
     database = database_of(assignment.environment)
     read = read_migrations(release, access.files)
     with errors_as_outcomes(database):

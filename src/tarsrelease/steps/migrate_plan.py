@@ -58,7 +58,7 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
     migrations = release.manifest.migrations
     if not migrations:
         return left_alone(assignment, "migrate plan", NO_MIGRATIONS)
-    step = Step.start(assignment, "plan")
+    step = Step(assignment, "plan")
     read = read_migrations(release, access.files)  # (1)
     chosen = [file for _, file in phase_files(release, read, phase)]
     with errors_as_outcomes(database_of(assignment.environment)):

@@ -21,7 +21,7 @@ def status(assignment: Assignment, access: DatabaseAccess) -> Outcome:
     which does not count against it.
     """
     release = assignment.release
-    step = Step.start(assignment, "status")
+    step = Step(assignment, "status")
     read = read_migrations(release, access.files)
     with errors_as_outcomes(database_of(assignment.environment)):
         catalog = access.catalog()

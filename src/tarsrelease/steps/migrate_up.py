@@ -38,7 +38,7 @@ def up(
     migrations = release.manifest.migrations
     if not migrations:
         return left_alone(assignment, "migrate up", NO_MIGRATIONS)
-    step = Step.start(assignment, "up")
+    step = Step(assignment, "up")
     database = database_of(assignment.environment)
     read = read_migrations(release, access.files)  # (1)
     chosen = phase_files(release, read, phase)

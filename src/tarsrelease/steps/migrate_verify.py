@@ -33,7 +33,7 @@ def verify(assignment: Assignment, access: DatabaseAccess) -> Outcome:
     release = assignment.release
     if not release.manifest.migrations:
         return left_alone(assignment, "migrate verify", NO_MIGRATIONS)
-    step = Step.start(assignment, "verify")
+    step = Step(assignment, "verify")
     database = database_of(assignment.environment)
     with errors_as_outcomes(database):
         catalog = access.catalog()

@@ -9,7 +9,7 @@ from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.rollout import schedule
 
 STEP = "plan"
@@ -30,9 +30,9 @@ def plan(
     person's reason to begin outside the window, `at` another time than now to plan for. What the
     pipeline branches on is in ``details.outputs``.
     """
-    release, environment, clock = assignment.release, assignment.environment, assignment.clock
-    started_at = clock.now()
-    begins = at or started_at
+    report = StepReport(assignment, STEP)
+    release, environment = assignment.release, assignment.environment
+    begins = at or report.started_at
     rollout = release.rollout
     paper = schedule.schedule(written, rollout)
     window = schedule.window_check(rollout, begins, override)
@@ -50,14 +50,9 @@ def plan(
         summary = f"outside the deployment window: {window.reason}"
     duration = "" if stage_duration is None else f"{stage_duration:g}s"
     flags = "true" if release.feature_flags else "false"
-    return ended(
-        STEP,
-        release,
-        environment,
+    return report.outcome(
         Verdict.NO_GO if closed else Verdict.PROCEED,
         summary,
-        started_at=started_at,
-        clock=clock,
         checks=checks,
         details={
             "outputs": schedule.outputs(

@@ -9,7 +9,7 @@ from tarsrelease.model.format import count, duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.suite import SuiteResult, SuiteTest
-from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.ports.metrics import Suites
 from tarsrelease.report.results import count_statuses
 
@@ -22,7 +22,7 @@ def validate(
     assignment: Assignment, suites: Suites, target: Track, marks: Sequence[str]
 ) -> Outcome:
     """Proceed where every test passed. A test that was skipped, and none at all, are no pass."""
-    started_at = assignment.clock.now()
+    report = StepReport(assignment, STEP)
     result = suites.run(marks, target)
     checks = (
         _complete(result),
@@ -31,14 +31,9 @@ def validate(
     skipped = any(test.status is Status.SKIPPED for test in result.tests)
     good = result.status is Status.PASS and not skipped
     said = f"{count(len(result.tests), 'test')} against {target} in {duration(result.seconds)}: "
-    return ended(
-        STEP,
-        assignment.release,
-        assignment.environment,
+    return report.outcome(
         Verdict.PROCEED if good else Verdict.NO_GO,
         said + (result.trouble or count_statuses(checks[1:])),
-        started_at=started_at,
-        clock=assignment.clock,
         checks=checks,
         details={
             "target": target.value,

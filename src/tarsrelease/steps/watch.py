@@ -10,7 +10,7 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.ports.clock import Clock
 from tarsrelease.report.results import count_statuses
@@ -22,8 +22,7 @@ YOUNG = "watch.young"
 
 def watch(context: Context, window: float) -> Outcome:
     """The last stage's checks of stable: proceed, no-go where one is proven bad, else hold."""
-    release, clock = context.release, context.clock
-    started_at = clock.now()
+    report, release = StepReport(context, STEP), context.release
     checks = recorded_checks(context, stage_of(release, window), version=release.version)
     statuses = {check.status for check in checks}
     if Status.FAIL in statuses:
@@ -32,14 +31,9 @@ def watch(context: Context, window: float) -> Outcome:
         verdict = Verdict.PROCEED
     else:
         verdict = Verdict.HOLD
-    return ended(
-        STEP,
-        release,
-        context.environment,
+    return report.outcome(
         verdict,
         f"{release.version} over {duration(window)}: {count_statuses(checks)}",
-        started_at=started_at,
-        clock=clock,
         checks=checks,
         details={"window": window, "confidence": percent(release.rollout.statistics.confidence)},
         next_step=""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -91,15 +91,9 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 )
 def _gate(
     settings: Settings,
-    weight: int | None,
     stages: tuple[int, ...] | None,
     stage_duration: float | None,
-    wait: bool,
-    observe: bool,
-    duration: float | None,
-    lifted_by: str | None,
-    reason: str | None,
-    answers: tuple[str, ...],
+    **flags: Any,
 ) -> int:
     """Run one canary stage: shift traffic, evaluate the checks, decide.
 
@@ -117,7 +111,7 @@ def _gate(
     --observe judges the canary for a while by the checks of a stage (by default the last one),
     whatever moves its traffic: proceed (0), hold (10) or rollback (11).
     """
-    if weight is None and not (wait or observe):
+    if flags["weight"] is None and not (flags["wait"] or flags["observe"]):
         raise click.UsageError("Missing option '--stage'; only --wait and --observe go without it.")
     from tarsrelease.cli.gate_modes import GateOptions, play
     from tarsrelease.cli.session import carry_out
@@ -126,8 +120,8 @@ def _gate(
         session.choose(day_choice(stages, stage_duration))
         return play(session, options)
 
-    options = GateOptions(weight, wait, observe, duration, lifted_by, reason, answers)
-    return carry_out(settings, "canary gate", act, changes=not observe)
+    options = GateOptions(**flags)
+    return carry_out(settings, "canary gate", act, changes=not options.observe)
 
 
 deploy = command(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
@@ -20,7 +18,7 @@ from tarsrelease.model.errors import (
     UsageError,
 )
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, worst
-from tarsrelease.operations.outcome import ended
+from tarsrelease.operations.outcome import StepReport
 
 _REMEDIES = {
     "42501": "grant the role what it lacks; ALTER and CREATE INDEX need the table's owner (GRANT "
@@ -39,18 +37,11 @@ _REMEDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Step:
     """A step of `migrate` that has started; `name` is that of its command, such as ``up``."""
 
-    assignment: Assignment
-    name: str
-    started_at: datetime
-
-    @classmethod
-    def start(cls, assignment: Assignment, name: str) -> Step:
-        """The step, started now."""
-        return cls(assignment, name, assignment.clock.now())
+    def __init__(self, assignment: Assignment, name: str) -> None:
+        self._report = StepReport(assignment, f"migrate {name}")
 
     def ended(
         self,
@@ -68,17 +59,8 @@ class Step:
         made = [check.status for check in checks if check.status is not Status.SKIPPED]
         good = worst(made) is Status.PASS
         decided = verdict or (Verdict.PROCEED if good else Verdict.NO_GO)
-        return ended(
-            f"migrate {self.name}",
-            self.assignment.release,
-            self.assignment.environment,
-            decided,
-            summary,
-            started_at=self.started_at,
-            clock=self.assignment.clock,
-            checks=checks,
-            details=details,
-            next_step=next_step,
+        return self._report.outcome(
+            decided, summary, checks=checks, details=details, next_step=next_step
         )
 
 
@@ -90,15 +72,8 @@ def left_alone(assignment: Assignment, step: str, why: str) -> Outcome:
         expected="the release's migrations, applied",
         reason=f"NOT CHECKED: {why}",
     )
-    return ended(
-        step,
-        assignment.release,
-        assignment.environment,
-        Verdict.PROCEED,
-        "the database was left alone",
-        started_at=assignment.clock.now(),
-        clock=assignment.clock,
-        checks=(skipped,),
+    return StepReport(assignment, step).outcome(
+        Verdict.PROCEED, "the database was left alone", checks=(skipped,)
     )
 
 
