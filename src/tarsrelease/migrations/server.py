@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from tarsrelease.model.format import duration
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -48,7 +50,7 @@ class Session:
     query: str = ""
 
     def __str__(self) -> str:
-        age = f", open for {self.seconds:.0f} s" if self.seconds is not None else ""
+        age = f", open for {duration(self.seconds)}" if self.seconds is not None else ""
         application = f" {self.application!r}" if self.application else ""
         query = f": {' '.join(self.query.split())[:80]}" if self.query else ""
         return f"backend {self.pid} of {self.user}{application} ({self.state}{age}){query}"

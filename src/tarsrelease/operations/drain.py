@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import UnreachableError
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.operations import served
 
@@ -39,4 +40,4 @@ def drain(context: Context, since: datetime, each_tick: Callable[[], None]) -> N
                 return
             since = clock.now()  # count anew from here
         clock.sleep(_POLL)
-    context.say(f"drain: given up after {_DRAIN:g} s; the pods end what is still open")
+    context.say(f"drain: given up after {duration(_DRAIN)}; the pods end what is still open")

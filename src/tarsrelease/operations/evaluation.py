@@ -20,6 +20,7 @@ from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
 from tarsrelease.gates.study.recorded_requests import Past, nothing_known
 from tarsrelease.gates.verdict import decide
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import (
     Counts,
     ExternalAnswer,
@@ -225,7 +226,8 @@ class _Evaluator:
             self._extended = True
             open_ = [c for c in self._checks if c.status in (Status.INCONCLUSIVE, Status.ERROR)]
             why = f"{open_[0].id} of {open_[0].service}: {open_[0].reason}" if open_ else ""
-            self._context.say(f"{stage.name}: extended by up to {stage.max_extension:g} s; {why}")
+            extension = duration(stage.max_extension)
+            self._context.say(f"{stage.name}: extended by up to {extension}; {why}")
         due = self._shown_at is None or self.now >= self._shown_at + evaluation_times.TICK
         if due or verdict is not None:
             planned = stage.duration + (stage.max_extension if over else 0.0)

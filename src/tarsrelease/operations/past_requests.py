@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from tarsrelease.context import Context
 from tarsrelease.gates.measure import queries
-from tarsrelease.gates.study import recorded_requests
+from tarsrelease.gates.study import recorded_requests, slower_canary
 from tarsrelease.gates.study.recorded_requests import Recording
 from tarsrelease.model.errors import ReleaseError, UsageError
-from tarsrelease.model.rollout import MetricLabels, Stage
+from tarsrelease.model.format import duration
+from tarsrelease.model.rollout import MetricLabels, Rollout, Stage
 from tarsrelease.ports.metrics import History
 from tarsrelease.ports.people import Progress
 
@@ -21,37 +23,61 @@ PATIENCE = 10.0
 """Seconds after which a gate goes on without them."""
 
 
-def read_past(
-    asked: Mapping[str, tuple[str, str, bool]],
-    labels: MetricLabels,
-    *,
-    start: float,
-    end: float,
-    slot: float,
-    history: History,
-    progress: Progress,
-) -> Recording:
-    """What stable counted from `start` to `end` (Unix times), in slots of `slot` seconds.
+Selectors = tuple[str, str, bool]
+"""Of an SLI: all requests, a part of them, and whether that part is the good one."""
 
-    `asked`: see `recording.selectors_of`. Raises UsageError where nothing was recorded.
-    """
-    found = None
-    for so_far, until in _growing(asked, labels, start, end, slot, history):
-        found = so_far
-        progress.say(f"read the traffic of {(until - start) / 3600:.1f} h")
-    if found is None or not any(rises.slots for rises in found.rises.values()):
-        raise UsageError(
-            doing="reading the recorded traffic of stable",
-            found="no series of stable in that time",
-            expected=f"series with {labels.track}=stable of the services in rollout.yaml",
-            next_step="ask for a time that the metrics server remembers, and compare the slis' "
-            "selectors with what it has",
+
+@dataclass(frozen=True, slots=True)
+class RecordedTraffic:
+    """What stable recorded from `start` to `end` (Unix times), in slots of `slot` seconds."""
+
+    history: History
+    rollout: Rollout
+    start: float
+    end: float
+    slot: float
+    progress: Progress
+
+    @property
+    def slots(self) -> tuple[int, int]:
+        """The first and the last whole slot."""
+        return int(self.start // self.slot) + 1, int(self.end // self.slot) - 1
+
+    def read(
+        self, asked: Mapping[str, Selectors]
+    ) -> dict[tuple[str, str], list[tuple[float, float]]]:
+        """By (name in `asked`, service), the bad requests and all requests of each whole slot.
+
+        Raises UsageError if nothing was recorded.
+        """
+        found, labels = None, self.rollout.labels
+        for so_far, until in _growing(asked, labels, self.start, self.end, self.slot, self.history):
+            found = so_far
+            self.progress.say(f"read the traffic of {duration(until - self.start)}")
+        if found is None or not any(rises.slots for rises in found.rises.values()):
+            raise UsageError(
+                doing="reading the recorded traffic of stable",
+                found="no series of stable in that time",
+                expected=f"series with {labels.track}=stable of the services in rollout.yaml",
+                next_step="ask for a time that the metrics server remembers, and compare the "
+                "slis' selectors with what it has",
+            )
+        return {
+            (name, service.name): recorded_requests.whole(found, each, service.name, *self.slots)
+            for name, each in asked.items()
+            for service in self.rollout.services
+        }
+
+    def buckets(self, selector: str) -> set[str]:
+        """The bounds that the histogram has by now."""
+        [series] = self.history.recorded(
+            [slower_canary.every_bound(selector)], self.end - 2 * self.slot, self.end, self.slot
         )
-    return found
+        return {each.labels["le"] for each in series if "le" in each.labels}
 
 
 def _growing(
-    asked: Mapping[str, tuple[str, str, bool]],
+    asked: Mapping[str, Selectors],
     labels: MetricLabels,
     start: float,
     end: float,

@@ -10,6 +10,7 @@ from tarsrelease.gates.measure import pods as pod_memory
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.release import Release
@@ -31,10 +32,10 @@ def stage_of(release: Release, window: float, kinds: frozenset[str] = ALONE) -> 
     if not checks or not 0 < window <= LONGEST:
         raise UsageError(
             doing="choosing what to look at",
-            found=f"a window of {window:g} s"
+            found=f"a window of {duration(window)}"
             if checks
             else "no check that one side can pass alone",
-            expected=f"checks in the last stage, and a window of at most {LONGEST:g} s",
+            expected=f"checks in the last stage, and a window of at most {duration(LONGEST)}",
             next_step="--window 10m, and look at the last stage in rollout.yaml",
         )
     return last.model_copy(update={"checks": checks, "duration": window})

@@ -9,7 +9,7 @@ from tarsrelease.context import Context
 from tarsrelease.gates.checks import HOPELESS
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.errors import UnreachableError, UsageError
-from tarsrelease.model.format import names
+from tarsrelease.model.format import duration, names
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Stage
@@ -150,7 +150,7 @@ def wait_until_complete(
             if (clock.now() - since).total_seconds() >= _HOPELESS_FOR:
                 return f"pod {pod} is in {hopeless[pod]}"
         if waited >= deadline:
-            return f"after {waited:.0f} s: {'; '.join(missing)}"
+            return f"after {duration(waited)}: {'; '.join(missing)}"
         clock.sleep(_POLL_COMPLETE)
 
 

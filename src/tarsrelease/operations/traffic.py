@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.operations.journaling import journal, journal_if_possible
@@ -99,7 +100,7 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
         settle = context.environment.gateway.settle
         raise StoppedError(
             doing=f"shifting {weight} % of the traffic to the canary",
-            found=f"after {settle:g} s the gateway has not accepted: {problem}",
+            found=f"after {duration(settle)} the gateway has not accepted: {problem}",
             expected="Accepted and ResolvedRefs at the routes' current generation",
             next_step=f"the traffic is back at {back} %; look at the gateway's log, then run "
             "this step again, or `tarsrelease rollback`",
@@ -167,7 +168,7 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
         raise StoppedError(
             doing=f"moving all traffic to {to} ({reason})",
             found="; ".join(f"{name}: {error}" for name, error in sorted(errors.items())),
-            expected=f"every route written within {_MOVE_DEADLINE:g} s",
+            expected=f"every route written within {duration(_MOVE_DEADLINE)}",
             next_step="run `tarsrelease rollback` again as soon as the API server answers; by "
             "hand: set the weights in "
             + ", ".join(f"httproute/{s.route}" for s in services if s.name in errors),

@@ -8,6 +8,7 @@ from typing import Any
 
 from tarsrelease.model.cluster import AutoscalerState, Snapshot
 from tarsrelease.model.environment import Environment
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.release import Release
 from tarsrelease.rollout import canary_objects, release_journal
@@ -82,7 +83,8 @@ def stages(release: Release, seen: Snapshot, passed: Sequence[Entry] = ()) -> li
         lines.append(
             f"{stage.name}: {stage.weight} % to the canary in "
             + ", ".join(f"httproute/{service.route}" for service in rollout.services)
-            + f"; evaluated for {stage.duration:g} s, up to {stage.max_extension:g} s more"
+            + f"; evaluated for {duration(stage.duration)}, "
+            + f"up to {duration(stage.max_extension)} more"
         )
     return lines
 
@@ -92,10 +94,10 @@ def promoting(release: Release, environment: Environment) -> list[str]:
     rollout = release.rollout
     return [
         f"promote: helm upgrade {rollout.application} {release.manifest.chart.file} while the "
-        f"canary serves, {environment.limits.deploy:g} s at most",
+        f"canary serves, {duration(environment.limits.deploy)} at most",
         *(
             f"promote-{weight}: {weight} % to the canary, the rest to the new stable; evaluated "
-            f"for {rollout.promotion.look:g} s"
+            f"for {duration(rollout.promotion.look)}"
             for weight in rollout.promotion.weights
         ),
         "promote: the canary leaves the routes; helm uninstall "

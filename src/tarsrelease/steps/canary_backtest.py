@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from statistics import median
 
@@ -30,12 +29,8 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout, Stage
-from tarsrelease.operations.past_requests import read_past
+from tarsrelease.operations.past_requests import RecordedTraffic, Selectors
 from tarsrelease.ports.metrics import History
-from tarsrelease.ports.people import Progress
-
-Selectors = tuple[str, str, bool]
-"""Of an SLI: all requests, a part of them, and whether that part is the good one."""
 
 ERRORS = (1.5, 2.0, 4.0)
 """Times as many bad requests as stable had, where they are not slow ones."""
@@ -44,47 +39,6 @@ ITSELF = "stable itself"
 
 _RATES = tuple(10 ** (power / 4) for power in range(-2, 17))
 """Requests a second for the curves: from a third to ten thousand."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """What stable recorded from `start` to `end` (Unix times), in slots of `slot` seconds."""
-
-    history: History
-    rollout: Rollout
-    start: float
-    end: float
-    slot: float
-    progress: Progress
-
-    @property
-    def slots(self) -> tuple[int, int]:
-        """The first and the last whole slot."""
-        return int(self.start // self.slot) + 1, int(self.end // self.slot) - 1
-
-    def read(self, asked: Mapping[str, Selectors]) -> dict[tuple[str, str], Slots]:
-        """By (name in `asked`, service), the bad requests and all requests of each slot."""
-        found = read_past(
-            asked,
-            self.rollout.labels,
-            start=self.start,
-            end=self.end,
-            slot=self.slot,
-            history=self.history,
-            progress=self.progress,
-        )
-        return {
-            (name, service.name): recorded_requests.whole(found, each, service.name, *self.slots)
-            for name, each in asked.items()
-            for service in self.rollout.services
-        }
-
-    def buckets(self, selector: str) -> set[str]:
-        """The bounds that the histogram has by now."""
-        [series] = self.history.recorded(
-            [slower_canary.every_bound(selector)], self.end - 2 * self.slot, self.end, self.slot
-        )
-        return {each.labels["le"] for each in series if "le" in each.labels}
 
 
 def backtest(
@@ -101,7 +55,7 @@ def backtest(
     rollout = release.rollout
     slot = environment.prometheus.scrape_interval
     asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
-    recording = _Past(history, rollout, start, end, slot, progress)
+    recording = RecordedTraffic(history, rollout, start, end, slot, progress)
     past = recording.read(asked)
     first, last = recording.slots
     slower = _slower(asked, past, recording)
@@ -202,7 +156,9 @@ def _harms(
 
 
 def _slower(
-    asked: Mapping[str, Selectors], past: Mapping[tuple[str, str], Slots], recording: _Past
+    asked: Mapping[str, Selectors],
+    past: Mapping[tuple[str, str], Slots],
+    recording: RecordedTraffic,
 ) -> dict[str, dict[tuple[str, str], list[float]]]:
     """By slowing, the share of each slot's good requests that would stay good.
 

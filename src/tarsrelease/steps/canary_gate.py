@@ -19,6 +19,7 @@ from tarsrelease.gates.lifted_hold import lifted
 from tarsrelease.gates.measure.pods import restart_counts
 from tarsrelease.gates.measure.queries import queries_of
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
@@ -159,8 +160,8 @@ def _wait_for_metrics(
                 return Check(
                     id=METRICS,
                     status=Status.ERROR,
-                    expected=f"an answer within {limit:g} s",
-                    reason=f"no metrics for {waited:.0f} s: {error}",
+                    expected=f"an answer within {duration(limit)}",
+                    reason=f"no metrics for {duration(waited)}: {error}",
                     source=environment.prometheus.url,
                     window=waited,
                 )
@@ -236,7 +237,7 @@ def _why_off(context: Context, seen: Observation, *, has_traffic: bool) -> str |
     limits, blind = context.environment.limits, seen.without_metrics
     unseen = seen.verdict is Verdict.HOLD and blind >= limits.metrics_outage
     if unseen and has_traffic and limits.after_metrics_outage == "traffic-off":
-        return f"no metrics for {blind:.0f} s; this is no rollback"
+        return f"no metrics for {duration(blind)}; this is no rollback"
     return None
 
 

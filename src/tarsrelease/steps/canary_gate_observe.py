@@ -11,6 +11,7 @@ from functools import partial
 from tarsrelease.context import Context
 from tarsrelease.gates.checks import judged
 from tarsrelease.gates.external_rollout import without_pods
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
@@ -50,7 +51,7 @@ def judge_external(context: Context, weight: int | None, seconds: float | None) 
     took = (seen.decided_at - report.started_at).total_seconds()
     return report.outcome(
         seen.verdict,
-        f"observed for {took:.0f} s by the checks of {stage.name}: {seen.verdict}: {seen.why}",
+        f"observed for {duration(took)} by the checks of {stage.name}: {seen.verdict}: {seen.why}",
         checks=seen.checks,
         details={"mode": "observe", **seen.details(context.release, stage, report.started_at)},
         next_step=_NEXT[seen.verdict],

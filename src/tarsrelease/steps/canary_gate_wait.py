@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.errors import LockedError, ReleaseError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
@@ -200,9 +201,9 @@ class _Wait:
         context, blind = self.context, seen.without_metrics
         in_time = seen.decided_at < self.opened.at + timedelta(seconds=self.limit)
         if blind >= context.environment.limits.metrics_outage and in_time:
-            why = f"no metrics for {blind:.0f} s while waiting for a person"
+            why = f"no metrics for {duration(blind)} while waiting for a person"
         else:
-            why = f"nobody went on within {self.limit:g} s"
+            why = f"nobody went on within {duration(self.limit)}"
         try:
             with holding(context.cluster.lock):
                 over = self._over_now()

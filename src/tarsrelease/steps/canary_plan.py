@@ -10,7 +10,7 @@ from tarsrelease.gates.study import recorded_requests
 from tarsrelease.gates.study.stage_lengths import Planned, not_planned, plan_stages
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.operations.past_requests import read_past
+from tarsrelease.operations.past_requests import RecordedTraffic
 from tarsrelease.ports.metrics import History
 
 _SLOTS = 1440
@@ -30,21 +30,8 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
     slot = max(2 * interval, round(window / _SLOTS))
     end = history.server_time() // slot * slot
     asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
-    past = read_past(
-        asked,
-        rollout.labels,
-        start=end - window,
-        end=end,
-        slot=slot,
-        history=history,
-        progress=assignment.people.progress,
-    )
-    first, last = int((end - window) // slot) + 1, int(end // slot) - 1
-    slots = {
-        (sli, service.name): recorded_requests.whole(past, each, service.name, first, last)
-        for sli, each in asked.items()
-        for service in rollout.services
-    }
+    traffic = RecordedTraffic(history, rollout, end - window, end, slot, assignment.people.progress)
+    slots = traffic.read(asked)
     planned = plan_stages(rollout, slots, slot=slot, scrape_interval=interval)
     checks = tuple(_check(each) for each in planned)
     verdict = Verdict.PROCEED

@@ -19,6 +19,7 @@ from datetime import datetime
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.errors import ReleaseError, StoppedError
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
@@ -263,7 +264,7 @@ def _outcome(
     """Proceed where the rollback is proven; else exit 12, with everything that was measured."""
     done = report.outcome(
         Verdict.PROCEED,
-        f"{why}; rolled back in {report.elapsed:.1f} s; {version} serves all requests",
+        f"{why}; rolled back in {duration(report.elapsed)}; {version} serves all requests",
         checks=checks,
         details=details,
         next_step="find out what was wrong; a repaired release can be deployed at once",

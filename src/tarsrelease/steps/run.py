@@ -17,6 +17,7 @@ from functools import partial
 from tarsrelease.context import Context
 from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import LockedError, ReleaseError
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Verdict
@@ -260,7 +261,7 @@ class _ReleaseRun:
                 self._move_to_stable(f"{stage.name} holds and nobody is there to decide")
                 raise _EndedError(self.record.close_like(outcome, next_step=_after_hold(stage)))
             self._ask(
-                f"{outcome.summary}. Extend it by up to {stage.max_extension:g} s more "
+                f"{outcome.summary}. Extend it by up to {duration(stage.max_extension)} more "
                 "(no: roll back)?",
                 self._at(stage, before),
             )
@@ -299,8 +300,9 @@ class _ReleaseRun:
         limits = context.environment.limits
         why = {
             Answer.NO: "nobody is there to approve",
-            Answer.WITHOUT_METRICS: f"no metrics for {limits.metrics_outage:g} s while waiting",
-        }.get(answer, f"no answer within {limits.wait:g} s")
+            Answer.WITHOUT_METRICS: "no metrics while waiting for "
+            + duration(limits.metrics_outage),
+        }.get(answer, f"no answer within {duration(limits.wait)}")
         self._move_to_stable(f"{why}: {question}")
         raise _EndedError(
             self.record.close(

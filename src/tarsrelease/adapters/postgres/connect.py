@@ -10,6 +10,7 @@ from psycopg import conninfo, sql
 
 from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
+from tarsrelease.model.format import duration
 
 _ENCRYPTED = {"require", "verify-ca", "verify-full"}
 _PASSWORD = re.compile(r"(password=)\S+|(://[^:/@\s]*:)[^@\s]*(@)", re.IGNORECASE)
@@ -126,7 +127,7 @@ def refused(problem: psycopg.OperationalError, dsn: str, database: Database) -> 
     return UnreachableError(
         doing=doing,
         found=text,
-        expected=f"an answer within {database.connect_timeout:g} s",
+        expected=f"an answer within {duration(database.connect_timeout)}",
         next_step="check host, port and network policy; is the server up? (`pg_isready`)",
     )
 

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, POD, Kind, KubernetesApi
 from tarsrelease.model.environment import Environment, MigrationJob
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import Run
 from tarsrelease.ports.clock import Clock
@@ -236,7 +237,7 @@ def _wait_for_start(cluster: KubernetesApi, name: str, clock: Clock) -> None:
             cluster.delete(JOB, name)
             raise UnreachableError(
                 doing=f"starting Job {name}",
-                found=f"after {_START:.0f} s: {why}",
+                found=f"after {duration(_START)}: {why}",
                 expected="a running pod",
                 next_step="check the quota, the nodes, and the image; the Job was deleted",
             )

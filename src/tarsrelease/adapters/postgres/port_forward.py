@@ -13,6 +13,7 @@ from psycopg import conninfo
 
 from tarsrelease.model.environment import Environment, PortForward
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.format import duration
 
 _LOCAL = "127.0.0.1"
 _READY = 15.0
@@ -80,7 +81,7 @@ def _port(process: subprocess.Popen[str], wanted: PortForward) -> int:
     if not ports:
         raise UnreachableError(
             doing=f"opening a port-forward to service/{wanted.service}",
-            found="; ".join(said) or f"kubectl said nothing within {_READY:.0f} s",
+            found="; ".join(said) or f"kubectl said nothing within {duration(_READY)}",
             expected="a port on this machine that leads to the database",
             next_step="check the Service's name and pods, and the right to create pods/portforward",
         )

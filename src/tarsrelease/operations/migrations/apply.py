@@ -14,6 +14,7 @@ from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.migrations.server import BuildProgress, Session
 from tarsrelease.migrations.statements import NonTransactional, Statement
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check
 from tarsrelease.operations.migrations.files import database_of
 from tarsrelease.operations.migrations.outcome import connection_gone, statement_failed
@@ -117,12 +118,12 @@ class Applier:
             if waited >= self._database.lock_patience:
                 raise HeldError(
                     statement,
-                    f"gave way {attempt} times in {waited:.0f} s: {self._blocked_by()}",
+                    f"gave way {attempt} times in {duration(waited)}: {self._blocked_by()}",
                 )
             seconds = pause(attempt, self._random())
             self._progress.say(
-                f"{statement.place}: gave way after {self._database.lock_timeout:g} s "
-                f"({self._blocked_by()}); again in {seconds:.1f} s"
+                f"{statement.place}: gave way after {duration(self._database.lock_timeout)} "
+                f"({self._blocked_by()}); again in {duration(seconds)}"
             )
             self._clock.sleep(seconds)
 

@@ -17,6 +17,7 @@ from tarsrelease.model.errors import (
     UnreachableError,
     UsageError,
 )
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, worst
 from tarsrelease.operations.outcome import StepReport
 
@@ -83,7 +84,7 @@ NO_MIGRATIONS = "this release has no migrations"
 def locked(owner: LockOwner, waited: float) -> LockedError:
     """Another run migrates."""
     return LockedError(
-        doing=f"taking the migrations' lock (waited {waited:.0f} s)",
+        doing=f"taking the migrations' lock (waited {duration(waited)})",
         found=f"{owner} holds it",
         expected="one migration of this application at a time",
         next_step="wait with --wait DURATION; `tarsrelease migrate status` shows what it does; "

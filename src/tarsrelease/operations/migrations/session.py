@@ -11,6 +11,7 @@ from tarsrelease.migrations.history import HistoryRow, Work
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.format import duration
 from tarsrelease.operations.migrations.apply import Applier
 from tarsrelease.operations.migrations.outcome import connection_gone, locked, not_usable
 from tarsrelease.ports.database import Catalog, Worker
@@ -35,7 +36,7 @@ def take_lock(assignment: Assignment, worker: Worker, wait: float) -> None:
         if waited >= patience:
             raise locked(owner, waited)
         if wait and not announced:
-            assignment.people.progress.say(f"waits for {owner}, for {wait:.0f} s at most")
+            assignment.people.progress.say(f"waits for {owner}, for {duration(wait)} at most")
             announced = True
         clock.sleep(_POLL)
 
