@@ -92,7 +92,7 @@ def test_a_verdict_of_an_earlier_shift_does_not_count() -> None:
         entry("gate", weight=100, verdict="proceed"),
         entry("shift", Phase.INTENT, weight=100),
     ]
-    assert "being looked at" in position(ROLLOUT, at(100, WITH_CANARY), entries, None).says
+    assert "being evaluated" in position(ROLLOUT, at(100, WITH_CANARY), entries, None).says
 
 
 def test_who_holds_the_lock_is_who_is_waited_for() -> None:

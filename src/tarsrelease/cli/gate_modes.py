@@ -42,7 +42,7 @@ def play(session: Session, options: GateOptions) -> Outcome:
     if seconds is not None and not (options.wait or options.observe):
         raise _wrong("--for alone", "--for with --wait or --observe")
     if options.wait:
-        # Any weight: which stages this day has chosen, the journal knows.
+        # Any weight: the journal has the stages that were chosen for this release.
         return _wait(session, weight, seconds)
     rollout = session.release.rollout
     known = [stage.weight for stage in rollout.stages]

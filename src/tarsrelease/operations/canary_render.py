@@ -16,7 +16,7 @@ from tarsrelease.rollout.rollback_plan import canary_names
 def canary_values(release: Release, environment: Environment) -> list[Mapping[str, Any]]:
     """The canary's values; under them lie those that the user gave stable.
 
-    Feature flags that the day switches on win over all of them.
+    Feature flags that this release switches on win over all of them.
     """
     own, shared = release.canary_values, environment.helm
     return [own, shared.values, shared.canary_values, release.feature_flags]

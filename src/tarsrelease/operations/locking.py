@@ -11,7 +11,7 @@ from tarsrelease.model.errors import ReleaseError
 
 @contextmanager
 def taking_over(context: Context) -> Iterator[None]:
-    """Hold the lock for the length of the block, whoever held it before.
+    """Hold the lock for the length of the block, also if another run holds it.
 
     A lock that can be neither taken nor released is only reported: a rollback goes on without it.
     """

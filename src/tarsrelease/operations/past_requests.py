@@ -1,4 +1,4 @@
-"""Reading stable's past in pieces, so that a day of it never lies in memory as samples."""
+"""Reading stable's past in pieces, so that 24 h of it are never in memory as samples."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def read_burstiness(context: Context, stage: Stage) -> recorded_requests.Past:
     """How stable's errors came in the last PAST scrapes, for the stage's checks on requests.
 
     A metrics server that does not answer, or takes longer than PATIENCE, leaves nothing known:
-    bursts are then told from what is seen during the stage alone.
+    bursts are then judged from the stage alone.
     """
     environment, history, clock = context.environment, context.metrics.samples, context.clock
     labels, namespace = context.rollout.labels, environment.kubernetes.namespace

@@ -40,7 +40,7 @@ class Routes(Protocol):
     def annotate(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
         """Change these annotations and nothing else.
 
-        Weights are left alone, so that extending a loan can never undo a rollback that another
+        Weights are left alone, so that extending a lease can never undo a rollback that another
         run has just made.
         """
 
@@ -170,7 +170,7 @@ class ClusterFacts(Protocol):
         """The namespace's phase (``Active``), None where there is none. Raises as `nodes`."""
 
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
-        """Those of the rights that whoever asks does not have in the namespace."""
+        """Those of the rights that the caller does not have in the namespace."""
 
 
 class Web(Protocol):

@@ -1,4 +1,4 @@
-"""People: who is asked, who is told, who approved, and what they see meanwhile."""
+"""People: who decides, who is notified, who approved, and what they see meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tarsrelease.model.people import Approval, Rules
 
 
 class Receivers(Protocol):
-    """Those who are told what happens."""
+    """Those who are notified."""
 
     def deliver(self, message: Message) -> None:
         """Return when the receiver has taken it; repeated as its provider asks."""
@@ -31,7 +31,7 @@ class Reviews(Protocol):
 
 
 class Person(Protocol):
-    """Whoever decides where the day waits for a person."""
+    """The person who decides where the release waits for one."""
 
     @property
     def attended(self) -> bool:

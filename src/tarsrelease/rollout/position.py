@@ -1,4 +1,4 @@
-"""Where a release's day is: a pure function of what was observed and of the journal."""
+"""Where a release is: a pure function of the snapshot and the journal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _There(Protocol):
 
 
 class Position(Value):
-    """`at` is a word for the place in the day, `says` a sentence, `next` the command that goes on.
+    """`at` is a word for where the release is, `says` a sentence, `next` the next command.
 
     `waits_for` and `until` tell what is waited for; `since` is when the traffic was moved there.
     """
@@ -42,7 +42,7 @@ class Position(Value):
 def position(
     rollout: Rollout, seen: Snapshot, entries: Sequence[Entry], holder: LockHolder | None
 ) -> Position:
-    """Where the day of `rollout.version` is, played as the journal says that it is played."""
+    """Where the release of `rollout.version` is, with the stages that the journal says it has."""
     rollout, flags = stage_list.played(rollout, entries)
     weight = max((route.weight for route in seen.routes), default=0)
     stages = {route.stage for route in seen.routes}
@@ -113,7 +113,7 @@ def position(
 def _on_the_way(
     rollout: Rollout, entries: Sequence[Entry], weight: int, flags: str, there: _There
 ) -> Position:
-    """`flags` are those that a gate by hand needs, so that it takes the stages of this day."""
+    """`flags` are those that a gate by hand needs, so that it takes the stages of this release."""
     gate = "tarsrelease canary gate --stage"
     weights = [stage.weight for stage in rollout.stages]
     if weight == 0:
@@ -133,7 +133,7 @@ def _on_the_way(
         return there(at, f"{weight} % proceeded", step, waits_for="an approval, or the next step")
     if verdict == "hold":
         return there(at, f"{weight} % holds", again, waits_for="a person's decision")
-    return there(at, f"{weight} % is being looked at", again, waits_for="the gate to be run")
+    return there(at, f"{weight} % is being evaluated", again, waits_for="the gate to be run")
 
 
 def _verdict(entries: Sequence[Entry], release: str, weight: int) -> object:

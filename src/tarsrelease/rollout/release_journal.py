@@ -27,7 +27,7 @@ CAUSE = "cause"
 """The fact of a verdict that says which result led to it (`Cause`)."""
 
 FEATURE_FLAGS = "feature_flags"
-"""The fact of a deploy that says whether the day switched them on."""
+"""The fact of a deploy that says whether the release switched them on."""
 
 
 class Pins(Value):

@@ -1,7 +1,7 @@
-"""Which stages a day has: the release's own, or a list that somebody chose for this day.
+"""Which stages a release has: those of rollout.yaml, or a list that was chosen for this run.
 
 Pure. The order of what decides, the last one winning: rollout.yaml, the environment's overrides,
-what was chosen for the day.
+what was chosen for this run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ DURATION_FACT = "duration"
 def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
     """The rollout with stages of exactly these weights.
 
-    A weight that the rollout does not name is looked at by the gates of the next higher stage
-    that it does name, never by weaker ones. Raises UsageError for a list that does not rise or
-    does not end in 100.
+    A weight that is not in the rollout uses the checks of the next higher stage, never weaker
+    ones. Raises UsageError for a list that does not rise or does not end in 100.
     """
     wanted = list(weights)
     if wanted != sorted(set(wanted)) or wanted[-1:] != [100]:
@@ -39,7 +38,7 @@ def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
 
 
 def gates_of(rollout: Rollout, weight: int) -> int:
-    """The weight of the stage in `rollout` whose gates look at `weight` percent."""
+    """The weight of the stage in `rollout` whose checks apply at `weight` percent."""
     return next(stage.weight for stage in rollout.stages if stage.weight >= weight)
 
 
@@ -51,7 +50,7 @@ def _stage_for(rollout: Rollout, weight: int) -> Stage:
 
 
 def with_duration(rollout: Rollout, seconds: float) -> Rollout:
-    """The rollout with every stage looked at for `seconds` before it may proceed."""
+    """The rollout with every stage evaluated for `seconds` before it may proceed."""
     stages = tuple(stage.model_copy(update={"duration": seconds}) for stage in rollout.stages)
     return rollout.model_copy(update={"stages": stages})
 
@@ -67,7 +66,7 @@ def facts(rollout: Rollout, stage: Stage) -> dict[str, object]:
 def played(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Rollout, str]:
     """The rollout as this attempt has played it, and the flags that a gate by hand needs for it.
 
-    The flags are empty where the day is played as the rollout says.
+    The flags are empty where the stages are those of the rollout.
     """
     noted = [
         entry.facts

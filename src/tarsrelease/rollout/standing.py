@@ -1,4 +1,4 @@
-"""Since when the traffic stands as it does, from the routes."""
+"""Since when the routes have their weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def standing_since(routes: Iterable[RouteState]) -> datetime | None:
 
 
 def at_stage_since(release: Release, stage: Stage, routes: Sequence[RouteState]) -> datetime | None:
-    """Since when the routes of all services stand at this stage of this release; else None."""
+    """Since when the routes of all services are at this stage of this release; else None."""
     there = [
         route
         for route in routes

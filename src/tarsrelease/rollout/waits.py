@@ -1,7 +1,7 @@
 """A stage that waits for a person: when its wait began, and what has ended it.
 
 The wait begins with the verdict of the stage's gate. It is over as soon as the journal or the
-routes say that somebody acted: both are asked, as traffic is taken off before it is journaled.
+routes say that somebody acted: both are read, because traffic is moved before it is journaled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _GOES_ON = {
     (release_journal.SHIFT, Phase.INTENT): "the traffic is being shifted",
     (release_journal.LIFT, Phase.RESULT): "the hold was lifted",
     (release_journal.PROMOTE, Phase.INTENT): "the promotion has begun",
-    (release_journal.RESUME, Phase.RESULT): "the day was resumed",
+    (release_journal.RESUME, Phase.RESULT): "the release was resumed",
 }
 _GOES_BACK = {
     release_journal.ROLLBACK: "it was rolled back",
@@ -83,8 +83,8 @@ def over(
     if not moved:
         return None
     if all(route.weight == 0 for route in moved):
-        return Over(How.TAKEN_OFF, moved[0].run, "the traffic was taken off the canary")
-    return Over(How.WENT_ON, moved[0].run, f"the routes stand at {moved[0].stage}")
+        return Over(How.TAKEN_OFF, moved[0].run, "all traffic was moved to stable")
+    return Over(How.WENT_ON, moved[0].run, f"the routes are at {moved[0].stage}")
 
 
 def _after(entries: Sequence[Entry], since: Entry, release: str) -> list[Entry]:

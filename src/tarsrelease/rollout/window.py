@@ -1,4 +1,4 @@
-"""Whether a release day may begin now, and whether it will be over in time. Pure."""
+"""Whether a release may begin now, and whether it will be over in time. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def opens(window: DeploymentWindow, at: datetime) -> datetime:
 
 
 def overrun(window: DeploymentWindow, at: datetime, minutes: float) -> float:
-    """By how many minutes a day that begins at `at` ends after the window; 0 where it does not."""
+    """By how many minutes a release that begins at `at` exceeds the window; 0 if it does not."""
     end = closes(window, at)
     if end is None:
         return 0.0

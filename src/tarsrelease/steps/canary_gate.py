@@ -224,7 +224,7 @@ def _extended_anew(context: Context, stage: Stage, since: datetime) -> Stage:
 
 _NEXT = {
     Verdict.PROCEED: "the next stage, or validate and promote after the last",
-    Verdict.HOLD: "find out why it cannot be told; then run this stage again, or "
+    Verdict.HOLD: "find out why it cannot be decided; then run this stage again, or "
     "`tarsrelease rollback`",
     Verdict.ROLLBACK: "`tarsrelease rollback` removes the canary; all traffic is on stable",
 }
