@@ -20,6 +20,7 @@ from world import Pod, World, context, environment, release, rollout
 
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.step_details import GateDetails
 from tarsrelease.steps.canary_gate import gate
 
 Fault = Callable[[Pod], None]
@@ -61,7 +62,8 @@ def main() -> None:
             took = [
                 seconds
                 for outcome in outcomes
-                if isinstance(seconds := outcome.details.get("seconds_from_shift_to_write"), float)
+                if (gate := GateDetails.of(outcome.details))
+                and (seconds := gate.seconds_from_shift_to_write)
             ]
             found = f"{len(took)}/{seeds}"
             print(

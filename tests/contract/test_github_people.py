@@ -269,7 +269,7 @@ def test_what_github_does_not_tell_is_not_checked(github: StandIn) -> None:
 def test_two_people_approved(github: StandIn) -> None:
     outcome = asked(github, "7")
     assert outcome.verdict is Verdict.PROCEED
-    people = [each["person"] for each in outcome.details["approvals"]]  # type: ignore[attr-defined]
+    people = [each["person"] for each in outcome.details.model_dump(mode="json")["approvals"]]
     assert people == ["alice", "bob"]
 
 

@@ -123,7 +123,7 @@ def tell(
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_has_the_published_form(event: Event, provider: Provider) -> None:
     outcome = tell(notice(event, reason="because", link="https://ci.example/1"), provider, [])
-    assert outcome.details["warnings"] == []
+    assert outcome.details.model_dump(mode="json")["warnings"] == []
     assert len(provider.bodies(HOOK)) == 1
     alerts, changes = provider.bodies("/v2/enqueue"), provider.bodies("/v2/change/enqueue")
     actions = [alert["event_action"] for alert in alerts]
@@ -138,7 +138,7 @@ def test_every_event_has_the_published_form(event: Event, provider: Provider) ->
 def test_long_and_hostile_texts_stay_in_form(event: Event, provider: Provider) -> None:
     bad = "<!channel> <https://evil.example|click> & \n" + "x" * 9000
     told = notice(event, reason=bad, about=bad, link="javascript:alert(1)")
-    assert tell(told, provider, []).details["warnings"] == []
+    assert tell(told, provider, []).details.model_dump(mode="json")["warnings"] == []
     (body,) = provider.bodies(HOOK)
     header, *sections = body["blocks"]
     assert header["text"]["type"] == "plain_text"  # which mentions nobody, whatever it says
@@ -150,7 +150,7 @@ def test_each_receiver_is_told_once_in_a_run(provider: Provider) -> None:
     before: list[Outcome] = []
     tell(notice(Event.HOLD, about="canary-10"), provider, before)
     again = tell(notice(Event.HOLD, about="canary-10"), provider, before)
-    assert again.details["delivered"] == []
+    assert again.details.model_dump(mode="json")["delivered"] == []
     assert len(provider.got) == 2
     tell(notice(Event.HOLD, about="canary-25"), provider, before)
     tell(notice(Event.HOLD, about="canary-10", run="8-1"), provider, before)
@@ -184,8 +184,8 @@ def test_what_may_pass_is_repeated_and_what_is_refused_is_not(provider: Provider
     outcome = tell(notice(Event.ROLLBACK), provider, [])
     assert provider.tries.count(HOOK) == 3
     assert provider.tries.count("/v2/enqueue") == 1
-    assert outcome.details["delivered"] == ["slack"]
-    (warning,) = outcome.details["warnings"]  # type: ignore[misc]
+    assert outcome.details.model_dump(mode="json")["delivered"] == ["slack"]
+    (warning,) = outcome.details.model_dump(mode="json")["warnings"]
     assert "status 400" in warning
     assert outcome.exit_code is ExitCode.DONE
 
@@ -194,7 +194,7 @@ def test_a_provider_that_asks_for_an_hour_is_not_waited_for(provider: Provider) 
     provider.script = {HOOK: [(429, {"Retry-After": "3600"})]}
     outcome = tell(notice(Event.STARTED), provider, [], pagerduty=False)
     assert provider.tries == [HOOK]
-    assert "429" in str(outcome.details["warnings"])
+    assert "429" in str(outcome.details.model_dump(mode="json")["warnings"])
 
 
 def test_what_failed_is_tried_again_by_the_next_call(provider: Provider) -> None:
@@ -202,8 +202,8 @@ def test_what_failed_is_tried_again_by_the_next_call(provider: Provider) -> None
     provider.script = {"/v2/enqueue": [(400, {})]}
     tell(notice(Event.ROLLBACK), provider, before)
     outcome = tell(notice(Event.ROLLBACK), provider, before)
-    assert outcome.details["delivered"] == ["pagerduty/v2/enqueue"]
-    assert outcome.details["known_already"] == ["slack"]
+    assert outcome.details.model_dump(mode="json")["delivered"] == ["pagerduty/v2/enqueue"]
+    assert outcome.details.model_dump(mode="json")["known_already"] == ["slack"]
 
 
 def test_a_dead_receiver_is_a_warning_without_its_address(
@@ -215,7 +215,7 @@ def test_a_dead_receiver_is_a_warning_without_its_address(
     assert "NOT TOLD" in outcome.summary
     assert "secret-part" not in outcome.model_dump_json()
     assert ROUTING_KEY not in outcome.model_dump_json()
-    assert outcome.details["delivered"] == ["pagerduty/v2/enqueue"]
+    assert outcome.details.model_dump(mode="json")["delivered"] == ["pagerduty/v2/enqueue"]
 
 
 def test_a_key_that_is_not_set_is_a_warning(
@@ -225,8 +225,8 @@ def test_a_key_that_is_not_set_is_a_warning(
     monkeypatch.delenv("HOOK")
     outcome = tell(notice(Event.HOLD), provider, [])
     assert outcome.exit_code is ExitCode.DONE
-    assert "KEY is not set" in str(outcome.details["warnings"])
-    assert "HOOK is not set" in str(outcome.details["warnings"])
+    assert "KEY is not set" in str(outcome.details.model_dump(mode="json")["warnings"])
+    assert "HOOK is not set" in str(outcome.details.model_dump(mode="json")["warnings"])
 
 
 def test_a_preview_sends_nothing_and_needs_no_key(
@@ -237,7 +237,7 @@ def test_a_preview_sends_nothing_and_needs_no_key(
     messages = previewed(told, settings(provider), T, pagerduty=True)
     outcome = preview(told, messages, clock=SystemClock())
     assert provider.tries == []
-    said = json.dumps(outcome.details)
+    said = json.dumps(outcome.details.model_dump(mode="json"))
     assert "(hidden)" in said
     assert "errors" in said
     shown = outcome_text(outcome)

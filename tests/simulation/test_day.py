@@ -41,7 +41,7 @@ def test_a_healthy_release_is_promoted_and_every_step_is_recorded() -> None:
         *("verify", "check preflight", "migrate", "canary deploy"),
         *("gate", "gate", "promote", "run"),
     ]
-    rows = outcome.details["stages"]
+    rows = outcome.details.model_dump(mode="json")["stages"]
     assert isinstance(rows, list)
     names = ["migrate", "canary-10", "canary-100", "promote-50", "promote-0"]
     assert [row["name"] for row in rows] == names
@@ -97,7 +97,7 @@ def test_a_person_lifts_a_hold_and_the_stage_is_looked_at_again() -> None:
     outcome = day.play(person)
     assert len(person.questions) == 1
     assert outcome.exit_code is ExitCode.DONE
-    rows = outcome.details["stages"]
+    rows = outcome.details.model_dump(mode="json")["stages"]
     assert isinstance(rows, list)
     assert [row["verdict"] for row in rows[1:3]] == ["hold", "proceed"]
 

@@ -24,7 +24,7 @@ def a_day() -> DayWorld:
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
-    found = outcome.details["stages"]
+    found = outcome.details.model_dump(mode="json")["stages"]
     assert isinstance(found, list)
     return [row for row in found if row["name"].startswith("migrate")]
 
@@ -50,7 +50,7 @@ def test_the_database_comes_before_the_canary_and_is_recorded() -> None:
         *(("migrate", Phase.INTENT), ("migrate", Phase.RESULT)),
         ("deploy", Phase.INTENT),
     ]
-    assert day.world.journal[1].facts["statements"] == 4
+    assert day.world.journal[1].facts.model_dump(mode="json")["statements"] == 4
 
 
 def test_a_preflight_that_says_no_ends_the_day_before_the_database_is_asked() -> None:
@@ -168,7 +168,7 @@ def test_the_days_plan_shows_the_statements_before_the_canary() -> None:
     day = a_day()
     outcome = planned(day)
     assert outcome.exit_code is ExitCode.DONE
-    lines = outcome.details["plan"]
+    lines = outcome.details.model_dump(mode="json")["plan"]
     assert isinstance(lines, list)
     migrating = [number for number, line in enumerate(lines) if line.startswith("migrate: ")]
     installing = [number for number, line in enumerate(lines) if line.startswith("helm install")]
@@ -182,6 +182,6 @@ def test_the_days_plan_shows_the_statements_before_the_canary() -> None:
     bare = DayWorld()
     outcome = planned(bare)
     assert outcome.exit_code is ExitCode.DONE
-    lines = outcome.details["plan"]
+    lines = outcome.details.model_dump(mode="json")["plan"]
     assert isinstance(lines, list)
     assert "migrate: nothing; 1.0.1 has no expand migration" in lines

@@ -99,7 +99,7 @@ def test_stable_within_limits_is_measured_service_by_service() -> None:
 
 def test_what_deploy_would_refuse_is_found_before_the_database_is_touched() -> None:
     def deployable(world: World) -> dict[str, str]:
-        found = asked(world).details["preflight"]
+        found = asked(world).details.model_dump(mode="json")["preflight"]
         assert isinstance(found, list)
         return next(check for check in found if check["id"] == "preflight.deploy")
 

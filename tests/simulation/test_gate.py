@@ -75,7 +75,7 @@ def test_a_healthy_canary_proceeds_when_its_stage_is_over(seed: int, share: floa
     world = canaries(World(seed=seed).populate(), failing(share))
     outcome = play(world)
     assert outcome.verdict is Verdict.PROCEED, outcome.summary
-    seconds = outcome.details["seconds_from_shift_to_verdict"]
+    seconds = outcome.details.model_dump(mode="json")["seconds_from_shift_to_verdict"]
     assert isinstance(seconds, float)
     assert 60 <= seconds <= 120
     assert set(world.weights.values()) == {10}
@@ -101,7 +101,7 @@ def test_all_stages_one_after_the_other_proceed_and_make_room_first() -> None:
         outcome = play(world, weight)
         assert outcome.verdict is Verdict.PROCEED, f"{weight}: {outcome.summary}"
         assert world.replicas[deployment(SERVICES[0], Track.CANARY)] == pods
-    verdicts = [e.facts.get("verdict") for e in world.journal if e.action == "gate"]
+    verdicts = [e.facts.verdict for e in world.journal if e.action == "gate"]
     assert verdicts.count("proceed") == 5
 
 
@@ -143,7 +143,7 @@ def test_a_canary_that_only_fails_is_found_all_the_same() -> None:
     world.advance(1800)
     outcome = play(canaries(world, failing(1.0)), 10)
     assert outcome.verdict is Verdict.ROLLBACK
-    seconds = outcome.details["seconds_from_shift_to_verdict"]
+    seconds = outcome.details.model_dump(mode="json")["seconds_from_shift_to_verdict"]
     assert isinstance(seconds, float)
     assert seconds < 60
 
@@ -213,7 +213,7 @@ def test_only_errors_are_off_within_five_seconds_in_the_median() -> None:
     for seed in range(100, 121):
         world = canaries(World(seed=seed).populate(), failing(1.0))
         outcome = play(world)
-        seconds = outcome.details["seconds_from_shift_to_write"]
+        seconds = outcome.details.model_dump(mode="json")["seconds_from_shift_to_write"]
         assert isinstance(seconds, float)
         taken.append(seconds)
     assert median(taken) <= 5
@@ -300,7 +300,7 @@ def test_little_traffic_extends_and_then_holds() -> None:
     outcome = play(world)
     assert outcome.verdict is Verdict.HOLD
     assert outcome.exit_code == 10
-    assert outcome.details["extended_seconds"] == pytest.approx(60, abs=2)
+    assert outcome.details.model_dump(mode="json")["extended_seconds"] == pytest.approx(60, abs=2)
     assert any("extended" in line for line in world.said)
     assert set(world.weights.values()) == {10}
 
@@ -311,7 +311,7 @@ def test_no_traffic_at_all_never_proceeds() -> None:
 
 def test_an_extension_ends_as_soon_as_there_is_enough() -> None:
     outcome = play(World(seed=1, rate=25.0).populate())
-    extended = outcome.details["extended_seconds"]
+    extended = outcome.details.model_dump(mode="json")["extended_seconds"]
     assert outcome.verdict is Verdict.PROCEED
     assert isinstance(extended, float)
     assert 0 < extended < 60

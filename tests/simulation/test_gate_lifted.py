@@ -38,10 +38,10 @@ def test_what_is_inconclusive_does_not_hold_again_and_is_shown_as_not_checked() 
     lifted = [check for check in outcome.checks if check.status is Status.SKIPPED]
     assert {check.id for check in lifted} >= {"canary.error_rate"}
     assert all("Ada (SRE)" in c.reason for c in lifted if c.id == "canary.error_rate")
-    assert outcome.details["lifted_by"] == "Ada (SRE)"
+    assert outcome.details.model_dump(mode="json")["lifted_by"] == "Ada (SRE)"
     assert "traffic is low on Sundays" in outcome.summary
     noted = [entry for entry in world.journal if entry.action == "lift"]
-    assert [entry.facts["by"] for entry in noted] == ["Ada (SRE)"]
+    assert [entry.facts.model_dump(mode="json")["by"] for entry in noted] == ["Ada (SRE)"]
     assert play(world, 25).verdict is Verdict.HOLD, "only that stage was lifted"
 
 
@@ -126,4 +126,6 @@ def test_between_stages_an_outage_beyond_its_limit_holds(then: str, weight: int)
     assert set(world.weights.values()) == {weight}
     if weight:
         assert world.annotations[SERVICES[0]]["traffic-until"] > until, "lent while it is waited"
-    assert [e for e in world.journal if e.phase is Phase.RESULT][-1].facts["verdict"] == "hold"
+    assert [e for e in world.journal if e.phase is Phase.RESULT][-1].facts.model_dump(mode="json")[
+        "verdict"
+    ] == "hold"

@@ -37,7 +37,7 @@ def test_a_healthy_rollout_proceeds_when_the_time_is_over_and_nothing_is_touched
     assert len(world.writes) == writes + len(SERVICES), "the other's own writes alone"
     assert world.journal == []
     assert "canary.traffic_share" not in {check.id for check in outcome.checks}
-    assert outcome.details["mode"] == "observe"
+    assert outcome.details.model_dump(mode="json")["mode"] == "observe"
 
 
 def test_a_bad_one_is_a_rollback_for_whoever_moves_the_traffic() -> None:

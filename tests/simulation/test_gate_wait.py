@@ -105,8 +105,8 @@ def test_traffic_that_somebody_took_off_ends_the_wait_before_the_journal_says_so
     world.at(20, off)
     outcome = watch(world)
     assert outcome.exit_code == 0
-    assert outcome.details["over"] == "traffic taken off"
-    assert outcome.details["by"] == "run-9"
+    assert outcome.details.model_dump(mode="json")["over"] == "traffic taken off"
+    assert outcome.details.model_dump(mode="json")["by"] == "run-9"
 
 
 def test_the_next_stage_is_entered_while_the_wait_watches_and_the_lock_is_free() -> None:
@@ -204,9 +204,9 @@ def test_a_wait_that_is_too_long_takes_the_traffic_off_and_is_no_rollback() -> N
     assert world.writes[-1][0] - verdict_at == pytest.approx(100, abs=2)
     assert "which is no rollback" in outcome.summary
     off = [entry for entry in world.journal if entry.action == "take-off"]
-    assert "no rollback" in str(off[-1].facts["reason"])
+    assert "no rollback" in str(off[-1].facts.model_dump(mode="json")["reason"])
     last = world.journal[-1]
-    assert (last.action, last.facts["verdict"]) == ("wait", "hold")
+    assert (last.action, last.facts.model_dump(mode="json")["verdict"]) == ("wait", "hold")
     assert watch(world).exit_code == 10, "run again, it says the same"
     assert play(world, 25).verdict is Verdict.PROCEED, "an approval that comes later still counts"
 

@@ -80,7 +80,10 @@ def test_the_database_comes_after_the_code_and_the_proof_is_made_again() -> None
     ids = [check.id for check in outcome.checks]
     assert "migrate.undone" in ids
     assert ids.count("rollback.pods") == 1
-    assert outcome.details["database"] == {"lost": ["7 rows"], "summary": "4 statements undone"}
+    assert outcome.details.model_dump(mode="json")["database"] == {
+        "lost": ["7 rows"],
+        "summary": "4 statements undone",
+    }
 
 
 @pytest.mark.parametrize("how", ["held", "not_approved", "breaks_what_serves"])

@@ -140,7 +140,7 @@ def test_only_the_last_verdict_of_this_attempt_has_a_cause() -> None:
         expected="< 1.5 %",
         reason="33 of 199 required requests",
     )
-    held = world.entry("gate", Phase.RESULT, verdict="hold", **release_journal.cause_facts([few]))
+    held = world.entry("gate", Phase.RESULT, verdict="hold", cause=Cause.of([few]))
     passed = world.entry("gate", Phase.RESULT, verdict="proceed")
     begun = world.entry("deploy", Phase.INTENT)
     assert release_journal.cause([begun, held], NEW) == Cause.of([few])

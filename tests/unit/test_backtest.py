@@ -103,7 +103,10 @@ def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
     """0.5 % of errors, a limit of 1 %: fourfold is 2 %, twice the limit."""
     outcome = played_on(200.0, 0.005)
     assert outcome.verdict is Verdict.PROCEED
-    played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
+    played = {
+        (each["stage"], each["canary"]): each
+        for each in outcome.details.model_dump(mode="json")["played"]
+    }
     for stage in ("canary-10", "canary-100"):
         assert played[stage, ITSELF]["rolled_back"] == 0
         assert played[stage, ITSELF]["proceeded"] == 6
@@ -112,8 +115,8 @@ def test_stable_passes_and_regressions_beyond_the_limit_are_found() -> None:
         played[stage, "errors x 4"]["median_seconds"] for stage in ("canary-100", "canary-10")
     )
     assert quick <= slow
-    assert len(outcome.details["power"]["canary-10"]) > 10
-    assert outcome.details["not_replayed"] == [
+    assert len(outcome.details.model_dump(mode="json")["power"]["canary-10"]) > 10
+    assert outcome.details.model_dump(mode="json")["not_replayed"] == [
         "slower canaries, as no SLI is a bucket of a histogram"
     ]
 
@@ -161,7 +164,10 @@ def test_a_drift_from_stable_is_replayed() -> None:
     plan = rollout(CHECKS, weights=(10, 100), duration="5m", max_extension="5m")
     first = plan.stages[0].model_copy(update={"checks": (drift,)})
     outcome = timed(plan.model_copy(update={"stages": (first, plan.stages[1])}))
-    played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
+    played = {
+        (each["stage"], each["canary"]): each
+        for each in outcome.details.model_dump(mode="json")["played"]
+    }
     assert played["canary-10", ITSELF]["proceeded"] == 4
     assert played["canary-10", "20 ms slower"]["rolled_back"] == 4
 
@@ -173,8 +179,11 @@ def test_a_slower_canary_is_found_on_the_buckets() -> None:
         {"kind": "ready", "id": "canary.ready"},
     ]
     outcome = timed(rollout(checks, weights=(10, 100), duration="5m", max_extension="5m"))
-    assert outcome.details["not_replayed"] == ["canary.ready"]
-    played = {(each["stage"], each["canary"]): each for each in outcome.details["played"]}
+    assert outcome.details.model_dump(mode="json")["not_replayed"] == ["canary.ready"]
+    played = {
+        (each["stage"], each["canary"]): each
+        for each in outcome.details.model_dump(mode="json")["played"]
+    }
     assert {canary for _, canary in played} == {ITSELF, "20 ms slower", "half as slow again"}
     for stage in ("canary-10", "canary-100"):
         assert played[stage, ITSELF]["proceeded"] == 4

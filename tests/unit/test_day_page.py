@@ -57,7 +57,7 @@ def test_steps_stand_in_the_order_of_time_whatever_job_they_are_from() -> None:
     page = whole_day(PROMOTED)
     assert page is not None
     assert [row[1] for row in step_rows(page)] == ["verify", "gate (canary-10)", "promote"]
-    assert page.details["overrides"] == ["x: 1"]
+    assert page.details.model_dump(mode="json")["overrides"] == ["x: 1"]
     assert (page.finished_at - page.started_at) == timedelta(minutes=50, seconds=30)
     text = outcome_markdown(page)
     assert "| 10:10:00 | gate (canary-10) | PROCEED | 30s | gate said proceed \\| &lt;b> |" in text

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, Facts, Phase
 from tarsrelease.model.outcome import Status
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.window import DAYS, DeploymentWindow
@@ -233,18 +233,18 @@ def test_what_is_played_is_what_the_journal_says() -> None:
     rollout = written()
     chosen = stage_list.with_duration(stage_list.with_stages(rollout, (5, 100)), 30.0)
 
-    def entry(action: str, phase: Phase, **facts: object) -> Entry:
+    def entry(action: str, phase: Phase, facts: Facts) -> Entry:
         return Entry(
             at=MONDAY, run="r", release="1.2.0", step="s", action=action, phase=phase, facts=facts
         )
 
-    deployed = [entry("deploy", Phase.INTENT)]
+    deployed = [entry("deploy", Phase.INTENT, Facts())]
     assert stage_list.played(rollout, deployed) == (rollout, "")
     facts = stage_list.facts(chosen, chosen.stages[0])
-    begun = [*deployed, entry("gate", Phase.INTENT, weight=5, **facts)]
+    begun = [*deployed, entry("gate", Phase.INTENT, facts)]
     found, flags = stage_list.played(rollout, begun)
     assert found == chosen
     assert flags == " --stages 5,100 --stage-duration 30s"
     as_written = stage_list.facts(rollout, rollout.stages[0])
-    begun = [*deployed, entry("gate", Phase.INTENT, weight=10, **as_written)]
+    begun = [*deployed, entry("gate", Phase.INTENT, as_written)]
     assert stage_list.played(rollout, begun) == (rollout, "")

@@ -145,7 +145,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_last_gate_is_explained(evidence: Path) -> None:
     outcome = explain(evidence, None, None)
-    assert outcome.details["verdict"] == "rollback"
+    assert outcome.details.model_dump(mode="json")["verdict"] == "rollback"
     text = outcome_text(outcome)
     assert "would not have been proof" in text
     assert re.search(r"evidence .* to 1, proof at \d+ to 1", text)
@@ -156,7 +156,7 @@ def test_the_last_gate_is_explained(evidence: Path) -> None:
 
 def test_a_stage_is_chosen_and_an_unknown_one_named(evidence: Path) -> None:
     outcome = explain(evidence, "1", None)
-    assert outcome.details["verdict"] in ("proceed", "hold")
+    assert outcome.details.model_dump(mode="json")["verdict"] in ("proceed", "hold")
     with pytest.raises(UsageError, match="canary-25"):
         explain(evidence, "25", None)
 

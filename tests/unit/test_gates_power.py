@@ -158,7 +158,9 @@ def test_the_plan_reads_a_day_in_pieces_and_finds_its_rate() -> None:
     assert past.asked[0][0] == pytest.approx(EPOCH - 86400, abs=120)
     assert past.asked[-1][1] == pytest.approx(EPOCH, abs=120)
     rows = {
-        row[0]: row for row in outcome.details["table"]["rows"] if row[2] == "canary.error_rate"
+        row[0]: row
+        for row in outcome.details.model_dump(mode="json")["table"]["rows"]
+        if row[2] == "canary.error_rate"
     }
     assert float(rows["canary-1"][5]) == pytest.approx(0.2, rel=0.01)
     assert float(rows["canary-100"][5]) == pytest.approx(20, rel=0.01)

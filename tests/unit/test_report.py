@@ -151,7 +151,7 @@ def test_stages_overrides_plan_and_phases_are_shown() -> None:
     shown = outcome(
         Verdict.PROCEED,
         check(),
-        stages=[{**stage, "requests": 712, "checks": {"pass": 13, "fail": 0}}],
+        stages=[{**stage, "requests": 712, "checks": [check()] * 13}],
         overrides=["stage_duration = 20 s"],
         plan=["first", "second"],
         phases={"shift": 0.4},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tarsrelease.bundle.artifacts import Row, artifact_rows, image_rows
+from tarsrelease.bundle.artifacts import artifact_rows, image_rows
 from tarsrelease.bundle.files import BundleFile
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
+from tarsrelease.model.step_details import ArtifactRow
 from tarsrelease.model.verification import Signed
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.text import outcome_text
@@ -16,7 +17,7 @@ GOOD, BAD = "a" * 64, "b" * 64
 WHO = Signed("release.yaml", "tars-ai/tars", "c" * 40)
 
 
-def outcome(rows: list[Row]) -> Outcome:
+def outcome(rows: list[ArtifactRow]) -> Outcome:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     return Outcome(
         step="verify",
@@ -31,7 +32,7 @@ def outcome(rows: list[Row]) -> Outcome:
     )
 
 
-def rows() -> list[Row]:
+def rows() -> list[ArtifactRow]:
     listing = [
         BundleFile("GA_CERTIFICATION/x", 1),
         BundleFile("SHA256SUMS", 1),
@@ -56,7 +57,7 @@ def rows() -> list[Row]:
 
 
 def test_each_artifact_has_a_row_and_only_a_match_passes() -> None:
-    results = {row["artifact"]: row["result"] for row in rows()}
+    results = {row.artifact: row.result for row in rows()}
     assert results == {
         "bad": "FAIL",
         "gone": "FAIL",
@@ -64,9 +65,9 @@ def test_each_artifact_has_a_row_and_only_a_match_passes() -> None:
         "new": "FAIL",
         "h/web:v1": "NOT CHECKED",
     }
-    (good,) = (row for row in rows() if row["artifact"] == "good")
-    assert good["signer"] == "release.yaml"
-    assert good["built_from"] == "tars-ai/tars@" + "c" * 40
+    (good,) = (row for row in rows() if row.artifact == "good")
+    assert good.signer == "release.yaml"
+    assert good.built_from == "tars-ai/tars@" + "c" * 40
 
 
 def test_they_are_printed_the_bad_ones_first() -> None:

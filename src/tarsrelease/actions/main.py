@@ -21,6 +21,7 @@ from tarsrelease.actions.secret_values import (
     secrets_of_kubeconfig,
 )
 from tarsrelease.actions.table import ACTIONS, Action
+from tarsrelease.model.details import Details
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 
 
@@ -88,7 +89,7 @@ def _setup() -> Outcome:
         verdict=Verdict.PROCEED,
         exit_code=ExitCode.DONE,
         summary=summary,
-        details={"outputs": {"tarsrelease": str(Path(sys.argv[0]).with_name("tarsrelease"))}},
+        details=Details(outputs={"tarsrelease": str(Path(sys.argv[0]).with_name("tarsrelease"))}),
         started_at=now,
         finished_at=now,
     )
@@ -150,10 +151,7 @@ def _tell(
     evidence = given.get("evidence", "")
     verdict = outcome.verdict.value if outcome.verdict else ""
     values = _outputs(verdict, outcome.exit_code, evidence, outcome.summary)
-    own = outcome.details.get("outputs")
-    for key in action.outputs:
-        value = own.get(key, "") if isinstance(own, dict) else ""
-        values[key] = str(value)
+    values |= {key: outcome.details.outputs.get(key, "") for key in action.outputs}
     _append(variables, "GITHUB_OUTPUT", outputs(values))
     _append(variables, "GITHUB_STEP_SUMMARY", outcome_page(outcome, evidence=evidence or None))
     _print(annotation_lines((level, title, text) for level, title, text in remarks(name, outcome)))

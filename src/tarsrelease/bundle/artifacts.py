@@ -9,9 +9,8 @@ from tarsrelease.bundle.requirements import left_out
 from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, Image
 from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.step_details import ArtifactRow
 from tarsrelease.model.verification import Signed
-
-Row = dict[str, object]
 
 
 def artifact_rows(
@@ -19,7 +18,7 @@ def artifact_rows(
     expected: Mapping[str, str],
     found: Mapping[str, str],
     signed: Mapping[str, Signed],
-) -> list[Row]:
+) -> list[ArtifactRow]:
     """The bundle's files. `expected` and `found` are SHA-256 by path, `signed` by digest."""
     sizes = {file.path: file.size for file in listing}
     paths = {path for path in sizes if not path.startswith(f"{CERTIFICATION}/")} - {CHECKSUMS}
@@ -38,7 +37,7 @@ def artifact_rows(
 
 def image_rows(
     images: Sequence[Image], checks: Sequence[Check], signed: Mapping[str, Signed]
-) -> list[Row]:
+) -> list[ArtifactRow]:
     """The images; their check is that of the registry."""
     by_service = {check.service: check for check in checks if check.id == "images.registry"}
     rows = []
@@ -51,11 +50,11 @@ def image_rows(
         row = _row(
             shown(f"{image.name}:{image.tag}"), None, image.digest, actual, "the manifest", who
         )
-        rows.append(row | {"result": result})
+        rows.append(row.model_copy(update={"result": result}))
     return rows
 
 
-def judged_rows(rows: Sequence[Row], checks: Sequence[Check]) -> list[Row]:
+def judged_rows(rows: Sequence[ArtifactRow], checks: Sequence[Check]) -> tuple[ArtifactRow, ...]:
     """The rows, with FAIL where a check of the artifact itself failed, whatever its digest: an
     attestation of it, its archive, its schema."""
     failed = {
@@ -63,7 +62,9 @@ def judged_rows(rows: Sequence[Row], checks: Sequence[Check]) -> list[Row]:
         for check in checks
         if check.status is Status.FAIL and not left_out(check)
     }
-    return [row | {"result": "FAIL"} if row["artifact"] in failed else row for row in rows]
+    return tuple(
+        row.model_copy(update={"result": "FAIL"}) if row.artifact in failed else row for row in rows
+    )
 
 
 def _row(
@@ -73,14 +74,14 @@ def _row(
     actual: str | None,
     source: str,
     signed: Signed | None,
-) -> Row:
-    return {
-        "artifact": name,
-        "size": size,
-        "expected": expected,
-        "actual": actual,
-        "source": source,
-        "signer": signed.signer if signed else None,
-        "built_from": f"{signed.repository}@{signed.commit}" if signed else None,
-        "result": "PASS" if expected is not None and expected == actual else "FAIL",
-    }
+) -> ArtifactRow:
+    return ArtifactRow(
+        artifact=name,
+        size=size,
+        expected=expected,
+        actual=actual,
+        source=source,
+        signer=signed.signer if signed else None,
+        built_from=f"{signed.repository}@{signed.commit}" if signed else None,
+        result="PASS" if expected is not None and expected == actual else "FAIL",
+    )

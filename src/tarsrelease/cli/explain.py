@@ -15,23 +15,21 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.format import reading
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.step_details import ExplainDetails, GateDetails
 from tarsrelease.report.charts import Points, mermaid_chart, text_chart
-
-_GATES = frozenset({"gate", "canary gate", "canary gate --wait", "canary gate --observe"})
 
 
 def explain(evidence: Path, stage: int | None, plot: Path | None) -> Outcome:
     """The last recorded gate (of `stage`, where given), explained; drawn into `plot`."""
     started_at = datetime.now(UTC)
-    record = _chosen(_records(evidence), evidence, stage)
+    record, details = _chosen(_records(evidence), evidence, stage)
     gate = record.outcome
-    alpha = gate.details.get("alpha_per_check")
-    alpha = alpha if isinstance(alpha, float) and 0 < alpha < 1 else 0.01
+    alpha = details.alpha_per_check or 0.01
     said = {_name(check): counterfactuals(check, alpha) for check in gate.checks}
-    curves = _curves(gate)
+    curves = _curves(details)
     if plot is not None:
         draw(plot, gate.summary, _panels(gate, curves))
-    name = str(gate.details.get("stage", gate.step))
+    name = details.stage or gate.step
     verdict = Verdict.PROCEED
     return Outcome(
         step="canary explain",
@@ -41,15 +39,15 @@ def explain(evidence: Path, stage: int | None, plot: Path | None) -> Outcome:
         exit_code=exit_code_of(verdict),
         summary=f"record {record.number} of {record.at:%Y-%m-%d %H:%M:%S} UTC, {name}: "
         f"{gate.verdict or 'error'}: {gate.summary}",
-        details={
-            "law": LAW,
-            "verdict": str(gate.verdict),
-            "alpha_per_check": alpha,
-            "explained": said,
-            "lines": _lines(gate, said, curves),
-            "charts": _charts(gate, curves),
-            "history": gate.details.get("history", []),
-        },
+        details=ExplainDetails(
+            law=LAW,
+            verdict=str(gate.verdict),
+            alpha_per_check=alpha,
+            explained={name: tuple(sentences) for name, sentences in said.items()},
+            lines=tuple(_lines(gate, said, curves)),
+            charts=tuple(_charts(gate, curves)),
+            history=details.history,
+        ),
         started_at=started_at,
         finished_at=datetime.now(UTC),
     )
@@ -74,17 +72,17 @@ def _records(evidence: Path) -> list[Record]:
     return sorted(found, key=lambda record: record.at)
 
 
-def _chosen(records: Sequence[Record], evidence: Path, stage: int | None) -> Record:
-    gates = [record for record in records if record.outcome.step in _GATES]
-    wanted = None if stage is None else f"canary-{stage}"
-    fitting = [
-        record
-        for record in gates
-        if wanted is None or record.outcome.details.get("stage") == wanted
+def _chosen(
+    records: Sequence[Record], evidence: Path, stage: int | None
+) -> tuple[Record, GateDetails]:
+    gates = [
+        (record, gate) for record in records if (gate := GateDetails.of(record.outcome.details))
     ]
+    wanted = None if stage is None else f"canary-{stage}"
+    fitting = [found for found in gates if wanted is None or found[1].stage == wanted]
     if fitting:
         return fitting[-1]
-    stages = sorted({str(record.outcome.details.get("stage")) for record in gates})
+    stages = sorted({str(gate.stage) for _, gate in gates})
     raise UsageError(
         doing=f"looking for a gate in {evidence}",
         found=f"none of {wanted}; there is {', '.join(stages)}" if gates else "none",
@@ -97,15 +95,12 @@ def _name(check: Check) -> str:
     return f"{check.id}/{check.service}" if check.service else check.id
 
 
-def _curves(gate: Outcome) -> dict[str, Points]:
+def _curves(gate: GateDetails) -> dict[str, Points]:
     """What was observed over the stage, by check and service."""
-    looks = gate.details.get("history")
     found: dict[str, list[tuple[float, float]]] = {}
-    for look in looks if isinstance(looks, Sequence) else ():
-        values = look.get("values") if isinstance(look, Mapping) else None
-        for name, value in values.items() if isinstance(values, Mapping) else ():
-            if isinstance(value, (int, float)):
-                found.setdefault(str(name), []).append((float(look["elapsed"]), float(value)))
+    for look in gate.history:
+        for name, value in look.values.items():
+            found.setdefault(name, []).append((look.elapsed, value))
     return dict(found)
 
 

@@ -14,6 +14,7 @@ from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.evidence import Record
+from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.people import Progress
@@ -26,7 +27,9 @@ _MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]
     "manifest": (Manifest, "validation"),
     "outcome": (Outcome, "serialization"),
     "evidence": (Record, "serialization"),
+    "journal": (Entry, "serialization"),
 }
+_VERSIONS = {"evidence": "v2"}
 
 
 def all_schemas() -> dict[str, dict[str, Any]]:
@@ -34,7 +37,7 @@ def all_schemas() -> dict[str, dict[str, Any]]:
     return {
         name: {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "$id": f"urn:tarsrelease:{name}:v1",
+            "$id": f"urn:tarsrelease:{name}:{_VERSIONS.get(name, 'v1')}",
             **model.model_json_schema(mode=mode),
         }
         for name, (model, mode) in _MODELS.items()

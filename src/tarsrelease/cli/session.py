@@ -215,9 +215,10 @@ def carry_out(
 def _with_overrides(outcome: Outcome, environment: Environment | None) -> Outcome:
     """The outcome with what the environment changed in the rollout, for every report."""
     lines = describe_overrides(environment.overrides) if environment else ()
-    if not lines or outcome.verdict is None or "overrides" in outcome.details:
+    if not lines or outcome.verdict is None or outcome.details.overrides:
         return outcome
-    return outcome.model_copy(update={"details": {**outcome.details, "overrides": list(lines)}})
+    details = outcome.details.model_copy(update={"overrides": lines})
+    return outcome.model_copy(update={"details": details})
 
 
 def _record(evidence: EvidenceFile | None, outcome: Outcome) -> str | None:

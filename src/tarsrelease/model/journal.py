@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
+
+from pydantic import (
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from tarsrelease.model.base import Value
-from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.open_value import OpenValue, chosen_by
+from tarsrelease.model.result import Check, Observed, Status
 
 
 class Phase(StrEnum):
@@ -16,22 +26,6 @@ class Phase(StrEnum):
 
     INTENT = "intent"
     RESULT = "result"
-
-
-class Entry(Value):
-    """One line of the journal.
-
-    `action` is a word such as ``deploy``, ``shift``, ``approve``, ``promote``, ``rollback``,
-    ``pin``; `facts` holds what undoing or judging it needs (weights, replica counts, revisions).
-    """
-
-    at: datetime
-    run: str
-    release: str
-    step: str
-    action: str
-    phase: Phase
-    facts: dict[str, object] = {}
 
 
 class Cause(Value):
@@ -59,6 +53,140 @@ class Cause(Value):
 
 
 _GRAVITY = {Status.FAIL: 3, Status.ERROR: 2, Status.INCONCLUSIVE: 1}
+
+
+class Facts(OpenValue):
+    """What undoing or judging an action needs. `weight`: the canary's percentage.
+
+    `cause`: the result that led to the verdict, unless it passed.
+    """
+
+    weight: int | None = None
+    verdict: str | None = None
+    cause: Cause | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_known(self, handler: SerializerFunctionWrapHandler) -> Any:
+        written: Mapping[str, Any] = handler(self)
+        known = {name: value for name, value in written.items() if value is not None}
+        return {name: value for name, value in known.items() if name in self.model_fields_set}
+
+
+class DeployFacts(Facts):
+    """Of ``deploy``. The intent has what is pinned until the release is over, the result a verdict.
+
+    `version` and `revision` are stable's before it; `replicas` by Deployment; `minimums` those of
+    the autoscalers as they were; `feature_flags` says whether the canary has them on.
+    """
+
+    version: str | None = None
+    revision: int | None = None
+    replicas: dict[str, int] | None = None
+    minimums: dict[str, int] | None = None
+    feature_flags: bool = False
+
+
+class ShiftFacts(Facts):
+    """Of ``shift``: the weights before it by service, and the seconds until it was accepted."""
+
+    before: dict[str, int] | None = None
+    seconds: float | None = None
+
+
+class GateFacts(Facts):
+    """Of ``gate``. The intent has the stages played, this one's duration in seconds, and before a
+    shift the canary's restarts by pod and container; the result has the verdict.
+
+    `waiting` and `why`: it was decided while a person was waited for.
+    """
+
+    stages: tuple[int, ...] | None = None
+    duration: float | None = None
+    restarts: dict[str, int] | None = None
+    waiting: bool = False
+    why: str = ""
+
+
+class TakeOffFacts(Facts):
+    """Of ``take-off``: all traffic went `to` stable or canary."""
+
+    to: str | None = None
+    reason: str = ""
+
+
+class LiftFacts(Facts):
+    """Of ``lift``: who lifted the hold."""
+
+    by: str = ""
+    reason: str = ""
+
+
+class WaitFacts(Facts):
+    """Of ``wait``: why it was given up."""
+
+    why: str = ""
+
+
+class RollbackFacts(Facts):
+    """Of ``rollback``; the result has the version that serves."""
+
+    reason: str | None = None
+    version: str | None = None
+
+
+class MigrateFacts(Facts):
+    """Of ``migrate``; the result has the number of statements."""
+
+    direction: str | None = None
+    statements: int | None = None
+
+
+class UnpinFacts(Facts):
+    """Of ``unpin``: the autoscalers' minimums, as they were given back."""
+
+    minimums: dict[str, int] = {}
+
+
+FACTS: Mapping[str, type[Facts]] = {
+    "deploy": DeployFacts,
+    "shift": ShiftFacts,
+    "gate": GateFacts,
+    "take-off": TakeOffFacts,
+    "lift": LiftFacts,
+    "wait": WaitFacts,
+    "rollback": RollbackFacts,
+    "migrate": MigrateFacts,
+    "unpin": UnpinFacts,
+}
+"""The kind of facts by the action; the others have no facts of their own."""
+
+
+class Entry(Value):
+    """One line of the journal.
+
+    `action` is a word such as ``deploy``, ``shift``, ``promote``, ``rollback``; each has its own
+    kind of `facts`, which is chosen by `action` when an entry is read.
+    """
+
+    at: datetime
+    run: str
+    release: str
+    step: str
+    action: str
+    phase: Phase
+    facts: SerializeAsAny[Facts] = Facts()
+
+    @field_validator("facts", mode="before")
+    @classmethod
+    def _of_its_action(cls, given: Any, info: ValidationInfo) -> Facts:
+        kind = FACTS.get(info.data.get("action", ""), Facts)
+        return given if isinstance(given, Facts) else kind.model_validate(given)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return chosen_by(handler, core_schema, "action", "facts", FACTS)
 
 
 class LockHolder(Value):

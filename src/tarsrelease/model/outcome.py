@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Self
+from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import (
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tarsrelease.model.base import Value
+from tarsrelease.model.details import Details
+from tarsrelease.model.open_value import chosen_by
+from tarsrelease.model.result import Check, Observed, Status, worst
+
+__all__ = [
+    "Check",
+    "ErrorDetail",
+    "ExitCode",
+    "Observed",
+    "Outcome",
+    "Status",
+    "Verdict",
+    "exit_code_of",
+    "worst",
+]
 
 
 class ExitCode(IntEnum):
@@ -37,50 +57,6 @@ class Verdict(StrEnum):
     POSTPONE = "postpone"
 
 
-class Status(StrEnum):
-    """What one check found. `fail` means bad; `error` means it could not be measured."""
-
-    PASS = "pass"  # noqa: S105 - a status, not a password
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
-    ERROR = "error"
-    SKIPPED = "skipped"
-
-
-_SEVERITY = (Status.PASS, Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR, Status.FAIL)
-
-
-def worst(statuses: Iterable[Status]) -> Status:
-    """The gravest of the statuses; none at all is `error`, as nothing passes vacuously."""
-    return max(statuses, key=_SEVERITY.index, default=Status.ERROR)
-
-
-class Observed(Value):
-    """A measured value and its unit (``share``, ``bytes``, ``seconds``, ``count``)."""
-
-    value: float | str | None
-    unit: str
-
-
-class Check(Value):
-    """One check's result. `id` is stable and documented; `service` says whose it is, if anyone's.
-
-    `samples` is how many requests (or readings) the result stands on, `needed` how many it takes
-    to decide, `window` the seconds they were gathered in.
-    """
-
-    id: str
-    status: Status
-    service: str | None = None
-    observed: Observed | None = None
-    expected: str
-    reason: str
-    source: str = ""
-    window: float | None = None
-    samples: int | None = None
-    needed: int | None = None
-
-
 class ErrorDetail(Value):
     """An error that tells its remedy."""
 
@@ -103,7 +79,8 @@ class Outcome(Value):
     """The JSON in which every step ends (schemas/outcome.schema.json).
 
     Either `verdict` or `error` is set. `exit_code` follows from the verdict, or is the error's
-    own. `details` holds facts of the step that are no checks (phases with their seconds, counts).
+    own. `details` holds what is no check (phases with their seconds, counts): each step has its own
+    kind (`step_details`), which is chosen by `step` when an outcome is read.
     """
 
     step: str
@@ -114,10 +91,27 @@ class Outcome(Value):
     summary: str
     checks: tuple[Check, ...] = ()
     error: ErrorDetail | None = None
-    details: dict[str, object] = {}
+    details: SerializeAsAny[Details] = Details()
     started_at: datetime
     finished_at: datetime
     next: str = ""
+
+    @field_validator("details", mode="before")
+    @classmethod
+    def _of_its_step(cls, given: Any, info: ValidationInfo) -> Details:
+        if isinstance(given, Details):
+            return given
+        from tarsrelease.model.step_details import read_details
+
+        return read_details(info.data.get("step", ""), given)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        from tarsrelease.model.step_details import DETAILS
+
+        return chosen_by(handler, core_schema, "step", "details", DETAILS)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

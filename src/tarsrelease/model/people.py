@@ -25,3 +25,11 @@ class Approval(Value):
     state: str
     environments: tuple[str, ...]
     comment: str = ""
+
+
+class Vote(Value):
+    """What a role says; `by` names the person."""
+
+    role: str
+    go: bool
+    by: str = ""

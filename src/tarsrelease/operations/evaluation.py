@@ -20,6 +20,7 @@ from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
 from tarsrelease.gates.study.recorded_requests import Past, nothing_known
 from tarsrelease.gates.verdict import decide
+from tarsrelease.model.details import Point
 from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import (
     Counts,
@@ -32,7 +33,7 @@ from tarsrelease.model.measurement import (
 )
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.rollout import Stage
-from tarsrelease.operations.observation import Observation, Point
+from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.readings import MetricReadings, PodReadings
 
 Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, Facts, Phase
 
 
-def journal(context: Context, step: str, action: str, phase: Phase, **facts: object) -> None:
+def journal(
+    context: Context, step: str, action: str, phase: Phase, facts: Facts | None = None
+) -> None:
     """Append an entry; raises what the port raises."""
     context.cluster.journal.append(
         Entry(
@@ -17,19 +19,19 @@ def journal(context: Context, step: str, action: str, phase: Phase, **facts: obj
             step=step,
             action=action,
             phase=phase,
-            facts=facts,
+            facts=facts or Facts(),
         )
     )
 
 
 def journal_if_possible(
-    context: Context, step: str, action: str, phase: Phase, **facts: object
+    context: Context, step: str, action: str, phase: Phase, facts: Facts | None = None
 ) -> None:
     """Append an entry; a journal that cannot be written is only reported.
 
     For what must not wait for the journal: traffic that moves to safety, and rollbacks.
     """
     try:
-        journal(context, step, action, phase, **facts)
+        journal(context, step, action, phase, facts)
     except ReleaseError as error:
         context.say(f"journal: could not be written ({error}); going on")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
+from tarsrelease.model.details import Point
 from tarsrelease.model.journal import Cause
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
+from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations.traffic import timestamp
 from tarsrelease.report.results import show_cause
 
@@ -19,32 +20,6 @@ METRICS = "canary.metrics"
 """The check that only says that the metrics server was away for too long."""
 
 _HISTORY = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One evaluation, for plots: observed values by ``check id/service``, requests by service."""
-
-    elapsed: float
-    values: Mapping[str, float]
-    requests: Mapping[str, int]
-
-    @classmethod
-    def of(cls, checks: tuple[Check, ...], elapsed: float) -> Self:
-        """The numbers in these results."""
-        return cls(
-            elapsed=elapsed,
-            values={
-                f"{check.id}/{check.service}": check.observed.value
-                for check in checks
-                if check.observed is not None and isinstance(check.observed.value, (int, float))
-            },
-            requests={
-                check.service: check.samples
-                for check in checks
-                if check.needed is not None and check.service and check.samples is not None
-            },
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +53,23 @@ class Observation:
             return f"{passed} checks passed"
         return show_cause(cause)
 
-    def details(self, release: Release, stage: Stage, since: datetime | None) -> dict[str, object]:
+    def details(self, release: Release, stage: Stage, since: datetime | None) -> GateDetails:
         """Facts for the evidence and for plots; times in seconds, counted from `since`."""
         every = max(1, len(self.history) // _HISTORY)
-        facts: dict[str, object] = {
-            "weight": stage.weight,
-            "stage": stage.name,
-            "looks": self.evaluations,
-            "false_rollback_budget": release.rollout.statistics.false_rollback_budget,
-            "alpha_per_check": alpha_per_check(release.rollout),
-            "history": [asdict(point) for point in self.history[::-1][::every][::-1]],
-        }
-        if since is not None:
-            seconds = (self.decided_at - since).total_seconds()
-            facts |= {
-                "shifted_at": timestamp(since),
-                "seconds_from_shift_to_verdict": seconds,
-                "extended_seconds": max(0.0, seconds - stage.duration),
-            }
-        return facts
+        details = GateDetails(
+            weight=stage.weight,
+            stage=stage.name,
+            looks=self.evaluations,
+            false_rollback_budget=release.rollout.statistics.false_rollback_budget,
+            alpha_per_check=alpha_per_check(release.rollout),
+            history=self.history[::-1][::every][::-1],
+        )
+        if since is None:
+            return details
+        seconds = (self.decided_at - since).total_seconds()
+        return GateDetails(
+            **details.given(),
+            shifted_at=timestamp(since),
+            seconds_from_shift_to_verdict=seconds,
+            extended_seconds=max(0.0, seconds - stage.duration),
+        )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tarsrelease.context import Assignment
+from tarsrelease.model.details import Details
 from tarsrelease.model.errors import LockedError, ReleaseError, StoppedError
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
 
@@ -43,7 +44,7 @@ class StepReport:
         summary: str,
         *,
         checks: Sequence[Check] = (),
-        details: Mapping[str, object] | None = None,
+        details: Details | None = None,
         next_step: str = "",
     ) -> Outcome:
         """The outcome of the step, which came to this verdict."""
@@ -55,7 +56,7 @@ class StepReport:
             exit_code=exit_code_of(verdict),
             summary=summary,
             checks=tuple(checks),
-            details=dict(details or {}),
+            details=details or Details(),
             started_at=self.started_at,
             finished_at=self._assignment.clock.now(),
             next=next_step,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision, Snapshot
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import DeployFacts, Entry, Phase, UnpinFacts
 from tarsrelease.operations.journaling import journal
 from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import stable_names
@@ -54,7 +54,7 @@ def unpin(context: Context, pins: Pins | None) -> None:
         if before is not None and before != scaler.min_replicas:
             workloads.keep_at_least(scaler.name, before)
             context.say(f"unpinned {scaler.name}: at least {before} again")
-    journal(context, UNPIN, UNPIN, Phase.RESULT, minimums=dict(pins.minimums))
+    journal(context, UNPIN, UNPIN, Phase.RESULT, UnpinFacts(minimums=pins.minimums))
 
 
 def _raised(entries: Sequence[Entry]) -> dict[str, int]:
@@ -63,8 +63,6 @@ def _raised(entries: Sequence[Entry]) -> dict[str, int]:
     for entry in entries:
         if entry.action == UNPIN:
             standing = {}
-        elif entry.action == "deploy" and entry.phase is Phase.INTENT:
-            minimums = entry.facts.get("minimums")
-            if isinstance(minimums, dict):
-                standing = {str(name): int(least) for name, least in minimums.items()} | standing
+        elif (deployed := DeployFacts.of(entry.facts)) and entry.phase is Phase.INTENT:
+            standing = (deployed.minimums or {}) | standing
     return standing

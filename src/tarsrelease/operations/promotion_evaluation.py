@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tarsrelease.model.details import StageRow
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.observation import Observation
 
@@ -46,14 +47,7 @@ class PromotionStep:
     seconds: float
     seen: Observation
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> StageRow:
         """As a row of the table of stages."""
-        samples = [check.samples or 0 for check in self.seen.checks if check.needed is not None]
-        return {
-            "name": self.stage.name,
-            "weight": self.stage.weight,
-            "verdict": str(self.seen.verdict),
-            "seconds": self.seconds,
-            "requests": min(samples, default=0),
-            "checks": [check.model_dump(mode="json") for check in self.seen.checks],
-        }
+        stage, seen = self.stage, self.seen
+        return StageRow.made(stage.name, stage.weight, seen.verdict, self.seconds, seen.checks)

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from tarsrelease.context import Context
+from tarsrelease.model.details import StageRow
 from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Stage
+from tarsrelease.model.step_details import GateDetails, RunDetails
 from tarsrelease.ports.evidence import Evidence
 
 STEP = "run"
 
 
-def stage_row(stage: Stage, outcome: Outcome) -> dict[str, object]:
-    """A stage as a row of the report's table. `requests`: those of the service with the fewest."""
-    counted = [
-        check.samples
-        for check in outcome.checks
-        if check.needed is not None and check.samples is not None
-    ]
-    row: dict[str, object] = {
-        "name": stage.name,
-        "weight": stage.weight,
-        "verdict": str(outcome.verdict),
-        "seconds": (outcome.finished_at - outcome.started_at).total_seconds(),
-        "requests": min(counted, default=0),
-        "checks": [check.model_dump(mode="json") for check in outcome.checks],
-    }
-    timed = ("shifted_at", "seconds_from_shift_to_verdict", "seconds_from_verdict_to_write")
-    more = (*timed, "seconds_from_shift_to_write", "extended_seconds")
-    return row | {key: outcome.details[key] for key in more if key in outcome.details}
+def stage_row(stage: Stage, outcome: Outcome) -> StageRow:
+    """A stage as a row of the report's table."""
+    seconds = (outcome.finished_at - outcome.started_at).total_seconds()
+    return StageRow.made(
+        stage.name, stage.weight, str(outcome.verdict), seconds, outcome.checks, outcome.details
+    )
 
 
-def migration_row(outcome: Outcome) -> dict[str, object]:
+def migration_row(outcome: Outcome) -> StageRow:
     """A step of the migrations as a row of the same table; it has neither traffic nor requests."""
-    return {
-        "name": outcome.step,
-        "verdict": None if outcome.verdict is None else str(outcome.verdict),
-        "seconds": (outcome.finished_at - outcome.started_at).total_seconds(),
-        "checks": [check.model_dump(mode="json") for check in outcome.checks],
-    }
+    return StageRow(
+        name=outcome.step,
+        verdict=outcome.verdict,
+        seconds=(outcome.finished_at - outcome.started_at).total_seconds(),
+        checks=outcome.checks,
+    )
 
 
 def failed_step(context: Context, step: str, error: ReleaseError, started_at: datetime) -> Outcome:
@@ -69,13 +59,14 @@ class ReleaseRecord:
         self._started_at = context.clock.now()
         self._phases: dict[str, float] = {}
         self._last: Outcome | None = None
-        self.stages: list[dict[str, object]] = []
+        self.stages: list[StageRow] = []
         self.rolled_back = False
 
     def add(self, outcome: Outcome) -> None:
         """Record a step's outcome."""
         took = (outcome.finished_at - outcome.started_at).total_seconds()
-        name = outcome.step if outcome.step != "gate" else str(outcome.details.get("stage", "gate"))
+        gate = GateDetails.of(outcome.details)
+        name = (gate.stage if gate else None) or outcome.step
         self._phases[name] = round(self._phases.get(name, 0.0) + took, 3)
         self._last = outcome
         if outcome.step.startswith("migrate"):
@@ -89,7 +80,7 @@ class ReleaseRecord:
         summary: str,
         *,
         checks: Sequence[Check] | None = None,
-        details: Mapping[str, object] | None = None,
+        details: RunDetails | None = None,
         next_step: str,
     ) -> Outcome:
         """The outcome with a verdict; its checks are those of the last step by default."""
@@ -115,7 +106,7 @@ class ReleaseRecord:
         outcome: Outcome,
         *,
         checks: Sequence[Check] | None = None,
-        details: Mapping[str, object] | None = None,
+        details: RunDetails | None = None,
         next_step: str | None = None,
     ) -> Outcome:
         """The release ends as this step ended: same verdict or error, same exit code."""
@@ -136,13 +127,13 @@ class ReleaseRecord:
             )
         )
 
-    def _details(self, more: Mapping[str, object] | None) -> dict[str, object]:
-        return {
-            "phases": dict(self._phases),
-            "stages": list(self.stages),
-            "overrides": list(describe_overrides(self._context.environment.overrides)),
-            **(more or {}),
-        }
+    def _details(self, more: RunDetails | None) -> RunDetails:
+        return RunDetails(
+            phases=dict(self._phases),
+            stages=tuple(self.stages),
+            overrides=describe_overrides(self._context.environment.overrides),
+            **(more.given() if more else {}),
+        )
 
     def _recorded(self, outcome: Outcome) -> Outcome:
         if self._evidence is not None:

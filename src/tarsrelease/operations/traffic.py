@@ -9,7 +9,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Phase
+from tarsrelease.model.journal import Phase, ShiftFacts, TakeOffFacts
 from tarsrelease.model.measurement import Track
 from tarsrelease.operations.journaling import journal, journal_if_possible
 from tarsrelease.rollout import release_journal
@@ -86,8 +86,7 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
         stage,
         release_journal.SHIFT,
         Phase.INTENT,
-        weight=weight,
-        before=dict(sorted(before.items())),
+        ShiftFacts(weight=weight, before=dict(sorted(before.items()))),
     )
     context.cluster.lock.check()
     context.say(f"traffic: {weight} % to the canary ({', '.join(s.name for s in services)})")
@@ -106,7 +105,9 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
             "this step again, or `tarsrelease rollback`",
         )
     took = (context.clock.now() - since).total_seconds()
-    journal(context, stage, release_journal.SHIFT, Phase.RESULT, weight=weight, seconds=took)
+    journal(
+        context, stage, release_journal.SHIFT, Phase.RESULT, ShiftFacts(weight=weight, seconds=took)
+    )
     return since
 
 
@@ -178,9 +179,7 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
         stage,
         release_journal.MOVE_ALL,
         Phase.RESULT,
-        to=str(to),
-        weight=weight,
-        reason=reason,
+        TakeOffFacts(to=to, weight=weight, reason=reason),
     )
     return written
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
+from tarsrelease.model.step_details import RollbackDetails, UndoneDetails
 from tarsrelease.operations.proof import prove
 
 _LONGEST_PROOF = 60.0
@@ -32,12 +33,13 @@ def rollback_with_database(
     if outcome.verdict is not Verdict.PROCEED:
         context.say("database: left alone, because the rollback is not proven")
         return outcome
+    rolled_back = RollbackDetails.of(outcome.details) or RollbackDetails()
     context.say("database: undoing the migrations")
     try:
         undone = down()  # (2)
     except ReleaseError as error:
-        return _stopped(outcome, error.detail, (), {}, context.clock.now())
-    database = {**undone.details, "summary": undone.summary}
+        return _stopped(outcome, error.detail, (), UndoneDetails(), context.clock.now())
+    database = UndoneDetails(**undone.details.given(), summary=undone.summary)
     if undone.verdict is not Verdict.PROCEED:
         found = undone.error.found if undone.error else undone.summary
         return _stopped(
@@ -53,14 +55,14 @@ def rollback_with_database(
             context.clock.now(),
         )
     proof = prove(  # (3)
-        context, str(outcome.details["version"]), undone.finished_at, _LONGEST_PROOF
+        context, rolled_back.version, undone.finished_at, _LONGEST_PROOF
     )
     bad = [check for check in proof if check.status is not Status.PASS]
     if bad or not proof:
         return _stopped(
             outcome.model_copy(update={"checks": proof}),
             ErrorDetail(
-                doing=f"proving that {outcome.details['version']} serves on the schema of before",
+                doing=f"proving that {rolled_back.version} serves on the schema of before",
                 found="; ".join(check.reason for check in bad) or "nothing was checked",
                 expected="the same proof as before the migrations were undone",
                 next="tarsrelease rollback repeats the proof",
@@ -73,7 +75,7 @@ def rollback_with_database(
         update={
             "summary": f"{outcome.summary}; database: {undone.summary}",
             "checks": (*proof, *undone.checks),
-            "details": {**outcome.details, "database": database},
+            "details": RollbackDetails(**outcome.details.given(), database=database),
             "finished_at": context.clock.now(),
         }
     )
@@ -83,7 +85,7 @@ def _stopped(
     outcome: Outcome,
     error: ErrorDetail,
     checks: Sequence[Check],
-    database: dict[str, object],
+    database: UndoneDetails,
     now: datetime,
 ) -> Outcome:
     """The rollback stands; the database is not as it was asked to be."""
@@ -94,7 +96,7 @@ def _stopped(
             "summary": f"{outcome.summary}; database: {error.found.splitlines()[0]}",
             "error": error,
             "checks": (*outcome.checks, *checks),
-            "details": {**outcome.details, "database": database},
+            "details": RollbackDetails(**outcome.details.given(), database=database),
             "finished_at": now,
             "next": error.next,
         }

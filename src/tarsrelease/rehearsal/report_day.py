@@ -16,6 +16,7 @@ from tarsrelease.model.outcome import (
     Verdict,
     exit_code_of,
 )
+from tarsrelease.model.step_details import FaultRow, RehearseDetails
 
 
 def client_check(load: Mapping[str, Any]) -> Check:
@@ -116,23 +117,23 @@ def day_outcome(
         summary=summary,
         checks=(*run.checks, clients, expectation_check(run, faults, day.expected)),
         error=run.error,
-        details={
-            **run.details,
-            "faults": [fault.name for fault in faults],
-            "expectations": [
-                {
-                    "fault": fault.name,
-                    "expected": str(fault.expected),
-                    "got": None if run.verdict is None else str(run.verdict),
-                    "seconds": None if run.verdict is Verdict.PROCEED else fault.seconds,
-                }
+        details=RehearseDetails(
+            **{key: value for key, value in run.details.given().items() if key != "overrides"},
+            faults=tuple(fault.name for fault in faults),
+            expectations=tuple(
+                FaultRow(
+                    fault=fault.name,
+                    expected=fault.expected,
+                    got=run.verdict,
+                    seconds=None if run.verdict is Verdict.PROCEED else fault.seconds,
+                )
                 for fault in faults
-            ],
-            "overrides": list(day.overrides),
-            "clients": dict(day.clients),
-            "cluster_ready_seconds": day.ready_seconds,
-            "evidence": day.evidence,
-        },
+            ),
+            overrides=tuple(day.overrides),
+            clients=dict(day.clients),
+            cluster_ready_seconds=day.ready_seconds,
+            evidence=day.evidence,
+        ),
         started_at=started_at,
         finished_at=finished_at,
         next=next_step,

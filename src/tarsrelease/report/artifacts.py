@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tarsrelease.model.outcome import Outcome
-from tarsrelease.report.rows import lines_of
+from tarsrelease.model.step_details import ArtifactRow, BundleDiffDetails, VerifyDetails
 
 ARTIFACT_HEADER = (
     "result",
@@ -25,40 +25,34 @@ def artifact_rows(outcome: Outcome, *, passed: bool) -> tuple[list[tuple[str, ..
 
     Without `passed` those that passed are no rows.
     """
-    found = outcome.details.get("artifacts")
-    rows = [row for row in _listed(found) if isinstance(row, Mapping)]
-    if not passed:
-        rows = [row for row in rows if row.get("result") != "PASS"]
-    rows = sorted(rows, key=lambda row: row.get("result") == "PASS")
+    details = VerifyDetails.of(outcome.details)
+    rows = [row for row in (details.artifacts if details else ()) if passed or row.result != "PASS"]
+    rows = sorted(rows, key=lambda row: row.result == "PASS")
     return [_row(row) for row in rows[:_MOST]], max(0, len(rows) - _MOST)
 
 
-def difference_lines(outcome: Outcome) -> list[str]:
+def difference_lines(outcome: Outcome) -> Sequence[str]:
     """The differences that ``bundle diff`` found."""
-    return lines_of(outcome.details.get("differences"))
+    details = BundleDiffDetails.of(outcome.details)
+    return details.differences if details else ()
 
 
-def _listed(found: object) -> Sequence[object]:
-    return found if isinstance(found, (list, tuple)) else ()
-
-
-def _row(row: Mapping[str, object]) -> tuple[str, ...]:
-    expected, actual = _short(row.get("expected")), _short(row.get("actual"))
+def _row(row: ArtifactRow) -> tuple[str, ...]:
+    expected, actual = _short(row.expected), _short(row.actual)
     digest = actual if expected == actual else f"{actual or 'none'}, not {expected or 'listed'}"
-    if row.get("result") == "NOT CHECKED":
+    if row.result == "NOT CHECKED":
         digest = expected
-    size = row.get("size")
     return (
-        str(row.get("result", "")),
-        str(row.get("artifact", "")),
-        "" if size is None else str(size),
+        row.result,
+        row.artifact,
+        "" if row.size is None else str(row.size),
         digest,
-        str(row.get("source") or ""),
-        str(row.get("signer") or ""),
-        str(row.get("built_from") or ""),
+        row.source,
+        row.signer or "",
+        row.built_from or "",
     )
 
 
-def _short(digest: object) -> str:
+def _short(digest: str | None) -> str:
     """The first 16 of 64 digits: enough to compare by eye; the JSON has them all."""
-    return str(digest).removeprefix("sha256:")[:16] if digest else ""
+    return digest.removeprefix("sha256:")[:16] if digest else ""

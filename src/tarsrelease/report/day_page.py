@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tarsrelease.model.details import StageRow
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.model.step_details import GateDetails, ReportDayDetails
 from tarsrelease.report.results import headline
 
 STEP = "report day"
@@ -23,12 +25,7 @@ def whole_day(records: Iterable[Record]) -> Outcome | None:
     steps = [record.outcome for record in ordered]
     if not steps:
         return None
-    overrides = [
-        line
-        for step in steps
-        if isinstance(lines := step.details.get("overrides"), list)
-        for line in lines
-    ]
+    overrides = [line for step in steps for line in step.details.overrides]
     return Outcome(
         step=STEP,
         release=next((step.release for step in steps if step.release), None),
@@ -36,52 +33,45 @@ def whole_day(records: Iterable[Record]) -> Outcome | None:
         verdict=Verdict.PROCEED,
         exit_code=exit_code_of(Verdict.PROCEED),
         summary=f"{_ended_as(steps)}; {len(steps)} steps are in the evidence",
-        details={
-            "steps": [_row(step) for step in steps],
-            "stages": [_stage_row(step) for step in steps if "stage" in step.details],
-            "overrides": list(dict.fromkeys(overrides)),
-        },
+        details=ReportDayDetails(
+            steps=tuple(_row(step) for step in steps),
+            stages=tuple(row for step in steps if (row := _stage_row(step))),
+            overrides=tuple(dict.fromkeys(overrides)),
+        ),
         started_at=min(step.started_at for step in steps),
         finished_at=max(step.finished_at for step in steps),
     )
 
 
-def step_rows(outcome: Outcome) -> list[list[str]]:
+def step_rows(outcome: Outcome) -> Sequence[Sequence[str]]:
     """The rows of the table of steps, as `whole_day` put them into an outcome."""
-    rows = outcome.details.get("steps")
-    if not isinstance(rows, list):
-        return []
-    return [[str(cell) for cell in row] for row in rows if isinstance(row, list)]
+    details = ReportDayDetails.of(outcome.details)
+    return details.steps if details else ()
 
 
-def _row(step: Outcome) -> list[str]:
-    stage = step.details.get("stage")
-    took = (step.finished_at - step.started_at).total_seconds()
-    return [
+def _row(step: Outcome) -> tuple[str, ...]:
+    gate = GateDetails.of(step.details)
+    return (
         f"{step.started_at:%H:%M:%S}",
-        f"{step.step} ({stage})" if isinstance(stage, str) else step.step,
+        f"{step.step} ({gate.stage})" if gate and gate.stage else step.step,
         headline(step),
-        duration(took),
+        duration((step.finished_at - step.started_at).total_seconds()),
         step.summary,
-    ]
+    )
 
 
-def _stage_row(step: Outcome) -> dict[str, object]:
-    counted = [
-        check.samples
-        for check in step.checks
-        if check.needed is not None and check.samples is not None
-    ]
-    row: dict[str, object] = {
-        "name": step.details["stage"],
-        "weight": step.details.get("weight"),
-        "verdict": str(step.verdict) if step.verdict else headline(step).lower(),
-        "seconds": (step.finished_at - step.started_at).total_seconds(),
-        "requests": min(counted, default=0),
-        "checks": [check.model_dump(mode="json") for check in step.checks],
-    }
-    more = ("seconds_from_shift_to_verdict", "seconds_from_verdict_to_write")
-    return row | {key: step.details[key] for key in more if key in step.details}
+def _stage_row(step: Outcome) -> StageRow | None:
+    gate = GateDetails.of(step.details)
+    if gate is None or gate.stage is None:
+        return None
+    return StageRow.made(
+        gate.stage,
+        gate.weight,
+        str(step.verdict) if step.verdict else headline(step).lower(),
+        (step.finished_at - step.started_at).total_seconds(),
+        step.checks,
+        gate,
+    )
 
 
 def _ended_as(steps: Sequence[Outcome]) -> str:

@@ -14,7 +14,6 @@ from tarsrelease.report.rows import (
     STAGE_HEADER,
     check_tables,
     fault_rows,
-    lines_of,
     ordered,
     own_table,
     stage_rows,
@@ -22,17 +21,10 @@ from tarsrelease.report.rows import (
 from tarsrelease.report.table import markdown_cell, markdown_table
 from tarsrelease.report.text import verdict_line
 
-_LISTS = {
-    "Warnings": "warnings",
-    "Plan": "plan",
-    "Overridden by the environment": "overrides",
-}
-"""Title: the key of the outcome's details."""
-
 
 def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     """A heading with the result, then why, then tables."""
-    blocks = [[f"### {markdown_cell(verdict_line(outcome))}"]]
+    blocks: list[Sequence[str]] = [[f"### {markdown_cell(verdict_line(outcome))}"]]
     if outcome.error is not None:
         rows = [
             (label, text)
@@ -80,13 +72,16 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         blocks.append(_folded(f"{len(good) + more} artifacts passed", folded))
     differences = difference_lines(outcome)
     blocks.append([f"- {markdown_cell(line)}" for line in differences])
-    for title, key in _LISTS.items():
-        lines = lines_of(outcome.details.get(key))
+    details = outcome.details
+    for title, lines in (
+        ("Warnings", details.warnings),
+        ("Plan", details.plan),
+        ("Overridden by the environment", details.overrides),
+    ):
         if lines:
             blocks.append([f"**{title}**", "", *(f"1. {markdown_cell(line)}" for line in lines)])
-    said = lines_of(outcome.details.get("lines"))
-    blocks.append(["```text", *said, "```"] if said else [])
-    blocks += [[chart] for chart in lines_of(outcome.details.get("charts"))]
+    blocks.append(["```text", *details.lines, "```"] if details.lines else [])
+    blocks += [[chart] for chart in details.charts]
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
     facts = [f"Took {duration(seconds)}; exit code {outcome.exit_code:d}."]
     if evidence:

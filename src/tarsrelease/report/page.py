@@ -8,7 +8,7 @@ from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.report.chart import history_charts
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.results import headline
-from tarsrelease.report.rows import lines_of, ordered
+from tarsrelease.report.rows import ordered
 from tarsrelease.report.table import markdown_cell
 
 LARGEST_PAGE = 1_000_000
@@ -59,7 +59,7 @@ def remarks(action: str, outcome: Outcome) -> Iterator[tuple[str, str, str]]:
             told = f"{outcome.error.found} · expected: {outcome.error.expected}"
         following = f" · next: {outcome.next}" if outcome.next else ""
         yield level, f"{action}: {headline(outcome)}", _short(told + following)
-    for warning in lines_of(outcome.details.get("warnings")):
+    for warning in outcome.details.warnings:
         yield "warning", action, _short(warning)
     for check in ordered(outcome.checks):
         if check.status in _LEVELS:

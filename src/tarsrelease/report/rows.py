@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from tarsrelease.model.details import StageRow
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status
+from tarsrelease.model.step_details import FaultRow, RehearseDetails
 from tarsrelease.report.results import MARKS, show_observed, show_samples
 
 CHECK_HEADER = ("", "check", "of", "observed", "limit", "requests")
@@ -61,65 +62,36 @@ def _is_measured(check: Check) -> bool:
 
 def stage_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     """The stages that a day went through, from ``details.stages``; empty where it had none."""
-    stages = outcome.details.get("stages")
-    if not isinstance(stages, (list, tuple)):
-        return []
-    return [_stage_row(stage) for stage in stages if isinstance(stage, Mapping)]
+    return [_stage_row(stage) for stage in outcome.details.stages]
 
 
 def fault_rows(outcome: Outcome) -> list[tuple[str, ...]]:
     """A rehearsed day's faults, from ``details.expectations``; empty where it had none."""
-    faults = outcome.details.get("expectations")
-    if not isinstance(faults, (list, tuple)):
-        return []
-    return [_fault_row(fault) for fault in faults if isinstance(fault, Mapping)]
+    details = RehearseDetails.of(outcome.details)
+    return [_fault_row(fault) for fault in details.expectations] if details else []
 
 
-def _fault_row(fault: Mapping[str, Any]) -> tuple[str, ...]:
-    seconds = fault.get("seconds")
+def _fault_row(fault: FaultRow) -> tuple[str, ...]:
+    return (fault.fault, fault.expected, fault.got or "no verdict", _took(fault.seconds))
+
+
+def _stage_row(stage: StageRow) -> tuple[str, ...]:
+    statuses = [check.status for check in stage.checks]
     return (
-        str(fault.get("fault", "")),
-        str(fault.get("expected", "")),
-        str(fault.get("got") or "no verdict"),
-        duration(float(seconds)) if isinstance(seconds, (int, float)) else "",
+        stage.name,
+        "" if stage.weight is None else f"{stage.weight} %",
+        stage.verdict or "-",
+        _took(stage.seconds),
+        "" if stage.requests is None else str(stage.requests),
+        ", ".join(f"{statuses.count(one)} {one}" for one in _ORDER if one in statuses),
     )
 
 
-def _stage_row(stage: Mapping[str, Any]) -> tuple[str, ...]:
-    seconds, requests = stage.get("seconds"), stage.get("requests")
-    weight, verdict = stage.get("weight"), stage.get("verdict")
-    return (
-        str(stage.get("name", "")),
-        "" if weight is None else f"{weight} %",
-        "-" if verdict is None else str(verdict),
-        duration(float(seconds)) if isinstance(seconds, (int, float)) else "",
-        "" if requests is None else str(requests),
-        _stage_checks(stage.get("checks")),
-    )
+def _took(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
 
 
-def _stage_checks(checks: Any) -> str:
-    """Counts per status, from check objects or from counts already made."""
-    if isinstance(checks, Mapping):
-        return ", ".join(f"{count} {status}" for status, count in checks.items() if count)
-    if not isinstance(checks, (list, tuple)):
-        return ""
-    statuses = [str(check.get("status", "")) for check in checks if isinstance(check, Mapping)]
-    counts = {status: statuses.count(status) for status in (one.value for one in _ORDER)}
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-
-
-def lines_of(value: object) -> list[str]:
-    """A list of texts out of an outcome's details; empty for anything else."""
-    return [str(line) for line in value] if isinstance(value, (list, tuple)) else []
-
-
-def own_table(outcome: Outcome) -> tuple[list[str], list[list[str]]] | None:
+def own_table(outcome: Outcome) -> tuple[Sequence[str], Sequence[Sequence[str]]] | None:
     """A table that the step made itself (``details.table``: header and rows of text)."""
-    found = outcome.details.get("table")
-    if not isinstance(found, Mapping):
-        return None
-    header, rows = found.get("header"), found.get("rows")
-    if not isinstance(header, Sequence) or not isinstance(rows, Sequence) or not rows:
-        return None
-    return [str(cell) for cell in header], [[str(cell) for cell in row] for row in rows]
+    table = outcome.details.table
+    return (table.header, table.rows) if table and table.rows else None

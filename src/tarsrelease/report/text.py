@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
+from tarsrelease.model.step_details import RehearseDetails
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.results import count_statuses, headline, show_observed, show_samples
 from tarsrelease.report.rows import (
@@ -13,7 +14,6 @@ from tarsrelease.report.rows import (
     STAGE_HEADER,
     check_tables,
     fault_rows,
-    lines_of,
     ordered,
     own_table,
     stage_rows,
@@ -26,7 +26,8 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool
 
     Results that passed are only counted, unless `verbose`.
     """
-    blocks = [lines_of(outcome.details.get("lines"))]
+    details = outcome.details
+    blocks: list[Sequence[str]] = [details.lines]
     faults = fault_rows(outcome)
     if faults:
         blocks.append(["Faults", *text_table(FAULT_HEADER, faults)])
@@ -41,10 +42,9 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool
         blocks.append([line for table in tables for line in text_table(*table)])
     blocks.append(_artifacts(outcome, verbose=verbose))
     blocks.append(difference_lines(outcome))
-    carried_out = isinstance(outcome.details.get("phases"), Mapping)
-    blocks.append([] if carried_out and not verbose else _plan(outcome))
-    warned = lines_of(outcome.details.get("warnings"))
-    blocks.append(["Warnings", *(f"  {line}" for line in warned)] if warned else [])
+    blocks.append([] if details.phases and not verbose else _plan(outcome))
+    warned = [f"  {line}" for line in details.warnings]
+    blocks.append(["Warnings", *warned] if warned else [])
     checks = _not_passed(outcome, verbose=verbose)
     blocks.append([*checks, *_facts(outcome, evidence, verbose=verbose)])
     blocks.append([verdict_line(outcome), *(error_lines(outcome.error) if outcome.error else [])])
@@ -159,26 +159,23 @@ def _artifacts(outcome: Outcome, *, verbose: bool) -> list[str]:
 
 
 def _plan(outcome: Outcome) -> list[str]:
-    plan = lines_of(outcome.details.get("plan"))
+    plan = outcome.details.plan
     return ["Plan", *(f"  {number}. {line}" for number, line in enumerate(plan, 1))] if plan else []
 
 
 def _facts(outcome: Outcome, evidence: str | None, *, verbose: bool) -> list[str]:
     lines = []
-    overrides = lines_of(outcome.details.get("overrides"))
+    overrides = outcome.details.overrides
     if overrides:
         lines.append(f"Overridden by the environment: {'; '.join(overrides)}")
-    phases = outcome.details.get("phases")
-    if verbose and isinstance(phases, Mapping) and phases:
-        timed = [
-            f"{name} {duration(float(seconds))}"
-            for name, seconds in phases.items()
-            if isinstance(seconds, (int, float))
-        ]
+    phases = outcome.details.phases
+    if verbose and phases:
+        timed = [f"{name} {duration(seconds)}" for name, seconds in phases.items()]
         lines.append(f"Phases: {', '.join(timed)}")
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
     lines.append(f"Took: {duration(seconds)}; exit code {outcome.exit_code:d}")
-    where = evidence or outcome.details.get("evidence")
+    rehearsed = RehearseDetails.of(outcome.details)
+    where = evidence or (rehearsed.evidence if rehearsed else None)
     if where:
         lines.append(f"Evidence: {where}")
     if outcome.next and outcome.error is None:

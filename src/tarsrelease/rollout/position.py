@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol
 
-from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.journal import Entry, LockHolder, Phase
+from tarsrelease.model.position import Position
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import release_journal, stage_list
 from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
@@ -21,22 +20,6 @@ class _There(Protocol):
     def __call__(
         self, at: str, says: str, next_step: str, *, waits_for: str | None = None
     ) -> Position: ...
-
-
-class Position(Value):
-    """`at` is a word for where the release is, `says` a sentence, `next` the next command.
-
-    `waits_for` and `until` tell what is waited for; `since` is when the traffic was moved there.
-    """
-
-    at: str
-    says: str
-    next: str
-    weight: int = 0
-    stage: str | None = None
-    since: datetime | None = None
-    waits_for: str | None = None
-    until: datetime | None = None
 
 
 def position(
@@ -136,14 +119,14 @@ def _on_the_way(
     return there(at, f"{weight} % is being evaluated", again, waits_for="the gate to be run")
 
 
-def _verdict(entries: Sequence[Entry], release: str, weight: int) -> object:
+def _verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:
     """The last verdict at this weight since the traffic was last shifted there."""
-    verdict: object = None
+    verdict: str | None = None
     for entry in release_journal.of_this_attempt(entries, release):
-        if entry.facts.get("weight") != weight:
+        if entry.facts.weight != weight:
             continue
         if entry.action == release_journal.SHIFT and entry.phase is Phase.INTENT:
             verdict = None
         elif entry.action == release_journal.GATE and entry.phase is Phase.RESULT:
-            verdict = entry.facts.get("verdict")
+            verdict = entry.facts.verdict
     return verdict

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from tarsrelease.model.base import Value
-from tarsrelease.model.journal import Cause, Entry, Phase
+from tarsrelease.model.journal import Cause, DeployFacts, Entry, GateFacts, Phase, TakeOffFacts
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Check
 
 MIGRATE = "migrate"
 DEPLOY = "deploy"
@@ -22,12 +20,6 @@ LIFT = "lift"
 WAIT = "wait"
 RESUME = "resume"
 ABORT = "abort"
-
-CAUSE = "cause"
-"""The fact of a verdict that says which result led to it (`Cause`)."""
-
-FEATURE_FLAGS = "feature_flags"
-"""The fact of a deploy that says whether the release switched them on."""
 
 
 class Pins(Value):
@@ -60,17 +52,32 @@ def of_this_attempt(entries: Sequence[Entry], release: str) -> list[Entry]:
 
 def pins(entries: Sequence[Entry], release: str) -> Pins | None:
     """What this attempt pinned; None where the journal does not tell."""
-    attempt = of_this_attempt(entries, release)
-    facts: Mapping[str, Any] = attempt[0].facts if attempt else {}
-    if not {"version", "revision", "replicas", "minimums"} <= facts.keys():
+    deployed = _deployed(entries, release)
+    if (
+        deployed is None
+        or deployed.version is None
+        or deployed.revision is None
+        or deployed.replicas is None
+        or deployed.minimums is None
+    ):
         return None
-    return Pins.model_validate({name: facts[name] for name in Pins.model_fields})
+    return Pins(
+        version=deployed.version,
+        revision=deployed.revision,
+        replicas=deployed.replicas,
+        minimums=deployed.minimums,
+    )
 
 
 def feature_flags(entries: Sequence[Entry], release: str) -> bool:
     """Whether this attempt's canary was deployed with the release's feature flags on."""
+    deployed = _deployed(entries, release)
+    return deployed is not None and deployed.feature_flags
+
+
+def _deployed(entries: Sequence[Entry], release: str) -> DeployFacts | None:
     attempt = of_this_attempt(entries, release)
-    return bool(attempt) and attempt[0].facts.get(FEATURE_FLAGS) is True
+    return DeployFacts.of(attempt[0].facts) if attempt else None
 
 
 def has(entries: Sequence[Entry], release: str, action: str, phase: Phase) -> bool:
@@ -95,7 +102,7 @@ def deploy_cut_off(entries: Sequence[Entry], release: str) -> bool:
 def deployed(entries: Sequence[Entry], release: str) -> bool:
     """Whether this attempt's canary passed its smoke test, and was not rolled back."""
     verdicts = [
-        entry.facts.get("verdict")
+        entry.facts.verdict
         for entry in of_this_attempt(entries, release)
         if entry.action == DEPLOY and entry.phase is Phase.RESULT
     ]
@@ -110,11 +117,9 @@ def passed(entries: Sequence[Entry], release: str, weight: int) -> bool:
 def verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:
     """This attempt's last verdict at `weight`; None where its gate has not ended."""
     verdicts = [
-        str(entry.facts.get("verdict"))
+        entry.facts.verdict
         for entry in of_this_attempt(entries, release)
-        if entry.action == GATE
-        and entry.phase is Phase.RESULT
-        and entry.facts.get("weight") == weight
+        if entry.action == GATE and entry.phase is Phase.RESULT and entry.facts.weight == weight
     ]
     return verdicts[-1] if verdicts else None
 
@@ -126,26 +131,19 @@ def cause(entries: Sequence[Entry], release: str) -> Cause | None:
         for entry in of_this_attempt(entries, release)
         if entry.action in (DEPLOY, GATE)
         and entry.phase is Phase.RESULT
-        and "verdict" in entry.facts
+        and entry.facts.verdict is not None
     ]
-    found = verdicts[-1].get(CAUSE) if verdicts else None
-    return None if found is None else Cause.model_validate(found)
+    return verdicts[-1].cause if verdicts else None
 
 
 def kept_on_canary_because(entries: Sequence[Entry], release: str) -> str | None:
     """Why the promotion gave all traffic back to the canary; None if it did not."""
     reasons = [
-        str(entry.facts.get("reason", ""))
+        facts.reason
         for entry in of_this_attempt(entries, release)
-        if entry.action == MOVE_ALL and entry.facts.get("to") == Track.CANARY
+        if (facts := TakeOffFacts.of(entry.facts)) and facts.to == Track.CANARY
     ]
     return reasons[-1] if reasons else None
-
-
-def cause_facts(checks: Iterable[Check]) -> dict[str, object]:
-    """The cause of a verdict as a fact of its journal entry; empty if all passed."""
-    found = Cause.of(checks)
-    return {} if found is None else {CAUSE: found.model_dump(mode="json")}
 
 
 def restarts_at_shift(
@@ -153,14 +151,12 @@ def restarts_at_shift(
 ) -> dict[str, int] | None:
     """The restart counts noted before the shift that stands `since`; None where there are none."""
     noted = [
-        entry.facts.get("restarts")
+        gate.restarts
         for entry in of_this_attempt(entries, release)
-        if entry.action == GATE and entry.phase is Phase.INTENT and "restarts" in entry.facts
-        if since is not None and entry.at <= since
+        if (gate := GateFacts.of(entry.facts)) and gate.restarts is not None
+        if entry.phase is Phase.INTENT and since is not None and entry.at <= since
     ]
-    if not noted or not isinstance(noted[-1], dict):
-        return None
-    return {str(name): int(count) for name, count in noted[-1].items()}
+    return noted[-1] if noted else None
 
 
 def promotion(entries: Sequence[Entry]) -> Entry | None:
@@ -178,6 +174,6 @@ def rolled_back(entries: Sequence[Entry], release: str) -> bool:
     for entry in of_this_attempt(entries, release):
         if entry.action == ROLLBACK:
             return True
-        if entry.action == GATE and entry.facts.get("verdict") == "rollback":
+        if entry.action == GATE and entry.facts.verdict == "rollback":
             return True
     return False

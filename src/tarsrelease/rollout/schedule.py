@@ -11,6 +11,7 @@ from tarsrelease.model.base import Value
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import stage_list, window
@@ -88,15 +89,6 @@ def minutes_wanted(text: str) -> float | None:
         expected="minutes as a decimal number, more than 0, at most 1440 (a day)",
         next_step="for example 10, or 0.5 for half a minute",
     )
-
-
-class StagePlan(Value):
-    """One stage on paper. `gates_of` is the weight in rollout.yaml whose gates look at it."""
-
-    weight: int
-    minutes: float
-    minutes_at_most: float
-    gates_of: int
 
 
 class Schedule(Value):

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, GateFacts, Phase
 from tarsrelease.model.rollout import Rollout, Stage
 from tarsrelease.rollout import release_journal
-
-STAGES_FACT = "stages"
-DURATION_FACT = "duration"
 
 
 def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
@@ -55,12 +52,17 @@ def with_duration(rollout: Rollout, seconds: float) -> Rollout:
     return rollout.model_copy(update={"stages": stages})
 
 
-def facts(rollout: Rollout, stage: Stage) -> dict[str, object]:
-    """What the journal keeps of the list that a stage was taken from."""
-    return {
-        STAGES_FACT: [each.weight for each in rollout.stages],
-        DURATION_FACT: stage.duration,
-    }
+def facts(rollout: Rollout, stage: Stage, restarts: dict[str, int] | None = None) -> GateFacts:
+    """What the journal keeps of a stage that is entered and of the list that it was taken from.
+
+    `restarts`: the canary's, by pod and container, before traffic is shifted.
+    """
+    return GateFacts(
+        weight=stage.weight,
+        stages=tuple(each.weight for each in rollout.stages),
+        duration=stage.duration,
+        restarts=restarts,
+    )
 
 
 def played(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Rollout, str]:
@@ -69,20 +71,20 @@ def played(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Rollout, str]:
     The flags are empty where the stages are those of the rollout.
     """
     noted = [
-        entry.facts
+        gate
         for entry in release_journal.of_this_attempt(entries, rollout.version)
-        if entry.action == release_journal.GATE and entry.phase is Phase.INTENT
+        if entry.phase is Phase.INTENT and (gate := GateFacts.of(entry.facts))
     ]
     if not noted:
         return rollout, ""
     flags = ""
-    weights, seconds = noted[-1].get(STAGES_FACT), noted[-1].get(DURATION_FACT)
-    if isinstance(weights, list) and weights != [stage.weight for stage in rollout.stages]:
+    weights, seconds = noted[-1].stages, noted[-1].duration
+    if weights is not None and weights != tuple(stage.weight for stage in rollout.stages):
         rollout = with_stages(rollout, weights)
         flags += f" --stages {','.join(map(str, weights))}"
     known = {stage.weight: stage.duration for stage in rollout.stages}
-    own = known.get(weight) if isinstance(weight := noted[-1].get("weight"), int) else None
-    if isinstance(seconds, (int, float)) and own is not None and own != seconds:
-        rollout = with_duration(rollout, float(seconds))
+    own = None if noted[-1].weight is None else known.get(noted[-1].weight)
+    if seconds is not None and own is not None and own != seconds:
+        rollout = with_duration(rollout, seconds)
         flags += f" --stage-duration {seconds:g}s"
     return rollout, flags

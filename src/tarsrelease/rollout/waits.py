@@ -71,7 +71,7 @@ def over(
     for entry in later:
         if entry.action in _GOES_BACK:
             return Over(How.ROLLED_BACK, entry.run, _GOES_BACK[entry.action])
-        if entry.action == release_journal.GATE and entry.facts.get("verdict") == "rollback":
+        if entry.action == release_journal.GATE and entry.facts.verdict == "rollback":
             return Over(How.ROLLED_BACK, entry.run, "a gate decided to roll back")
     for entry in later:
         if said := _GOES_ON.get((entry.action, entry.phase)):

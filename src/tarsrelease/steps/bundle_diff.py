@@ -22,6 +22,7 @@ from tarsrelease.bundle.plain_text import LARGEST_TEXT, document_fault
 from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.model.step_details import BundleDiffDetails
 from tarsrelease.ports.clock import Clock
 
 ReadManifest = Callable[[str, bytes], Manifest | tuple[str, ...]]
@@ -69,7 +70,7 @@ def bundle_diff(
         verdict=verdict,
         exit_code=exit_code_of(verdict),
         summary=f"{shown(names[0])} and {shown(names[1])}: {said}",
-        details={"differences": plan},
+        details=BundleDiffDetails(differences=tuple(plan)),
         started_at=started_at,
         finished_at=clock.now(),
     )

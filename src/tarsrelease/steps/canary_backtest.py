@@ -25,10 +25,12 @@ from tarsrelease.gates.study.replay import (
 )
 from tarsrelease.gates.study.slower_canary import SLOWINGS
 from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.details import Table
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout, Stage
+from tarsrelease.model.step_details import BacktestDetails, PlayedStage
 from tarsrelease.operations.past_requests import RecordedTraffic, Selectors
 from tarsrelease.ports.metrics import History
 
@@ -60,7 +62,7 @@ def backtest(
     first, last = recording.slots
     slower = _slower(asked, past, recording)
     patience = Patience(alpha_per_check(rollout), rollout.statistics.confidence, 1e9)
-    rows, checks, facts = [], [], []
+    rows, checks, played = [], [], []
     for stage in rollout.stages:
         short = replayed(stage)
         if short is None:
@@ -76,25 +78,26 @@ def backtest(
             back = [each.seconds for each in ends if each.verdict is Verdict.ROLLBACK]
             passed = sum(each.verdict is Verdict.PROCEED for each in ends)
             low, high = interval(len(back), len(ends))
-            fact = {
-                "stage": stage.name,
-                "canary": name,
-                "stretches": len(ends),
-                "rolled_back": len(back),
-                "rolled_back_interval": [low, high],
-                "proceeded": passed,
-                "median_seconds": median(back) if back else None,
-            }
-            facts.append(fact)
+            played.append(
+                PlayedStage(
+                    stage=stage.name,
+                    canary=name,
+                    stretches=len(ends),
+                    rolled_back=len(back),
+                    rolled_back_interval=(low, high),
+                    proceeded=passed,
+                    median_seconds=median(back) if back else None,
+                )
+            )
             rows.append(
-                [
+                (
                     stage.name,
                     name,
                     f"{len(back)} of {len(ends)}",
                     f"{percent(low)} to {percent(high)}",
                     f"{passed} of {len(ends)}",
                     duration(median(back)) if back else "",
-                ]
+                )
             )
             if name == ITSELF:
                 checks.append(_check(stage, len(back), passed, len(ends)))
@@ -118,19 +121,19 @@ def backtest(
         if verdict is Verdict.PROCEED
         else "a canary like stable does not pass every stage",
         checks=tuple(checks),
-        details={
-            "played": facts,
-            "alpha_per_check": patience.alpha,
-            "table": {
-                "header": ["stage", "canary", "rolled back", "95 % interval", "passed", "after"],
-                "rows": rows,
-            },
-            "power": power_curves(rollout, slot),
-            "not_replayed": [
+        details=BacktestDetails(
+            played=tuple(played),
+            alpha_per_check=patience.alpha,
+            table=Table(
+                header=("stage", "canary", "rolled back", "95 % interval", "passed", "after"),
+                rows=tuple(rows),
+            ),
+            power=power_curves(rollout, slot),
+            not_replayed=(
                 *not_replayed(rollout),
                 *(() if slower else ("slower canaries, as no SLI is a bucket of a histogram",)),
-            ],
-        },
+            ),
+        ),
         started_at=started_at,
         finished_at=clock.now(),
         next=""
@@ -230,7 +233,9 @@ def _check(stage: Stage, back: int, passed: int, among: int) -> Check:
     )
 
 
-def power_curves(rollout: Rollout, scrape_interval: float) -> dict[str, list[list[float]]]:
+def power_curves(
+    rollout: Rollout, scrape_interval: float
+) -> dict[str, tuple[tuple[float, float], ...]]:
     """By stage: (requests a second of a service, chance to find twice the strictest limit)."""
     alpha = alpha_per_check(rollout)
     found = {}
@@ -239,8 +244,8 @@ def power_curves(rollout: Rollout, scrape_interval: float) -> dict[str, list[lis
         if not limits:
             continue
         limit = min(limits)
-        found[stage.name] = [
-            [
+        found[stage.name] = tuple(
+            (
                 rate,
                 detection(
                     rate * stage.weight / 100,
@@ -250,7 +255,7 @@ def power_curves(rollout: Rollout, scrape_interval: float) -> dict[str, list[lis
                     seconds=stage.duration,
                     interval=scrape_interval,
                 )[-1][1],
-            ]
+            )
             for rate in _RATES
-        ]
+        )
     return found

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision, Snapshot
 from tarsrelease.model.errors import RefusedError, UsageError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, DeployFacts, Entry, Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
+from tarsrelease.model.step_details import DeployDetails
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.journaling import journal
@@ -61,8 +62,8 @@ def deploy(context: Context) -> Outcome:
         check_render(context)
     with holding(context.cluster.lock), changing(_AGAIN):
         pins = pinning.observed_pins(context, seen, serving, entries)
-        flags = {release_journal.FEATURE_FLAGS: bool(release.feature_flags)}
-        _journal(context, Phase.INTENT, **pins.model_dump(), **flags)
+        flags = bool(release.feature_flags)
+        _journal(context, Phase.INTENT, DeployFacts(**pins.model_dump(), feature_flags=flags))
         pinning.pin(context, pins)
         checks = _bring_up(context, report, seen)
         bad = [check for check in checks if check.status is not Status.PASS]
@@ -72,8 +73,7 @@ def deploy(context: Context) -> Outcome:
                 remove_canary(context)
                 pinning.unpin(context, pins)
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
-        cause = release_journal.cause_facts(checks)
-        _journal(context, Phase.RESULT, verdict=str(verdict), **cause)
+        _journal(context, Phase.RESULT, DeployFacts(verdict=verdict, cause=Cause.of(checks)))
     if bad:
         summary = f"the canary was removed again, users saw nothing of it: {bad[0].reason}"
         next_step = "repair the release, and deploy it again"
@@ -84,7 +84,7 @@ def deploy(context: Context) -> Outcome:
         verdict,
         summary,
         checks=checks,
-        details={"phases": report.seconds, "stable": serving.app_version},
+        details=DeployDetails(phases=report.seconds, stable=serving.app_version),
         next_step=next_step,
     )
 
@@ -102,8 +102,8 @@ def _bring_up(context: Context, report: StepReport, seen: Snapshot) -> tuple[Che
         return (ready, *smoke_test(context))
 
 
-def _journal(context: Context, phase: Phase, **facts: object) -> None:
-    journal(context, STEP, release_journal.DEPLOY, phase, **facts)
+def _journal(context: Context, phase: Phase, facts: DeployFacts) -> None:
+    journal(context, STEP, release_journal.DEPLOY, phase, facts)
 
 
 # (1) Snapshot

@@ -20,11 +20,12 @@ from tarsrelease.gates.measure.pods import restart_counts
 from tarsrelease.gates.measure.queries import queries_of
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, Entry, GateFacts, LiftFacts, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.rollout import Stage
+from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.evaluation import StageEvaluation, as_measured, evaluate_stage
 from tarsrelease.operations.journaling import journal
@@ -62,13 +63,19 @@ def gate(context: Context, weight: int, lifting: Lifting | None = None) -> Outco
         seen, since = _take(context, stage, entries, since, has_traffic, lifting)
         details = seen.details(context.release, stage, since)
         if lifting is not None:
-            details |= {"lifted_by": lifting.by, "lifted_for": lifting.reason}
+            details = GateDetails(
+                **details.given(), lifted_by=lifting.by, lifted_for=lifting.reason
+            )
         off = _why_off(context, seen, has_traffic=has_traffic or since is not None)
         if off is not None:
             written = traffic.move_all(context, Track.STABLE, off)
-            details["seconds_from_verdict_to_write"] = (written - seen.decided_at).total_seconds()
+            details = GateDetails(
+                **details.given(),
+                seconds_from_verdict_to_write=(written - seen.decided_at).total_seconds(),
+            )
             if since is not None:
-                details["seconds_from_shift_to_write"] = (written - since).total_seconds()
+                took = (written - since).total_seconds()
+                details = GateDetails(**details.given(), seconds_from_shift_to_write=took)
         _journal_verdict(context, stage, seen)
         return report.outcome(
             seen.verdict,
@@ -174,7 +181,7 @@ def _wait_for_metrics(
 # (3) What a run that starts again must find
 
 
-def _journal_entry(context: Context, stage: Stage, **facts: object) -> None:
+def _journal_entry(context: Context, stage: Stage, restarts: dict[str, int] | None = None) -> None:
     """Note that the stage is entered; before a shift with the canary's restart counts, so that
     those before it never count. `canary gate --wait` learns from it that its wait is over."""
     journal(
@@ -182,9 +189,7 @@ def _journal_entry(context: Context, stage: Stage, **facts: object) -> None:
         stage.name,
         release_journal.GATE,
         Phase.INTENT,
-        weight=stage.weight,
-        **stage_list.facts(context.rollout, stage),
-        **facts,
+        stage_list.facts(context.rollout, stage, restarts),
     )
 
 
@@ -206,9 +211,7 @@ def _lift(context: Context, stage: Stage, entries: Sequence[Entry], lifting: Lif
         stage.name,
         release_journal.LIFT,
         Phase.RESULT,
-        weight=stage.weight,
-        by=lifting.by,
-        reason=lifting.reason,
+        LiftFacts(weight=stage.weight, by=lifting.by, reason=lifting.reason),
     )
     context.say(f"{stage.name}: lifted by {lifting.by}: {lifting.reason}")
 
@@ -261,9 +264,7 @@ def _journal_verdict(context: Context, stage: Stage, seen: Observation) -> None:
             stage.name,
             release_journal.GATE,
             Phase.RESULT,
-            weight=stage.weight,
-            verdict=str(seen.verdict),
-            **release_journal.cause_facts(seen.checks),
+            GateFacts(weight=stage.weight, verdict=seen.verdict, cause=Cause.of(seen.checks)),
         )
     except ReleaseError as error:
         if seen.verdict is Verdict.PROCEED:

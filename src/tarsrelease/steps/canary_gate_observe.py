@@ -14,6 +14,7 @@ from tarsrelease.gates.external_rollout import without_pods
 from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.past_requests import read_burstiness
@@ -53,7 +54,9 @@ def judge_external(context: Context, weight: int | None, seconds: float | None) 
         seen.verdict,
         f"observed for {duration(took)} by the checks of {stage.name}: {seen.verdict}: {seen.why}",
         checks=seen.checks,
-        details={"mode": "observe", **seen.details(context.release, stage, report.started_at)},
+        details=GateDetails(
+            mode="observe", **seen.details(context.release, stage, report.started_at).given()
+        ),
         next_step=_NEXT[seen.verdict],
     )
 

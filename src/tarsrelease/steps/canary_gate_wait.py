@@ -18,11 +18,12 @@ from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.errors import LockedError, ReleaseError, UsageError
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase, WaitFacts
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
+from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.evaluation import StageEvaluation
 from tarsrelease.operations.journaling import journal_if_possible
@@ -93,17 +94,16 @@ class _Wait:
     def decided_before(self, entries: list[Entry]) -> Outcome | None:
         """What this very wait came to, where it was ended between its decision and its outcome."""
         opened, run = self.opened, self.context.run.id
-        if opened.run == run and opened.facts.get("waiting") is True:
-            why = str(opened.facts.get("why", ""))
-            return self._ended(Verdict.ROLLBACK, f"while waiting: {why}")
+        gate = GateFacts.of(opened.facts)
+        if opened.run == run and gate is not None and gate.waiting:
+            return self._ended(Verdict.ROLLBACK, f"while waiting: {gate.why}")
         given_up = [
-            entry
+            (entry.run, wait.why)
             for entry in entries[entries.index(opened) :]
-            if entry.action == release_journal.WAIT
-            and entry.release == self.context.release.version
+            if (wait := WaitFacts.of(entry.facts)) and entry.release == self.context.release.version
         ]
-        if given_up and given_up[-1].run == run:
-            return self._ended(Verdict.HOLD, str(given_up[-1].facts.get("why", "")))
+        if given_up and given_up[-1][0] == run:
+            return self._ended(Verdict.HOLD, given_up[-1][1])
         return None
 
     def over_before(self, entries: list[Entry], weight: int | None) -> Outcome | None:
@@ -181,18 +181,22 @@ class _Wait:
                 stage.name,
                 release_journal.GATE,
                 Phase.RESULT,
-                weight=stage.weight,
-                verdict=str(Verdict.ROLLBACK),
-                waiting=True,
-                why=seen.why,
-                **release_journal.cause_facts(seen.checks),
+                GateFacts(
+                    weight=stage.weight,
+                    verdict=Verdict.ROLLBACK,
+                    waiting=True,
+                    why=seen.why,
+                    cause=Cause.of(seen.checks),
+                ),
             )
         seconds = (written - seen.decided_at).total_seconds()
         return self._ended(
             Verdict.ROLLBACK,
             f"{stage.name}, while waiting for a person: {seen.why}",
-            seen.details(context.release, stage, since)
-            | {"seconds_from_verdict_to_write": seconds},
+            GateDetails(
+                **seen.details(context.release, stage, since).given(),
+                seconds_from_verdict_to_write=seconds,
+            ),
             seen,
         )
 
@@ -215,9 +219,7 @@ class _Wait:
                     stage.name,
                     release_journal.WAIT,
                     Phase.RESULT,
-                    weight=stage.weight,
-                    verdict=str(Verdict.HOLD),
-                    why=why,
+                    WaitFacts(weight=stage.weight, verdict=Verdict.HOLD, why=why),
                 )
         except LockedError as error:
             context.say(f"{stage.name}: {why}, but {error.detail.found}; waiting longer")
@@ -232,14 +234,14 @@ class _Wait:
         return self._ended(
             Verdict.PROCEED,
             f"the wait is over: {over.why}{by}",
-            {"over": str(over.how), "by": over.run},
+            GateDetails(over=over.how, by=over.run),
         )
 
     def _ended(
         self,
         verdict: Verdict,
         why: str,
-        details: dict[str, object] | None = None,
+        details: GateDetails | None = None,
         seen: Observation | None = None,
     ) -> Outcome:
         waited = (self.context.clock.now() - self.opened.at).total_seconds()
@@ -247,13 +249,13 @@ class _Wait:
             verdict,
             f"{why}{_AFTER[verdict]}",
             checks=seen.checks if seen is not None else (),
-            details={
-                "mode": "wait",
-                "waited_seconds": waited,
-                "limit": self.limit,
-                **(details or {}),
-            },
-            next_step=_NEXT[verdict].format(weight=self.opened.facts.get("weight")),
+            details=GateDetails(
+                mode="wait",
+                waited_seconds=waited,
+                limit=self.limit,
+                **(details.given() if details else {}),
+            ),
+            next_step=_NEXT[verdict].format(weight=self.opened.facts.weight),
         )
 
 
@@ -261,9 +263,9 @@ def _over_at_once(
     opened: Entry, routes: Sequence[RouteState], release: Release, weight: int | None
 ) -> Over | None:
     """Why there is nothing to evaluate, though the journal has nothing newer."""
-    if opened.facts.get("verdict") == Verdict.ROLLBACK:
+    if opened.facts.verdict == Verdict.ROLLBACK:
         return Over(How.ROLLED_BACK, opened.run, "the gate decided to roll back")
-    if weight is not None and opened.facts.get("weight") != weight:
+    if weight is not None and opened.facts.weight != weight:
         return Over(How.WENT_ON, opened.run, f"{opened.step} was taken since")
     if all(route.weight == 0 for route in routes):
         return Over(How.TAKEN_OFF, routes[0].run, "the canary has no traffic")

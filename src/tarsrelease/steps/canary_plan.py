@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from tarsrelease.context import Assignment
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.study import recorded_requests
-from tarsrelease.gates.study.stage_lengths import Planned, not_planned, plan_stages
+from tarsrelease.gates.study.stage_lengths import not_planned, plan_stages
+from tarsrelease.model.details import Table
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.planning import PlannedCheck
+from tarsrelease.model.step_details import CanaryPlanDetails
 from tarsrelease.operations.past_requests import RecordedTraffic
 from tarsrelease.ports.metrics import History
 
@@ -47,13 +48,13 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
         exit_code=exit_code_of(verdict),
         summary=f"with stable's traffic of the last {duration(window)} {said}",
         checks=checks,
-        details={
-            "window_seconds": window,
-            "alpha_per_check": alpha_per_check(rollout),
-            "planned": [asdict(each) for each in planned],
-            "table": {"header": HEADER, "rows": [_row(each) for each in planned]},
-            "not_planned": list(not_planned(rollout)),
-        },
+        details=CanaryPlanDetails(
+            window_seconds=window,
+            alpha_per_check=alpha_per_check(rollout),
+            planned=planned,
+            table=Table(header=HEADER, rows=tuple(tuple(_row(each)) for each in planned)),
+            not_planned=not_planned(rollout),
+        ),
         started_at=started_at,
         finished_at=assignment.clock.now(),
         next=""
@@ -62,7 +63,7 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
     )
 
 
-def _check(each: Planned) -> Check:
+def _check(each: PlannedCheck) -> Check:
     reason = each.trouble or (
         f"{each.needed} requests take {duration(each.seconds)} at {each.usual:.3g} a second; "
         f"twice the limit is found within the stage in {percent(each.found)} of the cases"
@@ -95,7 +96,7 @@ HEADER = (
 )
 
 
-def _row(each: Planned) -> list[str]:
+def _row(each: PlannedCheck) -> list[str]:
     return [
         each.stage,
         each.service,

@@ -7,6 +7,7 @@ from tarsrelease.model.environment import Environment, GitHub
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, Outcome
 from tarsrelease.model.people import Approval
+from tarsrelease.model.step_details import EnvironmentsDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.ports.people import Reviews
 from tarsrelease.readiness import approvals as judge
@@ -34,10 +35,7 @@ def check_environments(
     return go_or_no_go(
         report,
         checks,
-        details={
-            "private": private,
-            "approvals": [approval.model_dump(mode="json") for approval in given],
-        },
+        EnvironmentsDetails(private=private, approvals=tuple(given)),
     )
 
 

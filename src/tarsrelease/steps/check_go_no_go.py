@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tarsrelease.context import Context
-from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import names
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, worst
+from tarsrelease.model.people import Vote
 from tarsrelease.model.release import Release
+from tarsrelease.model.step_details import GoNoGoDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.operations.snapshot import take_snapshot
@@ -27,14 +28,6 @@ STABLE = "go_no_go.stable"
 STAGING = "go_no_go.staging"
 VOTE = "go_no_go.vote"
 _NOW = frozenset({"proportion", "ready"})
-
-
-class Vote(Value):
-    """What a role says; `by` names the person."""
-
-    role: str
-    go: bool
-    by: str = ""
 
 
 def go_no_go(
@@ -63,11 +56,7 @@ def go_no_go(
     return go_or_no_go(
         report,
         checks,
-        details={
-            "votes": [vote.model_dump(mode="json") for vote in votes],
-            "preflight": [check.model_dump(mode="json") for check in before],
-            "window": window,
-        },
+        GoNoGoDetails(votes=tuple(votes), preflight=tuple(before), window=window),
     )
 
 

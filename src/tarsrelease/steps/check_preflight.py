@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from tarsrelease.context import Context
 from tarsrelease.gates.checks import judged
 from tarsrelease.model.cluster import NodeState, PodState
+from tarsrelease.model.details import Details
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError, RefusedError, ReleaseError, UsageError
 from tarsrelease.model.measurement import Track
@@ -43,7 +44,7 @@ def preflight(context: Context, *, running: str | None, staging: Settled | None 
 
 
 def go_or_no_go(
-    report: StepReport, checks: Iterable[Check], details: dict[str, object] | None = None
+    report: StepReport, checks: Iterable[Check], details: Details | None = None
 ) -> Outcome:
     """Go where something passed and nothing did not; what was skipped is said."""
     found = tuple(checks)

@@ -24,6 +24,7 @@ from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
 from tarsrelease.model.release import Release
+from tarsrelease.model.step_details import MigrateDownDetails
 from tarsrelease.operations.migrations.apply import Applier, HeldError
 from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.held import held_outcome
@@ -87,7 +88,7 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
     return step.ended(
         f"{count(finished, 'statement')} undone" if work else "nothing was applied",
         [check, *applier.guards],
-        details={"lost": lost, "statements": finished},
+        details=MigrateDownDetails(lost=tuple(lost), statements=finished),
     )
 
 

@@ -29,6 +29,12 @@ from tarsrelease.migrations.statements import NonTransactional, SqlFile, Stateme
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
+from tarsrelease.model.step_details import (
+    FoundDanger,
+    LockTaken,
+    MigratePlanDetails,
+    PlannedStatement,
+)
 from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, Step, left_alone, not_usable
 from tarsrelease.operations.migrations.prove_down import prove_down
@@ -101,13 +107,15 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         f"{phase}: {count(len(planned), 'statement')} to apply"
         + (f", {stopping} checks against it" if stopping else ""),
         checks,
-        details={
-            "plan": [line for one in planned for line in describe(one)]
-            + [str(item) for item in unknown],
-            "tried_on": f"PostgreSQL {where}",
-            "database": f"{server.database}, PostgreSQL {server.release}, as {server.role}",
-            "statements": [_facts(one) for one in planned],
-        },
+        details=MigratePlanDetails(
+            plan=(
+                *(line for one in planned for line in describe(one)),
+                *(str(item) for item in unknown),
+            ),
+            tried_on=f"PostgreSQL {where}",
+            database=f"{server.database}, PostgreSQL {server.release}, as {server.role}",
+            statements=tuple(_published(one) for one in planned),
+        ),
         next_step="tarsrelease migrate up" if planned and not stopping else "",
     )
 
@@ -210,33 +218,30 @@ def describe(one: Planned) -> list[str]:
     return lines
 
 
-def _facts(one: Planned) -> dict[str, object]:
-    return {
-        "file": one.statement.file,
-        "statement": one.statement.number,
-        "line": one.statement.line,
-        "sql": one.statement.text,
-        "sha256": one.statement.sha256,
-        "locks": [
-            {"relation": lock.relation, "mode": lock.mode.words} for lock in one.footprint.locks
-        ],
-        "measured": one.footprint.measured,
-        "rewrites": sorted(one.footprint.rewritten),
-        "scans": sorted(one.footprint.scanned),
-        "bytes": {name: size.bytes for name, size in one.sizes.items()},
-        "seconds": round(one.seconds, 3),
-        "duration": str(duration_class(one.seconds)),
-        "findings": [
-            {
-                "rule": item.rule,
-                "found": item.found,
-                "weight": str(item.weight),
-                "allowed": item.allowed,
-            }
+def _published(one: Planned) -> PlannedStatement:
+    return PlannedStatement(
+        file=one.statement.file,
+        statement=one.statement.number,
+        line=one.statement.line,
+        sql=one.statement.text,
+        sha256=one.statement.sha256,
+        locks=tuple(
+            LockTaken(relation=lock.relation, mode=lock.mode.words) for lock in one.footprint.locks
+        ),
+        measured=one.footprint.measured,
+        rewrites=tuple(sorted(one.footprint.rewritten)),
+        scans=tuple(sorted(one.footprint.scanned)),
+        bytes={name: size.bytes for name, size in one.sizes.items()},
+        seconds=round(one.seconds, 3),
+        duration=str(duration_class(one.seconds)),
+        findings=tuple(
+            FoundDanger(
+                rule=item.rule, found=item.found, weight=str(item.weight), allowed=item.allowed
+            )
             for item in one.findings
-        ],
-        "in_the_way": [str(user) for user in one.users],
-    }
+        ),
+        in_the_way=tuple(str(user) for user in one.users),
+    )
 
 
 def _statement_check(one: Planned) -> Check:

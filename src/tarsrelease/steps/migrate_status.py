@@ -8,6 +8,7 @@ from tarsrelease.model.bundle import Migration
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
+from tarsrelease.model.step_details import MigrateStatusDetails
 from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.outcome import Step
 from tarsrelease.operations.migrations.session import errors_as_outcomes
@@ -51,11 +52,11 @@ def status(assignment: Assignment, access: DatabaseAccess) -> Outcome:
         f"{applied} of {len(migrations)} migrations are applied"
         + (f"; {owner} works on them" if owner else ""),
         checks,
-        details={
-            "lock": str(owner) if owner else None,
-            "builds": [str(build) for build in builds],
-            "invalid_indexes": sorted(invalid),
-        },
+        details=MigrateStatusDetails(
+            lock=str(owner) if owner else None,
+            builds=tuple(str(build) for build in builds),
+            invalid_indexes=tuple(sorted(invalid)),
+        ),
         next_step=_next(release, state),
         verdict=Verdict.NO_GO if against else Verdict.PROCEED,
     )

@@ -12,6 +12,7 @@ from tarsrelease.migrations.history import fold, objections, pending
 from tarsrelease.migrations.refusals import phase_files, refuse, refuse_objections, written_findings
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
+from tarsrelease.model.step_details import MigrateUpDetails
 from tarsrelease.operations.migrations.apply import Applier, HeldError
 from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.held import held_outcome
@@ -73,14 +74,14 @@ def up(
         if total
         else f"{phase}: nothing was left to apply",
         [*checks, *applier.guards],
-        details={
-            "phase": phase,
-            "statements": counts.finished,
-            "gave_way": counts.gave_way,
-            "repaired": counts.repaired,
-            "paused_seconds": round(counts.paused, 3),
-            "foreign_invalid_indexes": [name for name in invalid if name not in ours],
-        },
+        details=MigrateUpDetails(
+            phase=phase,
+            statements=counts.finished,
+            gave_way=counts.gave_way,
+            repaired=counts.repaired,
+            paused_seconds=round(counts.paused, 3),
+            foreign_invalid_indexes=tuple(name for name in invalid if name not in ours),
+        ),
         next_step="tarsrelease migrate verify",
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from textwrap import indent
 
+from tarsrelease.model.details import Details
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import count
 from tarsrelease.model.notice import Message, Notice
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+from tarsrelease.model.step_details import NotifyDetails, NotifyPreviewDetails, PreviewedMessage
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.people import Receivers
 from tarsrelease.report.notices import headline
@@ -49,12 +51,12 @@ def send(
     said = [f"told {', '.join(delivered)}"] if delivered else []
     said += [f"{', '.join(skipped)} knew already"] if skipped else []
     said += [f"NOT TOLD, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
-    details = {
-        "key": notice.key,
-        "delivered": delivered,
-        "known_already": skipped,
-        "warnings": problems,
-    }
+    details = NotifyDetails(
+        key=notice.key,
+        delivered=tuple(delivered),
+        known_already=tuple(skipped),
+        warnings=tuple(problems),
+    )
     summary = "; ".join(said) or "nobody is to be told"
     return _ended(STEP, notice, summary, details, started_at=started_at, clock=clock)
 
@@ -62,27 +64,29 @@ def send(
 def preview(notice: Notice, messages: Sequence[Message], *, clock: Clock) -> Outcome:
     """What would be sent, with keys hidden; nothing is."""
     bodies = [
-        {
-            "receiver": f"{message.receiver}{message.path}",
-            "body": {
+        PreviewedMessage(
+            receiver=f"{message.receiver}{message.path}",
+            body={
                 key: HIDDEN if key == "routing_key" else value
                 for key, value in message.body.items()
             },
-        }
+        )
         for message in messages
     ]
     said = f"{headline(notice)}: {count(len(bodies), 'message')}, none sent"
-    details = {"key": notice.key, "messages": bodies, "lines": _shown(bodies)}
+    details = NotifyPreviewDetails(
+        key=notice.key, messages=tuple(bodies), lines=tuple(_shown(bodies))
+    )
     return _ended("notify preview", notice, said, details, started_at=clock.now(), clock=clock)
 
 
-def _shown(bodies: Sequence[Mapping[str, object]]) -> list[str]:
+def _shown(bodies: Sequence[PreviewedMessage]) -> list[str]:
     return [
         line
         for body in bodies
         for line in (
-            f"{body['receiver']}",
-            *indent(json.dumps(body["body"], indent=2, ensure_ascii=False), "  ").splitlines(),
+            body.receiver,
+            *indent(json.dumps(body.body, indent=2, ensure_ascii=False), "  ").splitlines(),
         )
     ]
 
@@ -91,9 +95,9 @@ def already_told(outcomes: Iterable[Outcome], key: str) -> frozenset[str]:
     """The receivers that were told this before."""
     told: set[str] = set()
     for outcome in outcomes:
-        if outcome.step == STEP and outcome.details.get("key") == key:
-            delivered = outcome.details.get("delivered")
-            told |= set(map(str, delivered)) if isinstance(delivered, list) else set()
+        details = NotifyDetails.of(outcome.details)
+        if details is not None and details.key == key:
+            told |= set(details.delivered)
     return frozenset(told)
 
 
@@ -101,7 +105,7 @@ def _ended(
     step: str,
     notice: Notice,
     summary: str,
-    details: Mapping[str, object],
+    details: Details,
     *,
     started_at: datetime,
     clock: Clock,
@@ -113,7 +117,7 @@ def _ended(
         verdict=Verdict.PROCEED,
         exit_code=exit_code_of(Verdict.PROCEED),
         summary=summary,
-        details=dict(details),
+        details=details,
         started_at=started_at,
         finished_at=clock.now(),
     )

@@ -8,7 +8,9 @@ from tarsrelease.context import Assignment
 from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.step_details import PlanDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.rollout import schedule
 
@@ -54,24 +56,24 @@ def plan(
         Verdict.NO_GO if closed else Verdict.PROCEED,
         summary,
         checks=checks,
-        details={
-            "outputs": schedule.outputs(
+        details=PlanDetails(
+            outputs=schedule.outputs(
                 release.directory, rollout, paper, environment.name, (duration, flags)
             ),
-            "plan": [
+            plan=(
                 *(_on_paper(stage) for stage in paper.stages),
                 f"promotion: {_minutes(paper.promotion_minutes)} of looks while stable moves",
-            ],
-            "schedule": [stage.model_dump() for stage in paper.stages],
-            "warnings": list(warned),
-            "window_override": override,
-            "overrides": list(describe_overrides(environment.overrides)),
-        },
+            ),
+            schedule=paper.stages,
+            warnings=tuple(warned),
+            window_override=override,
+            overrides=describe_overrides(environment.overrides),
+        ),
         next_step="wait for the window, or override it with a reason" if closed else "verify",
     )
 
 
-def _on_paper(stage: schedule.StagePlan) -> str:
+def _on_paper(stage: StagePlan) -> str:
     gates = (
         "its own gates" if stage.weight == stage.gates_of else f"the gates of {stage.gates_of} %"
     )

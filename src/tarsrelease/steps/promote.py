@@ -16,6 +16,7 @@ from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
+from tarsrelease.model.details import Details
 from tarsrelease.model.errors import RefusedError, StoppedError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
@@ -56,7 +57,7 @@ def promote(context: Context) -> Outcome:
             verdict,
             summary,
             checks=steps[-1].seen.checks if steps else (),
-            details={"phases": report.seconds, "stages": [each.row() for each in steps]},
+            details=Details(phases=report.seconds, stages=tuple(each.row() for each in steps)),
             next_step=next_step,
         )
 

@@ -20,10 +20,11 @@ from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.errors import ReleaseError, StoppedError
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, Phase, RollbackFacts
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
+from tarsrelease.model.step_details import RollbackDetails, RollbackPlanDetails
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.locking import taking_over
@@ -64,7 +65,7 @@ def plan_rollback(context: Context, undoing: Callable[[], Sequence[str]] | None 
     return report.outcome(
         Verdict.PROCEED,
         f"{len(made.phases)} phases, back to {made.version or 'the version of before'}",
-        details={"plan": lines, "budget": context.environment.limits.rollback},
+        details=RollbackPlanDetails(plan=tuple(lines), budget=context.environment.limits.rollback),
         next_step="tarsrelease rollback",
     )
 
@@ -84,7 +85,9 @@ def rollback(context: Context, reason: str) -> Outcome:
         rolling.moved_at = traffic.move_all(context, side.track, reason)
     with changing(_AGAIN), taking_over(context):
         rolling.secure_traffic(side.track)
-        journal_if_possible(context, STEP, release_journal.ROLLBACK, Phase.INTENT, reason=reason)
+        journal_if_possible(
+            context, STEP, release_journal.ROLLBACK, Phase.INTENT, RollbackFacts(reason=reason)
+        )
         seen = take_snapshot(context)
         made = plan(seen, context.rollout, rolling.pins)
         version = made.version or _stable_version(release, seen)
@@ -97,22 +100,21 @@ def rollback(context: Context, reason: str) -> Outcome:
             STEP,
             release_journal.ROLLBACK,
             Phase.RESULT,
-            reason=reason,
-            version=version,
+            RollbackFacts(reason=reason, version=version),
         )
         with report.phase("proof"):
             longest = min(_LONGEST_PROOF, rolling.seconds_left)
             checks = prove(context, version, rolling.moved_at, longest)
-    details: dict[str, object] = {
-        "phases": report.seconds,
-        "plan": made.lines(),
-        "reason": why,
-        "version": version,
-        "budget": context.environment.limits.rollback,
-        "seconds": round(report.elapsed, 3),
-        "within_budget": report.elapsed <= context.environment.limits.rollback,
-        "traffic_moved_at": traffic.timestamp(rolling.moved_at),
-    }
+    details = RollbackDetails(
+        phases=report.seconds,
+        plan=tuple(made.lines()),
+        reason=why,
+        version=version,
+        budget=context.environment.limits.rollback,
+        seconds=round(report.elapsed, 3),
+        within_budget=report.elapsed <= context.environment.limits.rollback,
+        traffic_moved_at=traffic.timestamp(rolling.moved_at),
+    )
     return _outcome(report, why, version, checks, details)
 
 
@@ -259,7 +261,7 @@ _PHASE = {
 
 
 def _outcome(
-    report: StepReport, why: str, version: str, checks: Sequence[Check], details: dict[str, object]
+    report: StepReport, why: str, version: str, checks: Sequence[Check], details: RollbackDetails
 ) -> Outcome:
     """Proceed where the rollback is proven; else exit 12, with everything that was measured."""
     done = report.outcome(

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from tarsrelease.context import Context
+from tarsrelease.model.details import Details
 from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.format import duration
@@ -22,6 +23,7 @@ from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Verdict
 from tarsrelease.model.rollout import Stage
+from tarsrelease.model.step_details import RollbackDetails, RunDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.migrations.release_phase import MigratePhase, Migrator, why_not
@@ -85,7 +87,7 @@ def plan_release(context: Context, migrator: Migrator) -> Outcome:
         if proceeds
         else "the migrations' plan is against it; nothing was changed",
         checks=checks,
-        details={"plan": lines, "overrides": list(describe_overrides(environment.overrides))},
+        details=Details(plan=tuple(lines), overrides=describe_overrides(environment.overrides)),
         next_step="tarsrelease run" if proceeds else "tarsrelease migrate plan",
     )
 
@@ -98,8 +100,7 @@ def _plan_migrations(
     if reason is not None:
         return [f"migrate: nothing; {reason}"], (), Verdict.PROCEED
     planned = migrator.plan()
-    found = planned.details.get("plan")
-    lines = [f"migrate: {line}" for line in found] if isinstance(found, list) else []
+    lines = [f"migrate: {line}" for line in planned.details.plan]
     verdict = Verdict.PROCEED if planned.verdict is Verdict.PROCEED else Verdict.NO_GO
     return lines or ["migrate: nothing is left to apply"], planned.checks, verdict
 
@@ -224,9 +225,7 @@ class _ReleaseRun:
 
     def _promote(self) -> Outcome:
         outcome = promote(self.context)
-        rows = outcome.details.get("stages")
-        if isinstance(rows, list):
-            self.record.stages.extend(rows)
+        self.record.stages.extend(outcome.details.stages)
         return outcome
 
     # A stage
@@ -344,7 +343,7 @@ class _ReleaseRun:
             "rollback", partial(rollback, self.context, reason), after_change=True
         )
         checks = (*(decided.checks if decided else ()), *outcome.checks)
-        details = {"rollback": outcome.details}
+        details = RunDetails(rollback=RollbackDetails.of(outcome.details) or RollbackDetails())
         if outcome.verdict is not Verdict.PROCEED:
             raise _EndedError(self.record.close_like(outcome, checks=checks, details=details))
         raise _EndedError(

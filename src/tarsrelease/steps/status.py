@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.step_details import StatusDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.rollout.position import position
@@ -28,20 +29,20 @@ def status(context: Context) -> Outcome:
     return report.outcome(
         Verdict.PROCEED,
         f"{here.at}{since}: {here.says}{waits}{until}",
-        details={
-            "position": here.model_dump(mode="json"),
-            "lock": holder.model_dump(mode="json") if holder else None,
-            "routes": [route.model_dump(mode="json") for route in seen.routes],
-            "deployments": [state.model_dump(mode="json") for state in seen.deployments],
-            "helm": {
+        details=StatusDetails(
+            position=here,
+            lock=holder,
+            routes=seen.routes,
+            deployments=seen.deployments,
+            helm={
                 rollout.application: _last(seen.stable_history),
                 rollout.canary_release: _last(seen.canary_history),
             },
-            "journal": [entry.model_dump(mode="json") for entry in entries[-_RECENT:]],
-        },
+            journal=tuple(entries[-_RECENT:]),
+        ),
         next_step=here.next,
     )
 
 
-def _last(history: Sequence[Revision]) -> dict[str, object] | None:
-    return history[-1].model_dump(mode="json") if history else None
+def _last(history: Sequence[Revision]) -> Revision | None:
+    return history[-1] if history else None

@@ -8,6 +8,7 @@ from tarsrelease.context import Assignment
 from tarsrelease.model.format import count, duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.step_details import ValidateDetails
 from tarsrelease.model.suite import SuiteResult, SuiteTest
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.ports.metrics import Suites
@@ -35,12 +36,12 @@ def validate(
         Verdict.PROCEED if good else Verdict.NO_GO,
         said + (result.trouble or count_statuses(checks[1:])),
         checks=checks,
-        details={
-            "target": target.value,
-            "marks": list(marks),
-            "tests": len(result.tests),
-            "seconds": result.seconds,
-        },
+        details=ValidateDetails(
+            target=target.value,
+            marks=tuple(marks),
+            tests=len(result.tests),
+            seconds=result.seconds,
+        ),
         next_step="" if good else "tarsrelease rollback, where this version has traffic",
     )
 

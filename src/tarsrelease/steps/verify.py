@@ -41,6 +41,7 @@ from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifes
 from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of, worst
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.step_details import VerifyDetails
 from tarsrelease.model.verification import Signed
 from tarsrelease.ports.clock import Clock
 
@@ -275,7 +276,7 @@ def _outcome(
         if wrong
         else f"{where}: {bad} checks that --require asks for could not be made",
         checks=checks,
-        details={"artifacts": judged_rows(rows, checks)},
+        details=VerifyDetails(artifacts=judged_rows(rows, checks)),
         started_at=started_at,
         finished_at=clock.now(),
         next=""

@@ -10,6 +10,7 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.step_details import WatchDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.ports.clock import Clock
@@ -35,7 +36,9 @@ def watch(context: Context, window: float) -> Outcome:
         verdict,
         f"{release.version} over {duration(window)}: {count_statuses(checks)}",
         checks=checks,
-        details={"window": window, "confidence": percent(release.rollout.statistics.confidence)},
+        details=WatchDetails(
+            window=window, confidence=percent(release.rollout.statistics.confidence)
+        ),
         next_step=""
         if verdict is Verdict.PROCEED
         else "tarsrelease rollback, or look at what did not pass",

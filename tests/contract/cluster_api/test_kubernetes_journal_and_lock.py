@@ -44,7 +44,7 @@ def test_writers_at_the_same_time_lose_nothing(cluster: KubernetesApi) -> None:
     journal = ConfigMapJournal(cluster, "tars")
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: journal.append(entry(number)), range(12)))
-    assert sorted(str(e.facts["number"]) for e in journal.entries()) == sorted(
+    assert sorted(str(e.facts.model_dump()["number"]) for e in journal.entries()) == sorted(
         str(number) for number in range(12)
     )
 

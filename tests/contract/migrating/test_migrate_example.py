@@ -23,7 +23,10 @@ def test_the_example_goes_up_is_verified_and_comes_down(rig: Rig, version: int) 
     planned = rig.plan(release)
     assert planned.exit_code is ExitCode.DONE
     assert by_id(planned, "migrate.down") == [Status.PASS]
-    assert planned.details["database"] == f"{rig.name}, PostgreSQL {_release(rig)}, as tars"
+    assert (
+        planned.details.model_dump(mode="json")["database"]
+        == f"{rig.name}, PostgreSQL {_release(rig)}, as tars"
+    )
     assert rig.schema() == before, "plan changes nothing"
 
     unapplied = rig.verify(release)
@@ -32,7 +35,7 @@ def test_the_example_goes_up_is_verified_and_comes_down(rig: Rig, version: int) 
 
     applied = rig.up(release)
     assert applied.exit_code is ExitCode.DONE
-    assert applied.details["statements"] == 4
+    assert applied.details.model_dump(mode="json")["statements"] == 4
     with rig.connect("postgres") as connection:
         connection.execute("ANALYZE")
     verified = rig.verify(release, answers_within=1.0)
@@ -50,7 +53,7 @@ def test_the_example_goes_up_is_verified_and_comes_down(rig: Rig, version: int) 
 
     again = rig.up(release, run="second")
     assert again.exit_code is ExitCode.DONE
-    assert again.details["statements"] == 0
+    assert again.details.model_dump(mode="json")["statements"] == 0
     assert len(rig.history()) == 4
 
     undone = rig.down(release)
@@ -58,7 +61,7 @@ def test_the_example_goes_up_is_verified_and_comes_down(rig: Rig, version: int) 
     assert rig.schema() == before
     assert "0 of 2" in rig.status(release).summary
 
-    assert rig.up(release, run="third").details["statements"] == 4
+    assert rig.up(release, run="third").details.model_dump(mode="json")["statements"] == 4
     assert "2 of 2" in rig.status(release).summary
 
 

@@ -277,7 +277,7 @@ def test_an_index_that_was_left_invalid_before_is_built_anew(rig: Rig, release: 
             builder.execute("CREATE INDEX CONCURRENTLY one ON missions (status)")
     assert rig.invalid_indexes() == ["one"]
     outcome = rig.up(release)
-    assert outcome.details["repaired"] == 1
+    assert outcome.details.model_dump(mode="json")["repaired"] == 1
     assert rig.invalid_indexes() == []
 
 
@@ -293,5 +293,5 @@ def test_a_reindex_that_was_broken_off_leaves_no_copies(rig: Rig) -> None:
     # What the build left in TOAST's schema only a superuser can drop: it is said, not hidden.
     left = rig.invalid_indexes()
     assert all(name.startswith("pg_toast.") for name in left)
-    assert again.details["foreign_invalid_indexes"] == left
+    assert again.details.model_dump(mode="json")["foreign_invalid_indexes"] == left
     assert rig.schema() == before

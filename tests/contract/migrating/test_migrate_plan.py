@@ -11,7 +11,7 @@ from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status
 
 
 def facts(outcome: Outcome) -> list[dict[str, Any]]:
-    found: Any = outcome.details["statements"]
+    found: Any = outcome.details.model_dump(mode="json")["statements"]
     return list(found)
 
 
@@ -75,7 +75,7 @@ def test_a_danger_is_refused_and_may_be_allowed_with_a_reason(rig: Rig) -> None:
 def test_the_linter_and_an_allowance_of_no_use_are_told(rig: Rig) -> None:
     sql = "-- tarsrelease:allow cluster: no\nALTER TABLE missions ADD COLUMN c char(3);"
     outcome = rig.plan(rig.release({"a.sql": Sql(sql)}))
-    lines = "\n".join(map(str, outcome.details["plan"]))  # type: ignore[call-overload]
+    lines = "\n".join(map(str, outcome.details.model_dump(mode="json")["plan"]))
     assert "unused-allowance: cluster is allowed, but" in lines
 
 

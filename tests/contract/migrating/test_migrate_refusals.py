@@ -37,7 +37,7 @@ def test_statement_7_of_9_fails_six_are_applied_and_a_corrected_file_goes_on(rig
     assert not any("c7" in line for line in rig.schema())
 
     outcome = rig.up(rig.release({"a.sql": Sql(NINE)}), run="second")
-    assert outcome.details["statements"] == 3
+    assert outcome.details.model_dump(mode="json")["statements"] == 3
     assert [row.run for row in rig.history()] == ["first"] * 6 + ["second"] * 3
 
 
@@ -79,7 +79,7 @@ def test_files_that_do_not_fit_the_history_are_refused(
 def test_a_later_release_does_not_need_the_files_of_the_former(rig: Rig) -> None:
     rig.up(rig.release({"a.sql": Sql("ALTER TABLE traces ADD COLUMN c int;")}))
     later = rig.release({"d.sql": Sql("ALTER TABLE traces ADD COLUMN d int;")}, version="1.0.2")
-    assert rig.up(later).details["statements"] == 1
+    assert rig.up(later).details.model_dump(mode="json")["statements"] == 1
 
 
 def test_a_file_of_another_release_that_stopped_half_way_is_in_the_way(rig: Rig) -> None:
@@ -200,8 +200,8 @@ def test_a_down_that_stopped_goes_on_and_up_waits_for_it(rig: Rig) -> None:
     assert "finish `migrate down` first" in refused.value.detail.found
     with rig.connect() as connection:
         connection.execute("DROP VIEW v")
-    assert rig.down(release).details["statements"] == 1
-    assert rig.up(release).details["statements"] == 2
+    assert rig.down(release).details.model_dump(mode="json")["statements"] == 1
+    assert rig.up(release).details.model_dump(mode="json")["statements"] == 2
 
 
 def test_contract_needs_every_expand_migration(rig: Rig) -> None:
@@ -215,7 +215,7 @@ def test_contract_needs_every_expand_migration(rig: Rig) -> None:
         rig.up(release, phase="contract")
     assert "a.sql of phase expand is not applied yet" in refused.value.detail.found
     rig.up(release)
-    assert rig.up(release, phase="contract").details["statements"] == 1
+    assert rig.up(release, phase="contract").details.model_dump(mode="json")["statements"] == 1
 
 
 def test_a_release_without_migrations_needs_no_database(rig: Rig) -> None:

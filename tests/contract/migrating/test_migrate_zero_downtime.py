@@ -59,7 +59,7 @@ def test_steady_load_on_200_000_rows_loses_no_transaction(rig: Rig, tmp_path: Pa
     finally:
         said, _ = load.communicate(timeout=60)
     assert outcome.exit_code is ExitCode.DONE
-    assert outcome.details["statements"] == 4
+    assert outcome.details.model_dump(mode="json")["statements"] == 4
     assert load.returncode == 0, said
     assert "number of failed transactions: 0 " in said, said
     processed = re.search(r"actually processed: (\d+)", said)

@@ -72,6 +72,7 @@ class EvidenceFile:
         torn = bool(before) and not before.endswith(b"\n")
         lines = before.split(b"\n") if torn else before.split(b"\n")[:-1]
         record = Record(
+            format="tarsrelease/evidence/v2",
             number=len(lines) + 1,
             at=self._now(),
             run=self._run,

@@ -59,6 +59,7 @@ def _build(
     from tarsrelease.adapters.files.bundle_build import build_bundle
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.model.outcome import Verdict
+    from tarsrelease.model.step_details import BundleBuildDetails
     from tarsrelease.wiring.verification import Wishes, verified
 
     def act(session: Session) -> Outcome:
@@ -72,11 +73,11 @@ def _build(
             update={
                 "step": "bundle build",
                 "summary": f"{out} built" if good else f"{out} built, but {outcome.summary}",
-                "details": {
-                    **outcome.details,
-                    "files": dict(built.digests),
-                    "changed": list(built.changed),
-                },
+                "details": BundleBuildDetails(
+                    **outcome.details.given(),
+                    files=dict(built.digests),
+                    changed=tuple(built.changed),
+                ),
                 "next": ""
                 if good
                 else "correct what the failed checks name, commit it, build again",

@@ -79,6 +79,7 @@ def _backtest(
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.matplotlib.plots import Panel, draw
+        from tarsrelease.model.step_details import BacktestDetails
         from tarsrelease.steps.canary_backtest import backtest as step
         from tarsrelease.wiring.context import recorded_metrics
 
@@ -90,11 +91,11 @@ def _backtest(
             history.server_time() if end is None else end.timestamp(),
             windows=windows,
         )
-        power = outcome.details["power"]
-        if plot is not None and isinstance(power, dict):
+        details = BacktestDetails.of(outcome.details)
+        if plot is not None and details is not None:
             title = "chance that twice the strictest limit is found within the stage"
             axes = ("requests a second of a service", "chance")
-            panel = Panel(title, *axes, power, logarithmic=True)
+            panel = Panel(title, *axes, details.power, logarithmic=True)
             draw(plot, outcome.summary, [panel])
         return outcome
 

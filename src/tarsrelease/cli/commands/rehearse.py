@@ -14,6 +14,7 @@ from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
+    from tarsrelease.model.details import Details
     from tarsrelease.model.outcome import Outcome
 
 _DEFAULT = "default"
@@ -80,9 +81,7 @@ rehearse = command(
 )(_rehearse)
 
 
-def _report(
-    settings: Settings, step: str, act: Callable[[Session], tuple[str, dict[str, object]]]
-) -> int:
+def _report(settings: Settings, step: str, act: Callable[[Session], tuple[str, Details]]) -> int:
     """Run `act`, which gives a summary and facts, as a step that can only succeed or raise."""
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -114,14 +113,12 @@ def _shell_of(name: str) -> str:
 def _up(settings: Settings, name: str) -> int:
     """Start a cluster (Kubernetes, Traefik, Prometheus, databases) and leave it running."""
 
-    def act(session: Session) -> tuple[str, dict[str, object]]:
+    def act(session: Session) -> tuple[str, Details]:
+        from tarsrelease.model.step_details import ClusterUpDetails
         from tarsrelease.rehearsal import commands, world
 
         cluster = commands.up(name, session.progress.say)
-        facts: dict[str, object] = {
-            "kubeconfig": str(cluster.kubeconfig),
-            "context": world.CONTEXT,
-        }
+        facts = ClusterUpDetails(kubeconfig=str(cluster.kubeconfig), context=world.CONTEXT)
         return f"the cluster {name} is up; `{_shell_of(name)}` leads into it", facts
 
     return _report(settings, "rehearse up", act)
@@ -131,11 +128,12 @@ def _up(settings: Settings, name: str) -> int:
 def _down(settings: Settings, name: str) -> int:
     """Stop the cluster and remove everything except its logs."""
 
-    def act(session: Session) -> tuple[str, dict[str, object]]:
+    def act(session: Session) -> tuple[str, Details]:
+        from tarsrelease.model.details import Details
         from tarsrelease.rehearsal import commands
 
         commands.down(name, session.progress.say)
-        return f"there is no cluster {name} any more", {}
+        return f"there is no cluster {name} any more", Details()
 
     return _report(settings, "rehearse down", act)
 
@@ -144,18 +142,19 @@ def _down(settings: Settings, name: str) -> int:
 def _status(settings: Settings, name: str) -> int:
     """Show what runs in the cluster, and since when."""
 
-    def act(_session: Session) -> tuple[str, dict[str, object]]:
+    def act(_session: Session) -> tuple[str, Details]:
+        from tarsrelease.model.step_details import ClusterPart, ClusterStatusDetails
         from tarsrelease.rehearsal import commands
 
         found = commands.status(name)
-        facts: dict[str, object] = {
-            "phase": found.phase,
-            "pid": found.pid,
-            "kubeconfig": str(found.kubeconfig) if found.kubeconfig else None,
-            "addresses": dict(found.addresses),
-            "versions": dict(found.versions),
-            "parts": [dict(part) for part in found.parts],
-        }
+        facts = ClusterStatusDetails(
+            phase=found.phase,
+            pid=found.pid,
+            kubeconfig=str(found.kubeconfig) if found.kubeconfig else None,
+            addresses=dict(found.addresses),
+            versions=dict(found.versions),
+            parts=tuple(ClusterPart.model_validate(part) for part in found.parts),
+        )
         others = [other for other in commands.running() if other != name]
         also = f"; also up: {', '.join(others)}" if others else ""
         return f"the cluster {name} is {found.phase}{also}", facts

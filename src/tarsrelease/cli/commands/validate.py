@@ -65,7 +65,8 @@ def _validate(
         evidence = session.evidence()
         folder = evidence.path.parent if evidence else Path()
         path = html or folder / f"validation-{target}.html"
-        outcome = outcome.model_copy(update={"details": {**outcome.details, "html": str(path)}})
+        details = outcome.details.model_copy(update={"html": str(path)})
+        outcome = outcome.model_copy(update={"details": details})
         _write(path, outcome_html(outcome))
         return outcome
 

@@ -16,6 +16,7 @@ from tarsrelease.model.checks import (
     StagingDriftCheck,
 )
 from tarsrelease.model.format import duration
+from tarsrelease.model.planning import PlannedCheck
 from tarsrelease.model.rollout import Rollout, Stage
 
 Slots = Sequence[tuple[float, float]]
@@ -28,45 +29,13 @@ REGRESSION = 2.0
 """The regression whose detection is planned for: twice the limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What one check of one service needs in one stage, and what its traffic gives.
-
-    Rates are the canary's requests a second at the stage's weight: `usual` the median over blocks
-    as long as the stage, `quiet` what nine of ten blocks exceed. `seconds` is how long the usual
-    rate takes to bring the `needed` requests, None without any. `found` is the chance that a
-    canary at twice the limit is taken back within the stage, `found_in` the time by which 95 % of
-    them are (None: not within the stage). `stable` is stable's own bad share.
-    """
-
-    stage: str
-    service: str
-    check: str
-    limit: float
-    needed: int
-    usual: float
-    quiet: float
-    seconds: float | None
-    quiet_seconds: float | None
-    allowed: float
-    found: float
-    found_in: float | None
-    stable: float
-    trouble: str | None
-
-    @property
-    def decides(self) -> bool:
-        """A healthy canary can pass within the stage and its extension."""
-        return self.trouble is None
-
-
 def plan_stages(
     rollout: Rollout,
     recorded: Mapping[tuple[str, str], Slots],
     *,
     slot: float,
     scrape_interval: float,
-) -> tuple[Planned, ...]:
+) -> tuple[PlannedCheck, ...]:
     """Every check on requests, of every stage and service.
 
     `recorded` is by (SLI, service), in slots of `slot` seconds; what is missing there had no
@@ -118,7 +87,7 @@ def _planned(
     *,
     alpha: float,
     confidence: float,
-) -> Planned:
+) -> PlannedCheck:
     slots = traffic.slots
     usual, quiet = (
         rate * stage.weight / 100 for rate in rates(slots, traffic.slot, stage.duration)
@@ -153,7 +122,7 @@ def _planned(
         trouble = "stable has no traffic at this weight: nothing to compare with"
     elif seconds > allowed:
         trouble = f"too few requests within {duration(allowed)}"
-    return Planned(
+    return PlannedCheck(
         stage=stage.name,
         service=service,
         check=rule.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.step_details import AppliedDetails
 from tarsrelease.operations.migrations.apply import Applier, HeldError
 from tarsrelease.operations.migrations.outcome import Step
 
@@ -20,7 +21,7 @@ def held_outcome(step: Step, held: HeldError, applier: Applier, total: int) -> O
     return step.ended(
         f"gave way at {held.statement.place}; {counts.finished} of {total} statements are applied",
         [waits, *held.checks],
-        details={"statements": counts.finished, "gave_way": counts.gave_way},
+        details=AppliedDetails(statements=counts.finished, gave_way=counts.gave_way),
         next_step="end what is in the way, or wait for a quieter hour; then run the same again",
         verdict=Verdict.HOLD,
     )

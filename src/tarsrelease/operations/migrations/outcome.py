@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.migrations.server import LockOwner, Server
 from tarsrelease.migrations.statements import Statement
+from tarsrelease.model.details import Details
 from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import (
     LockedError,
@@ -49,7 +50,7 @@ class Step:
         summary: str,
         checks: Sequence[Check],
         *,
-        details: Mapping[str, object] | None = None,
+        details: Details | None = None,
         next_step: str = "",
         verdict: Verdict | None = None,
     ) -> Outcome:

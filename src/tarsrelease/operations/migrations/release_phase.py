@@ -13,9 +13,10 @@ from typing import Protocol
 
 from tarsrelease.context import Assignment
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, MigrateFacts, Phase
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
+from tarsrelease.model.step_details import AppliedDetails
 from tarsrelease.operations.migrations.outcome import left_alone
 from tarsrelease.ports.cluster import Journal
 from tarsrelease.rollout import release_journal
@@ -94,8 +95,8 @@ def why_not(release: Release, environment: Environment) -> str | None:
 
 def statements(outcome: Outcome) -> int:
     """How many statements this `up` applied."""
-    count = outcome.details.get("statements", 0)
-    return count if isinstance(count, int) else 0
+    details = AppliedDetails.of(outcome.details)
+    return details.statements if details else 0
 
 
 def journaled(
@@ -108,7 +109,7 @@ def journaled(
     The database's own history lists the statements.
     """
 
-    def note(phase: Phase, **facts: object) -> None:
+    def note(phase: Phase, facts: MigrateFacts) -> None:
         journal.append(
             Entry(
                 at=assignment.clock.now(),
@@ -117,11 +118,16 @@ def journaled(
                 step="migrate",
                 action=release_journal.MIGRATE,
                 phase=phase,
-                facts={"direction": direction, **facts},
+                facts=facts,
             )
         )
 
-    note(Phase.INTENT)
+    note(Phase.INTENT, MigrateFacts(direction=direction))
     outcome = act()
-    note(Phase.RESULT, verdict=str(outcome.verdict), statements=statements(outcome))
+    note(
+        Phase.RESULT,
+        MigrateFacts(
+            direction=direction, verdict=str(outcome.verdict), statements=statements(outcome)
+        ),
+    )
     return outcome

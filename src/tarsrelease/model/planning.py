@@ -1,0 +1,45 @@
+"""What a release's stages are planned to take, and what their traffic lets their checks decide."""
+
+from __future__ import annotations
+
+from tarsrelease.model.base import Value
+
+
+class StagePlan(Value):
+    """One stage on paper. `gates_of` is the weight in rollout.yaml whose gates look at it."""
+
+    weight: int
+    minutes: float
+    minutes_at_most: float
+    gates_of: int
+
+
+class PlannedCheck(Value):
+    """What one check of one service needs in one stage, and what its traffic gives.
+
+    Rates are the canary's requests a second at the stage's weight: `usual` the median over blocks
+    as long as the stage, `quiet` what nine of ten blocks exceed. `seconds` is how long the usual
+    rate takes to bring the `needed` requests, None without any. `found` is the chance that a
+    canary at twice the limit is taken back within the stage, `found_in` the time by which 95 % of
+    them are (None: not within the stage). `stable` is stable's own bad share.
+    """
+
+    stage: str
+    service: str
+    check: str
+    limit: float
+    needed: int
+    usual: float
+    quiet: float
+    seconds: float | None
+    quiet_seconds: float | None
+    allowed: float
+    found: float
+    found_in: float | None
+    stable: float
+    trouble: str | None
+
+    @property
+    def decides(self) -> bool:
+        """A healthy canary can pass within the stage and its extension."""
+        return self.trouble is None

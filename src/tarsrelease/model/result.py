@@ -1,0 +1,52 @@
+"""What one check came to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from tarsrelease.model.base import Value
+
+
+class Status(StrEnum):
+    """What one check found. `fail` means bad; `error` means it could not be measured."""
+
+    PASS = "pass"  # noqa: S105 - a status, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+_SEVERITY = (Status.PASS, Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR, Status.FAIL)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """The gravest of the statuses; none at all is `error`, as nothing passes vacuously."""
+    return max(statuses, key=_SEVERITY.index, default=Status.ERROR)
+
+
+class Observed(Value):
+    """A measured value and its unit (``share``, ``bytes``, ``seconds``, ``count``)."""
+
+    value: float | str | None
+    unit: str
+
+
+class Check(Value):
+    """One check's result. `id` is stable and documented; `service` says whose it is, if anyone's.
+
+    `samples` is how many requests (or readings) the result stands on, `needed` how many it takes
+    to decide, `window` the seconds they were gathered in.
+    """
+
+    id: str
+    status: Status
+    service: str | None = None
+    observed: Observed | None = None
+    expected: str
+    reason: str
+    source: str = ""
+    window: float | None = None
+    samples: int | None = None
+    needed: int | None = None
