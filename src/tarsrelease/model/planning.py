@@ -6,7 +6,7 @@ from tarsrelease.model.base import Value
 
 
 class StagePlan(Value):
-    """One stage on paper. `gates_of` is the weight in rollout.yaml whose gates look at it."""
+    """One planned stage; `gates_of` is the weight in rollout.yaml whose checks it uses."""
 
     weight: int
     minutes: float
@@ -20,7 +20,7 @@ class PlannedCheck(Value):
     Rates are the canary's requests a second at the stage's weight: `usual` the median over blocks
     as long as the stage, `quiet` what nine of ten blocks exceed. `seconds` is how long the usual
     rate takes to bring the `needed` requests, None without any. `found` is the chance that a
-    canary at twice the limit is taken back within the stage, `found_in` the time by which 95 % of
+    canary at twice the limit is rolled back within the stage, `found_in` the time by which 95 % of
     them are (None: not within the stage). `stable` is stable's own bad share.
     """
 

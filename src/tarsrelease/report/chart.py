@@ -13,30 +13,30 @@ _MOST = 30
 
 def history_charts(outcome: Outcome) -> Iterator[str]:
     """One chart for every check that is a share, a line a service, in percent over seconds."""
-    looks = _thinned(outcome.details.history)
+    points = _thinned(outcome.details.history)
     shares: dict[str, list[str]] = {}
     for check in outcome.checks:
         if check.observed is not None and check.observed.unit == "share":
             key = f"{check.id}/{check.service}" if check.service else check.id
             shares.setdefault(check.id, []).append(key)
     for check_id, keys in shares.items():
-        drawn = [key for key in keys if sum(key in look.values for look in looks) > 1]
+        drawn = [key for key in keys if sum(key in point.values for point in points) > 1]
         if drawn:
-            yield _chart(check_id, drawn, looks)
+            yield _chart(check_id, drawn, points)
 
 
-def _thinned(looks: Sequence[Point]) -> Sequence[Point]:
-    """The looks thinned evenly, the last one kept."""
-    every = -(-len(looks) // _MOST) or 1
-    return looks[::-1][::every][::-1]
+def _thinned(points: Sequence[Point]) -> Sequence[Point]:
+    """The points, thinned evenly; the last one is kept."""
+    every = -(-len(points) // _MOST) or 1
+    return points[::-1][::every][::-1]
 
 
-def _chart(check_id: str, keys: Sequence[str], looks: Sequence[Point]) -> str:
-    drawn = [look for look in looks if all(key in look.values for key in keys)]
-    lines = [[100 * look.values[key] for look in drawn] for key in keys]
+def _chart(check_id: str, keys: Sequence[str], points: Sequence[Point]) -> str:
+    drawn = [point for point in points if all(key in point.values for key in keys)]
+    lines = [[100 * point.values[key] for point in drawn] for key in keys]
     services = ", ".join(key.partition("/")[2] or key for key in keys)
     top = max([value for line in lines for value in line], default=0.0) or 1.0
-    seconds = ", ".join(f'"{look.elapsed:.0f}"' for look in drawn)
+    seconds = ", ".join(f'"{point.elapsed:.0f}"' for point in drawn)
     return "\n".join(
         [
             "```mermaid",
