@@ -188,9 +188,9 @@ _JOURNAL = """
 import sys
 from datetime import UTC, datetime
 from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
-from tarsrelease.adapters.kubernetes.client import Cluster
+from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.model.journal import Entry, Phase
-journal = ConfigMapJournal(Cluster.connect(sys.argv[1], sys.argv[2]), "tars")
+journal = ConfigMapJournal(KubernetesApi.connect(sys.argv[1], sys.argv[2]), "tars")
 for action, phase in (("deploy", Phase.INTENT), ("promote", Phase.RESULT)):
     journal.append(Entry(at=datetime.now(UTC), run="day", release="1.0.1", step=action,
                          action=action, phase=phase))
