@@ -110,7 +110,7 @@ def test_what_deploy_would_refuse_is_found_before_the_database_is_touched() -> N
         world.annotations[service] = {"release": "0.9.9"}
     refused = deployable(world)
     assert refused["status"] == "fail"
-    assert "10 % of its traffic to a canary (0.9.9)" in refused["reason"]
+    assert "10 % of its traffic to the canary of 0.9.9" in refused["reason"]
     for service in SERVICES:
         world.annotations[service] = {"release": NEW}
     assert deployable(world)["status"] == "pass", "this very canary, in a job that is run again"
@@ -162,7 +162,7 @@ def test_votes() -> None:
     }
     assert parse_vote("qa=go") == Vote(role="qa", go=True)
     for wrong in ("qa", "qa=yes", "=go", "qa=GO"):
-        with pytest.raises(ValueError, match="no vote"):
+        with pytest.raises(ValueError, match="not a vote"):
             parse_vote(wrong)
 
 
@@ -219,7 +219,7 @@ def test_a_scheduler_looks_only_at_a_young_release() -> None:
 
     never = resting(3600)
     assert never is not None
-    assert never.summary.startswith("NOT LOOKED AT")
+    assert never.summary.startswith("NOT CHECKED")
     world.journal += [world.entry(PROMOTE, Phase.RESULT)]
     assert resting(3600) is None
     clock.sleep(3601)

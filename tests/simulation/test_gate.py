@@ -161,7 +161,7 @@ def test_a_past_that_cannot_be_read_is_said_and_missed_by_nobody_else() -> None:
         context(world, release(SHORT), samples=Forgetful(world)), SHORT.stages[0]
     )
     assert past("errors", SERVICES[0]) is None
-    assert any("past could not be read" in line for line in world.said)
+    assert any("cannot read stable's earlier requests" in line for line in world.said)
 
 
 def test_replaced_pods_and_reset_counters_do_not_disturb() -> None:

@@ -126,7 +126,7 @@ def test_a_wait_that_starts_when_all_is_over_ends_at_once() -> None:
     now = world.now
     outcome = watch(world, weight=10)
     assert outcome.exit_code == 0
-    assert "canary-25 was taken since" in outcome.summary
+    assert "canary-25 has started since" in outcome.summary
     assert world.now == now
 
 
@@ -202,7 +202,7 @@ def test_a_wait_that_is_too_long_takes_the_traffic_off_and_is_no_rollback() -> N
     assert outcome.exit_code == 10
     assert set(world.weights.values()) == {0}
     assert world.writes[-1][0] - verdict_at == pytest.approx(100, abs=2)
-    assert "which is no rollback" in outcome.summary
+    assert "not a rollback" in outcome.summary
     off = [entry for entry in world.journal if entry.action == "take-off"]
     assert "no rollback" in str(off[-1].facts.model_dump(mode="json")["reason"])
     last = world.journal[-1]

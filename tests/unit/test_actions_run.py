@@ -157,7 +157,7 @@ def test_a_good_bundle_passes_and_the_page_tells_it(
         "verdict": "proceed",
         "exit-code": "0",
         "evidence": "kept",
-        "summary": "release/v1_0_1 is whole",
+        "summary": "release/v1_0_1 is valid",
     }
     assert "### PROCEED  verify" in step.summary
     assert "| check |" in step.summary

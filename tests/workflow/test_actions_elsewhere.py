@@ -97,7 +97,7 @@ def test_setup_gives_the_command_line_to_steps_of_your_own(run: Run) -> None:
         },
     )
     assert ran.code == 0, ran.printed
-    assert any("verify: release/v1_2_0 is whole" in line for line in ran.lines), ran.printed
+    assert any("verify: release/v1_2_0 is valid" in line for line in ran.lines), ran.printed
 
 
 def test_two_actions_of_one_job_install_once(run: Run, cache: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the chart would make of the canary, checked before anything is installed."""
+"""Check the canary's rendered chart before anything is installed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tarsrelease.rollout.rollback_plan import canary_names
 
 
 def canary_values(release: Release, environment: Environment) -> list[Mapping[str, Any]]:
-    """The canary's values; under them lie those that the user gave stable.
+    """The canary's Helm values, lowest priority first.
 
-    Feature flags that this release switches on win over all of them.
+    The user's values for stable come before these; the release's feature flags override all.
     """
     own, shared = release.canary_values, environment.helm
     return [own, shared.values, shared.canary_values, release.feature_flags]
 
 
 def check_render(context: Context) -> None:
-    """Refuse a canary that would contain what must exist once, or images nobody verified."""
+    """Raise UsageError if the canary contains a singleton or an image that the bundle lacks."""
     release, environment, charts = context.release, context.environment, context.cluster.charts
     rollout = release.rollout
     values = canary_values(release, environment)
@@ -48,7 +48,7 @@ def check_render(context: Context) -> None:
         raise UsageError(
             doing=doing,
             found=f"it contains {name}: {why}{others}",
-            expected="only what can stand beside stable",
+            expected="only objects that can exist twice, for stable and for the canary",
             next_step=f"in {rollout.canary_values}, set "
             + _switch(context, name, rendered, stable),
         )
@@ -67,8 +67,8 @@ def check_render(context: Context) -> None:
             doing=doing,
             found=f"{wrong[0]} is not the image that the bundle pins",
             expected="images by the digests in the manifest",
-            next_step="remove the image from the values that stable was installed with, and from "
-            "helm.values in the environment file",
+            next_step="remove the image from stable's Helm values and from helm.values in the "
+            "environment file",
         )
 
 
@@ -78,10 +78,10 @@ def _switch(
     rendered: Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]],
     stable: Sequence[Mapping[str, Any]],
 ) -> str:
-    """The value that makes the object go away, found by trying the chart's own switches."""
+    """The chart value that leaves the object out, found by trying each switch of the chart."""
     for path in canary_objects.switches(context.cluster.charts.defaults(context.release.chart)):
         if name not in canary_objects.must_exist_once(
             rendered([canary_objects.switched_off(path)]), stable
         ):
             return f"{'.'.join(path)}: false"
-    return f"the value that leaves {name} out (no switch among the chart's values does)"
+    return f"the value that leaves out {name} (the chart has no `enabled: false` for it)"

@@ -1,4 +1,4 @@
-"""Waiting for the canary's last requests, before it is removed."""
+"""Wait for the canary's last requests before the canary is removed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _POLL = 1.0
 
 
 def drain(context: Context, since: datetime, each_tick: Callable[[], None]) -> None:
-    """Wait until the canary answers no more requests after the last shift.
+    """Wait until the canary answers no requests, for one minute at most.
 
-    A minute at most: what is still open then (a long request, a WebSocket) is ended by the pods'
-    own graceful end. Without metrics the gateway's time to settle has to do.
+    The pods' graceful shutdown then ends requests that are still open, for example WebSockets.
+    Without metrics, waits for the gateway's settle time instead.
     """
     clock = context.clock
     began = clock.now()
@@ -28,7 +28,7 @@ def drain(context: Context, since: datetime, each_tick: Callable[[], None]) -> N
         try:
             found = served.ask(context, since)
         except UnreachableError as error:
-            context.say(f"drain: not measured ({error})")
+            context.say(f"drain: cannot count the canary's requests ({error})")
             clock.sleep(context.environment.gateway.settle)
             return
         answered = sum(
@@ -38,6 +38,6 @@ def drain(context: Context, since: datetime, each_tick: Callable[[], None]) -> N
         if found.requests.scrapes and min(found.requests.scrapes.values()) >= 2:
             if answered == 0:
                 return
-            since = clock.now()  # count anew from here
+            since = clock.now()
         clock.sleep(_POLL)
-    context.say(f"drain: given up after {duration(_DRAIN)}; the pods end what is still open")
+    context.say(f"drain: stopped after {duration(_DRAIN)}; the pods' shutdown ends open requests")

@@ -1,8 +1,8 @@
-"""Evaluating a stage until it is decided. Evaluations follow the scrapes; decisions are pure.
+"""Evaluate a stage until there is a verdict. Evaluations follow the scrapes; decisions are pure.
 
-(1) Ask the metrics server when new samples are due, and decide on what they show.
-(2) Read the pods once a tick, whatever the metrics server does, and decide again.
-(3) Wait until either is due.
+(1) Query the metrics server when new samples are due, and decide.
+(2) Read the pods once a tick, also without metrics, and decide again.
+(3) Sleep until either is due.
 """
 
 from __future__ import annotations
@@ -44,24 +44,23 @@ _POINTS = 200
 
 
 def as_measured(checks: tuple[Check, ...]) -> tuple[Check, ...]:
-    """The results of an evaluation as they are."""
+    """The results, unchanged."""
     return checks
 
 
 def nothing_to_keep() -> None:
-    """Nothing has to be done at each tick."""
+    """Do nothing at a tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageEvaluation:
-    """What is judged, and how.
+    """Which stage and track are evaluated, and how.
 
-    `since` is the time just before the shift; `weight` the canary's percentage as it stands, None
-    where another tool moves the traffic and no share is expected. `track` is the side that is
-    judged. `restarts_before` are the pods' restart counts at the shift; without them those of the
-    first reading stand in. `past` is how stable's errors came before. `present` may change the
-    results of each evaluation before the verdict. `each_tick` is called once a tick, and may
-    raise (LockedError).
+    `since` is the time just before the shift. `weight` is the canary's current percentage, None
+    if another tool moves the traffic and no share is expected. `restarts_before` are the pods'
+    restart counts at the shift; None uses those of the first reading. `past` gives the burstiness
+    of stable's earlier errors. `present` may change the results of each evaluation before the
+    verdict. `each_tick` is called once a tick and may raise LockedError.
     """
 
     stage: Stage
@@ -75,10 +74,10 @@ class StageEvaluation:
 
 
 def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation:
-    """Evaluate one side until there is a verdict.
+    """Evaluate one track until there is a verdict.
 
-    Raises only what `each_tick` raises: a metrics server or API server that does not answer is an
-    `error` in the checks.
+    Raises only what `each_tick` raises: if the metrics server or API server does not answer, the
+    results are `error`.
     """
     evaluator = _Evaluator(context, evaluation)
     pods, metrics = evaluator.pods, evaluator.metrics
@@ -101,7 +100,7 @@ def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation
 
 
 class _Evaluator:
-    """What was read and shown so far. Everything that is decided from it is decided in gates."""
+    """The readings and results so far. `gates` decides; this class only reads and shows."""
 
     def __init__(self, context: Context, evaluation: StageEvaluation) -> None:
         self._context, self._evaluation = context, evaluation
@@ -123,7 +122,7 @@ class _Evaluator:
         return self.now - self._evaluation.since.timestamp()
 
     def judge(self) -> Verdict | None:
-        """The checks as of now, shown; and the verdict, if there is one."""
+        """Evaluate and show the checks; the verdict, None if there is none yet."""
         self._checks = self._evaluation.present(self._evaluate())
         verdict = decide(
             self._checks,
@@ -136,7 +135,7 @@ class _Evaluator:
         return verdict
 
     def observation(self, verdict: Verdict) -> Observation:
-        """What the evaluation came to."""
+        """The observation with this verdict."""
         return Observation(
             verdict=verdict,
             checks=self._checks,
@@ -145,8 +144,6 @@ class _Evaluator:
             history=tuple(self._history),
             without_metrics=self.metrics.seconds_without,
         )
-
-    # Deciding
 
     def _evaluate(self) -> tuple[Check, ...]:
         judging, rollout = self._evaluation, self._context.rollout
@@ -182,7 +179,7 @@ class _Evaluator:
         )
 
     def _measured(self) -> tuple[Counted, Read, Used]:
-        """Counts, gauges and usages by SLI; all unmeasured while the metrics server is away."""
+        """Counts, gauges and usages by SLI; all unmeasured if the metrics server is down."""
         rollout, measurements = self._context.rollout, self.metrics.measurements
         names = [service.name for service in rollout.services]
         deployments = [name for track in Track for name in judged(rollout, track).values()]
@@ -192,7 +189,7 @@ class _Evaluator:
                 queries.readings(measurements, self.pods.memory.owners or {}, deployments),
                 queries.usages(measurements),
             )
-        away = Unmeasured(self.metrics.trouble or "not asked yet")
+        away = Unmeasured(self.metrics.trouble or "not queried yet")
         keys = [(name, track) for name in names for track in Track]
         slis = {name for check in self._evaluation.stage.checks for name in check.named_slis()}
         return (
@@ -211,14 +208,12 @@ class _Evaluator:
         return {name: answer for name, answer in asked.items() if answer is not None}
 
     def _bursts(self, sli: str, service: str) -> list[Burstiness]:
-        """How errors came on the other side lately, and on stable in the longer past."""
+        """Burstiness of errors on the other track during the stage, and of stable before it."""
         measurements = self.metrics.measurements
         ticks = None if measurements is None else queries.beside(measurements, sli, service)
         lately = None if ticks is None else burstiness(ticks)
         past = self._evaluation.past(sli, service)
         return [known for known in (lately, past) if known is not None]
-
-    # Showing
 
     def _show(self, verdict: Verdict | None) -> None:
         stage, elapsed = self._evaluation.stage, self._elapsed

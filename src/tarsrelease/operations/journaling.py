@@ -1,4 +1,4 @@
-"""Entries of the journal on the cluster, with time, run and release filled in."""
+"""Write journal entries with time, run and release filled in."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def journal(
 def journal_if_possible(
     context: Context, step: str, action: str, phase: Phase, facts: Facts | None = None
 ) -> None:
-    """Append an entry; a journal that cannot be written is only reported.
+    """Append an entry, or report that it failed.
 
-    For what must not wait for the journal: traffic that moves to safety, and rollbacks.
+    For rollbacks and other moves of traffic to safety, which must not wait for the journal.
     """
     try:
         journal(context, step, action, phase, facts)
     except ReleaseError as error:
-        context.say(f"journal: could not be written ({error}); going on")
+        context.say(f"journal: cannot be written ({error}); continuing")

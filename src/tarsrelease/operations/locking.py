@@ -1,4 +1,4 @@
-"""Taking the lock from another run, for what must not wait."""
+"""Take the lock from another run, for steps that must not wait."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tarsrelease.model.errors import ReleaseError
 
 @contextmanager
 def taking_over(context: Context) -> Iterator[None]:
-    """Hold the lock for the length of the block, also if another run holds it.
+    """Hold the lock during the block, also if another run holds it.
 
-    A lock that can be neither taken nor released is only reported: a rollback goes on without it.
+    Failures are only reported: a rollback continues without the lock.
     """
     lock = context.cluster.lock
     try:
         lock.acquire(preempt=True)
     except ReleaseError as error:
-        context.say(f"lock: could not be taken ({error}); going on without it")
+        context.say(f"lock: cannot be acquired ({error}); continuing without it")
     try:
         yield
     finally:
         try:
             lock.release()
         except ReleaseError as error:
-            context.say(f"lock: could not be released ({error}); it expires by itself")
+            context.say(f"lock: cannot be released ({error}); it will expire")

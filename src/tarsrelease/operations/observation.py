@@ -1,4 +1,4 @@
-"""What the evaluation of a stage came to: the verdict, and the results that led to it."""
+"""The observation of a stage: the verdict and the results that led to it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tarsrelease.operations.traffic import timestamp
 from tarsrelease.report.results import show_cause
 
 METRICS = "canary.metrics"
-"""The check that only says that the metrics server was away for too long."""
+"""The check that fails when the metrics server is down for longer than `limits.metrics_outage`."""
 
 _HISTORY = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A verdict, the checks that led to it, and when it was decided.
+    """A verdict, the results that led to it, and when it was decided.
 
-    `evaluations` counts the answers of the metrics server, `without_metrics` the seconds since
-    the last one.
+    `evaluations` counts the answers of the metrics server; `without_metrics` is the number of
+    seconds since the last answer.
     """
 
     verdict: Verdict
@@ -39,14 +39,14 @@ class Observation:
 
     @classmethod
     def of(cls, check: Check, at: datetime) -> Self:
-        """What one check alone decides: rollback where it failed, else hold."""
+        """The observation from one result: rollback if it is `fail`, otherwise hold."""
         verdict = Verdict.ROLLBACK if check.status is Status.FAIL else Verdict.HOLD
         blind = (check.window or 0.0) if check.id == METRICS else 0.0
         return cls(verdict, (check,), at, without_metrics=blind)
 
     @property
     def why(self) -> str:
-        """The gravest result, in one line."""
+        """The most serious result, in one line."""
         cause = Cause.of(self.checks)
         if cause is None:
             passed = sum(check.status is Status.PASS for check in self.checks)

@@ -1,4 +1,4 @@
-"""How steps end: their outcome, and errors that come after a change was made."""
+"""Build the outcome of a step, and turn errors after the first change into StoppedError."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
 
 
 class StepReport:
-    """What a step reports: when it started, how long its phases took, and its outcome.
+    """The start time, phase durations and outcome of a step.
 
-    `seconds` are those of each phase, in order; a phase that comes twice adds up.
+    `seconds` maps each phase to its duration, in order; repeated phases are added up.
     """
 
     def __init__(self, assignment: Assignment, step: str) -> None:
@@ -24,7 +24,7 @@ class StepReport:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time the block, also when it ends in an error."""
+        """Time the block, also if it raises."""
         clock = self._assignment.clock
         began = clock.now()
         try:
@@ -47,7 +47,7 @@ class StepReport:
         details: Details | None = None,
         next_step: str = "",
     ) -> Outcome:
-        """The outcome of the step, which came to this verdict."""
+        """The outcome of the step with this verdict."""
         return Outcome(
             step=self._step,
             release=self._assignment.release.version,
@@ -65,9 +65,9 @@ class StepReport:
 
 @contextmanager
 def changing(next_step: str) -> Iterator[None]:
-    """From here on something has been changed: any foreseen error is a stop, exit code 12.
+    """Turn any ReleaseError in the block into StoppedError (exit code 12).
 
-    Another run's lock stays what it is, as that run is now the one that acts.
+    LockedError passes unchanged, because another run is now in charge.
     """
     try:
         yield

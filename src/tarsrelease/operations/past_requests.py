@@ -1,4 +1,4 @@
-"""Reading stable's past in pieces, so that 24 h of it are never in memory as samples."""
+"""Read stable's recorded requests in pieces, so that 24 h of samples are never in memory."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tarsrelease.ports.metrics import History
 from tarsrelease.ports.people import Progress
 
 _MOMENTS = 240
-"""Moments a query: with a few hundred series, some ten thousand values."""
+"""Points per query: with a few hundred series, about ten thousand values."""
 PAST = 6 * _MOMENTS
-"""Scrapes from which a gate tells how bursty errors are: six hours at 15 s, two at 5 s."""
+"""Scrapes that a gate reads to measure burstiness: six hours at 15 s, two hours at 5 s."""
 PATIENCE = 10.0
-"""Seconds after which a gate goes on without them."""
+"""Seconds after which a gate continues without them."""
 
 
 Selectors = tuple[str, str, bool]
-"""Of an SLI: all requests, a part of them, and whether that part is the good one."""
+"""Of an SLI: the selector of all requests, of a part of them, and whether that part is good."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTraffic:
-    """What stable recorded from `start` to `end` (Unix times), in slots of `slot` seconds."""
+    """Stable's requests from `start` to `end` (Unix times), in slots of `slot` seconds."""
 
     history: History
     rollout: Rollout
@@ -53,14 +53,14 @@ class RecordedTraffic:
         found, labels = None, self.rollout.labels
         for so_far, until in _growing(asked, labels, self.start, self.end, self.slot, self.history):
             found = so_far
-            self.progress.say(f"read the traffic of {duration(until - self.start)}")
+            self.progress.say(f"read {duration(until - self.start)} of requests")
         if found is None or not any(rises.slots for rises in found.rises.values()):
             raise UsageError(
-                doing="reading the recorded traffic of stable",
-                found="no series of stable in that time",
+                doing="reading stable's recorded requests",
+                found="no series of stable in this period",
                 expected=f"series with {labels.track}=stable of the services in rollout.yaml",
-                next_step="ask for a time that the metrics server remembers, and compare the "
-                "slis' selectors with what it has",
+                next_step="choose a period within the metrics server's retention, and compare "
+                "the selectors of the slis with its series",
             )
         return {
             (name, service.name): recorded_requests.whole(found, each, service.name, *self.slots)
@@ -69,7 +69,7 @@ class RecordedTraffic:
         }
 
     def buckets(self, selector: str) -> set[str]:
-        """The bounds that the histogram has by now."""
+        """The histogram's bucket bounds."""
         [series] = self.history.recorded(
             [slower_canary.every_bound(selector)], self.end - 2 * self.slot, self.end, self.slot
         )
@@ -84,7 +84,7 @@ def _growing(
     slot: float,
     history: History,
 ) -> Iterator[tuple[Recording, float]]:
-    """The recording after each piece, and until when it is read."""
+    """The recording after each piece, and the Unix time up to which it is read."""
     pairs = [(of, part) for of, part, _ in asked.values()]
     found = recorded_requests.start(dict.fromkeys(name for pair in pairs for name in pair), slot)
     at = start // slot * slot
@@ -98,9 +98,9 @@ def _growing(
 
 
 def read_burstiness(context: Context, stage: Stage) -> recorded_requests.Past:
-    """How stable's errors came in the last PAST scrapes, for the stage's checks on requests.
+    """Burstiness of stable's errors in the last PAST scrapes, for the stage's checks on requests.
 
-    A metrics server that does not answer, or takes longer than PATIENCE, leaves nothing known:
+    If the metrics server does not answer or takes longer than PATIENCE, returns `nothing_known`;
     bursts are then judged from the stage alone.
     """
     environment, history, clock = context.environment, context.metrics.samples, context.clock
@@ -114,10 +114,15 @@ def read_burstiness(context: Context, stage: Stage) -> recorded_requests.Past:
         for found, _ in _growing(asked, labels, end - PAST * slot, end, slot, history):
             whole = found
             if (clock.now() - started).total_seconds() > PATIENCE:
-                context.say(f"{stage.name}: stable's past takes too long to read; going on")
+                context.say(
+                    f"{stage.name}: reading stable's earlier requests took more than "
+                    f"{duration(PATIENCE)}; continuing without them"
+                )
                 return recorded_requests.nothing_known
     except ReleaseError as error:
-        context.say(f"{stage.name}: stable's past could not be read: {error}; going on")
+        context.say(
+            f"{stage.name}: cannot read stable's earlier requests: {error}; continuing without them"
+        )
         return recorded_requests.nothing_known
     return (
         recorded_requests.nothing_known

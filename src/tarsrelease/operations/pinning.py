@@ -1,4 +1,4 @@
-"""Pinning stable's size for the length of a release, and giving it back."""
+"""Pin stable's replicas during a release, and restore the autoscalers afterwards."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ UNPIN = "unpin"
 def observed_pins(
     context: Context, seen: Snapshot, serving: Revision, entries: Sequence[Entry]
 ) -> Pins:
-    """Stable's size now, to be kept.
+    """Stable's current replicas and the autoscalers' minimums.
 
-    Where an earlier attempt has raised a minimum, the one that it journaled is the user's.
+    If an earlier attempt raised a minimum, its journal entry has the user's value.
     """
     stable, raised = stable_names(context.rollout), _raised(entries)
     return Pins(
@@ -35,17 +35,17 @@ def observed_pins(
 
 
 def pin(context: Context, pins: Pins) -> None:
-    """Keep the autoscalers from shrinking stable below its size."""
+    """Raise the autoscalers' minimums to stable's current replicas."""
     workloads = context.cluster.workloads
     for scaler in workloads.autoscalers():
         wanted = min(pins.replicas.get(scaler.deployment, 0), scaler.max_replicas)
         if scaler.name in pins.minimums and scaler.min_replicas < wanted:
             workloads.keep_at_least(scaler.name, wanted)
-            context.say(f"pinned {scaler.name}: at least {wanted} (was {scaler.min_replicas})")
+            context.say(f"pinned {scaler.name}: minReplicas {scaler.min_replicas} -> {wanted}")
 
 
 def unpin(context: Context, pins: Pins | None) -> None:
-    """Give the autoscalers their minimums back. Can be repeated."""
+    """Restore the autoscalers' minimums. Idempotent."""
     if pins is None or not pins.minimums:
         return
     workloads = context.cluster.workloads
@@ -53,16 +53,16 @@ def unpin(context: Context, pins: Pins | None) -> None:
         before = pins.minimums.get(scaler.name)
         if before is not None and before != scaler.min_replicas:
             workloads.keep_at_least(scaler.name, before)
-            context.say(f"unpinned {scaler.name}: at least {before} again")
+            context.say(f"unpinned {scaler.name}: minReplicas is {before} again")
     journal(context, UNPIN, UNPIN, Phase.RESULT, UnpinFacts(minimums=pins.minimums))
 
 
 def _raised(entries: Sequence[Entry]) -> dict[str, int]:
-    """Minimums that some attempt has raised and not yet given back."""
-    standing: dict[str, int] = {}
+    """The users' values of minimums that an attempt has raised and not yet restored."""
+    raised: dict[str, int] = {}
     for entry in entries:
         if entry.action == UNPIN:
-            standing = {}
+            raised = {}
         elif (deployed := DeployFacts.of(entry.facts)) and entry.phase is Phase.INTENT:
-            standing = (deployed.minimums or {}) | standing
-    return standing
+            raised = (deployed.minimums or {}) | raised
+    return raised

@@ -10,9 +10,9 @@ from tarsrelease.operations.observation import Observation
 
 
 class PromotionStage(Stage):
-    """An evaluation of stable while the canary still has some of the traffic."""
+    """A stage of the promotion: stable is evaluated while traffic moves back to it."""
 
-    weight: int  # 0 belongs here, too
+    weight: int  # unlike in a rollout stage, 0 is allowed
 
     @property
     def name(self) -> str:
@@ -28,7 +28,7 @@ def stage_name(weight: int) -> str:
 def promotion_stage(last: Stage, weight: int, seconds: float) -> PromotionStage:
     """The last stage's checks, evaluated for `seconds` while the canary has `weight` percent.
 
-    External checks were answered in that stage, and are not asked of stable again.
+    Leaves out external checks, which that stage has already evaluated.
     """
     checks = tuple(check for check in last.checks if not check.elsewhere) or last.checks
     return PromotionStage(
@@ -41,13 +41,13 @@ def promotion_stage(last: Stage, weight: int, seconds: float) -> PromotionStage:
 
 @dataclass(frozen=True, slots=True)
 class PromotionStep:
-    """One step of the traffic's way back, for the report."""
+    """One step of moving traffic back to stable, for the report."""
 
     stage: Stage
     seconds: float
-    seen: Observation
+    observation: Observation
 
     def row(self) -> StageRow:
-        """As a row of the table of stages."""
-        stage, seen = self.stage, self.seen
-        return StageRow.made(stage.name, stage.weight, seen.verdict, self.seconds, seen.checks)
+        """The step as a row of the table of stages."""
+        stage, found = self.stage, self.observation
+        return StageRow.made(stage.name, stage.weight, found.verdict, self.seconds, found.checks)

@@ -1,4 +1,4 @@
-"""The proof at the end of a rollback: the version of before serves, and serves well."""
+"""The proof at the end of a rollback: the previous version serves all requests within limits."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _POLL = 1.0
 
 
 def prove(context: Context, version: str, since: datetime, deadline: float) -> tuple[Check, ...]:
-    """All checks of the proof; `since` is the last write of the routes.
+    """The results of the proof; `since` is the last write of the routes.
 
-    The measurement is repeated until it proves what it should, `deadline` seconds at most: right
-    after the write too few scrapes, or a request in flight, may stand in the way.
+    Repeats the measurement until it passes, for `deadline` seconds at most, because right after
+    the write there are too few scrapes and requests in flight.
     """
-    context.say(f"proof: {version} must be seen to serve all requests")
+    context.say(f"proof: checking that {version} serves all requests")
     return (
         *_measured(context, version, since, deadline),
         _pods(context, version, deadline),
@@ -52,7 +52,7 @@ def _measured(
         if (at - began).total_seconds() >= deadline:
             return checks
         if any(check.status is Status.FAIL for check in checks):
-            since = at  # requests of before the gateway followed; what counts is what still comes
+            since = at  # do not count requests from before the gateway applied the routes
         clock.sleep(_POLL)
 
 
@@ -80,7 +80,7 @@ def _judge(release: Release, version: str, found: Judged) -> tuple[Check, ...]:
             number for server, number in found.requests.scrapes.items() if server.service == name
         ]
         if not total or min(scrapes, default=0) < 2:
-            status, reason, share = Status.INCONCLUSIVE, "no requests were seen yet", None
+            status, reason, share = Status.INCONCLUSIVE, "no requests yet", None
         else:
             share = mine / total
             status = Status.PASS if mine == total else Status.FAIL
@@ -105,7 +105,7 @@ def _errors(name: str, version: str, found: Judged) -> Check:
     limit = found.check.bad_limit
     bad, total = found.bad(name, version)
     if not total:
-        status, reason, share = Status.INCONCLUSIVE, f"no requests to {version} were seen yet", None
+        status, reason, share = Status.INCONCLUSIVE, f"no requests to {version} yet", None
     else:
         share = bad / total
         status = Status.PASS if share < limit else Status.FAIL
@@ -123,10 +123,10 @@ def _errors(name: str, version: str, found: Judged) -> Check:
 
 
 def _pods(context: Context, version: str, deadline: float) -> Check:
-    """No pod of the canary is left, and stable is complete at the version of before."""
+    """The result for the pods: no canary pod is left, and stable is complete at `version`."""
     clock = context.clock
     began = clock.now()
-    expected = f"stable complete at {version}, no pod of the canary"
+    expected = f"stable is complete at {version}; no canary pods"
     while True:
         try:
             wrong = _wrong_pods(context, version)

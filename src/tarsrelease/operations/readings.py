@@ -1,4 +1,4 @@
-"""What an evaluation reads again and again: the pods, and the metrics server's samples."""
+"""The readings of an evaluation: pods, and samples from the metrics server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SKEW_TO_MENTION = 2.0
 
 
 class PodReadings:
-    """Deployments and pods of the namespace, and what happened to them since a shift.
+    """Deployments and pods of the namespace, and their restarts since a shift.
 
-    `trouble` says why the last reading failed, None where it did not; the pods are then those of
-    the reading before, for their names only.
+    `trouble` says why the last reading failed, None if it succeeded. After a failure `pods` are
+    those of the reading before; use only their names.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class PodReadings:
 
     @property
     def next_at(self) -> float:
-        """When to read again: once a tick (Unix time, our clock)."""
+        """When to read again (Unix time, our clock): once a tick."""
         return self._read_at + evaluation_times.TICK
 
     def read(self) -> None:
-        """Read them now; never raises."""
+        """Read the deployments and pods; never raises."""
         workloads = self._context.cluster.workloads
         try:
             found = workloads.deployments()
             self.pods = tuple(workloads.pods())
         except ReleaseError as error:
             if self.trouble is None:
-                self._context.say(f"{self._stage.name}: the pods cannot be read: {error}")
+                self._context.say(f"{self._stage.name}: cannot read the pods: {error}")
             self.trouble = str(error)
         else:
             self.deployments = {each.name: each for each in found}
@@ -61,7 +61,7 @@ class PodReadings:
         self._read_at = self._now
 
     def state(self, track: Track) -> ClusterState | Unmeasured:
-        """What the checks of one side see of the cluster."""
+        """The cluster's state for the checks of one track."""
         if self.trouble is not None:
             return Unmeasured(self.trouble)
         names = judged(self._context.rollout, track).values()
@@ -74,17 +74,17 @@ class PodReadings:
 
     @property
     def reachable(self) -> frozenset[str] | None:
-        """Pods that a scrape should reach; None where the pods are not known."""
+        """Names of ready pods, which a scrape should reach; None if the pods are unknown."""
         if self.trouble is not None:
             return None
         return frozenset(pod.name for pod in self.pods if pod.ready and not pod.terminating)
 
 
 class MetricReadings:
-    """The samples of a stage's queries since a shift, judged on one side.
+    """The samples of a stage's queries since a shift, for one track.
 
-    `answers` counts the metrics server's answers, `skew` is its clock minus ours in seconds;
-    `trouble` says why there is no answer as of now.
+    `answers` counts the metrics server's answers; `skew` is its clock minus ours in seconds;
+    `trouble` says why the last query failed, None if it succeeded.
     """
 
     def __init__(self, context: Context, stage: Stage, since: datetime, track: Track) -> None:
@@ -93,7 +93,7 @@ class MetricReadings:
         self._asked_at: float | None = None
         self._answered_at: float | None = None
         self.measurements: queries.Measurements | None = None
-        self.trouble: str | None = "not asked yet"
+        self.trouble: str | None = "not queried yet"
         self.skew = 0.0
         self.answers = 0
 
@@ -110,7 +110,7 @@ class MetricReadings:
 
     @property
     def next_at(self) -> float:
-        """When to ask again (Unix time, our clock): at once, then as new samples are due."""
+        """When to query again (Unix time, our clock): at once, then as new samples are due."""
         if self._asked_at is None:
             return self._started_at
         if self.trouble is not None or self.measurements is None:
@@ -120,7 +120,7 @@ class MetricReadings:
         return evaluation_times.due(newest, interval, self._asked_at + self.skew) - self.skew
 
     def read(self, pods: PodReadings) -> None:
-        """One query for all selectors; never raises, but says at once what is wrong."""
+        """Query all selectors once; never raises, but reports an error at once."""
         self._asked_at = self._now
         try:
             if self.measurements is None or self.trouble is not None:
@@ -138,7 +138,7 @@ class MetricReadings:
             self.measurements = queries.enter(measurements, answers, server_now, births)
         except ReleaseError as error:
             if self.trouble is None or self.answers == 0:
-                self._context.say(f"{self._stage.name}: no metrics: {error}; still trying")
+                self._context.say(f"{self._stage.name}: no metrics: {error}; retrying")
             self.trouble = str(error)
             return
         if self.trouble is not None and self.answers:
@@ -153,18 +153,21 @@ class MetricReadings:
         self.skew = server - (before + self._now) / 2
         if abs(self.skew) > _SKEW_TO_MENTION and self.measurements is None:
             self._context.say(
-                f"{self._stage.name}: the metrics server's clock is {self.skew:+.1f} s from ours; "
-                "taken into account"
+                f"{self._stage.name}: correcting the metrics server's clock, which differs by "
+                f"{self.skew:+.1f} s"
             )
 
     def _open(self, pods: PodReadings) -> queries.Measurements:
         rollout, environment = self._context.rollout, self._context.environment
         version = self._context.release.version
-        sides = [each.stable.deployment for each in rollout.services]
-        found = [pods.deployments[name].version for name in sides if name in pods.deployments]
+        stable = [each.stable.deployment for each in rollout.services]
+        versions = [pods.deployments[name].version for name in stable if name in pods.deployments]
         return queries.open_measurements(
             queries.queries_of(
-                self._stage, rollout, environment.kubernetes.namespace, [version, *(found or [""])]
+                self._stage,
+                rollout,
+                environment.kubernetes.namespace,
+                [version, *(versions or [""])],
             ),
             rollout.labels,
             {

@@ -1,4 +1,4 @@
-"""One look at what is recorded: a stage's checks over a window that lies behind us."""
+"""One evaluation of recorded metrics: a stage's checks over a window in the past."""
 
 from __future__ import annotations
 
@@ -17,35 +17,34 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 
 ALONE = frozenset({"proportion", "gauge", "ready", "restarts", "absent"})
-"""Kinds of check that one side can pass by itself; the others compare, or ask elsewhere."""
+"""Kinds of check that need only one track; the others compare, or query another system."""
 LONGEST = 3600.0
-"""Seconds of raw samples that one look reads."""
+"""Seconds of raw samples that one evaluation reads at most."""
 
 
 def stage_of(release: Release, window: float, kinds: frozenset[str] = ALONE) -> Stage:
     """The last stage with the checks of these kinds, over `window` seconds.
 
-    Raises UsageError where none is left, or the window is longer than raw samples are read for.
+    Raises UsageError if the stage has no such check, or the window is longer than LONGEST.
     """
     last = release.rollout.stages[-1]
     checks = tuple(rule for rule in last.checks if rule.kind in kinds)
     if not checks or not 0 < window <= LONGEST:
         raise UsageError(
-            doing="choosing what to look at",
+            doing="choosing the checks for stable",
             found=f"a window of {duration(window)}"
             if checks
-            else "no check that one side can pass alone",
-            expected=f"checks in the last stage, and a window of at most {duration(LONGEST)}",
-            next_step="--window 10m, and look at the last stage in rollout.yaml",
+            else f"the last stage has no check of kind {', '.join(sorted(kinds))}",
+            expected=f"at least one such check, and a window of at most {duration(LONGEST)}",
+            next_step="use --window 10m, and see the last stage in rollout.yaml",
         )
     return last.model_copy(update={"checks": checks, "duration": window})
 
 
 def recorded_checks(context: Context, stage: Stage, *, version: str | None) -> tuple[Check, ...]:
-    """Stable's checks over the last `stage.duration` seconds; `version` None takes any.
+    """Results of stable over the last `stage.duration` seconds; `version` None accepts any.
 
-    Restarts are those of the pods' lifetime, as these pods began with the version. Raises what
-    the ports raise.
+    Counts restarts over the pods' lifetime. Raises what the ports raise.
     """
     rollout, environment = context.rollout, context.environment
     metrics, workloads = context.metrics.samples, context.cluster.workloads

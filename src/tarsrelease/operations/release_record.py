@@ -1,4 +1,4 @@
-"""What a release came to: its steps' outcomes, one row a stage, and the outcome of it all."""
+"""The record of a release: the outcomes of its steps, one row per stage, the final outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEP = "run"
 
 
 def stage_row(stage: Stage, outcome: Outcome) -> StageRow:
-    """A stage as a row of the report's table."""
+    """The stage's row of the report."""
     seconds = (outcome.finished_at - outcome.started_at).total_seconds()
     return StageRow.made(
         stage.name, stage.weight, str(outcome.verdict), seconds, outcome.checks, outcome.details
@@ -26,7 +26,7 @@ def stage_row(stage: Stage, outcome: Outcome) -> StageRow:
 
 
 def migration_row(outcome: Outcome) -> StageRow:
-    """A step of the migrations as a row of the same table; it has neither traffic nor requests."""
+    """The row of a migration step in the same table, without traffic and requests."""
     return StageRow(
         name=outcome.step,
         verdict=outcome.verdict,
@@ -36,7 +36,7 @@ def migration_row(outcome: Outcome) -> StageRow:
 
 
 def failed_step(context: Context, step: str, error: ReleaseError, started_at: datetime) -> Outcome:
-    """The outcome of a step that ended in a foreseen error."""
+    """The outcome of a step that raised ReleaseError."""
     return Outcome(
         step=step,
         release=context.release.version,
@@ -52,7 +52,7 @@ def failed_step(context: Context, step: str, error: ReleaseError, started_at: da
 
 
 class ReleaseRecord:
-    """Collects outcomes and closes the release. Each outcome is added to the evidence at once."""
+    """Collects outcomes, adds each to the evidence at once, and closes the release."""
 
     def __init__(self, context: Context, evidence: Evidence | None) -> None:
         self._context, self._evidence = context, evidence
@@ -83,7 +83,7 @@ class ReleaseRecord:
         details: RunDetails | None = None,
         next_step: str,
     ) -> Outcome:
-        """The outcome with a verdict; its checks are those of the last step by default."""
+        """The release's outcome with this verdict; `checks` default to those of the last step."""
         last = self._last.checks if self._last is not None else ()
         return self._recorded(
             Outcome(
@@ -109,7 +109,7 @@ class ReleaseRecord:
         details: RunDetails | None = None,
         next_step: str | None = None,
     ) -> Outcome:
-        """The release ends as this step ended: same verdict or error, same exit code."""
+        """The release's outcome with the step's verdict or error, and its exit code."""
         return self._recorded(
             Outcome(
                 step=STEP,

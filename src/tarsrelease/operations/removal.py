@@ -1,4 +1,4 @@
-"""Removing the canary, so that nothing of it is left."""
+"""Remove the canary from the routes and from the cluster."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from tarsrelease.operations.traffic import OFF, route_notes, wait_until_accepted
 
 
 def retire(context: Context, stage: str = OFF) -> None:
-    """Leave only stable in the routes, and wait until the gateway accepts them.
+    """Remove the canary from the routes, and wait until the gateway accepts them.
 
-    A gateway that does not is only reported: the canary has no traffic already, and stable
-    answers.
+    A timeout is only reported, because the canary has no traffic any more.
     """
-    context.say("routes: only stable is left in them")
+    context.say("routes: removing the canary")
     context.cluster.routes.retire(context.rollout.services, route_notes(context, 0, stage))
     problem = wait_until_accepted(context)
     if problem is not None:
@@ -20,9 +19,9 @@ def retire(context: Context, stage: str = OFF) -> None:
 
 
 def remove_canary(context: Context, deadline: float | None = None) -> None:
-    """Remove the canary's Helm release and whatever of it Helm left.
+    """Uninstall the canary's Helm release and delete objects that Helm left.
 
-    `deadline` is in seconds, by default the environment's limit for a deploy.
+    `deadline` is in seconds, by default `limits.deploy`.
     """
     name, charts = context.rollout.canary_release, context.cluster.charts
     context.say(f"removing {name}")
@@ -30,4 +29,4 @@ def remove_canary(context: Context, deadline: float | None = None) -> None:
         charts.uninstall(name, deadline=deadline or context.environment.limits.deploy)
     left = context.cluster.workloads.remove_leftovers(name)
     if left:
-        context.say(f"removed what Helm had left: {', '.join(left)}")
+        context.say(f"deleted objects that Helm left: {', '.join(left)}")

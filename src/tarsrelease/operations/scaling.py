@@ -1,4 +1,4 @@
-"""Capacity: the canary's for its weight, stable's for everything; and waiting until it is there."""
+"""Scale the canary for its weight and stable for all traffic, and wait until replicas are ready."""
 
 from __future__ import annotations
 
@@ -22,20 +22,17 @@ CAPACITY = "canary.capacity"
 _POLL = 0.25
 _POLL_COMPLETE = 0.5
 _HOPELESS_FOR = 15.0
-"""Seconds that pods may crash or lack their image before a wait for them is given up."""
-
-
-# The canary, before its weight rises
+"""Seconds that pods may crash or lack their image before the wait stops."""
 
 
 def scale_for(
     context: Context, stage: Stage, entries: Sequence[Entry], each_tick: Callable[[], None]
 ) -> Check | None:
-    """Scale the canary to carry its share and wait until it can; a check that says why not.
+    """Scale the canary for the stage's weight and wait until its replicas are ready.
 
-    None when it has the capacity. The check is `fail` where pods cannot come up, `inconclusive`
-    where they have not within the time for a deploy. `each_tick` is called while waiting and may
-    raise. Raises UsageError where there is no canary.
+    Returns None when they are ready; else a result: `fail` if pods cannot start, `inconclusive`
+    after `limits.deploy`. `each_tick` is called while waiting and may raise. Raises UsageError
+    if there is no canary.
     """
     pins = release_journal.pins(entries, context.release.version)
     pinned = pins.replicas if pins is not None else {}
@@ -48,17 +45,17 @@ def scale_for(
             raise UsageError(
                 doing=f"scaling the canary for {stage.weight} %",
                 found=f"there is no Deployment {missing[0]}",
-                expected="stable and canary side by side",
+                expected="a Deployment for stable and one for the canary",
                 next_step="run `tarsrelease canary deploy` first",
             )
         wanted = replicas_for(stage.weight, pinned.get(stable, found[stable].replicas))
         if found[canary].replicas < wanted:
-            context.say(f"capacity: {canary} to {wanted} replicas for {stage.weight} %")
+            context.say(f"scaling {canary} to {wanted} replicas for {stage.weight} %")
             workloads.scale(canary, wanted)
-    return _wait_for_canary(context, each_tick)
+    return _wait_for_canary(context, stage, each_tick)
 
 
-def _wait_for_canary(context: Context, each_tick: Callable[[], None]) -> Check | None:
+def _wait_for_canary(context: Context, stage: Stage, each_tick: Callable[[], None]) -> Check | None:
     clock, workloads = context.clock, context.cluster.workloads
     canaries = [service.canary.deployment for service in context.rollout.services]
     started = clock.now()
@@ -79,16 +76,13 @@ def _wait_for_canary(context: Context, each_tick: Callable[[], None]) -> Check |
                 id=CAPACITY,
                 status=Status.FAIL if hopeless else Status.INCONCLUSIVE,
                 observed=Observed(value=len(canaries) - len(waiting), unit="count"),
-                expected="every canary Deployment carries its share before its weight rises",
+                expected=f"every canary Deployment is ready before {stage.weight} %",
                 reason=names(hopeless or [f"{name} is not ready" for name in waiting]),
                 source=names([f"deployment/{name}" for name in waiting]),
                 window=waited,
             )
         each_tick()
         clock.sleep(_POLL)
-
-
-# Stable, and Deployments in general
 
 
 def complete_stable(
@@ -99,9 +93,9 @@ def complete_stable(
     deadline: float,
     each_tick: Callable[[], None],
 ) -> str | None:
-    """Scale stable to its pinned size and wait until all of it runs `version`; why not otherwise.
+    """Scale stable to its pinned replicas and wait until all run `version`.
 
-    Deployments that an autoscaler scales are left to it. See `wait_until_complete`.
+    Leaves autoscaled Deployments to their autoscaler. Returns as `wait_until_complete`.
     """
     workloads = context.cluster.workloads
     least = dict.fromkeys(stable_names(context.rollout), 1) | (pins.replicas if pins else {})
@@ -126,11 +120,11 @@ def wait_until_complete(
     deadline: float,
     each_tick: Callable[[], None],
 ) -> str | None:
-    """Wait until each Deployment is complete; why it cannot be otherwise.
+    """Wait until each Deployment is complete. Returns None, or the reason why one is not.
 
-    `replicas` gives the least replicas by Deployment, `version` the version they must run. Given
-    up after `deadline` seconds, and early where pods crash or cannot start. An API server that
-    does not answer is waited for until the deadline, too.
+    `replicas` gives the minimum by Deployment, `version` the version they must run. Stops after
+    `deadline` seconds, or earlier if pods crash or cannot start. If the API server does not
+    answer, retries until the deadline.
     """
     clock, workloads = context.clock, context.cluster.workloads
     started = clock.now()

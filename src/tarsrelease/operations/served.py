@@ -1,4 +1,4 @@
-"""Asking the metrics server who has served since traffic was moved."""
+"""Query which track and version served requests since traffic was moved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tarsrelease.model.rollout import ProportionSli
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """All requests, and the bad ones (or the good ones) of the check that judges a service."""
+    """All requests, and the bad (or good) requests of the check that judges a service."""
 
     requests: Served
     other: Served
@@ -25,14 +25,14 @@ class Judged:
     source: str
 
     def bad(self, service: str, version: str) -> tuple[float, float]:
-        """(bad, all) requests that `version` has served of a service."""
+        """(bad, all) requests to a service that `version` served."""
         total = self.requests.total(service, version=version)
         other = self.other.total(service, version=version)
         return (max(0.0, total - other) if self.other_is_good else other), total
 
 
 def judging_check(release: Release) -> tuple[ProportionCheck, ProportionSli]:
-    """The first share of bad requests that the last stage checks, and its SLI."""
+    """The last stage's first proportion check, and its SLI."""
     rollout = release.rollout
     for check in rollout.stages[-1].checks:
         if isinstance(check, ProportionCheck):
@@ -48,7 +48,10 @@ def judging_check(release: Release) -> tuple[ProportionCheck, ProportionSli]:
 
 
 def ask(context: Context, since: datetime) -> Judged:
-    """Who served since the gateway follows a write made at `since`. Raises UnreachableError."""
+    """Requests served since the gateway applied a write made at `since`.
+
+    Raises UnreachableError.
+    """
     release, environment, metrics = context.release, context.environment, context.metrics.samples
     check, sli = judging_check(release)
     other = sli.bad or sli.good

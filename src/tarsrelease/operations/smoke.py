@@ -1,4 +1,4 @@
-"""Smoke tests: requests that the canary's header leads to the canary, before it has traffic."""
+"""Smoke tests: requests with the canary's header, before the canary has traffic."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _POLL = 0.2
 
 
 def smoke_test(context: Context) -> tuple[Check, ...]:
-    """Every service's smoke requests, sent to the canary by header.
+    """Results of every service's smoke requests, sent to the canary by header.
 
-    A request is repeated until it is answered as it should be, for as long as the gateway may
-    take to follow its routes (`gateway.settle`, counted from the first request of all).
+    Repeats a request until it gets the expected answer, until `gateway.settle` has passed since
+    the first request of all.
     """
-    context.say("smoke test: requests by header, which only the canary gets")
+    context.say("smoke test: sending requests to the canary by header")
     started = context.clock.now()
     return tuple(
         _until_answered(context, service, request, started)
@@ -30,9 +30,9 @@ def smoke_test(context: Context) -> tuple[Check, ...]:
 
 
 def health(context: Context) -> tuple[Check, ...]:
-    """The services' smoke paths through the gateway as users reach them, after a rollback.
+    """Results of the services' smoke paths through the gateway, after a rollback.
 
-    The version of before need not answer as the new one should: no server error is asked for.
+    Requires only that there is no server error: the previous version may answer differently.
     """
     clock, checks = context.clock, []
     for service in context.rollout.services:
@@ -42,7 +42,7 @@ def health(context: Context) -> tuple[Check, ...]:
             status, reason = Status.PASS, ""
             try:
                 code, _ = context.cluster.gateway.get(host, request.path, {})
-                reason = f"GET {request.path} answers {code}"
+                reason = f"GET {request.path} returned {code}"
                 if code >= 500:
                     status = Status.FAIL
             except UnreachableError as error:
@@ -94,12 +94,15 @@ def _asked(context: Context, service: Service, request: SmokeRequest) -> Check:
         status, reason = Status.ERROR, f"GET {request.path}: {error.detail.found}"
     else:
         if code != request.status:
-            status, reason = Status.FAIL, f"GET {request.path} answers {code}"
+            status, reason = Status.FAIL, f"GET {request.path} returned {code}"
         elif request.contains is not None and request.contains not in body:
             status = Status.FAIL
-            reason = f"GET {request.path}: the body lacks {request.contains!r}: {body[:200]!r}"
+            reason = (
+                f"GET {request.path}: the body does not contain {request.contains!r}: "
+                f"{body[:200]!r}"
+            )
         else:
-            status, reason = Status.PASS, f"GET {request.path} answers {code}"
+            status, reason = Status.PASS, f"GET {request.path} returned {code}"
     return Check(
         id=CHECK_ID,
         status=status,

@@ -1,4 +1,4 @@
-"""The state of the cluster, read at one time before anything is changed."""
+"""Read the state of the cluster before anything is changed."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def take_snapshot(context: Context) -> Snapshot:
 
 
 def all_routes(context: Context) -> list[RouteState]:
-    """Every service's route. Raises UsageError where one is missing: no deploy has made them."""
+    """Every service's route. Raises UsageError if one is missing."""
     services = context.rollout.services
     found = context.cluster.routes.read(services)
     missing = sorted({each.name for each in services} - {each.service for each in found})
     if missing:
         raise UsageError(
             doing="reading the routes",
-            found=f"there is none for {', '.join(missing)}",
-            expected="a route for each service, as deploy makes them",
+            found=f"no route for {', '.join(missing)}",
+            expected="a route for each service, created by `tarsrelease canary deploy`",
             next_step="run `tarsrelease canary deploy` first",
         )
     return found
 
 
 def refuse_rolled_back(doing: str, release: Release, entries: Sequence[Entry]) -> None:
-    """Raises RefusedError where the journal has the release rolled back, and not deployed since."""
+    """Raise RefusedError if the release was rolled back and not deployed again since."""
     if release_journal.rolled_back(entries, release.version):
         raise RefusedError(
             doing=doing,
-            found="the journal says that it was rolled back",
-            expected="a release that was deployed since",
-            next_step="`tarsrelease canary deploy` starts it afresh, once it is repaired",
+            found=f"{release.version} was rolled back, and not deployed again since",
+            expected="a release that is deployed",
+            next_step="fix the cause, then run `tarsrelease canary deploy` to start again",
         )

@@ -1,4 +1,4 @@
-"""How staging answers the same requests: what production is compared with where stable is gone."""
+"""Staging's answers to the same requests: production's baseline when stable has no traffic."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def requests_in_staging(
     metrics: Metrics,
     clock: Clock,
 ) -> Requests:
-    """The rule's requests in staging since then, answered by what is stable there.
+    """The rule's requests to stable in staging since `since`, at the release's version.
 
-    Only those of the release's version count. A service whose newest sample is three scrapes old
-    is not measured. `metrics` are staging's. Raises what the port raises.
+    A service whose newest sample is older than three scrapes is Unmeasured. `metrics` are
+    staging's. Raises what the port raises.
     """
     rollout, interval = release.rollout, staging.prometheus.scrape_interval
     server = metrics.server_time()
@@ -51,7 +51,7 @@ def requests_in_staging(
 
 
 def _fresh(counts: Counts | Unmeasured, oldest: float) -> Counts | Unmeasured:
-    """Without the time of the newest sample, which is of another server's clock than the rest."""
+    """Counts without the newest sample's time, which comes from staging's clock."""
     if isinstance(counts, Unmeasured) or counts.newest is None:
         return counts
     if counts.newest < oldest:

@@ -1,4 +1,4 @@
-"""Moving traffic: shifting weights, leasing traffic for a while, moving all of it at once."""
+"""Move traffic: shift weights, lease traffic to the canary, move all of it at once."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _SHORTEST_LEASE = 60.0
 
 
 def timestamp(moment: datetime) -> str:
-    """A moment as the routes' annotations carry it: RFC 3339, UTC, microseconds."""
+    """The format of times in route annotations: RFC 3339, UTC, microseconds."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def lease_seconds(environment: Environment) -> float:
-    """How long traffic is leased: two scrape intervals and a margin, one minute at least."""
+    """Duration of a lease: two scrape intervals plus 30 s, at least one minute."""
     return max(_SHORTEST_LEASE, 2 * environment.prometheus.scrape_interval + 30.0)
 
 
 def route_notes(context: Context, weight: int, stage: str) -> dict[str, str]:
-    """What is written to the routes together with a weight, as of now; without a lease."""
+    """The annotations written with a weight, except the lease."""
     return {
         "weight": str(weight),
         "stage": stage,
@@ -52,16 +52,16 @@ def _lease(context: Context, seconds: float | None = None) -> dict[str, str]:
 
 
 def wait_until_accepted(context: Context) -> str | None:
-    """Wait until the gateway accepts every route as it is now; what is wrong otherwise.
+    """Wait until the gateway accepts every route, for `gateway.settle` at most.
 
-    None means accepted. Waits for the gateway's time to settle.
+    Returns None, or the problem of each route that is not accepted.
     """
     services, clock = context.rollout.services, context.clock
     started = clock.now()
     while True:
         states = {state.service: state for state in context.cluster.routes.read(services)}
         waiting = [
-            f"{service.route}: {state.problem or 'not accepted yet' if state else 'is gone'}"
+            f"{service.route}: {state.problem or 'not accepted yet' if state else 'does not exist'}"
             for service in services
             if (state := states.get(service.name)) is None or not state.accepted
         ]
@@ -73,11 +73,11 @@ def wait_until_accepted(context: Context) -> str | None:
 
 
 def shift(context: Context, weight: int, stage: str) -> datetime:
-    """Give the canary `weight` percent of every service's traffic; the time before the write.
+    """Shift `weight` percent of every service's traffic to the canary.
 
-    `stage` is the stage's name (``canary-10``, ``promote-50``). The intent is journaled first.
-    Raises StoppedError when the gateway does not accept the routes within its time to settle;
-    the weights of before are then restored.
+    Returns the time just before the write. `stage` is the stage's name (``canary-10``,
+    ``promote-50``). Journals the intent first. If the gateway does not accept the routes within
+    `gateway.settle`, restores the previous weights and raises StoppedError.
     """
     services, routes = context.rollout.services, context.cluster.routes
     before = {state.service: state.weight for state in routes.read(services)}
@@ -101,8 +101,8 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
             doing=f"shifting {weight} % of the traffic to the canary",
             found=f"after {duration(settle)} the gateway has not accepted: {problem}",
             expected="Accepted and ResolvedRefs at the routes' current generation",
-            next_step=f"the traffic is back at {back} %; look at the gateway's log, then run "
-            "this step again, or `tarsrelease rollback`",
+            next_step=f"traffic is back at {back} %; read the gateway's log, then run this step "
+            "again or `tarsrelease rollback`",
         )
     took = (context.clock.now() - since).total_seconds()
     journal(
@@ -112,16 +112,15 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
 
 
 def extend_lease(context: Context, seconds: float | None = None) -> None:
-    """Extend `traffic-until` to `seconds` from now (by default the usual lease)."""
+    """Extend `traffic-until` to `seconds` from now, by default `lease_seconds`."""
     context.cluster.routes.annotate(context.rollout.services, _lease(context, seconds))
 
 
 def lease_keeper(context: Context) -> Callable[[], None]:
-    """What to call at each tick: extends the lease of traffic while an evaluator runs.
+    """A function to call at each tick, which extends the lease.
 
-    Cheap to call often: the routes are written at the first call, as the lease may be an old one,
-    and then only when half of it is used up. An API server that does not answer is left for the
-    next call, because an evaluation can go on without it.
+    It writes the routes at the first call, and then when half of the lease has passed. If the
+    API server does not answer, it tries again at the next call.
     """
     renew_after = lease_seconds(context.environment) / 2
     renewed: datetime | None = None
@@ -140,7 +139,7 @@ def lease_keeper(context: Context) -> Callable[[], None]:
 
 
 def lease_and_lock_keeper(context: Context) -> Callable[[], None]:
-    """As `lease_keeper`, and keeps the lock; raises LockedError where another run took it."""
+    """As `lease_keeper`, and raises LockedError if another run took the lock."""
     extend = lease_keeper(context)
 
     def keep() -> None:
@@ -154,15 +153,15 @@ def lease_and_lock_keeper(context: Context) -> Callable[[], None]:
 
 
 def move_all(context: Context, to: Track, reason: str) -> datetime:
-    """Move all traffic to one side at once; the time of the last write.
+    """Move all traffic to one track at once. Returns the time of the last write.
 
-    Waits for neither lock nor journal: the traffic is written first, and a journal that cannot
-    be written is only reported. Routes are written independently of each other, and again until
-    30 s have passed. Raises StoppedError that names the routes that could not be written.
+    Does not wait for the lock or the journal: writes the routes first, and only reports a journal
+    error. Writes each route independently and retries for 30 s. Raises StoppedError naming the
+    routes that could not be written.
     """
     services = context.rollout.services
     weight, stage = (0, OFF) if to is Track.STABLE else (100, KEPT)
-    context.say(f"traffic: all to {to}")
+    context.say(f"traffic: moving all to {to}")
     errors = _write_all(context, weight, route_notes(context, weight, stage))
     written = context.clock.now()
     if errors:
@@ -170,8 +169,8 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
             doing=f"moving all traffic to {to} ({reason})",
             found="; ".join(f"{name}: {error}" for name, error in sorted(errors.items())),
             expected=f"every route written within {duration(_MOVE_DEADLINE)}",
-            next_step="run `tarsrelease rollback` again as soon as the API server answers; by "
-            "hand: set the weights in "
+            next_step="run `tarsrelease rollback` again when the API server answers, or set the "
+            "weights by hand in "
             + ", ".join(f"httproute/{s.route}" for s in services if s.name in errors),
         )
     journal_if_possible(
@@ -185,18 +184,18 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
 
 
 def move_all_again(context: Context, to: Track, reason: str) -> datetime | None:
-    """Move all traffic once more where another run has moved it since; None where none has."""
+    """Move all traffic again if another run has moved it since; None if not."""
     wanted = 0 if to is Track.STABLE else 100
     if all(
         route.weight == wanted for route in context.cluster.routes.read(context.rollout.services)
     ):
         return None
-    context.say("traffic: another run had moved it; moving it again")
+    context.say("traffic: another run moved it meanwhile; moving it again")
     return move_all(context, to, reason)
 
 
 def _write_all(context: Context, weight: int, notes: dict[str, str]) -> dict[str, ReleaseError]:
-    """Write each route until it is written or the deadline has passed; what was not, and why."""
+    """Write each route, with retries until the deadline. Returns the errors by service."""
     services, routes, clock = context.rollout.services, context.cluster.routes, context.clock
     try:
         routes.shift(services, weight, notes)

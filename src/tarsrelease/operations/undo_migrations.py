@@ -1,9 +1,9 @@
-"""rollback --with-database: the traffic and the code first, then what the migrations added.
+"""rollback --with-database: roll back traffic and code, then undo the migrations.
 
-(1) The rollback, as it always is, with its proof. Where that is lacking, the database is left
-    alone: the version of before needs nothing that an expand migration added.
-(2) `migrate down`, which says what would be lost, and asks.
-(3) The proof once more: the version of before serves on the schema of before.
+(1) The rollback with its proof. Without the proof the database is not changed, because the
+    previous version runs on the expanded schema, too.
+(2) `migrate down`, which shows the data that would be lost and asks for approval.
+(3) The proof again: the previous version serves on the previous schema.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from tarsrelease.model.step_details import RollbackDetails, UndoneDetails
 from tarsrelease.operations.proof import prove
 
 _LONGEST_PROOF = 60.0
-_NEXT = "`tarsrelease migrate down` undoes the migrations; the release is rolled back without it"
+_NEXT = "run `tarsrelease migrate down` to undo the migrations; traffic and code are rolled back"
 
 
 def rollback_with_database(
     context: Context, *, roll_back: Callable[[], Outcome], down: Callable[[], Outcome]
 ) -> Outcome:
-    """Roll back, then undo the migrations. Proceed where both are done and proven.
+    """Roll back, then undo the migrations. Proceed if both are done and proven.
 
-    Exit 12 where the rollback is done and the database is not: refused, not approved, or failed.
-    Raises what `roll_back` raises.
+    Exit 12 if the rollback is done but undoing the migrations was refused, not approved or
+    failed. Raises what `roll_back` raises.
     """
     outcome = roll_back()  # (1)
     if outcome.verdict is not Verdict.PROCEED:
-        context.say("database: left alone, because the rollback is not proven")
+        context.say("database: not changed, because the rollback is not proven")
         return outcome
     rolled_back = RollbackDetails.of(outcome.details) or RollbackDetails()
     context.say("database: undoing the migrations")
@@ -47,7 +47,7 @@ def rollback_with_database(
             ErrorDetail(
                 doing="undoing the migrations",
                 found=found,
-                expected="every statement of the down files, applied",
+                expected="every statement of the down files is applied",
                 next=undone.next or _NEXT,
             ),
             undone.checks,
@@ -62,10 +62,10 @@ def rollback_with_database(
         return _stopped(
             outcome.model_copy(update={"checks": proof}),
             ErrorDetail(
-                doing=f"proving that {rolled_back.version} serves on the schema of before",
+                doing=f"proving that {rolled_back.version} serves on the previous schema",
                 found="; ".join(check.reason for check in bad) or "nothing was checked",
                 expected="the same proof as before the migrations were undone",
-                next="tarsrelease rollback repeats the proof",
+                next="run `tarsrelease rollback` to repeat the proof",
             ),
             undone.checks,
             database,
@@ -88,7 +88,7 @@ def _stopped(
     database: UndoneDetails,
     now: datetime,
 ) -> Outcome:
-    """The rollback stands; the database is not as it was asked to be."""
+    """The outcome when the rollback is done and undoing the migrations is not."""
     return outcome.model_copy(
         update={
             "verdict": None,

@@ -1,7 +1,7 @@
-"""The canary's traffic stays evaluated while a person decides (design: decision 9).
+"""Keep evaluating the canary while a person decides (design: decision 9).
 
-What a person's answer looks like differs: typed at this very terminal (`ask_while_evaluating`), or
-seen in the journal and the routes when the pipeline goes on (steps/canary_gate_wait.py).
+The person answers at this terminal (`ask_while_evaluating`), or the pipeline continues and the
+journal and the routes show it (steps/canary_gate_wait.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class _OverError(Exception):
-    """Leaves the evaluation when the wait is over."""
+    """Ends the evaluation when the wait is over."""
 
 
 def evaluate_while_waiting(
@@ -39,12 +39,11 @@ def evaluate_while_waiting(
     until: datetime,
     answer: Callable[[], T | None],
 ) -> T | Observation:
-    """Evaluate a stage that has its traffic until `answer` is not None.
+    """Evaluate a stage until `answer`, called once a tick, returns a value; return that value.
 
-    An observation instead: rollback is a proven failure, any other verdict that nobody answered
-    before `until`, or that the metrics were away for too long where the environment moves the
-    traffic to stable then. Where it does not, the pods stay evaluated and the wait goes on.
-    `answer` is asked once a tick, before the evaluation's own `each_tick`.
+    Returns an observation instead: verdict rollback for a proven failure; another verdict if
+    there is no answer before `until`, or if the metrics outage exceeds its limit and
+    `limits.after_metrics_outage` is not "hold". With "hold", the wait continues on the pods alone.
     """
     answers: list[T] = []
 
@@ -75,19 +74,19 @@ def evaluate_while_waiting(
 
 
 class Answer(Enum):
-    """What became of a question."""
+    """The result of a question."""
 
     YES = "yes"
     NO = "no"
     TOO_LATE = "too late"
     WITHOUT_METRICS = "without metrics"
-    """Without metrics for too long, where the environment moves the traffic to stable then."""
+    """The metrics outage exceeded its limit, and the environment then moves traffic to stable."""
     FAILED_MEANWHILE = "failed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A question to a person, asked in a thread of its own."""
+    """A question to a person, asked in its own thread."""
 
     text: str
     answers: list[bool]
@@ -108,10 +107,10 @@ class _Question:
 def ask_while_evaluating(
     context: Context, text: str, stage: Stage | None
 ) -> tuple[Answer, Observation | None]:
-    """Ask; meanwhile keep evaluating `stage`, which has its traffic (None: there is none).
+    """Ask the question, and keep evaluating `stage` meanwhile (None: the canary has no traffic).
 
-    A failure ends the wait, and so does `limits.wait`; the caller acts on both. Where nobody is
-    at the terminal, the answer comes at once and nothing needs evaluating.
+    A failure or `limits.wait` ends the wait; the caller acts on both. If nobody is at the
+    terminal, the answer comes at once, without an evaluation.
     """
     person = context.people.person
     if stage is None or not person.attended:
@@ -145,5 +144,5 @@ def _restarts_before(context: Context, since: datetime) -> dict[str, int] | None
     try:
         entries = context.cluster.journal.entries()
     except ReleaseError:
-        return None  # those of the first reading stand in
+        return None  # the evaluation then uses those of its first reading
     return release_journal.restarts_at_shift(entries, context.release.version, since)

@@ -1,8 +1,7 @@
-"""bundle diff: what differs between two bundles. Nothing is changed, and nothing is judged.
+"""bundle diff: show the differences between two bundles.
 
-(1) What lies in both is hashed, (2) what both manifests and both rollouts say and (3) what both
-charts hold is compared. Whether a bundle is whole is verify's question; here even a broken one can
-be looked at.
+Compares (1) the hashes of the files, (2) both manifests and rollouts, (3) both charts. Also works
+on a broken bundle; `verify` checks whether a bundle is complete.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def bundle_diff(
     clock: Clock,
     exit_code: bool = False,
 ) -> Outcome:
-    """Compare. `exit_code` makes a difference the answer no, as ``git diff --exit-code`` does."""
+    """Compare. With `exit_code` a difference is no-go, as with ``git diff --exit-code``."""
     started_at = clock.now()
     first, second = (_digests(files) for files in bundles)  # (1)
     plan = [f"file     {line}" for line in file_differences(first, second)]
@@ -49,10 +48,10 @@ def bundle_diff(
     ]
     if before is not None and after is not None:
         plan += [f"manifest {line}" for line in manifest_differences(before, after)]  # (2)
-        first_day = _rollout(bundles[0], before, read_values)
-        second_day = _rollout(bundles[1], after, read_values)
-        if first_day is not None and second_day is not None:
-            plan += [f"rollout  {line}" for line in document_differences(first_day, second_day)]
+        old = _rollout(bundles[0], before, read_values)
+        new = _rollout(bundles[1], after, read_values)
+        if old is not None and new is not None:
+            plan += [f"rollout  {line}" for line in document_differences(old, new)]
         charts = (
             _chart(bundles[0], before, read_values),
             _chart(bundles[1], after, read_values),
@@ -60,7 +59,7 @@ def bundle_diff(
         if charts[0] is not None and charts[1] is not None:
             plan += [f"chart    {line}" for line in chart_differences(charts[0], charts[1])]  # (3)
     verdict = Verdict.NO_GO if plan and exit_code else Verdict.PROCEED
-    said = f"{len(plan)} differences" if plan else "the same, byte for byte"
+    said = f"{len(plan)} differences" if plan else "identical, byte for byte"
     if unread:
         said += f" (NOT COMPARED: the manifest of {' and '.join(unread)} cannot be read)"
     return Outcome(
@@ -77,7 +76,7 @@ def bundle_diff(
 
 
 def _digests(files: BundleFiles) -> dict[str, str]:
-    """SHA-256 by path; of what is no readable file, its problem."""
+    """SHA-256 by path, or the problem of a file that cannot be read."""
     listing = files.listing()
     found = files.digests([file.path for file in listing if file.problem is None])
     problems = {file.path: file.problem for file in listing if file.problem is not None}

@@ -1,4 +1,4 @@
-"""The gates on recorded traffic: how often they would be wrong, and how soon right."""
+"""Replay the gates on recorded traffic: how often they are wrong, and how fast they are right."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tarsrelease.operations.past_requests import RecordedTraffic, Selectors
 from tarsrelease.ports.metrics import History
 
 ERRORS = (1.5, 2.0, 4.0)
-"""Times as many bad requests as stable had, where they are not slow ones."""
+"""Factors on stable's bad requests, for SLIs that do not measure latency."""
 
 ITSELF = "stable itself"
 
@@ -46,10 +46,10 @@ _RATES = tuple(10 ** (power / 4) for power in range(-2, 17))
 def backtest(
     assignment: Assignment, history: History, start: float, end: float, *, windows: int
 ) -> Outcome:
-    """Every stage, played on up to `windows` stretches of the traffic from `start` to `end`.
+    """Replay every stage on up to `windows` windows between `start` and `end` (Unix times).
 
-    Unix times. The answer is no where a healthy canary (stable itself) would be taken back or
-    held in most of the stretches. Raises UsageError where the recording is shorter than a stage.
+    No-go if a healthy canary (stable itself) passes at most half of the windows, or is rolled
+    back in more than a tenth. Raises UsageError if the recording is shorter than a stage.
     """
     release, environment = assignment.release, assignment.environment
     clock, progress = assignment.clock, assignment.people.progress
@@ -69,7 +69,7 @@ def backtest(
             continue
         shifts = _shifts(short, slot, last - first, windows)
         for name, harm in _harms(short, asked, slower).items():
-            progress.say(f"{stage.name}: {len(shifts)} stretches, {name}")
+            progress.say(f"{stage.name}: replaying {len(shifts)} windows, {name}")
             random = Random(f"{stage.name}/{name}")  # noqa: S311 - a simulation, repeatable
             ends = [
                 play(short, Recorded(rollout, past, slot), shift, patience, random, harm=harm)
@@ -105,8 +105,8 @@ def backtest(
         raise UsageError(
             doing="replaying the stages",
             found="no stage has a check on requests",
-            expected="checks of kind proportion, compare or drift in rollout.yaml",
-            next_step="add one; pods and gauges cannot be replayed",
+            expected="a check of kind proportion, compare or drift in rollout.yaml",
+            next_step="add one to a stage; checks on pods and gauges cannot be replayed",
         )
     verdict = Verdict.PROCEED
     if any(check.status is not Status.PASS for check in checks):
@@ -138,7 +138,7 @@ def backtest(
         finished_at=clock.now(),
         next=""
         if verdict is Verdict.PROCEED
-        else "tarsrelease canary plan says what each stage lacks",
+        else "run `tarsrelease canary plan` to see which stages need more time or traffic",
     )
 
 
@@ -147,7 +147,7 @@ def _harms(
     asked: Mapping[str, Selectors],
     slower: Mapping[str, Mapping[tuple[str, str], Sequence[float]]],
 ) -> dict[str, Harm]:
-    """By name, the canaries that the stage is played with: those that its checks could tell."""
+    """By name, the simulated canaries whose fault the stage's checks can detect."""
     used = {sli for rule in stage.checks for sli in rule.named_slis()}
     timed = {sli for sli in used if _bound(asked[sli]) is not None}
     found: dict[str, Harm] = {ITSELF: unharmed}
@@ -165,7 +165,7 @@ def _slower(
 ) -> dict[str, dict[tuple[str, str], list[float]]]:
     """By slowing, the share of each slot's good requests that would stay good.
 
-    Reads the buckets around the bounds that the slowings ask for; empty without any histogram.
+    Reads the histogram buckets around the slowings' bounds; empty if there is no histogram.
     """
     limits = {sli: limit for sli, each in asked.items() if (limit := _bound(each)) is not None}
     if not limits:
@@ -200,33 +200,33 @@ def _slower(
 
 
 def _bound(asked: Selectors) -> float | None:
-    """The seconds that good requests of an SLI take at most, where a bucket counts them."""
+    """The longest duration of an SLI's good requests in seconds; None without a bucket."""
     _, part, is_good = asked
     return slower_canary.bound_of(part) if is_good else None
 
 
 def _shifts(stage: Stage, slot: float, slots: int, windows: int) -> list[int]:
-    """Slots at which stretches begin: disjoint, evenly spread, `windows` at most."""
+    """Slots at which windows begin: disjoint, evenly spread, `windows` at most."""
     length = round((stage.duration + stage.max_extension) / slot) + 1
-    room = slots // length
-    if room < 1:
+    fitting = slots // length
+    if fitting < 1:
         raise UsageError(
             doing=f"replaying {stage.name}",
             found=f"a recording of {duration(slots * slot)}",
             expected=f"the stage and its extension at least once ({duration(length * slot)})",
-            next_step="give a longer time by --from and --to",
+            next_step="choose a longer period with --from and --to",
         )
-    every = max(1, room // windows)
-    return [length * number for number in range(0, room, every)][:windows]
+    every = max(1, fitting // windows)
+    return [length * number for number in range(0, fitting, every)][:windows]
 
 
 def _check(stage: Stage, back: int, passed: int, among: int) -> Check:
-    said = f"stable as its own canary: {passed} of {among} stretches pass, {back} rolled back"
+    said = f"stable as its own canary: {passed} of {among} windows pass, {back} rolled back"
     return Check(
         id="plan.backtest",
         status=Status.PASS if 2 * passed > among and 10 * back <= among else Status.FAIL,
         observed=Observed(value=passed / among, unit="share"),
-        expected=f"{stage.name}: most stretches pass, at most a tenth is rolled back",
+        expected=f"{stage.name}: most windows pass, at most 10 % are rolled back",
         reason=said,
         window=stage.duration,
         samples=among,
@@ -236,7 +236,7 @@ def _check(stage: Stage, back: int, passed: int, among: int) -> Check:
 def power_curves(
     rollout: Rollout, scrape_interval: float
 ) -> dict[str, tuple[tuple[float, float], ...]]:
-    """By stage: (requests a second of a service, chance to find twice the strictest limit)."""
+    """By stage: (requests per second of a service, probability to detect twice the limit)."""
     alpha = alpha_per_check(rollout)
     found = {}
     for stage in rollout.stages:

@@ -1,14 +1,14 @@
-"""Deploy the canary beside stable, at weight 0, and smoke-test it by a header.
+"""Deploy the canary at weight 0 and smoke-test it by header.
 
-(1) Take a snapshot, and refuse what must not be begun.
-(2) Render, and refuse what must exist once or was not verified.
-(3) Journal the intent with what stable looks like, and pin stable's size.
+(1) Take a snapshot, and check that a release may start.
+(2) Render the chart, and check its singletons and images.
+(3) Journal the intent with stable's replicas, and pin them.
 (4) Install the canary and wait until it is complete.
-(5) Name it in the routes at weight 0, where only the header leads to it.
-(6) Smoke test.
+(5) Add it to the routes at weight 0: only requests with the header reach it.
+(6) Smoke-test it.
 
-A canary that does not become ready, or fails its smoke test, is removed again: no user has had
-an answer from it, so the step ends with no-go, and nothing is left of it.
+A canary that does not become ready or fails its smoke test is removed (no-go). No user has had
+an answer from it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _AGAIN = "run `tarsrelease canary deploy` again, or `tarsrelease rollback`"
 
 
 def deploy(context: Context) -> Outcome:
-    """Bring the canary up. Done already is proceed; see the module for what is refused.
+    """Deploy the canary. Proceed also if it has traffic already.
 
-    Raises RefusedError where the answer is no, UsageError where routes or chart must be changed
-    first (nothing was touched in both), StoppedError after that, LockedError.
+    Raises RefusedError if the release may not start and UsageError if routes or chart must be
+    changed first, both before any change; then StoppedError or LockedError.
     """
     report, release, rollout = StepReport(context, STEP), context.release, context.rollout
     with report.phase("look"):
@@ -54,7 +54,7 @@ def deploy(context: Context) -> Outcome:
     if has_traffic_already(release, seen, entries):
         return report.outcome(
             Verdict.PROCEED,
-            "the canary is there and has traffic already",
+            "the canary is deployed and has traffic already",
             next_step="tarsrelease status",
         )
     serving = refuse(release, seen)
@@ -75,8 +75,8 @@ def deploy(context: Context) -> Outcome:
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
         _journal(context, Phase.RESULT, DeployFacts(verdict=verdict, cause=Cause.of(checks)))
     if bad:
-        summary = f"the canary was removed again, users saw nothing of it: {bad[0].reason}"
-        next_step = "repair the release, and deploy it again"
+        summary = f"removed the canary before it had traffic: {bad[0].reason}"
+        next_step = "fix the release, then run `tarsrelease canary deploy` again"
     else:
         summary = f"{rollout.canary_release} runs {release.version} at weight 0"
         next_step = f"tarsrelease canary gate --stage {rollout.stages[0].weight}"
@@ -90,7 +90,7 @@ def deploy(context: Context) -> Outcome:
 
 
 def _bring_up(context: Context, report: StepReport, seen: Snapshot) -> tuple[Check, ...]:
-    """(4) to (6); the checks, of which the last did not pass where it could not go on."""
+    """(4) to (6). Returns the results up to the first that did not pass."""
     with report.phase("install"):
         _remove_former(context, seen)
         ready = _install(context)
@@ -110,30 +110,31 @@ def _journal(context: Context, phase: Phase, facts: DeployFacts) -> None:
 
 
 def has_traffic_already(release: Release, seen: Snapshot, entries: Sequence[Entry]) -> bool:
-    """Whether this very canary is being tried already: then there is nothing left to deploy."""
+    """Whether this release's canary has traffic already."""
     mine = [route for route in seen.routes if route.release == release.version and route.weight > 0]
     return bool(mine) and not release_journal.rolled_back(entries, release.version)
 
 
 def refuse(release: Release, seen: Snapshot) -> Revision:
-    """Refuse what must not be begun; stable's serving revision where nothing is in the way."""
+    """Stable's serving revision. Raises RefusedError or UsageError if a release may not start."""
     rollout = release.rollout
-    doing = f"deploying {release.version} beside stable"
+    doing = f"deploying the canary of {release.version}"
     taken = [route for route in seen.routes if route.weight > 0]
     if taken:
         raise RefusedError(
             doing=doing,
-            found=f"{taken[0].service} gives {taken[0].weight} % of its traffic to a canary "
-            f"({taken[0].release or 'unknown release'})",
-            expected="no other release on its way",
-            next_step="`tarsrelease status`; end that release first, or `tarsrelease rollback`",
+            found=f"{taken[0].service} sends {taken[0].weight} % of its traffic to the canary of "
+            f"{taken[0].release or 'an unknown release'}",
+            expected="no other release in progress",
+            next_step="finish that release (see `tarsrelease status`), or run "
+            "`tarsrelease rollback`",
         )
     for route in seen.routes:
         controller = controller_of(route.managers)
         if route.release is None and controller is not None:
             raise UsageError(
                 doing=f"taking over the route of {route.service}",
-                found=f"{controller[0]} manages it and would put the weights back",
+                found=f"{controller[0]} manages it and would overwrite the weights",
                 expected="a route that only tarsrelease writes",
                 next_step=controller[1],
             )
@@ -142,22 +143,22 @@ def refuse(release: Release, seen: Snapshot) -> Revision:
         raise RefusedError(
             doing=doing,
             found=f"there is no Helm release {rollout.application}",
-            expected="a stable version that serves",
-            next_step=f"install one first: helm install {rollout.application} CHART",
+            expected="an installed stable version",
+            next_step=f"install it first: helm install {rollout.application} CHART",
         )
     if current.status != "deployed":
         raise RefusedError(
             doing=doing,
             found=f"revision {current.number} of {rollout.application} is {current.status}",
-            expected="deployed",
-            next_step="`tarsrelease rollback` restores the last good revision",
+            expected="status deployed",
+            next_step="run `tarsrelease rollback` to restore the last good revision",
         )
     if same_version(current.app_version, release.version):
         raise RefusedError(
             doing=doing,
             found=f"stable is {current.app_version} already",
-            expected="another version",
-            next_step="nothing is to be done",
+            expected="a version other than stable's",
+            next_step="nothing to do",
         )
     lacking = [
         name
@@ -168,7 +169,7 @@ def refuse(release: Release, seen: Snapshot) -> Revision:
         raise RefusedError(
             doing=doing,
             found=f"stable is not complete: {', '.join(lacking)}",
-            expected="all of stable's replicas ready, as going back must always be possible",
+            expected="all of stable's replicas are ready, so that a rollback is possible",
             next_step=f"kubectl rollout status deployment/{lacking[0]}",
         )
     return current
@@ -178,19 +179,20 @@ def refuse(release: Release, seen: Snapshot) -> Revision:
 
 
 def _remove_former(context: Context, seen: Snapshot) -> None:
-    """Remove a canary of another version, or one whose installation was cut off."""
+    """Remove a canary of another version, or one whose installation was interrupted."""
     last = seen.canary_history[-1] if seen.canary_history else None
     if last is None or (
         last.status == "deployed" and same_version(last.app_version, context.release.version)
     ):
         return
-    context.say(f"found a canary of {last.app_version or 'unknown version'} ({last.status})")
+    version = last.app_version or "an unknown version"
+    context.say(f"removing the former canary of {version} ({last.status})")
     retire(context)
     remove_canary(context)
 
 
 def _install(context: Context) -> Check:
-    """The canary with one replica of each Deployment, and whether it became complete."""
+    """Install the canary with one replica per Deployment. The result says if it is complete."""
     release, rollout, workloads = context.release, context.rollout, context.cluster.workloads
     context.say(f"installing {rollout.canary_release} {release.version}")
     context.cluster.charts.upgrade(
@@ -215,7 +217,7 @@ def _install(context: Context) -> Check:
     return Check(
         id=READY_ID,
         status=Status.PASS if problem is None else Status.FAIL,
-        expected="one ready replica of each of the canary's Deployments",
+        expected="one ready replica of each canary Deployment",
         reason=problem or "all are ready",
         source="deployments",
     )

@@ -1,10 +1,10 @@
-"""One canary stage: capacity, traffic, evaluation, verdict; on a rollback all traffic to stable.
+"""One canary stage: scale, shift, evaluate, decide; on rollback move all traffic to stable.
 
-(1) Look: may this release have traffic, where are the routes, do the metrics answer?
-(2) Capacity before weight.
-(3) Shift, unless the routes are there already (a run that was killed and started again).
-(4) Evaluate until decided.
-(5) Act on the verdict in this very process, and journal it.
+(1) Check that the release may have traffic, read the routes, test the metrics queries.
+(2) Scale the canary before its weight rises.
+(3) Shift traffic, unless an earlier run has done so.
+(4) Evaluate until there is a verdict.
+(5) Act on the verdict, and journal it.
 """
 
 from __future__ import annotations
@@ -42,19 +42,20 @@ STEP = "gate"
 
 
 def gate(context: Context, weight: int, lifting: Lifting | None = None) -> Outcome:
-    """Take the canary to `weight` percent, evaluate, and decide: proceed, hold or rollback.
+    """Shift `weight` percent to the canary, evaluate, and decide: proceed, hold or rollback.
 
-    On rollback all traffic is on stable when this returns. `lifting`: a person has decided that
-    the stage, which held, may go on; it is evaluated once more, and inconclusive checks do not
-    hold it again (gates/lifted_hold.py). Raises RefusedError for a release that was rolled back,
-    UsageError for an unknown stage or routes that no deploy has made, UnreachableError where
-    nothing was changed yet, StoppedError where something was, LockedError where another run holds
-    the lock or takes it.
+    On rollback all traffic is on stable when this returns. With `lifting`, a person has lifted
+    the stage's hold: the stage is evaluated again, and inconclusive checks do not hold it
+    (gates/lifted_hold.py). Raises RefusedError if the release was rolled back, UsageError for an
+    unknown stage or missing routes, UnreachableError before any change, StoppedError after one,
+    LockedError if another run holds or takes the lock.
     """
     report, stage = StepReport(context, STEP), _stage(context, weight)
     with holding(context.cluster.lock):
         entries = context.cluster.journal.entries()
-        refuse_rolled_back(f"giving {context.release.version} traffic", context.release, entries)
+        refuse_rolled_back(
+            f"shifting traffic to {context.release.version}", context.release, entries
+        )
         routes = all_routes(context)
         if lifting is not None:
             _lift(context, stage, entries, lifting)
@@ -94,11 +95,11 @@ def _take(
     has_traffic: bool,
     lifting: Lifting | None,
 ) -> tuple[Observation, datetime | None]:
-    """(1) to (4): the observation, and since when the routes are at the stage, if they are."""
+    """(1) to (4). Returns the observation, and since when the routes are at the stage, if so."""
     keep = traffic.lease_and_lock_keeper(context)
     lacking = _wait_for_metrics(context, stage, has_traffic, keep)
     if since is not None:
-        context.say(f"{stage.name}: the routes are at {stage.weight} % since {since:%H:%M:%S}")
+        context.say(f"{stage.name}: at {stage.weight} % since {since:%H:%M:%S} UTC; evaluating")
         restarts = release_journal.restarts_at_shift(entries, context.release.version, since)
         _journal_entry(context, stage)
     elif lacking is None:
@@ -123,7 +124,7 @@ def _take(
     return evaluate_stage(context, judged), since
 
 
-# (1) Look
+# (1) Read-only checks
 
 
 def _stage(context: Context, weight: int) -> Stage:
@@ -134,18 +135,17 @@ def _stage(context: Context, weight: int) -> Stage:
             doing="choosing the stage",
             found=str(error.args[0]),
             expected="the weight of a stage in rollout.yaml",
-            next_step="give one of them",
+            next_step="use `--stage` with one of them",
         ) from error
 
 
 def _wait_for_metrics(
     context: Context, stage: Stage, has_traffic: bool, keep: Callable[[], None]
 ) -> Check | None:
-    """The metrics server answers the very queries of the stage, before anything is changed.
+    """Send the stage's queries to the metrics server before anything is changed.
 
-    Before the first stage a server that is away is an error at once. Later an outage is waited
-    for, as it would be within a stage; the canary keeps the traffic that it was given. None is
-    well, a check is an outage beyond its limit.
+    Returns None if it answers, or a result if the outage exceeds its limit. Raises
+    UnreachableError at once if the canary has no traffic yet; later waits, as within a stage.
     """
     environment, clock = context.environment, context.clock
     limit = environment.limits.metrics_outage
@@ -161,7 +161,7 @@ def _wait_for_metrics(
                 raise
             waited = (clock.now() - started).total_seconds()
             if not said:
-                context.say(f"{stage.name}: no metrics: {error}; waiting before traffic is raised")
+                context.say(f"{stage.name}: no metrics: {error}; waiting before the next shift")
                 said = True
             if waited >= limit:
                 return Check(
@@ -178,12 +178,12 @@ def _wait_for_metrics(
             return None
 
 
-# (3) What a run that starts again must find
+# (3) For a run that starts again
 
 
 def _journal_entry(context: Context, stage: Stage, restarts: dict[str, int] | None = None) -> None:
-    """Note that the stage is entered; before a shift with the canary's restart counts, so that
-    those before it never count. `canary gate --wait` learns from it that its wait is over."""
+    """Journal that the stage starts; before a shift with the canary's restart counts, because
+    earlier restarts do not count. It also ends the wait of `canary gate --wait`."""
     journal(
         context,
         stage.name,
@@ -197,14 +197,14 @@ def _journal_entry(context: Context, stage: Stage, restarts: dict[str, int] | No
 
 
 def _lift(context: Context, stage: Stage, entries: Sequence[Entry], lifting: Lifting) -> None:
-    """Journal who lifted the hold, and why. Raises UsageError where the stage does not hold."""
+    """Journal who lifted the hold, and why. Raises UsageError if the stage does not hold."""
     verdict = release_journal.verdict(entries, context.release.version, stage.weight)
     if verdict != Verdict.HOLD:
         raise UsageError(
             doing=f"lifting the hold of {stage.name}",
             found=f"its last verdict is {verdict}" if verdict else "it has no verdict yet",
-            expected="a stage that holds",
-            next_step=f"`tarsrelease canary gate --stage {stage.weight}`, without --lifted-by",
+            expected="a stage whose last verdict is hold",
+            next_step=f"run `tarsrelease canary gate --stage {stage.weight}` without --lifted-by",
         )
     journal(
         context,
@@ -213,16 +213,16 @@ def _lift(context: Context, stage: Stage, entries: Sequence[Entry], lifting: Lif
         Phase.RESULT,
         LiftFacts(weight=stage.weight, by=lifting.by, reason=lifting.reason),
     )
-    context.say(f"{stage.name}: lifted by {lifting.by}: {lifting.reason}")
+    context.say(f"{stage.name}: {lifting.by} lifted the hold: {lifting.reason}")
 
 
 def _extended_anew(context: Context, stage: Stage, since: datetime) -> Stage:
-    """The stage with its extension anew, for what has to be measured once more."""
+    """The stage with its full extension again, counted from now."""
     so_far = (context.clock.now() - since).total_seconds()
     return stage.model_copy(update={"max_extension": so_far + stage.max_extension})
 
 
-# (5) Act and tell
+# (5) Act on the verdict
 
 
 _NEXT = {
@@ -234,13 +234,13 @@ _NEXT = {
 
 
 def _why_off(context: Context, seen: Observation, *, has_traffic: bool) -> str | None:
-    """Why all traffic must move to stable now; None where it stays."""
+    """Why all traffic must move to stable now; None if it stays."""
     if seen.verdict is Verdict.ROLLBACK:
         return seen.why
     limits, blind = context.environment.limits, seen.without_metrics
     unseen = seen.verdict is Verdict.HOLD and blind >= limits.metrics_outage
     if unseen and has_traffic and limits.after_metrics_outage == "traffic-off":
-        return f"no metrics for {duration(blind)}; this is no rollback"
+        return f"no metrics for {duration(blind)}; this is not a rollback"
     return None
 
 
@@ -249,15 +249,13 @@ def _summary(seen: Observation, off: str | None, lifting: Lifting | None) -> str
     if off is not None and seen.verdict is Verdict.HOLD:
         summary += f"; all traffic moved to stable: {off}"
     if lifting is not None:
-        summary += f"; the hold was lifted by {lifting.by}: {lifting.reason}"
+        summary += f"; {lifting.by} lifted the hold: {lifting.reason}"
     return summary
 
 
 def _journal_verdict(context: Context, stage: Stage, seen: Observation) -> None:
-    """The verdict in the journal. After a rollback a journal that is away is only reported.
-
-    To proceed without it would leave the promotion without its proof: that stops.
-    """
+    """Journal the verdict. If that fails, raises StoppedError on proceed, and only reports it
+    otherwise, because the promotion requires the journal's proceed."""
     try:
         journal(
             context,
@@ -271,7 +269,7 @@ def _journal_verdict(context: Context, stage: Stage, seen: Observation) -> None:
             raise StoppedError(
                 doing=f"journaling the verdict of {stage.name}",
                 found=str(error),
-                expected="a journal that can be written",
-                next_step="run this stage again: it evaluates the same traffic again",
+                expected="a writable journal (ConfigMap)",
+                next_step="run this stage again; it evaluates the same traffic",
             ) from error
-        context.say(f"journal: the verdict could not be written: {error}")
+        context.say(f"journal: cannot write the verdict: {error}")

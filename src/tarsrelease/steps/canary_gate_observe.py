@@ -1,7 +1,7 @@
-"""`canary gate --observe`: judge a rollout that another tool moves, and change nothing.
+"""`canary gate --observe`: judge a rollout that another tool moves, without changing anything.
 
-Argo Rollouts, a mesh, or a person sets the weights; the checks are those of a stage. No share of
-the traffic is expected, no lock is taken, and no journal is read.
+Argo Rollouts, a mesh or a person sets the weights; the checks are those of a stage. Does not
+check the traffic share, take the lock or read the journal.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ STEP = "gate"
 def judge_external(context: Context, weight: int | None, seconds: float | None) -> Outcome:
     """Judge the canary for `seconds` from now (None: the stage's duration) by a stage's checks.
 
-    The stage is that of `weight`, or the last. Inconclusive checks at the end are a hold; nothing
-    is extended, because the tool that moves the traffic waits for the answer.
+    The stage is that of `weight`, or the last. Inconclusive checks at the end mean hold, without
+    an extension, because the tool that moves the traffic waits for the verdict.
     """
     report, rollout = StepReport(context, STEP), context.rollout
     stage = rollout.stages[-1] if weight is None else rollout.stage(weight)
@@ -38,7 +38,7 @@ def judge_external(context: Context, weight: int | None, seconds: float | None) 
         if deployment not in there
     )
     if unknown:
-        context.say(f"no Deployment of {', '.join(sorted(unknown))}: only requests are judged")
+        context.say(f"no Deployment of {', '.join(sorted(unknown))}: checking requests only")
     seen = evaluate_stage(
         context,
         StageEvaluation(
@@ -62,7 +62,7 @@ def judge_external(context: Context, weight: int | None, seconds: float | None) 
 
 
 _NEXT = {
-    Verdict.PROCEED: "the tool that moves the traffic may go on",
+    Verdict.PROCEED: "continue the rollout in the tool that moves the traffic",
     Verdict.HOLD: "find out why it cannot be decided; nothing was changed",
-    Verdict.ROLLBACK: "move all traffic back to stable: nothing was changed here",
+    Verdict.ROLLBACK: "move all traffic back to stable; --observe changes nothing",
 }

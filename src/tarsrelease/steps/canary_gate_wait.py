@@ -1,11 +1,10 @@
 """`canary gate --wait`: keep evaluating a stage while a person decides elsewhere.
 
-The approval is another job's or another person's: the journal and the routes show when it has
-come. The lock stays free for the run that goes on.
+The journal and the routes show when another run has continued. The lock stays free for that run.
 
-(1) Look: which stage waits, since when, and what is in the routes?
-(2) Evaluate, until somebody has acted, the canary is proven bad, or the wait is too long.
-(3) Only then change something: all traffic to stable.
+(1) Read which stage waits, since when, and the routes.
+(2) Evaluate until another run has acted, the canary is proven bad, or the wait exceeds its limit.
+(3) Only then move all traffic to stable.
 """
 
 from __future__ import annotations
@@ -41,29 +40,28 @@ STEP = "gate"
 _ASK_AGAIN = 2.0
 """Seconds between two readings of the journal and the routes."""
 _LOCKED = 10.0
-"""Seconds more to wait where another run holds the lock when the wait has become too long."""
+"""Seconds to wait longer if another run holds the lock when the wait exceeds its limit."""
 
 
 def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
-    """Evaluate the stage that waits until somebody has gone on, or back: proceed, exit 0.
+    """Evaluate the waiting stage until another run has continued or rolled back: proceed.
 
-    Rollback (exit 11): the canary is proven bad, and all traffic is on stable. Hold (exit 10):
-    the wait was longer than `limit` seconds since the stage's verdict (None: the environment's
-    `limits.wait`), and all traffic is on stable; that is no rollback. `weight` is the stage that
-    waits; where another has been taken since, the wait is over. Raises UsageError where none
-    waits.
+    Rollback: the canary is proven bad, and all traffic is on stable. Hold: the wait was longer
+    than `limit` seconds since the stage's verdict (None: `limits.wait`), and all traffic is on
+    stable, without a rollback. `weight` is the waiting stage; the wait is over if another stage
+    has started since. Raises UsageError if no stage waits.
     """
     report = StepReport(context, STEP)
     entries = context.cluster.journal.entries()
     opened = waits.opened(entries, context.release.version)
     if opened is None:
         raise UsageError(
-            doing="waiting with a stage for a person's decision",
-            found=f"no stage of {context.release.version} has come to a verdict",
+            doing="evaluating a stage while a person decides",
+            found=f"no stage of {context.release.version} has a verdict yet",
             expected="a stage that `tarsrelease canary gate --stage WEIGHT` has evaluated",
-            next_step="run it; --wait is for the time after it",
+            next_step="run `tarsrelease canary gate --stage WEIGHT` first",
         )
-    # The release may have stages of its own choosing, which the waiting job need not know.
+    # The release may run with other stages than rollout.yaml; the journal has them.
     played, _ = stage_list.played(context.rollout, entries)
     context = context.with_release(context.release.model_copy(update={"rollout": played}))
     routes = all_routes(context)
@@ -89,10 +87,10 @@ class _Wait:
     limit: float
     asked_at: datetime | None = None
 
-    # (1) Look
+    # (1) Read-only checks
 
     def decided_before(self, entries: list[Entry]) -> Outcome | None:
-        """What this very wait came to, where it was ended between its decision and its outcome."""
+        """The outcome of this run's wait if it was killed after its decision; else None."""
         opened, run = self.opened, self.context.run.id
         gate = GateFacts.of(opened.facts)
         if opened.run == run and gate is not None and gate.waiting:
@@ -107,7 +105,7 @@ class _Wait:
         return None
 
     def over_before(self, entries: list[Entry], weight: int | None) -> Outcome | None:
-        """The outcome of a wait that is over before it begins; None where it is not."""
+        """The outcome if the wait is over before it begins; else None."""
         over = self._over(entries, self.routes) or _over_at_once(
             self.opened, self.routes, self.context.release, weight
         )
@@ -118,7 +116,7 @@ class _Wait:
         return waits.over(entries, routes, version, since=self.opened, routes_then=self.routes)
 
     def _over_now(self) -> Over | None:
-        """What has ended the wait, as of now; an API server that is away has ended nothing."""
+        """What has ended the wait; None if nothing has, or the API server does not answer."""
         cluster = self.context.cluster
         try:
             entries = cluster.journal.entries()
@@ -137,7 +135,7 @@ class _Wait:
     # (2) Evaluate
 
     def evaluate(self, entries: Sequence[Entry]) -> Outcome:
-        """Until somebody has acted, the canary is proven bad, or the wait is too long."""
+        """Evaluate until another run acts, the canary is proven bad, or the limit is reached."""
         context, stage = self.context, self.context.rollout.stage(self.routes[0].weight)
         since = standing_since(self.routes) or self.opened.at
         version = context.release.version
@@ -150,7 +148,7 @@ class _Wait:
         )
         until = self.opened.at + timedelta(seconds=self.limit)
         context.say(
-            f"{stage.name}: evaluated while a person decides, until {until:%H:%M:%S} UTC at most"
+            f"{stage.name}: evaluating while a person decides, until {until:%H:%M:%S} UTC at most"
         )
         while True:
             self.asked_at = None
@@ -167,8 +165,8 @@ class _Wait:
     # (3) Traffic to stable
 
     def _failed(self, stage: Stage, since: datetime, seen: Observation) -> Outcome:
-        """All traffic to stable at once, also from under a run that holds the lock, unless
-        somebody has acted already."""
+        """Move all traffic to stable at once, even if another run holds the lock. Does nothing
+        if another run has acted already."""
         context, over = self.context, self._over_now()
         if over is not None:
             return self._ended_by(over)
@@ -201,19 +199,19 @@ class _Wait:
         )
 
     def _give_up(self, stage: Stage, since: datetime, seen: Observation) -> Outcome | None:
-        """All traffic to stable because nobody came; None where another run holds the lock."""
+        """Move all traffic to stable because nobody decided; None if another run holds the lock."""
         context, blind = self.context, seen.without_metrics
         in_time = seen.decided_at < self.opened.at + timedelta(seconds=self.limit)
         if blind >= context.environment.limits.metrics_outage and in_time:
             why = f"no metrics for {duration(blind)} while waiting for a person"
         else:
-            why = f"nobody went on within {duration(self.limit)}"
+            why = f"nobody approved or rolled back within {duration(self.limit)}"
         try:
             with holding(context.cluster.lock):
                 over = self._over_now()
                 if over is not None:
                     return self._ended_by(over)
-                traffic.move_all(context, Track.STABLE, f"{why}; this is no rollback")
+                traffic.move_all(context, Track.STABLE, f"{why}; this is not a rollback")
                 journal_if_possible(
                     context,
                     stage.name,
@@ -227,7 +225,7 @@ class _Wait:
         details = seen.details(context.release, stage, since)
         return self._ended(Verdict.HOLD, why, details, seen)
 
-    # Telling
+    # Outcomes
 
     def _ended_by(self, over: Over) -> Outcome:
         by = f" by run {over.run}" if over.run else ""
@@ -262,11 +260,11 @@ class _Wait:
 def _over_at_once(
     opened: Entry, routes: Sequence[RouteState], release: Release, weight: int | None
 ) -> Over | None:
-    """Why there is nothing to evaluate, though the journal has nothing newer."""
+    """Why there is nothing to evaluate although the journal has no newer entry."""
     if opened.facts.verdict == Verdict.ROLLBACK:
         return Over(How.ROLLED_BACK, opened.run, "the gate decided to roll back")
     if weight is not None and opened.facts.weight != weight:
-        return Over(How.WENT_ON, opened.run, f"{opened.step} was taken since")
+        return Over(How.WENT_ON, opened.run, f"{opened.step} has started since")
     if all(route.weight == 0 for route in routes):
         return Over(How.TAKEN_OFF, routes[0].run, "the canary has no traffic")
     stages = {stage.name: stage.weight for stage in release.rollout.stages}
@@ -280,11 +278,11 @@ def _over_at_once(
 _AFTER = {
     Verdict.PROCEED: "",
     Verdict.ROLLBACK: "; all traffic is on stable",
-    Verdict.HOLD: "; all traffic was moved to stable, which is no rollback",
+    Verdict.HOLD: "; all traffic is on stable, and the canary is kept (not a rollback)",
 }
 _NEXT = {
     Verdict.PROCEED: "",
-    Verdict.HOLD: "`tarsrelease canary gate --stage {weight}` gives the canary traffic again, "
-    "`tarsrelease rollback` removes it",
-    Verdict.ROLLBACK: "`tarsrelease rollback` removes the canary; all traffic is on stable",
+    Verdict.HOLD: "run `tarsrelease canary gate --stage {weight}` to shift traffic to the canary "
+    "again, or `tarsrelease rollback` to remove it",
+    Verdict.ROLLBACK: "run `tarsrelease rollback` to remove the canary; all traffic is on stable",
 }

@@ -1,4 +1,4 @@
-"""Can the stages decide with this traffic? Reads stable's past, changes nothing."""
+"""canary plan: check that the stages can decide with stable's recorded traffic."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SLOTS = 1440
 
 
 def plan_canary(assignment: Assignment, history: History, window: float) -> Outcome:
-    """How long each stage must last to decide, from stable's traffic of the last `window` seconds.
+    """The time each stage needs to decide, from stable's traffic of the last `window` seconds.
 
-    The answer is no where a stage cannot decide within its duration and extension. Raises
-    UsageError where nothing was recorded, UnreachableError without the metrics server.
+    No-go if a stage cannot decide within its duration and extension. Raises UsageError if nothing
+    was recorded, UnreachableError if the metrics server does not answer.
     """
     release, environment = assignment.release, assignment.environment
     started_at = assignment.clock.now()
@@ -59,14 +59,14 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
         finished_at=assignment.clock.now(),
         next=""
         if verdict is Verdict.PROCEED
-        else "give these stages more time or more traffic, or wider limits, in rollout.yaml",
+        else "in rollout.yaml, give these stages more time, more traffic or wider limits",
     )
 
 
 def _check(each: PlannedCheck) -> Check:
     reason = each.trouble or (
-        f"{each.needed} requests take {duration(each.seconds)} at {each.usual:.3g} a second; "
-        f"twice the limit is found within the stage in {percent(each.found)} of the cases"
+        f"{each.needed} requests take {duration(each.seconds)} at {each.usual:.3g} per second; "
+        f"the stage detects twice the limit in {percent(each.found)} of cases"
     )
     return Check(
         id="plan.decides",

@@ -1,4 +1,4 @@
-"""The people who must approve: are they asked at all, and did two of them say yes?"""
+"""Check that GitHub's environments require reviewers, and that two people approved a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEP = "check environments"
 def check_environments(
     assignment: Assignment, reviews: Reviews, *, approvals_of: str | None
 ) -> Outcome:
-    """The environments' rules; and with `approvals_of` (a run's id) who approved that run."""
+    """Check the environments' rules, and with `approvals_of` (a run id) that run's approvals."""
     report = StepReport(assignment, STEP)
     settings = configured(assignment.environment)
     private = reviews.private()
@@ -40,13 +40,13 @@ def check_environments(
 
 
 def configured(environment: Environment) -> GitHub:
-    """The environment file's `github`. Raises UsageError where it has none."""
+    """The environment file's `github`. Raises UsageError if it has none."""
     if environment.github is None or not environment.github.environments:
         raise UsageError(
             doing="checking who approves",
-            found=f"environment {environment.name} names no github environments",
+            found=f"environment {environment.name} has no github.environments",
             expected="github.environments with their reviewers",
             next_step=f"add them to environments/{environment.name}.yaml "
-            "(tarsrelease schema shows the form)",
+            "(see `tarsrelease schema`)",
         )
     return environment.github

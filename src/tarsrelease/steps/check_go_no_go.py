@@ -1,4 +1,4 @@
-"""Go or no-go: the measured criteria as one table, beside the votes of people."""
+"""Go or no-go: the measured criteria and people's votes in one table."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def go_no_go(
     recorded: Sequence[Outcome],
     staging: Workloads | ReleaseError | None,
 ) -> Outcome:
-    """Every criterion is one check; `recorded` are the outcomes in the evidence so far.
+    """Check every criterion; `recorded` are the outcomes in the evidence so far.
 
-    `staging` gives staging's workloads, or why they cannot be asked; None where it was not named.
+    `staging` gives staging's workloads, or the error reading them; None if there is no staging.
     """
     report, release = StepReport(context, STEP), context.release
     before = preflight_checks(context, None)
@@ -61,11 +61,11 @@ def go_no_go(
 
 
 def verified(recorded: Iterable[Outcome], version: str) -> Check:
-    """The last `verify` of this release in the evidence proceeded."""
+    """Check that the last `verify` of this release in the evidence proceeded."""
     found = [each for each in recorded if each.step == "verify" and each.release == version]
     if not found:
         status, reason = Status.ERROR, "no verify of this release in the evidence folder"
-        reason += ": tarsrelease verify --evidence DIR"
+        reason += "; run `tarsrelease verify --evidence DIR`"
     else:
         last = found[-1]
         status = Status.PASS if last.verdict is Verdict.PROCEED else Status.FAIL
@@ -73,14 +73,14 @@ def verified(recorded: Iterable[Outcome], version: str) -> Check:
     return Check(
         id=VERIFIED,
         status=status,
-        expected="the bundle was verified, and is whole",
+        expected="verify passed for this bundle",
         reason=reason,
         source="evidence",
     )
 
 
 def voted(votes: Sequence[Vote], required: Iterable[str]) -> list[Check]:
-    """One check a vote; a required vote that was not given is a failure, as is one voted twice."""
+    """One result per role; `fail` if a required role did not vote or any of its votes is no-go."""
     said: dict[str, list[Vote]] = {role: [] for role in required}
     for vote in votes:
         said.setdefault(vote.role, []).append(vote)
@@ -114,14 +114,14 @@ def _preflight(checks: Sequence[Check]) -> Check:
         id=PREFLIGHT,
         status=status,
         expected="every check of preflight passes",
-        reason="; ".join(wrong) or f"{len(checks)} checks, none in the way",
+        reason="; ".join(wrong) or f"{len(checks)} checks, none failed",
         source="check preflight",
         samples=len(checks),
     )
 
 
 def _in_progress(context: Context) -> Check:
-    expected = "no release is on its way, and nobody holds the lock"
+    expected = "no release in progress, and nobody holds the lock"
     release, cluster = context.release, context.cluster
     try:
         seen = take_snapshot(context)
@@ -144,7 +144,7 @@ def _in_progress(context: Context) -> Check:
 
 
 def _stable(context: Context, window: float) -> list[Check]:
-    """What the last stage asks of the canary, asked of stable as it serves now."""
+    """The last stage's checks, applied to stable now."""
     release = context.release
     try:
         found = recorded_checks(context, stage_of(release, window, _NOW), version=None)
@@ -153,7 +153,7 @@ def _stable(context: Context, window: float) -> list[Check]:
             Check(
                 id=STABLE,
                 status=Status.ERROR,
-                expected="stable keeps the last stage's limits",
+                expected="stable is within the last stage's limits",
                 reason=f"{error}; {error.detail.next}",
             )
         ]
@@ -172,7 +172,7 @@ def _staging(release: Release, staging: Workloads | ReleaseError | None) -> Chec
     if staging is None:
         return check(
             Status.SKIPPED,
-            "neither --staging nor the environment names one",
+            "no staging: use --staging, or `staging` in the environment file",
         )
     if isinstance(staging, ReleaseError):
         return check(Status.ERROR, f"{staging}; {staging.detail.next}")
@@ -197,11 +197,11 @@ def _wrong(name: str, state: DeploymentState | None, version: str) -> str | None
 
 
 def parse_vote(text: str) -> Vote:
-    """``qa=go:Ada`` as a vote. Raises ValueError with the form."""
+    """Parse ``qa=go:Ada``. Raises ValueError that shows the form."""
     role, _, said = text.partition("=")
     word, _, by = said.partition(":")
     if not role or word not in _WORDS:
-        raise ValueError(f"{text!r} is no vote; write ROLE=go or ROLE=no-go, then :NAME")
+        raise ValueError(f"{text!r} is not a vote; write ROLE=go:NAME or ROLE=no-go:NAME")
     return Vote(role=role, go=_WORDS[word], by=by)
 
 

@@ -1,4 +1,4 @@
-"""Before anything is touched: does the ground carry a release? Looks, judges, changes nothing."""
+"""check preflight: check that the cluster is ready for a release."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from tarsrelease.steps.canary_deploy import has_traffic_already, refuse
 
 STEP = "check preflight"
 _PATIENCE = 3
-"""Scrape intervals until a pod that became ready a moment ago must have been scraped."""
+"""Scrape intervals within which a new ready pod must be scraped."""
 _POLL = 1.0
 
 
 def preflight(context: Context, *, running: str | None, staging: Settled | None = None) -> Outcome:
-    """Go where every check passes; what could not be asked is no pass.
+    """Go if every check passes; a check that cannot be made does not pass.
 
-    `running` is the version that must run now, None for any. `staging` tells what the release is
-    set to where it ran before; None where there is none.
+    `running` is the version that must run now, None for any. `staging` gives the values that the
+    release has in staging; None if there is no staging.
     """
     report = StepReport(context, STEP)
     checks = preflight_checks(context, running)
@@ -46,7 +46,7 @@ def preflight(context: Context, *, running: str | None, staging: Settled | None 
 def go_or_no_go(
     report: StepReport, checks: Iterable[Check], details: Details | None = None
 ) -> Outcome:
-    """Go where something passed and nothing did not; what was skipped is said."""
+    """Go if at least one check passed and all others passed or were skipped."""
     found = tuple(checks)
     wrong = [c for c in found if c.status not in (Status.PASS, Status.SKIPPED)]
     passed = any(check.status is Status.PASS for check in found)
@@ -58,12 +58,12 @@ def go_or_no_go(
         f"{'go' if go else 'no-go'}: {count_statuses(found)}{why}",
         checks=found,
         details=details,
-        next_step="" if go else "repair what did not pass, then run the same command again",
+        next_step="" if go else "fix the failed checks, then run this command again",
     )
 
 
 def preflight_checks(context: Context, running: str | None) -> tuple[Check, ...]:
-    """Every check; one system that does not answer costs its own checks only."""
+    """The results of all checks; a system that does not answer affects only its own checks."""
     release, cluster, facts = context.release, context.cluster, context.cluster.facts
     return (
         *_measured(judge.NODES, lambda: [judge.nodes(_nodes(facts))]),
@@ -81,14 +81,14 @@ def _measured(check_id: str, ask: Callable[[], Iterable[Check]]) -> tuple[Check,
         found = tuple(ask())
     except ReleaseError as error:
         return (judge.unmeasured(check_id, f"{error}; {error.detail.next}"),)
-    return found or (judge.unmeasured(check_id, "there was nothing to look at"),)
+    return found or (judge.unmeasured(check_id, "there was nothing to check"),)
 
 
 def _flags(release: Release, environment: Environment, staging: Settled | None) -> Check:
     if not release.feature_flags:
-        return judge.flags_not_compared("this day switches none on")
+        return judge.flags_not_compared("this release switches none on")
     if staging is None:
-        reason = f"environment {environment.name} names no staging"
+        reason = f"environment {environment.name} has no staging"
         return judge.flags_not_compared(reason)
     there = staging.values(release.rollout.application)
     where = environment.staging or "staging"
@@ -139,17 +139,17 @@ def _deploy(context: Context) -> Check:
     release = context.release
     seen = take_snapshot(context)
     if has_traffic_already(release, seen, ()):
-        return judge.deployable("the canary is there and has traffic already", None)
+        return judge.deployable("the canary is deployed and has traffic already", None)
     try:
         serving = refuse(release, seen)
         check_render(context)
     except (RefusedError, UsageError) as error:
         return judge.deployable("", f"{error.detail.found}; {error.detail.next}")
-    return judge.deployable(f"it would stand beside {serving.app_version}", None)
+    return judge.deployable(f"it can run next to stable {serving.app_version}", None)
 
 
 def _scraped(context: Context) -> list[Check]:
-    """Ask until every pod is scraped, for a few scrape intervals at most."""
+    """Poll until every pod is scraped, for a few scrape intervals at most."""
     clock, patience = context.clock, _PATIENCE * context.environment.prometheus.scrape_interval
     started = clock.now()
     while True:

@@ -163,5 +163,5 @@ def _not_approved(lost: list[str]) -> RefusedError:
         doing="asking for approval to undo the migrations",
         found="no approval" + (f"; would be lost: {'; '.join(lost)}" if lost else ""),
         expected="a yes at the terminal, or --yes",
-        next_step="add --yes, if it shall be undone; a rollback of the code does not need it",
+        next_step="add --yes to undo them; a rollback of the code does not need it",
     )

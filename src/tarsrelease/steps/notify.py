@@ -1,4 +1,4 @@
-"""Telling people. It never decides anything: a dead receiver is a warning, and the day goes on."""
+"""notify send: send messages to people. A receiver that fails is only a warning."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def send(
     clock: Clock,
     warnings: Sequence[str] = (),
 ) -> Outcome:
-    """Each receiver is told once in a run; `told` are the run's outcomes so far.
+    """Send each message once per run; `told` are the run's outcomes so far.
 
-    What could not be delivered stands in `details.warnings`, and is tried again by the next call.
+    Failed deliveries are in `details.warnings`; the next call tries them again.
     """
     started_at = clock.now()
     before = already_told(told, notice.key)
@@ -48,21 +48,21 @@ def send(
             problems.append(f"{message.receiver}: {error}; {error.detail.next}")
         else:
             delivered.append(name)
-    said = [f"told {', '.join(delivered)}"] if delivered else []
-    said += [f"{', '.join(skipped)} knew already"] if skipped else []
-    said += [f"NOT TOLD, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
+    said = [f"notified {', '.join(delivered)}"] if delivered else []
+    said += [f"notified before: {', '.join(skipped)}"] if skipped else []
+    said += [f"NOT SENT, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
     details = NotifyDetails(
         key=notice.key,
         delivered=tuple(delivered),
         known_already=tuple(skipped),
         warnings=tuple(problems),
     )
-    summary = "; ".join(said) or "nobody is to be told"
+    summary = "; ".join(said) or "no receiver for this event"
     return _ended(STEP, notice, summary, details, started_at=started_at, clock=clock)
 
 
 def preview(notice: Notice, messages: Sequence[Message], *, clock: Clock) -> Outcome:
-    """What would be sent, with keys hidden; nothing is."""
+    """Show the messages with keys hidden, without sending them."""
     bodies = [
         PreviewedMessage(
             receiver=f"{message.receiver}{message.path}",
@@ -92,7 +92,7 @@ def _shown(bodies: Sequence[PreviewedMessage]) -> list[str]:
 
 
 def already_told(outcomes: Iterable[Outcome], key: str) -> frozenset[str]:
-    """The receivers that were told this before."""
+    """The receivers that got the notice with this key before."""
     told: set[str] = set()
     for outcome in outcomes:
         details = NotifyDetails.of(outcome.details)

@@ -1,4 +1,4 @@
-"""The day on paper, before anything is touched: stages, minutes, window, and what to branch on."""
+"""plan: show the planned stages, durations and deployment window."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def plan(
     override: str | None,
     at: datetime | None,
 ) -> Outcome:
-    """Proceed, or no-go outside the deployment window that nobody overrode.
+    """Proceed, or no-go outside the deployment window without an override.
 
-    `written` is rollout.yaml as it stands, the release the bundle as it is played, `override` a
-    person's reason to begin outside the window, `at` another time than now to plan for. What the
-    pipeline branches on is in ``details.outputs``.
+    `written` is rollout.yaml without command line options, `override` a person's reason to start
+    outside the window, `at` the start to plan for (None: now). ``details.outputs`` has the
+    pipeline's outputs.
     """
     report = StepReport(assignment, STEP)
     release, environment = assignment.release, assignment.environment
@@ -62,24 +62,26 @@ def plan(
             ),
             plan=(
                 *(_on_paper(stage) for stage in paper.stages),
-                f"promotion: {_minutes(paper.promotion_minutes)} of looks while stable moves",
+                f"promotion: {_minutes(paper.promotion_minutes)} of evaluations of stable",
             ),
             schedule=paper.stages,
             warnings=tuple(warned),
             window_override=override,
             overrides=describe_overrides(environment.overrides),
         ),
-        next_step="wait for the window, or override it with a reason" if closed else "verify",
+        next_step="wait for the window, or use --override-window with a reason"
+        if closed
+        else "tarsrelease verify",
     )
 
 
 def _on_paper(stage: StagePlan) -> str:
-    gates = (
-        "its own gates" if stage.weight == stage.gates_of else f"the gates of {stage.gates_of} %"
+    checks = (
+        "its own checks" if stage.weight == stage.gates_of else f"the checks of {stage.gates_of} %"
     )
     return (
         f"{stage.weight} %: {_minutes(stage.minutes)}, "
-        f"at most {_minutes(stage.minutes_at_most)}, by {gates}"
+        f"at most {_minutes(stage.minutes_at_most)}, with {checks}"
     )
 
 
@@ -89,7 +91,7 @@ def _minutes(minutes: float) -> str:
 
 def _stages(paper: schedule.Schedule) -> Check:
     borrowed = [
-        f"{stage.weight} % by the gates of {stage.gates_of} %"
+        f"{stage.weight} % with the checks of {stage.gates_of} %"
         for stage in paper.stages
         if stage.weight != stage.gates_of
     ]
@@ -97,7 +99,7 @@ def _stages(paper: schedule.Schedule) -> Check:
         id="plan.stages",
         status=Status.PASS,
         expected="weights that rise and end in 100",
-        reason=", ".join(borrowed) or "each stage has gates of its own",
+        reason=", ".join(borrowed) or "each stage has its own checks",
     )
 
 
@@ -107,5 +109,5 @@ def _flags(rollout: Rollout) -> Check:
         id="plan.feature_flags",
         status=Status.PASS if named else Status.SKIPPED,
         expected="feature flags in rollout.yaml to switch on",
-        reason=f"{named} go on with the canary" if named else "rollout.yaml names none",
+        reason=f"the canary switches on {named}" if named else "rollout.yaml has no feature_flags",
     )

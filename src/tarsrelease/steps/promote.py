@@ -1,12 +1,12 @@
-"""Promote: bring stable to the new version, move traffic back to it in steps, remove the canary.
+"""Promote: upgrade stable, move traffic back to it in steps, remove the canary.
 
-(1) Look, and refuse unless the last stage's gate proceeded, or a promotion was cut off.
-(2) Upgrade stable by Helm while the canary, which is proven, serves everything.
-(3) Move the traffic back in steps, with an evaluation of stable at each.
-(4) Let the canary's last requests end; then take it out of the routes and remove it.
+(1) Check that the last stage proceeded, or that a promotion was interrupted.
+(2) Upgrade stable with Helm while the canary serves all requests.
+(3) Move traffic back in steps, and evaluate stable at each.
+(4) Wait for the canary's last requests, then remove it from the routes and the cluster.
 
-Killed at any point it can be run again: what is done shows on the cluster and is not done twice.
-An evaluation that fails moves all traffic to the canary.
+A killed promotion can be run again: it skips what is done. If an evaluation fails, all traffic
+moves to the canary.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _AGAIN = "run `tarsrelease promote` again, or `tarsrelease rollback`"
 
 
 def promote(context: Context) -> Outcome:
-    """Promote. Raises RefusedError unless the 100 % stage proceeded, StoppedError where the way
-    forward is blocked after something was changed; ends in hold where an evaluation cannot be
-    decided.
+    """Promote. Hold if an evaluation is inconclusive.
+
+    Raises RefusedError unless the last stage proceeded, StoppedError if it fails after a change.
     """
     report, release = StepReport(context, STEP), context.release
     steps: list[PromotionStep] = []
@@ -56,7 +56,7 @@ def promote(context: Context) -> Outcome:
         return report.outcome(
             verdict,
             summary,
-            checks=steps[-1].seen.checks if steps else (),
+            checks=steps[-1].observation.checks if steps else (),
             details=Details(phases=report.seconds, stages=tuple(each.row() for each in steps)),
             next_step=next_step,
         )
@@ -78,14 +78,14 @@ def promote(context: Context) -> Outcome:
                 with report.phase(stage_name(weight)):
                     since, step = _step_back(context, weight, seen, keep)
                 steps.append(step)
-                if step.seen.verdict is Verdict.ROLLBACK:
+                if step.observation.verdict is Verdict.ROLLBACK:
                     _move_to_canary(context, step)
-                if step.seen.verdict is Verdict.HOLD:
+                if step.observation.verdict is Verdict.HOLD:
                     return outcome(
                         Verdict.HOLD,
-                        f"{step.stage.name} cannot be decided; the canary has {weight} %, and "
-                        "both sides run the new version",
-                        "tarsrelease promote goes on from here",
+                        f"{step.stage.name} is inconclusive; the canary has {weight} %, and "
+                        f"stable and canary run {release.version}",
+                        "run `tarsrelease promote` to continue from here",
                     )
             with report.phase("drain"):
                 drain(context, since, keep)
@@ -96,18 +96,18 @@ def promote(context: Context) -> Outcome:
             journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
     return outcome(
         Verdict.PROCEED,
-        f"{context.rollout.application} {release.version} is stable and serves everything; "
-        "nothing of the canary is left",
-        "watch it: tarsrelease status",
+        f"{context.rollout.application} {release.version} is stable and serves all requests; "
+        "the canary is removed",
+        "tarsrelease watch",
     )
 
 
-# (1) Look
+# (1) Read-only checks
 
 
 def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry]) -> None:
-    """Refuse unless the last stage's gate proceeded and the routes are there; a promotion that
-    was begun may go on, wherever its traffic is."""
+    """Raise RefusedError unless the last stage proceeded and the routes are at it, or a promotion
+    has already changed stable."""
     doing = f"promoting {release.version}"
     last = release.rollout.stages[-1]
     refuse_rolled_back(doing, release, entries)
@@ -117,8 +117,8 @@ def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry])
     if not release_journal.passed(entries, release.version, last.weight):
         raise RefusedError(
             doing=doing,
-            found=f"the journal has no {last.name} that proceeded",
-            expected=f"the {last.weight} % stage to have proceeded",
+            found=f"{last.name} has not proceeded",
+            expected=f"verdict proceed of {last.name} in the journal",
             next_step=f"tarsrelease canary gate --stage {last.weight}",
         )
     elsewhere = [
@@ -151,10 +151,7 @@ def _stable_touched(release: Release, seen: Snapshot) -> bool:
 def _upgrade_stable(
     context: Context, seen: Snapshot, entries: Sequence[Entry], pins: Pins | None
 ) -> None:
-    """Helm upgrade of stable, with the feature flags that the canary was proven with.
-
-    Nothing where it is done already.
-    """
+    """Upgrade stable with Helm and the canary's feature flags, unless that is done already."""
     release, rollout, limits = context.release, context.rollout, context.environment.limits
     charts, current = context.cluster.charts, seen.stable_history[-1:]
     if any(
@@ -166,10 +163,12 @@ def _upgrade_stable(
     traffic.extend_lease(context, 2 * limits.deploy + traffic.lease_seconds(context.environment))
     if current and current[0].status.startswith("pending"):
         good = last_good(seen.stable_history, release.version, pins)
-        context.say(f"an upgrade of {rollout.application} was cut off ({current[0].status})")
+        context.say(f"an upgrade of {rollout.application} was interrupted ({current[0].status})")
         if good is not None:
             charts.rollback(rollout.application, good.number, deadline=limits.deploy, wait=False)
-    context.say(f"upgrading {rollout.application} to {release.version}; the canary serves")
+    context.say(
+        f"upgrading {rollout.application} to {release.version}; the canary serves all requests"
+    )
     flags_on = release_journal.feature_flags(entries, release.version)
     charts.upgrade(
         rollout.application,
@@ -194,16 +193,16 @@ def _complete_stable(context: Context, pins: Pins | None, keep: Callable[[], Non
         raise StoppedError(
             doing=f"upgrading {context.rollout.application} to {version}",
             found=problem,
-            expected="all of stable's replicas ready at the new version",
+            expected=f"all of stable's replicas ready at {version}",
             next_step=f"the canary serves all requests; {_AGAIN}",
         )
 
 
-# (3) Traffic back
+# (3) Move traffic back
 
 
 def _weights_left(release: Release, seen: Snapshot) -> list[int]:
-    """The promotion's weights, from the one at which the routes are, if they are at one."""
+    """The promotion's weights that are left, including the one that the routes are at."""
     weights = list(release.rollout.promotion.weights)
     stages = {route.stage for route in seen.routes}
     if stages == {PROMOTED}:
@@ -217,7 +216,7 @@ def _weights_left(release: Release, seen: Snapshot) -> list[int]:
 def _step_back(
     context: Context, weight: int, seen: Snapshot, keep: Callable[[], None]
 ) -> tuple[datetime, PromotionStep]:
-    """One step: the shift, unless the routes are there, and the evaluation of stable."""
+    """One step: shift, unless the routes are at this weight already, and evaluate stable."""
     rollout = context.rollout
     stage = promotion_stage(rollout.stages[-1], weight, rollout.promotion.look)
     past = read_burstiness(context, stage)
@@ -225,7 +224,7 @@ def _step_back(
     if since is None:
         since = traffic.shift(context, weight, stage.name)
     else:
-        context.say(f"{stage.name}: the routes are there since {since:%H:%M:%S}")
+        context.say(f"{stage.name}: at {weight} % since {since:%H:%M:%S} UTC; evaluating")
     found = evaluate_stage(
         context,
         StageEvaluation(
@@ -242,13 +241,12 @@ def _step_back(
 
 
 def _move_to_canary(context: Context, step: PromotionStep) -> None:
-    """Stable fails at the new version: the canary, which is proven, serves again. Raises."""
-    why = step.seen.why
+    """Stable failed at the new version: move all traffic to the canary. Raises StoppedError."""
+    why = step.observation.why
     traffic.move_all(context, Track.CANARY, why)
     raise StoppedError(
-        doing=f"moving the traffic back to stable ({step.stage.name})",
+        doing=f"moving traffic back to stable ({step.stage.name})",
         found=why,
-        expected="an upgraded stable that passes what the canary passed",
-        next_step="the canary serves all requests; find out what differs between the two, then "
-        + _AGAIN,
+        expected="stable passes the checks that the canary passed",
+        next_step="the canary serves all requests; compare stable with the canary, then " + _AGAIN,
     )

@@ -1,13 +1,12 @@
-"""Roll back to the version of before: traffic first, then everything else, and a proof at the end.
+"""Roll back to the previous version: traffic first, then everything else, then a proof.
 
-(1) Move the traffic to the side that is proven good. Needs only the Deployments and the routes:
-    neither lock nor journal nor Helm is waited for.
-(2) Take the lock from the run that holds it; undo a shift that was on its way.
-(3) Do the rest of the plan, as `rollout.rollback_plan` orders it.
-(4) Prove: measured share and errors, pods, health.
+(1) Move all traffic to the track that is proven good. This reads only Deployments and routes, and
+    does not wait for lock, journal or Helm.
+(2) Take the lock from the run that holds it; undo a shift that it made meanwhile.
+(3) Do the rest of the plan in the order of `rollout.rollback_plan`.
+(4) Prove it: traffic share, errors, pods, health.
 
-All phases share one budget. Killed at any point it can be run again: what is done already shows
-in the snapshot, and drops out of the plan.
+All phases share one time budget. A killed rollback can be run again: the plan omits what is done.
 """
 
 from __future__ import annotations
@@ -46,16 +45,16 @@ from tarsrelease.rollout.rollback_plan import (
 )
 
 STEP = "rollback"
-_AGAIN = "run `tarsrelease rollback` again: it goes on from here"
+_AGAIN = "run `tarsrelease rollback` again; it continues from here"
 _LEAST = 15.0
-"""Seconds that every phase gets, even when the budget is used up: stopping would not be faster."""
+"""Seconds that every phase gets even if the budget is used up, because stopping is not faster."""
 _LONGEST_PROOF = 60.0
 
 
 def plan_rollback(context: Context, undoing: Callable[[], Sequence[str]] | None = None) -> Outcome:
-    """What a rollback would do now, and why; nothing is changed.
+    """Show what a rollback would do now, and why, without changing anything.
 
-    `undoing` gives the lines of what would be done to the database, where that is asked for.
+    `undoing` gives the lines for the database, if it is to be rolled back, too.
     """
     report = StepReport(context, "rollback --plan")
     seen = take_snapshot(context)
@@ -64,16 +63,16 @@ def plan_rollback(context: Context, undoing: Callable[[], Sequence[str]] | None 
     lines = made.lines() + [f"database: {line}" for line in (undoing() if undoing else ())]
     return report.outcome(
         Verdict.PROCEED,
-        f"{len(made.phases)} phases, back to {made.version or 'the version of before'}",
+        f"{len(made.phases)} phases, back to {made.version or 'the previous version'}",
         details=RollbackPlanDetails(plan=tuple(lines), budget=context.environment.limits.rollback),
         next_step="tarsrelease rollback",
     )
 
 
 def rollback(context: Context, reason: str) -> Outcome:
-    """Roll back. Proceed (exit 0) when it is done and proven; exit 12 when it is done but could
-    not be proven, or when it stopped on its way. Raises StoppedError on the latter, and
-    UnreachableError or UsageError while nothing was changed.
+    """Roll back. Proceed (exit 0) if it is done and proven, exit 12 if done but not proven.
+
+    Raises StoppedError if it stops after a change, UnreachableError or UsageError before one.
     """
     report, release = StepReport(context, STEP), context.release
     pins, why = _journaled(context, reason)
@@ -119,18 +118,18 @@ def rollback(context: Context, reason: str) -> Outcome:
 
 
 def _journaled(context: Context, reason: str) -> tuple[Pins | None, str]:
-    """From the journal: what was pinned, and what led to this rollback beside the given reason."""
+    """From the journal: stable's pins, and the reason of this rollback."""
     version = context.release.version
     try:
         entries = context.cluster.journal.entries()
     except ReleaseError as error:
-        context.say(f"journal: cannot be read ({error}); going by the snapshot")
+        context.say(f"journal: cannot be read ({error}); using the cluster's state only")
         return None, reason
     return release_journal.pins(entries, version), _why(reason, entries, version)
 
 
 def _why(reason: str, entries: Sequence[Entry], version: str) -> str:
-    """What the journal says led to this rollback, and the reason given for it."""
+    """The cause of this rollback in the journal, followed by the given reason."""
     cause = release_journal.cause(entries, version)
     if cause is not None:
         return reason if cause.reason in reason else f"{show_cause(cause)}; {reason}"
@@ -139,22 +138,22 @@ def _why(reason: str, entries: Sequence[Entry], version: str) -> str:
 
 
 def _stable_version(release: Release, seen: Snapshot) -> str:
-    """The version that stable runs where the histories do not tell; it may not be the new one."""
+    """The version of stable's Deployments. Raises StoppedError if they run only the new one."""
     for name in stable_names(release.rollout):
         state = seen.deployment(name)
         if state is not None and not same_version(state.version, release.version):
             return state.version
     raise StoppedError(
-        doing=f"finding the version to go back to from {release.version}",
-        found="Helm's history has no revision that worked at another version, and nothing runs one",
-        expected="a revision that is deployed or superseded, of another version",
-        next_step="deploy a version that works; the traffic is on the side that is ready",
+        doing=f"finding the version to roll back to from {release.version}",
+        found="neither Helm's history nor a Deployment has another version that worked",
+        expected=f"a revision other than {release.version} that is deployed or superseded",
+        next_step="deploy a version that works; all traffic is on the track that is ready",
     )
 
 
 @dataclass(slots=True)
 class _Rollback:
-    """One rollback; `moved_at` is since when the old version should serve all requests."""
+    """One rollback; `moved_at` is when all traffic was moved to the proven track."""
 
     context: Context
     report: StepReport
@@ -164,13 +163,13 @@ class _Rollback:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds of the budget that are left, and some in any case."""
+        """Seconds left of the budget, at least `_LEAST`."""
         return max(_LEAST, self.context.environment.limits.rollback - self.report.elapsed)
 
     # (2) Lock
 
     def secure_traffic(self, to: Track) -> None:
-        """Undo what the lock's former holder may have written in between."""
+        """Move traffic again if the lock's former holder has moved it meanwhile."""
         self.moved_at = traffic.move_all_again(self.context, to, self.reason) or self.moved_at
         problem = traffic.wait_until_accepted(self.context)
         if problem is not None:
@@ -179,14 +178,14 @@ class _Rollback:
     # (3) The rest
 
     def carry_out(self, phase: PlannedPhase, version: str) -> None:
-        """One phase of the plan."""
+        """Do one phase of the plan."""
         match phase.action:
             case Action.TRAFFIC:
                 to = phase.to or Track.STABLE
                 self.moved_at = traffic.move_all(self.context, to, self.reason)
             case Action.RESTORE:
                 self._restore(phase, version)
-                # The proof counts from where stable is restored.
+                # The proof counts requests from now, when stable is restored.
                 self.moved_at = self.context.clock.now()
             case Action.STOP_WORKERS:
                 self._stop_workers()
@@ -209,10 +208,10 @@ class _Rollback:
         elif self._stable_runs_the_new_version():
             raise StoppedError(
                 doing=f"restoring {application} at {version}",
-                found="Helm's history has no revision that worked at another version",
+                found="Helm's history has no revision of another version that worked",
                 expected="a revision that is deployed or superseded",
-                next_step=f"helm history {application} shows what there is; install {version} by "
-                "hand, then " + _AGAIN,
+                next_step=f"see `helm history {application}`, install {version} by hand, then "
+                + _AGAIN,
             )
         problem = complete_stable(
             context,
@@ -225,8 +224,8 @@ class _Rollback:
             raise StoppedError(
                 doing=f"restoring {application} at {version}",
                 found=problem,
-                expected="all of stable's replicas ready at the version of before",
-                next_step="the traffic is on the side that is proven good; look at the pods, then "
+                expected=f"all of stable's replicas ready at {version}",
+                next_step="all traffic is on the track that is proven good; check the pods, then "
                 + _AGAIN,
             )
 
@@ -243,7 +242,7 @@ class _Rollback:
         canaries = {worker.canary for worker in self.context.rollout.workers}
         for state in workloads.deployments():
             if state.name in canaries and state.replicas > 0:
-                self.context.say(f"workers: {state.name} to zero")
+                self.context.say(f"scaling {state.name} to 0 replicas")
                 workloads.scale(state.name, 0)
 
 
@@ -263,20 +262,20 @@ _PHASE = {
 def _outcome(
     report: StepReport, why: str, version: str, checks: Sequence[Check], details: RollbackDetails
 ) -> Outcome:
-    """Proceed where the rollback is proven; else exit 12, with everything that was measured."""
+    """Proceed if the rollback is proven; else exit 12."""
     done = report.outcome(
         Verdict.PROCEED,
         f"{why}; rolled back in {duration(report.elapsed)}; {version} serves all requests",
         checks=checks,
         details=details,
-        next_step="find out what was wrong; a repaired release can be deployed at once",
+        next_step="find the cause; a fixed release can be deployed at once",
     )
     unproven = [check for check in checks if check.status is not Status.PASS]
     if checks and not unproven:
         return done
     first = unproven[0]
     whose = f" of {first.service}" if first.service else ""
-    next_step = "tarsrelease rollback repeats the proof; nothing else is left to be done"
+    next_step = "run `tarsrelease rollback` to repeat the proof; everything else is done"
     return done.model_copy(
         update={
             "verdict": None,

@@ -1,9 +1,8 @@
 """The whole release in one process: verify, preflight, migrate, deploy, each stage, promote.
 
-The steps are those that the pipeline's jobs run, and the decisions are theirs. Here is only what
-lies between them: whom to ask, what follows a verdict, and what is recorded. A release that was
-cut off goes on from where the cluster says it is. Traffic is leased: where this process ends in a
-stage and can still act, the canary's traffic moves back to stable and the canary stays.
+Runs the same steps as the pipeline's jobs; the steps decide. This module asks people, acts on
+verdicts and records outcomes. An interrupted release continues from the cluster's state. Traffic
+is leased: if this process ends during a stage, traffic moves back to stable and the canary stays.
 """
 
 from __future__ import annotations
@@ -42,17 +41,17 @@ from tarsrelease.steps.promote import promote
 from tarsrelease.steps.rollback import rollback
 
 STEP = "run"
-_AGAIN = "`tarsrelease run` again goes on from there, `tarsrelease rollback` rolls back"
+_AGAIN = "run `tarsrelease run` again to continue from there, or `tarsrelease rollback`"
 
 
 # Planning
 
 
 def plan_release(context: Context, migrator: Migrator) -> Outcome:
-    """Every change from where the release is, as lines; nothing is changed.
+    """Show every change that is left, one line each, without changing anything.
 
-    No-go where the migrations' plan refuses. Raises what `deploy` and the migrations would raise
-    for a release not begun.
+    No-go if the migrations' plan refuses. For a release that has not started, raises what
+    `deploy` and the migrations would raise.
     """
     report, release, environment = (
         StepReport(context, "run --plan"),
@@ -83,9 +82,9 @@ def plan_release(context: Context, migrator: Migrator) -> Outcome:
     proceeds = verdict is Verdict.PROCEED
     return report.outcome(
         verdict,
-        f"{here.says}; {len(lines)} changes to come, nothing was changed"
+        f"{here.says}; {len(lines)} changes planned, nothing was changed"
         if proceeds
-        else "the migrations' plan is against it; nothing was changed",
+        else "the migrations cannot be applied; nothing was changed",
         checks=checks,
         details=Details(plan=tuple(lines), overrides=describe_overrides(environment.overrides)),
         next_step="tarsrelease run" if proceeds else "tarsrelease migrate plan",
@@ -95,14 +94,14 @@ def plan_release(context: Context, migrator: Migrator) -> Outcome:
 def _plan_migrations(
     context: Context, migrator: Migrator
 ) -> tuple[list[str], tuple[Check, ...], Verdict]:
-    """The statements with their locks; the plan's checks; and no-go where it refuses."""
+    """The statements with their locks, the plan's results, and no-go if the plan refuses."""
     reason = why_not(context.release, context.environment)
     if reason is not None:
         return [f"migrate: nothing; {reason}"], (), Verdict.PROCEED
     planned = migrator.plan()
     lines = [f"migrate: {line}" for line in planned.details.plan]
     verdict = Verdict.PROCEED if planned.verdict is Verdict.PROCEED else Verdict.NO_GO
-    return lines or ["migrate: nothing is left to apply"], planned.checks, verdict
+    return lines or ["migrate: nothing left to apply"], planned.checks, verdict
 
 
 # Running
@@ -116,13 +115,13 @@ def run_release(
     migrator: Migrator,
     evidence: Evidence | None,
 ) -> Outcome:
-    """Run the release; its outcome has one row a stage in ``details.stages``.
+    """Run the release; its outcome has one row per stage in ``details.stages``.
 
-    Proceed: promoted. Rollback: a gate or the person decided so, and it is rolled back and
-    proven. Hold: nobody could decide a hold, or the wait was too long; all traffic is on stable,
-    the canary stays. No-go: verify, preflight, the migrations' plan or the smoke test said no.
-    Foreseen errors end the release with their exit code; after a statement was applied or the
-    canary deployed that is 12 (75 for another run's lock).
+    Proceed: promoted. Rollback: a gate or the person decided so; rolled back and proven. Hold:
+    nobody decided within the limit; all traffic is on stable, the canary stays. No-go: verify,
+    preflight, the migrations' plan or the smoke test failed. A ReleaseError ends the release with
+    its exit code; after the first migration or the canary's deployment with 12 (75 if another
+    run holds the lock).
     """
     migration = MigratePhase(context, context.cluster.journal, migrator)
     record = ReleaseRecord(context, evidence)
@@ -162,12 +161,12 @@ class _ReleaseRun:
             return self.record.close_like(failed_step(context, STEP, error, context.clock.now()))
         return self.record.close(
             Verdict.PROCEED,
-            f"{context.release.version} is promoted and serves everything",
-            next_step="watch it: tarsrelease status",
+            f"{context.release.version} is promoted and serves all requests",
+            next_step="tarsrelease watch",
         )
 
     def _go_on(self) -> None:
-        """From where the cluster says that the release is, to the end."""
+        """Continue from the cluster's state to the end."""
         entries, version = self.context.cluster.journal.entries(), self.context.release.version
         if not release_journal.promotion_begun(entries, version):
             if not self._deployed(entries):
@@ -194,19 +193,19 @@ class _ReleaseRun:
             for name in canary_names(context.rollout)
         )
 
-    # One step, and what follows from it
+    # One step
 
     def _step(
         self, name: str, act: Callable[[], Outcome], *, after_change: bool = False
     ) -> Outcome:
-        """Run a step and record its outcome; anything but proceed ends the release here."""
+        """Run a step and record its outcome; any verdict but proceed ends the release."""
         outcome = self._outcome(name, act, after_change=after_change)
         if outcome.verdict is not Verdict.PROCEED:
             raise _EndedError(self.record.close_like(outcome))
         return outcome
 
     def _outcome(self, name: str, act: Callable[[], Outcome], *, after_change: bool) -> Outcome:
-        """A step's outcome, recorded. A foreseen error is an outcome, too, and ends the release."""
+        """Run a step and record its outcome; a ReleaseError is recorded and ends the release."""
         started_at: datetime = self.context.clock.now()
         try:
             if after_change:
@@ -231,16 +230,16 @@ class _ReleaseRun:
     # A stage
 
     def _stage(self, stage: Stage, before: Stage | None) -> Stage | None:
-        """Take one stage until it proceeds; the stage that has its traffic then.
+        """Run one stage until it proceeds. Returns the stage that the routes are at then.
 
-        `before` is the stage that has its traffic now. A stage that was passed in this attempt is
-        not taken again, unless it is the last.
+        `before` is the stage that they are at now. Skips a stage that proceeded in this attempt,
+        unless it is the last.
         """
         context, version = self.context, self.context.release.version
         if stage is not context.rollout.stages[-1] and release_journal.passed(
             context.cluster.journal.entries(), version, stage.weight
         ):
-            context.say(f"{stage.name}: passed before")
+            context.say(f"{stage.name}: proceeded before")
             return self._at(stage, before)
         if stage.approval:
             also = "".join(f" {question}" for question in stage.questions.values())
@@ -257,7 +256,7 @@ class _ReleaseRun:
             if outcome.verdict is Verdict.ROLLBACK:
                 self._roll_back(outcome.summary, outcome)
             if not context.people.person.attended:
-                self._move_to_stable(f"{stage.name} holds and nobody is there to decide")
+                self._move_to_stable(f"{stage.name} holds, and nobody is at the terminal to decide")
                 raise _EndedError(self.record.close_like(outcome, next_step=_after_hold(stage)))
             self._ask(
                 f"{outcome.summary}. Extend it by up to {duration(stage.max_extension)} more "
@@ -267,7 +266,7 @@ class _ReleaseRun:
             context = self._extended(stage)
 
     def _at(self, stage: Stage, before: Stage | None) -> Stage | None:
-        """The stage that has its traffic in the routes: this one, the one before, or none."""
+        """The stage that the routes are at: this one, the one before, or None."""
         routes = self.context.cluster.routes.read(self.context.rollout.services)
         weights = {route.weight for route in routes}
         if weights == {stage.weight}:
@@ -275,7 +274,7 @@ class _ReleaseRun:
         return before if before is not None and weights == {before.weight} else None
 
     def _extended(self, stage: Stage) -> Context:
-        """The context with as much extension again for a stage that is evaluated once more."""
+        """The context with the stage's full extension again, counted from now."""
         context, rollout = self.context, self.context.rollout
         since = standing_since(context.cluster.routes.read(rollout.services))
         so_far = (context.clock.now() - since).total_seconds() if since else 0.0
@@ -287,7 +286,7 @@ class _ReleaseRun:
     # Asking
 
     def _ask(self, question: str, at: Stage | None) -> None:
-        """Return on a yes. A no rolls back, as does a failure meanwhile; no answer ends the run."""
+        """Return on yes. Roll back on no or a failure meanwhile; end the run without an answer."""
         context = self.context
         answer, seen = ask_while_evaluating(context, question, at)
         if answer is Answer.YES:
@@ -298,7 +297,7 @@ class _ReleaseRun:
             self._roll_back(f"while waiting for a person: {seen.why}", None)
         limits = context.environment.limits
         why = {
-            Answer.NO: "nobody is there to approve",
+            Answer.NO: "nobody is at the terminal to approve",
             Answer.WITHOUT_METRICS: "no metrics while waiting for "
             + duration(limits.metrics_outage),
         }.get(answer, f"no answer within {duration(limits.wait)}")
@@ -307,21 +306,21 @@ class _ReleaseRun:
             self.record.close(
                 Verdict.HOLD,
                 f"{why}: {question}",
-                next_step="the canary has no traffic; run `tarsrelease run` at a terminal, or "
-                "with --yes, or roll back",
+                next_step="all traffic is on stable; run `tarsrelease run` at a terminal or with "
+                "--yes, or `tarsrelease rollback`",
             )
         )
 
     def _move_to_stable(self, reason: str) -> None:
-        """All traffic back to stable; the canary stays. This is no rollback."""
+        """Move all traffic to stable and keep the canary; this is not a rollback."""
         with changing(_AGAIN):
             traffic.move_all(self.context, Track.STABLE, reason)
 
     @contextmanager
     def _traffic_is_leased(self) -> Iterator[None]:
-        """All traffic to stable when the run ends in a stage with an error or is interrupted.
+        """Move all traffic to stable if a stage ends with an error or is interrupted.
 
-        Not when another run has taken the lock: that one decides where the traffic is.
+        Not if another run has taken the lock, because that run moves the traffic.
         """
         try:
             yield
@@ -359,6 +358,6 @@ class _ReleaseRun:
 
 def _after_hold(stage: Stage) -> str:
     return (
-        f"all traffic is on stable; tarsrelease canary gate --stage {stage.weight} evaluates it "
-        "again, tarsrelease rollback rolls back"
+        f"all traffic is on stable; run `tarsrelease canary gate --stage {stage.weight}` to "
+        "evaluate the stage again, or `tarsrelease rollback`"
     )

@@ -1,4 +1,4 @@
-"""Where the release is, what it waits for and until when, and what to do next. Changes nothing."""
+"""status: show where the release is, what it waits for, and the next command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RECENT = 10
 
 
 def status(context: Context) -> Outcome:
-    """The release's position, and what it was read from: routes, Deployments, Helm, journal."""
+    """The release's position, with the routes, Deployments, Helm history and journal."""
     report, rollout = StepReport(context, STEP), context.rollout
     seen = take_snapshot(context)
     entries = context.cluster.journal.entries()

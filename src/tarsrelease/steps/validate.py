@@ -1,4 +1,4 @@
-"""The release's own suite against one side of what runs, each test a check."""
+"""validate: run the release's test suite against stable or the canary; each test is a check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPLETE = "validation.complete"
 def validate(
     assignment: Assignment, suites: Suites, target: Track, marks: Sequence[str]
 ) -> Outcome:
-    """Proceed where every test passed. A test that was skipped, and none at all, are no pass."""
+    """Proceed if every test passed. No-go if a test was skipped or there are no tests."""
     report = StepReport(assignment, STEP)
     result = suites.run(marks, target)
     checks = (
@@ -50,7 +50,7 @@ def _complete(result: SuiteResult) -> Check:
     return Check(
         id=COMPLETE,
         status=Status.ERROR if result.trouble else Status.PASS,
-        expected="the suite runs to its end, and has tests",
+        expected="the suite has tests and runs to its end",
         reason=result.trouble or f"{count(len(result.tests), 'test')} ran",
         source=result.suite,
         samples=len(result.tests),

@@ -1,12 +1,12 @@
-"""verify: is the bundle whole, and does it agree with itself? Nothing is changed.
+"""verify: check that a bundle is complete, unchanged and consistent.
 
-(1) SHA256SUMS is well-formed, (2) lists exactly what is there, (3) every content matches,
-(4) the manifest, bundle.yaml and the rollout can be read, (5) they, the chart and the migrations
-agree, (6) the chart renders objects that Kubernetes takes, with exactly the pinned images, (7) the
-migrations can be applied, (8) commit, registry and signatures confirm what the bundle says,
-(9) GA_CERTIFICATION/, where there is one, is whole by its own list.
+(1) SHA256SUMS is well-formed, (2) it lists exactly the files of the bundle, (3) every file matches
+its hash, (4) the manifest, bundle.yaml and the rollout are valid, (5) they agree with the chart and
+the migrations, (6) the chart renders valid Kubernetes objects with exactly the pinned images,
+(7) the migrations can be applied, (8) commit, registry and signatures confirm the bundle,
+(9) GA_CERTIFICATION/, if present, matches its own SHA256SUMS.
 
-What is parsed in (4) to (7) are the very bytes that were hashed in (3).
+Steps (4) to (7) parse the same bytes that (3) hashed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Reader = Callable[[str, bytes], Any]
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """From a file's path and bytes to its value, or to what is wrong with it."""
+    """Functions from a file's path and bytes to its value, or to a tuple of its problems."""
 
     manifest: Callable[[str, bytes], Manifest | tuple[str, ...]]
     rollout: Callable[[str, bytes], Rollout | tuple[str, ...]]
@@ -59,7 +59,7 @@ class Readers:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """How much is checked. `require` names what must be (see `requirements.GROUPS`)."""
+    """Which checks are made. `require` names those that must be (see `requirements.GROUPS`)."""
 
     checksums_only: bool = False
     offline: bool = False
@@ -71,7 +71,7 @@ EVERYTHING = Scope()
 
 @dataclass
 class _Bundle:
-    """What is known of the bundle so far; `digests` is the SHA-256 found, by path."""
+    """The state of the verification; `digests` has the computed SHA-256 by path."""
 
     files: BundleFiles
     listing: Sequence[BundleFile]
@@ -81,7 +81,7 @@ class _Bundle:
     signed: dict[str, Signed] = field(default_factory=dict)
 
     def content(self, path: str, largest: int = LARGEST_TEXT) -> bytes | str:
-        """The bytes that were hashed, or why they are not there."""
+        """The bytes that were hashed, or the reason why they cannot be read."""
         sizes = {file.path: file.size for file in self.listing}
         if path not in self.digests:
             return f"{shown(path)} is absent"
@@ -89,7 +89,7 @@ class _Bundle:
             return f"{shown(path)} has {sizes[path]} bytes; more than {largest} are not read"
         content = self.files.read(path)
         if content is None or hashlib.sha256(content).hexdigest() != self.digests[path]:
-            return f"{shown(path)} was changed while it was being checked"
+            return f"{shown(path)} changed during the verification"
         return content
 
 
@@ -104,7 +104,7 @@ def verify(
 ) -> Outcome:
     """Check the bundle `name` (a folder's path, for people); proceed or no-go.
 
-    `means` are the ways to look further.
+    `means` has the optional sources to check against: registry, Helm, signatures, the cluster.
     """
     started_at = clock.now()
     bundle = _Bundle(files, files.listing())
@@ -178,7 +178,7 @@ def _contents(bundle: _Bundle, readers: Readers, means: Means, name: str) -> lis
 
 
 def _document(bundle: _Bundle, path: str, read: Reader) -> Any:
-    """What `read` makes of the file, or a tuple of what is wrong with it."""
+    """The value that `read` returns for the file, or a tuple of its problems."""
     content = bundle.content(path)
     if isinstance(content, str):
         return (content,)
@@ -241,7 +241,7 @@ def _schema_check(check: str, path: str, found: object) -> Check:
 
 
 def _printable(check: Check) -> Check:
-    """What somebody wrote into a bundle must not move the reader's cursor."""
+    """Escape control characters from the bundle, which could change the reader's terminal."""
     reason = printable(check.reason)
     return check if reason == check.reason else check.model_copy(update={"reason": reason})
 
@@ -270,18 +270,18 @@ def _outcome(
         environment=None,
         verdict=verdict,
         exit_code=exit_code_of(verdict),
-        summary=f"{where} is whole"
+        summary=f"{where} is valid"
         if good
         else f"{where}: {bad} of {len(made)} checks failed"
         if wrong
-        else f"{where}: {bad} checks that --require asks for could not be made",
+        else f"{where}: {bad} required checks could not be made",
         checks=checks,
         details=VerifyDetails(artifacts=judged_rows(rows, checks)),
         started_at=started_at,
         finished_at=clock.now(),
         next=""
         if good
-        else "get the bundle again from where it was built; do not release this one"
+        else "do not release this bundle; download it again from its build, or build it again"
         if wrong
-        else "see to what each reason names (a registry's login, Helm, a flag), then verify again",
+        else "fix what each reason names (registry login, Helm, an option), then verify again",
     )

@@ -1,4 +1,4 @@
-"""After the promotion: one look at the new stable, over a window that is recorded already."""
+"""watch: evaluate the promoted version over a window of recorded metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YOUNG = "watch.young"
 
 
 def watch(context: Context, window: float) -> Outcome:
-    """The last stage's checks of stable: proceed, no-go where one is proven bad, else hold."""
+    """Apply the last stage's checks to stable: proceed, no-go if one fails, else hold."""
     report, release = StepReport(context, STEP), context.release
     checks = recorded_checks(context, stage_of(release, window), version=release.version)
     statuses = {check.status for check in checks}
@@ -41,19 +41,19 @@ def watch(context: Context, window: float) -> Outcome:
         ),
         next_step=""
         if verdict is Verdict.PROCEED
-        else "tarsrelease rollback, or look at what did not pass",
+        else "check the results that did not pass, or run `tarsrelease rollback`",
     )
 
 
 def promoted(entries: Sequence[Entry]) -> str:
-    """The version that was promoted last. Raises UsageError where the journal knows none."""
+    """The version that was promoted last. Raises UsageError if the journal has none."""
     found = promotion(entries)
     if found is None:
         raise UsageError(
-            doing="looking for the release to watch",
-            found="no promotion that stands in the cluster's journal",
-            expected="a release that was promoted here",
-            next_step="name it: --release DIR",
+            doing="finding the release to watch",
+            found="the journal has no promotion that was not rolled back",
+            expected="a promoted release",
+            next_step="use --release DIR",
         )
     return found.release
 
@@ -61,24 +61,23 @@ def promoted(entries: Sequence[Entry]) -> str:
 def nothing_to_watch(
     entries: Sequence[Entry], environment: Environment, young: float, *, clock: Clock
 ) -> Outcome | None:
-    """For a scheduler that always looks: no release is young here. None where one is.
+    """For scheduled runs: the outcome NOT CHECKED if no release is younger than `young` seconds.
 
-    `young`: for how many seconds after its promotion a release is watched. What was not looked at
-    is said to be so.
+    None if there is one. The age counts from the promotion.
     """
     now = clock.now()
     found = promotion(entries)
     if found is None:
-        reason = "no promotion stands in the cluster's journal"
+        reason = "the journal has no promotion that was not rolled back"
     elif (now - found.at).total_seconds() > young:
         reason = f"{found.release} was promoted at {found.at:%Y-%m-%d %H:%M} UTC"
-        reason += f", and is watched for {duration(young)}"
+        reason += f", more than {duration(young)} ago"
     else:
         return None
     check = Check(
         id=YOUNG,
         status=Status.SKIPPED,
-        expected="a release that was promoted a short while ago",
+        expected=f"a release promoted within the last {duration(young)}",
         reason=reason,
         source="journal",
     )
@@ -88,7 +87,7 @@ def nothing_to_watch(
         environment=environment.name,
         verdict=Verdict.PROCEED,
         exit_code=exit_code_of(Verdict.PROCEED),
-        summary=f"NOT LOOKED AT: {reason}",
+        summary=f"NOT CHECKED: {reason}",
         checks=(check,),
         started_at=now,
         finished_at=clock.now(),
