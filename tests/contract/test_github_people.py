@@ -318,7 +318,7 @@ def test_an_api_that_is_away_or_refuses_is_an_error(
     github.status = 403
     with pytest.raises(UsageError, match="403"):
         asked(github)
-    with pytest.raises(UsageError, match="no run's id"):
+    with pytest.raises(UsageError, match="not a run id"):
         GitHubReviews(settings(github)).approvals("7/../8")
     monkeypatch.delenv("GITHUB_TOKEN")
     with pytest.raises(UsageError, match="GITHUB_TOKEN is not set"):

@@ -212,7 +212,7 @@ def test_a_dead_receiver_is_a_warning_without_its_address(
     monkeypatch.setenv("HOOK", f"http://127.0.0.1:1{HOOK}")
     outcome = tell(notice(Event.HOLD), provider, [])
     assert outcome.exit_code is ExitCode.DONE
-    assert "NOT TOLD" in outcome.summary
+    assert "NOT SENT" in outcome.summary
     assert "secret-part" not in outcome.model_dump_json()
     assert ROUTING_KEY not in outcome.model_dump_json()
     assert outcome.details.model_dump(mode="json")["delivered"] == ["pagerduty/v2/enqueue"]

@@ -107,7 +107,7 @@ def test_marks_choose_and_all_passed_proceeds(tmp_path: Path) -> None:
 
 def test_no_test_at_all_is_no_pass(tmp_path: Path) -> None:
     result = run(bundle(tmp_path, SUITE), "nothing_has_this")
-    assert result.trouble == "no test has one of the marks"
+    assert result.trouble == "no test has any of the marks"
     assert outcome(result).verdict is Verdict.NO_GO
 
 

@@ -93,7 +93,7 @@ def test_by_another_repository_or_workflow_it_is_refused(
 
 def test_of_other_bytes_it_is_refused(tmp_path: Path, sigstore: Sigstore) -> None:
     found = checked(tmp_path, sigstore, sigstore.attest({"ours": OTHER}, RELEASE))
-    assert found == f"none of 1 attestations is of sha256:{OURS}"
+    assert found == f"none of 1 attestations is for sha256:{OURS}"
 
 
 def put_in(attestation: dict[str, Any], before: str, after: str) -> None:

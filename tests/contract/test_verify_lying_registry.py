@@ -252,7 +252,7 @@ def test_a_token_stays_with_the_registry_when_it_redirects(liar: Liar) -> None:
     real = liar.answers["/v2/demo/web/manifests/v1"]
     liar.answers["/v2/demo/web/manifests/v1"] = (401, challenge, b"")
     registry = HttpRegistry(variables={}, timeout=5)
-    with pytest.raises(UsageError, match="does not let us read"):
+    with pytest.raises(UsageError, match="refused to read"):
         registry.manifest(f"{liar.host}/demo/web", "v1")
     liar.answers["/v2/demo/web/manifests/v1"] = real
     liar.seen.clear()

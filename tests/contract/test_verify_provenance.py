@@ -55,7 +55,7 @@ def test_it_holds_and_says_who_signed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"digest": "0" * 64}, "none of 1 attestations is of sha256:0000"),
+        ({"digest": "0" * 64}, "none of 1 attestations is for sha256:0000"),
         ({"repository": "trailofbits/other"}, "OIDCSourceRepositoryURI does not match"),
         ({"workflow": WORKFLOW.replace("release", "test")}, "signed by https://github.com/"),
         ({"workflow": WORKFLOW[:-1]}, "signed by https://github.com/"),

@@ -77,7 +77,7 @@ def test_the_variable_goes_before_the_file(guarded: Place, tmp_path: Path) -> No
     variables = docker(tmp_path, {"auths": {guarded.host: {"auth": WRONG}}})
     found = check(guarded.image(), variables=variables)
     assert found.status is Status.SKIPPED
-    assert "with the password given: it answers 401" in found.reason
+    assert "with the given password: status 401" in found.reason
     variables[CREDENTIALS] = f"{guarded.host}=somebody:secret"
     assert check(guarded.image(), variables=variables).status is Status.PASS
 
@@ -97,7 +97,7 @@ def test_the_variable_goes_before_the_file(guarded: Place, tmp_path: Path) -> No
         ({"credsStore": "test"}, "exec sleep 60", "gave no answer within"),
         ({"credsStore": "absent"}, "", "'docker-credential-absent' is not on the PATH"),
         ({"credsStore": "../../bin/sh"}, "", "is not on the PATH"),
-        ({"auths": {"HOST": {"auth": "?"}}}, "", "is no login"),
+        ({"auths": {"HOST": {"auth": "?"}}}, "", "is not a login"),
         ({"auths": {"HOST": {"identitytoken": "secret"}}}, "", "an identity token"),
         ({"auths": []}, "", "without a password"),
         ({"auths": ["secret"]}, "", "config.json cannot be read"),

@@ -1,8 +1,7 @@
-"""What neither metrics nor cluster can tell, asked in the background so that no look waits for it.
+"""Answers of external checks, queried in background threads so that no evaluation waits.
 
-A number, and staging's requests, are asked for again when their rule says so; a suite runs once for
-each shift of the traffic; a person's answers are known beforehand. Threads are daemons: a verdict
-does not wait for a test.
+Numbers and staging's requests are polled at their rule's interval; a suite runs once per shift; a
+person's answers are given beforehand. Threads are daemons: a verdict does not wait for a test.
 """
 
 from __future__ import annotations
@@ -52,23 +51,23 @@ class Background:
         self._asked_at: dict[object, float] = {}
 
     def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
-        """What is known by now; starts what has to be asked, and returns at once."""
+        """The newest answer; starts a query if one is due, and returns at once."""
         key = (rule.id, track, since)
         if isinstance(rule, ManualCheck):
             return self._answers.get(rule.id)
         if isinstance(rule, SuiteCheck):
             suites = self._suites
             if suites is None:
-                return Unmeasured("this release has no suite")
+                return Unmeasured("this release has no test suite")
             return self._once(key, rule, lambda: suites.run(rule.marks, track))
         if isinstance(rule, ExternalCheck):
             return self._again(key, rule, rule.every, lambda: self._number(rule))
         if isinstance(rule, StagingDriftCheck):
             return self._again(key, rule, rule.every, lambda: self._ask_staging(rule, since))
-        return Unmeasured(f"nobody knows how to ask for a check of the kind {rule.kind}")
+        return Unmeasured(f"checks of kind {rule.kind} have no source")
 
     def answered(self, check: str, yes: bool) -> None:
-        """A person has answered a manual check."""
+        """Record a person's answer to a manual check."""
         self._answers[check] = yes
 
     def _number(self, rule: ExternalCheck) -> Number:
@@ -105,7 +104,7 @@ class Background:
         threading.Thread(target=run, name=f"asking {rule.id}", daemon=True).start()
 
     def _newest(self, key: object) -> ExternalAnswer | None:
-        """The newest answer; while it is asked for again, the one before stands."""
+        """The newest answer; during a query the previous one stays valid."""
         running = self._running.get(key)
         if running is not None and running.done():
             self._last[key] = running.result()

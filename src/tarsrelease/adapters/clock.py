@@ -10,9 +10,9 @@ class SystemClock:
     """Real time, in UTC."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The current time, in UTC."""
         return datetime.now(UTC)
 
     def sleep(self, seconds: float) -> None:
-        """Return after `seconds`; at once for zero and less."""
+        """Return after `seconds`, at once if not positive."""
         time.sleep(max(0.0, seconds))

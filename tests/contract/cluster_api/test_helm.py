@@ -188,7 +188,7 @@ def _helms(namespace: str) -> list[int]:
 def test_no_helm_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TARSRELEASE_HELM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="looking for Helm") as missing:
+    with pytest.raises(UsageError, match="finding Helm") as missing:
         Helm(None, "x").history("app")
     assert "install" in missing.value.detail.next
     monkeypatch.setenv("TARSRELEASE_HELM", "/no/such/helm")

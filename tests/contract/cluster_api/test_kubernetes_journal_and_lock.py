@@ -52,7 +52,7 @@ def test_writers_at_the_same_time_lose_nothing(cluster: KubernetesApi) -> None:
 def test_a_broken_journal_is_an_error_and_no_empty_one(cluster: KubernetesApi) -> None:
     body = {"metadata": {"name": "tarsrelease-tars"}, "data": {"journal.jsonl": '{"at": 1}\n'}}
     cluster.create(CONFIG_MAP, body)
-    with pytest.raises(UsageError, match="no entry"):
+    with pytest.raises(UsageError, match="invalid line"):
         ConfigMapJournal(cluster, "tars").entries()
 
 

@@ -1,7 +1,7 @@
-"""Slack's incoming webhook and PagerDuty's Events API, by httpx; repeated as the providers ask.
+"""Slack's incoming webhook and PagerDuty's Events API, by httpx, with retries.
 
-What a provider refuses (400: the message is wrong; 404, 410: the webhook is gone) is not repeated;
-429 and 5xx are, after Retry-After where it is given, within one deadline for each message.
+400 (the message is wrong), 404 and 410 (the webhook is gone) are not retried; 429 and 5xx are,
+after Retry-After if given, within one deadline per message.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tarsrelease.report.notices import PAGERDUTY, SLACK
 _TIMEOUT = 5.0
 _ATTEMPTS = 4
 _PATIENCE = 10.0
-"""Seconds: a provider that asks for more is not waited for."""
+"""Seconds of Retry-After at most; a longer one is not waited for."""
 _LATER = {429, 500, 502, 503, 504}
 _EXCERPT = 200
 
 
 def secret(variable: str, receiver: str) -> str:
-    """What the variable holds. Raises UsageError where it is not set; it is never printed."""
+    """The variable's value, which is never printed. Raises UsageError if it is not set."""
     value = os.environ.get(variable, "").strip()
     if not value:
         raise UsageError(
-            doing=f"preparing to tell {receiver}",
+            doing=f"preparing to notify {receiver}",
             found=f"the environment variable {variable} is not set",
-            expected="what the environment's file names under notifications",
-            next_step=f"set {variable}, or take {receiver} out of the environment's file",
+            expected="the variable that the environment file names under notifications",
+            next_step=f"set {variable}, or remove {receiver} from the environment file",
         )
     return value
 
@@ -48,7 +48,7 @@ class HttpReceivers:
         self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
 
     def deliver(self, message: Message) -> None:
-        """Return when the provider has taken it. Raises UnreachableError or UsageError."""
+        """Return when the provider has accepted it. Raises UnreachableError or UsageError."""
         address = self._address(message)
         post = stamina.retry(
             on=_worth_repeating,
@@ -62,7 +62,7 @@ class HttpReceivers:
         except httpx.HTTPStatusError as error:
             raise _refusal(message.receiver, error.response) from None
         except httpx.HTTPError as error:
-            # The address is a secret (Slack's webhook): it stands in no text.
+            # The address is a secret (Slack's webhook) and is never printed.
             raise _away(message.receiver, type(error).__name__) from None
 
     def _post(self, address: str, message: Message) -> None:
@@ -77,14 +77,14 @@ class HttpReceivers:
             return self._settings.pagerduty.url.rstrip("/") + message.path
         raise UsageError(
             doing=f"telling {message.receiver}",
-            found="the environment's file does not name it",
+            found="the environment file does not name it",
             expected=f"notifications.{message.receiver}",
-            next_step="add it, or send to others",
+            next_step="add it, or choose another receiver",
         )
 
 
 def _worth_repeating(error: Exception) -> bool | float:
-    """Whether to try again, and after how many seconds where the provider said so."""
+    """Whether to retry, and after how many seconds if the provider says so."""
     if isinstance(error, httpx.HTTPStatusError):
         if error.response.status_code not in _LATER:
             return False
@@ -102,8 +102,8 @@ def _refusal(receiver: str, answer: httpx.Response) -> UnreachableError | UsageE
     return UsageError(
         doing=f"telling {receiver}",
         found=said,
-        expected="a message that the provider takes",
-        next_step="check the webhook or the integration key; the same message is not repeated",
+        expected="a message that the provider accepts",
+        next_step="check the webhook or the integration key; this message is not retried",
     )
 
 
@@ -112,14 +112,14 @@ def _away(receiver: str, found: str) -> UnreachableError:
         doing=f"telling {receiver}",
         found=found,
         expected="an answer from the provider",
-        next_step="the day goes on; tell people yourself",
+        next_step="the release continues; notify people yourself",
     )
 
 
 def messages_for(
     notice: Notice, settings: Notifications, at: datetime, *, pagerduty: bool
 ) -> tuple[list[Message], list[str]]:
-    """What is to be sent, and a warning for each receiver that cannot be told for lack of a key."""
+    """The messages to send, and a warning for each receiver whose key is missing."""
     messages, warnings = [], []
     if settings.slack is not None:
         messages.append(notices.slack(notice))
@@ -136,7 +136,7 @@ def messages_for(
 def previewed(
     notice: Notice, settings: Notifications, at: datetime, *, pagerduty: bool
 ) -> list[Message]:
-    """What would be sent; no key is read for it."""
+    """The messages that would be sent, without reading keys."""
     messages = [notices.slack(notice)] if settings.slack is not None else []
     if settings.pagerduty is not None and pagerduty:
         messages += notices.pagerduty(notice, at, "")

@@ -35,7 +35,7 @@ _VERSION_LINES = re.compile(r"^(version|appVersion):.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class BuiltBundle:
-    """What was built: `digests` is SHA-256 by path, `changed` the paths that got new bytes."""
+    """A built bundle: `digests` is SHA-256 by path, `changed` the paths that got new bytes."""
 
     folder: Path
     manifest: Manifest
@@ -57,9 +57,9 @@ def build_bundle(
     wanted = load_bundle_input(description)
     if wanted.version != version:
         raise _refused(
-            f"{description} describes version {wanted.version}, asked for is {version}",
+            f"{description} has version {wanted.version}, requested is {version}",
             "the same version in both",
-            "name the right bundle with --bundle or --out",
+            "choose the right bundle with --bundle or --out",
         )
     contents = _named_files(wanted, description)
     chart_folder = source / wanted.chart
@@ -99,14 +99,14 @@ def _named_files(wanted: BundleInput, description: Path) -> dict[str, bytes]:
         if path.is_file() and not path.is_symlink():
             contents[name] = path.read_bytes()
         else:
-            absent.append(f"{description}: {path} is no regular file")
+            absent.append(f"{description}: {path} is not a regular file")
     if absent:
-        raise wrong_configuration(_DOING, absent, "add the file, or take its name out")
+        raise wrong_configuration(_DOING, absent, "add the file, or remove its name")
     return contents
 
 
 def _chart_files(folder: Path, wanted: BundleInput) -> dict[str, bytes]:
-    """The chart's files as they go into the archive: version and images set."""
+    """The chart's files for the archive, with version and images set."""
     if not (folder / "Chart.yaml").is_file():
         raise _refused(
             f"{folder}/Chart.yaml does not exist",
@@ -119,7 +119,7 @@ def _chart_files(folder: Path, wanted: BundleInput) -> dict[str, bytes]:
         hidden = any(part.startswith(".") for part in relative.parts)
         if path.is_symlink():
             raise _refused(
-                f"{path} is a link", "a chart of regular files", "put the file itself there"
+                f"{path} is a link", "a chart of regular files", "replace it with the file"
             )
         # Helm leaves hidden files out, too, but for its own list of what to ignore.
         if path.is_file() and (not hidden or relative.as_posix() == ".helmignore"):
@@ -154,14 +154,14 @@ def _with_images(content: bytes, folder: Path, wanted: BundleInput) -> bytes:
     document = read_yaml(text, free=[()])
     if document.findings or not isinstance(document.data, dict):
         lines = [f"{folder}/values.yaml:{found}" for found in document.findings]
-        raise wrong_configuration(_DOING, lines or [f"{folder}/values.yaml:1: is no mapping"])
+        raise wrong_configuration(_DOING, lines or [f"{folder}/values.yaml:1: is not a mapping"])
     try:
         return splice_scalars(text, changes).encode()
     except KeyError as missing:
         raise _refused(
             f"{folder}/values.yaml has no {missing.args[0]}",
             "a block images: <service>: {repository, tag, digest} of plain scalars per image",
-            'add it; write "" where there is no value yet, the build sets it',
+            'add it, with "" for values that the build sets',
         ) from missing
 
 
@@ -196,14 +196,14 @@ def _refuse_strangers(out: Path, known: set[str]) -> None:
     )
     if strangers:
         raise _refused(
-            f"{out} holds {', '.join(strangers)}, which nothing names",
-            "only files that bundle.yaml names, as every file of a bundle is listed and released",
-            "name them under `files:` in bundle.yaml, or remove them",
+            f"{out} has {', '.join(strangers)}, which bundle.yaml does not name",
+            "only files that bundle.yaml names, because every file of a bundle is released",
+            "add them to `files:` in bundle.yaml, or delete them",
         )
 
 
 def _write(out: Path, contents: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Write what differs, SHA256SUMS last: a killed build leaves a bundle that verify refuses."""
+    """Write changed files, SHA256SUMS last, so that verify refuses the rest of a killed build."""
     changed = []
     for name in contents:
         (out / (name + _UNFINISHED)).unlink(missing_ok=True)

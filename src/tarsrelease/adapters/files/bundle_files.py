@@ -1,4 +1,4 @@
-"""A bundle in a folder: what lies in it, and the SHA-256 of each file."""
+"""A bundle in a folder: its files, and the SHA-256 of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FolderFiles:
     def __init__(
         self, folder: Path, *, hard_links: bool = False, progress: Watching | None = None
     ) -> None:
-        """`progress` is told how far hashing is. Raises `UsageError` for no folder."""
+        """`progress` is called while hashing. Raises `UsageError` if it is not a folder."""
         try:
             good = folder.is_dir()
         except (OSError, ValueError):  # a name too long, or with a NUL in it
@@ -41,7 +41,7 @@ class FolderFiles:
         self._regular: dict[str, int] | None = None
 
     def listing(self) -> list[BundleFile]:
-        """Everything but real folders; a folder that cannot be read is listed with a problem."""
+        """Every path except folders; a folder that cannot be read is listed with a problem."""
         found: list[BundleFile] = []
         self._regular = {}
         self._walk(str(self._root), "", found)
@@ -72,12 +72,12 @@ class FolderFiles:
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError:
-            return BundleFile(path, 0, "gone while it was looked at")
+            return BundleFile(path, 0, "deleted during the check")
         if not stat.S_ISREG(status.st_mode):
             return BundleFile(path, 0, "neither a file nor a folder")
         if status.st_nlink > 1 and not self._hard_links:
             return BundleFile(
-                path, status.st_size, "a hard link: the file has another name, and can change"
+                path, status.st_size, "a hard link: the file can be changed under its other name"
             )
         if self._regular is not None:
             self._regular[path] = status.st_size
@@ -91,7 +91,7 @@ class FolderFiles:
         try:
             goal = link.resolve(strict=True)
         except (OSError, RuntimeError):
-            return BundleFile(path, 0, f"a link that leads nowhere ({target!r})")
+            return BundleFile(path, 0, f"a broken link ({target!r})")
         if not goal.is_relative_to(self._root):
             return BundleFile(path, 0, f"a link that leaves the bundle ({target!r})")
         if goal.is_dir():
@@ -109,12 +109,12 @@ class FolderFiles:
             return None
 
     def digests(self, paths: Sequence[str]) -> dict[str, str | None]:
-        """Of all at once, in threads; None for what is no regular file inside the bundle."""
+        """SHA-256 by path, computed in threads; None if it is not a regular file in the bundle."""
         sizes = self._regular if self._regular is not None else {}
         root = str(self._root)
         chosen: list[tuple[Path, int]] = []
         for path in paths:
-            if path in sizes:  # seen, and no link: neither resolved nor asked again
+            if path in sizes:  # a regular file, not a link: no need to resolve it
                 chosen.append((Path(root, path), sizes[path]))
                 continue
             inside = self._inside(path)
@@ -135,9 +135,9 @@ class FolderFiles:
 
 
 def _instead_of(folder: Path) -> str:
-    """What to do about a path that is no folder: the bundles that lie where it should."""
+    """The next step for a path that is not a folder: name the bundles next to it."""
     try:
         beside = sorted(str(one.parent) for one in folder.parent.glob(f"*/{CHECKSUMS}"))
     except (OSError, ValueError):
         beside = []
-    return f"check the path; there are: {', '.join(beside)}" if beside else "check the path"
+    return f"check the path; found: {', '.join(beside)}" if beside else "check the path"

@@ -1,4 +1,4 @@
-"""A release and an environment from their files; every mistake with its line, all at once."""
+"""Read a release and an environment from files; report all mistakes at once, with lines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FLAGS: tuple[Place, ...] = (("feature_flags",),)
 def load_environment(name_or_path: str) -> Environment:
     """The environment of this name in ./environments/, or in this file.
 
-    Raises `UsageError` where there is no such file or it is wrong.
+    Raises `UsageError` if the file does not exist or is invalid.
     """
     path = environment_file(name_or_path)
     environment, document = _load(path, Environment, "reading the environment", free=_HANDED_ON)
@@ -46,8 +46,8 @@ def load_environment(name_or_path: str) -> Environment:
         line = document.line_of(("name",))
         raise wrong_configuration(
             "reading the environment",
-            [f"{path}:{line}: name: {environment.name!r} stands in a file named {path.name}"],
-            "give both the same name, so that no command goes somewhere else than it says",
+            [f"{path}:{line}: name: {environment.name!r} differs from the file name {path.name}"],
+            "give both the same name",
         )
     return environment
 
@@ -57,8 +57,8 @@ def load_release(
 ) -> Release:
     """The bundle in `directory`, with the environment's overrides applied to its rollout.
 
-    `choice` is what was chosen for this day, and wins over both. Raises `UsageError` where a file
-    is missing or wrong, or where bundle and environment do not fit together.
+    `choice` has the options of this run, which override both. Raises `UsageError` if a file is
+    missing or invalid, or if bundle and environment do not agree.
     """
     folder = Path(directory)
     doing = "reading the release"
@@ -66,7 +66,7 @@ def load_release(
         raise UsageError(
             doing=doing,
             found=f"{folder} is not a folder",
-            expected="a bundle: a folder with manifest.production.json and rollout.yaml",
+            expected="a bundle, which is a folder with manifest.production.json and rollout.yaml",
             next_step=_known_releases(),
         )
     manifest = load_manifest(folder / MANIFEST)
@@ -97,32 +97,32 @@ def load_release(
 
 
 def load_manifest(path: Path) -> Manifest:
-    """manifest.production.json; JSON is YAML, so its mistakes have lines, too."""
+    """Read manifest.production.json, as YAML, so that mistakes have lines."""
     return _load(path, Manifest, "reading the release")[0]
 
 
 def load_rollout(path: Path) -> Rollout:
-    """rollout.yaml as it stands, without any environment's overrides."""
+    """Read rollout.yaml without any environment's overrides."""
     return _load(path, Rollout, "reading the rollout", free=_FLAGS)[0]
 
 
 def load_bundle_input(path: Path) -> BundleInput:
-    """bundle.yaml, what a bundle is built from."""
-    return _load(path, BundleInput, "reading what the bundle is made of")[0]
+    """Read bundle.yaml, the input of `bundle build`."""
+    return _load(path, BundleInput, "reading bundle.yaml")[0]
 
 
 def read_manifest(path: str, content: bytes) -> Manifest | tuple[str, ...]:
-    """A manifest from its bytes, or what is wrong, one text a mistake (``path:line: …``)."""
+    """A manifest from its bytes, or one text per mistake (``path:line: …``)."""
     return _from_bytes(Manifest, path, content)
 
 
 def read_rollout(path: str, content: bytes) -> Rollout | tuple[str, ...]:
-    """A rollout from its bytes, or what is wrong."""
+    """A rollout from its bytes, or one text per mistake."""
     return _from_bytes(Rollout, path, content, _FLAGS)
 
 
 def read_bundle_input(path: str, content: bytes) -> BundleInput | tuple[str, ...]:
-    """A bundle.yaml from its bytes, or what is wrong."""
+    """A bundle.yaml from its bytes, or one text per mistake."""
     return _from_bytes(BundleInput, path, content)
 
 
@@ -143,28 +143,25 @@ def newest_release(releases: Path = RELEASES) -> Path:
     ]
     if not found:
         raise UsageError(
-            doing="looking for the newest bundle",
-            found=f"no {releases}/*/{MANIFEST} here ({Path.cwd()})",
-            expected="a bundle, as --release names it",
-            next_step="name one with --release DIR, or build one with tarsrelease bundle build",
+            doing="finding the newest bundle",
+            found=f"no {releases}/*/{MANIFEST} in {Path.cwd()}",
+            expected="at least one bundle",
+            next_step="use --release DIR, or build a bundle with `tarsrelease bundle build`",
         )
     return max(found)[1]
 
 
 def _said_version(path: Path) -> str:
-    """The version in a manifest. One that says none is not passed over: it may be the one.
-
-    Raises `UsageError`.
-    """
+    """The version in a manifest. Raises `UsageError` if it has none."""
     try:
         said = str(json.loads(path.read_text(encoding="utf-8"))["version"])
         precedence(said)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise UsageError(
-            doing="looking for the bundle",
-            found=f"{path} says no version: {type(problem).__name__}: {problem}",
-            expected="a manifest, as tarsrelease bundle build writes it",
-            next_step="name the bundle that you mean with --release DIR, or build this one again",
+            doing="finding the bundle",
+            found=f"{path} has no version: {type(problem).__name__}: {problem}",
+            expected="a manifest written by `tarsrelease bundle build`",
+            next_step="use --release DIR, or build this bundle again",
         ) from problem
     return said
 
@@ -175,10 +172,10 @@ def release_of(version: str, releases: Path = RELEASES) -> Path:
         if _said_version(path) == version:
             return path.parent
     raise UsageError(
-        doing=f"looking for the bundle of {version}",
-        found=f"none under {releases} here ({Path.cwd()})",
-        expected=f"the bundle of the release, {version}",
-        next_step="name it with --release DIR, or check out the branch that has it",
+        doing=f"finding the bundle of {version}",
+        found=f"none in {releases} ({Path.cwd()})",
+        expected=f"the bundle of {version}",
+        next_step="use --release DIR, or check out the branch that has it",
     )
 
 
@@ -192,8 +189,7 @@ def _load(
             doing=doing,
             found=f"{path} does not exist",
             expected=f"the file {path.name}",
-            next_step="check the folder's name, or make the file (tarsrelease schema shows what "
-            "it holds)",
+            next_step="check the folder's name, or create the file (see `tarsrelease schema`)",
         ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise UsageError(
@@ -211,14 +207,14 @@ def _load(
 def wrong_configuration(
     doing: str,
     lines: Sequence[str],
-    next_step: str = "correct the file; nothing was touched",
+    next_step: str = "correct the file; nothing was changed",
 ) -> UsageError:
-    """Mistakes in files, one a line (``file:line: where: what``), as one error."""
+    """One UsageError for all mistakes, one per line (``file:line: where: what``)."""
     count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
     return UsageError(
         doing=doing,
         found="\n".join((count, *lines)),
-        expected="configuration as its schema describes it (tarsrelease schema)",
+        expected="configuration that matches its schema (see `tarsrelease schema`)",
         next_step=next_step,
     )
 
@@ -255,7 +251,7 @@ def environment_file(name_or_path: str) -> Path:
 
 def _known_releases() -> str:
     known = sorted(str(path.parent) for path in RELEASES.glob(f"*/{CHECKSUMS}"))
-    return f"--release takes a bundle's folder; here are: {', '.join(known) or 'none'}"
+    return f"use --release with a bundle's folder; found: {', '.join(known) or 'none'}"
 
 
 def _disagreements(
@@ -283,7 +279,7 @@ def _disagreements(
                 known = ", ".join(sorted(hosts))
                 find(
                     ("services", i, "hosts", j),
-                    f"{host!r} is no key of gateway.hostnames in environment "
+                    f"{host!r} is not a key of gateway.hostnames in environment "
                     f"{environment.name} (it has {known})",
                 )
     overrides = environment.overrides
@@ -293,6 +289,6 @@ def _disagreements(
             find(
                 ("stages",),
                 f"environment {environment.name} overrides {unknown}, "
-                f"which is no check with a limit in {unit} here",
+                f"which is not a check with a limit in {unit}",
             )
     return findings

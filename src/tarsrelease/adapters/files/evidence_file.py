@@ -1,8 +1,7 @@
-"""evidence.jsonl: a chain of outcomes in a file; each line carries the SHA-256 of the one before.
+"""evidence.jsonl: a chain of outcomes in a file; each line has the SHA-256 of the line before.
 
-A process that is killed while it writes leaves a torn last line. It stays where it is (what was
-written is never rewritten): the next record closes it with a newline, counts it and carries its
-SHA-256 as that of any other line, and the proof names it.
+A process that is killed while writing leaves a torn last line, which is never rewritten: the next
+record ends it with a newline and stores its SHA-256 like that of any line. The proof reports it.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ class EvidenceFile:
         self._now = now
 
     def append(self, outcome: Outcome) -> Record:
-        """Add `outcome`, and return when it is on the disk.
+        """Append `outcome`, and return when it is on the disk.
 
-        Raises `UsageError` where the folder cannot be written.
+        Raises `UsageError` if the folder is not writable.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,7 @@ class EvidenceFile:
             raise self._unwritable(problem) from problem
 
     def check_writable(self) -> None:
-        """Raise `UsageError` now rather than after something was changed; leaves no trace."""
+        """Raise `UsageError` if the folder is not writable; changes nothing."""
         place = self.path
         while not place.exists():
             place = place.parent
@@ -64,7 +63,7 @@ class EvidenceFile:
             doing="recording evidence",
             found=f"{self.path} cannot be written: {problem.strerror}",
             expected="a folder that this user may write to",
-            next_step="name another with --evidence DIR",
+            next_step="choose another folder with --evidence DIR",
         )
 
     def _append(self, file: int, outcome: Outcome) -> Record:
@@ -97,25 +96,25 @@ class EvidenceFile:
             try:
                 return Record.model_validate_json(line).segment
             except ValueError:
-                continue  # torn or altered: the proof names it; the chain goes on
+                continue  # torn or changed: the proof reports it
         return self._segment
 
     def _heads_of_others(self) -> tuple[str, ...]:
-        """The last lines' hashes of the segments that were handed on into this folder."""
+        """The hashes of the last lines of the earlier segments in this folder."""
         others = (path for path in self.path.parent.rglob(FILE) if path != self.path)
         return tuple(sorted(filter(None, (head_of(path.read_bytes()) for path in others))))
 
 
 def head_of(content: bytes) -> str | None:
-    """The SHA-256 of a segment's last line, which its successors carry; None if it is empty."""
+    """The SHA-256 of a segment's last line; None if the segment is empty."""
     lines = content.rstrip(b"\n").split(b"\n")
     return hashlib.sha256(lines[-1]).hexdigest() if lines[-1] else None
 
 
 def read_segments(folder: Path) -> dict[str, bytes]:
-    """The content of every segment under `folder`, by its path in it.
+    """The content of every segment under `folder`, by relative path.
 
-    Raises `UsageError` where there is none.
+    Raises `UsageError` if there is none.
     """
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob(FILE)}
     if not found:
@@ -123,15 +122,15 @@ def read_segments(folder: Path) -> dict[str, bytes]:
             doing="reading evidence",
             found=f"no {FILE} under {folder}",
             expected="the folder that a step recorded into (--evidence, ./evidence by default)",
-            next_step="name the right folder, or download the run's evidence artifacts into it",
+            next_step="choose the right folder, or download the run's evidence artifacts into it",
         )
     return dict(sorted(found.items()))
 
 
 def outcomes_in(folder: Path) -> list[Outcome]:
-    """All outcomes recorded under `folder`, segment by segment; lines that are torn are left out.
+    """All outcomes under `folder`, segment by segment, without torn lines.
 
-    Whether the evidence is whole is another question (`report evidence`).
+    Does not check the hashes; `report evidence` does.
     """
     found = []
     for path in sorted(folder.rglob(FILE)):

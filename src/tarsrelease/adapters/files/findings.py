@@ -1,4 +1,4 @@
-"""A model's complaints about a document, as findings with line and suggestion."""
+"""Validation errors of a document, as findings with a line and a suggestion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def validated(model: type[M], document: Document) -> M | tuple[Finding, ...]:
-    """The document as `model`, or every mistake in it, in the order of the lines."""
+    """The document as `model`, or all its mistakes, ordered by line."""
     if document.findings:
         return document.findings
     if not isinstance(document.data, dict):
@@ -37,8 +37,8 @@ def _finding(error: ErrorDetails, document: Document, schema: dict[str, Any]) ->
         known = _known_keys(schema, error["loc"][:-1])
         key = str(error["loc"][-1])
         near = difflib.get_close_matches(key, known, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-        return Finding(document.line_of(place), place, f"this key is not known; {advice}")
+        advice = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
+        return Finding(document.line_of(place), place, f"unknown key; {advice}")
     if error["type"] == "missing":
         where = (*place, str(error["loc"][-1]))
         return Finding(document.line_of(place), where, "is missing")
@@ -62,7 +62,7 @@ def _said(error: ErrorDetails) -> str:
         case "bool_type":
             return f"{json.dumps(given)} must be true or false"
         case "string_pattern_mismatch":
-            return f"{json.dumps(given)} does not have the form {context['pattern']}"
+            return f"{json.dumps(given)} does not match {context['pattern']}"
         case "literal_error" | "union_tag_invalid":
             wanted = str(context.get("expected") or context.get("expected_tags"))
             written = str(context.get("tag", given))
@@ -71,7 +71,7 @@ def _said(error: ErrorDetails) -> str:
                 f"; did you mean {near[0]}?" if near else ""
             )
         case "union_tag_not_found":
-            return f"needs the key {context['discriminator']}, which says what it is"
+            return f"the key {context['discriminator']} is missing"
         case "too_short":
             return "must not be empty"
         case "greater_than_equal" | "less_than_equal":

@@ -18,17 +18,17 @@ _BATCH = 64
 """Small files handed to a thread together: handing over costs as much as hashing one."""
 
 Hashed = Callable[[int], None]
-"""Told of every piece that was hashed, in bytes; called from several threads."""
+"""Called with the size in bytes of every hashed piece, from several threads."""
 
 
 class Watching(Protocol):
-    """Who wants to know how far hashing is."""
+    """Receives the progress of hashing."""
 
     def expect(self, count: int) -> None:
-        """So many bytes more will be hashed."""
+        """`count` more bytes will be hashed."""
 
     def hashed(self, count: int) -> None:
-        """So many bytes more were hashed; called from several threads."""
+        """`count` more bytes are hashed; called from several threads."""
 
 
 _local = threading.local()
@@ -70,7 +70,7 @@ def hash_files(files: Sequence[tuple[Path, int]], hashed: Hashed | None = None) 
 
 
 def _digest(path: Path, hashed: Hashed | None) -> str | None:
-    """None, too, where the file has become a link or a pipe since it was looked at."""
+    """As `_digest`; None also if the file has become a link or a pipe meanwhile."""
     piece = getattr(_local, "piece", None)
     if piece is None:
         piece = _local.piece = memoryview(bytearray(_PIECE))

@@ -150,7 +150,7 @@ class _Reader:
                 continue
             if key in own:
                 first = self.lines[(*place, key)]
-                self.find(key_node, (*place, key), f"stands twice (first in line {first})")
+                self.find(key_node, (*place, key), f"duplicate key (first in line {first})")
                 continue
             self.lines[(*place, key)] = key_node.start_mark.line + 1
             own[key] = self.value(value_node, (*place, key))
@@ -162,7 +162,7 @@ class _Reader:
         for source in sources:
             value = self.value(source, place)
             if not isinstance(value, dict):
-                self.find(source, place, "<<: needs a mapping")
+                self.find(source, place, "<<: must be a mapping")
                 continue
             merged = {**value, **merged}
         return merged
@@ -181,7 +181,7 @@ class _Reader:
             self.find(node, place, f"{node.value!r} cannot be read: {problem}")
             return None
         if isinstance(value, float) and not math.isfinite(value):
-            self.find(node, place, f"{node.value!r} is no number that JSON has")
+            self.find(node, place, f"{node.value!r} is not a JSON number")
             return None
         return value
 
@@ -205,19 +205,19 @@ def _told(problem: yaml.YAMLError) -> Finding:
     mark = problem.problem_mark or problem.context_mark
     said = " ".join(str(part) for part in (problem.context, problem.problem) if part)
     if "'\\t'" in said:
-        said = "a tab where YAML wants spaces; indent with spaces"
+        said = "a tab; indent with spaces"
     return Finding(mark.line + 1 if mark else 1, (), said)
 
 
 def read_values(path: str, content: bytes) -> Mapping[str, Any] | tuple[str, ...]:
-    """A mapping as Helm would read it from a file of values, or what is wrong with the file."""
+    """A mapping as Helm reads it from a values file, or the file's mistakes."""
     try:
         data = yaml.load(content.decode(), Loader=BoundedLoader)  # noqa: S506 - a safe one
     except yaml.YAMLError as problem:
         return (f"{path}:{_told(problem)}",)
     except ValueError as problem:  # no UTF-8, or a date that is none
         return (f"{path}: {problem}",)
-    return data if isinstance(data, dict) else (f"{path}:1: holds no mapping of values",)
+    return data if isinstance(data, dict) else (f"{path}:1: is not a mapping of values",)
 
 
 def splice_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:

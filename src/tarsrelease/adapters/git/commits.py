@@ -1,4 +1,4 @@
-"""What a bundle's inputs were committed as, by GitPython."""
+"""The git commit of a bundle's inputs, by GitPython."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def source_of(paths: Sequence[Path], version: str) -> Source | None:
             raise UsageError(
                 doing="recording the commit that the bundle is built from",
                 found="the repository is a shallow clone",
-                expected="the whole history, as the commit that last touched the inputs is asked",
+                expected="the full history, to find the last commit that changed the inputs",
                 next_step="git fetch --unshallow (in GitHub Actions: fetch-depth: 0)",
             )
         names = [str(path.resolve()) for path in paths]
@@ -48,21 +48,21 @@ def source_of(paths: Sequence[Path], version: str) -> Source | None:
 
 
 def commit_of(folder: Path, source: Source) -> Commit | str:
-    """What the repository that holds the bundle's `folder` knows of the commit that it names.
+    """The commit that the bundle names, from the repository that has the bundle's `folder`.
 
-    A text says why it knows nothing: there is no repository, or it is a clone without it.
+    Returns a text instead if there is no repository, or it is a clone without this commit.
     """
     try:
         repository = git.Repo(folder, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError):
-        return "the bundle lies in no git repository"
+        return "the bundle is not in a git repository"
     with repository:
         root = Path(repository.working_tree_dir or repository.git_dir).resolve()
         inside = (folder.resolve() / INPUT).relative_to(root).as_posix()
         try:
             repository.git.cat_file("-e", f"{source.commit}^{{commit}}")
         except git.GitCommandError:
-            return f"the repository at {root.name}/ does not hold commit {source.commit}"
+            return f"the repository at {root.name}/ does not have commit {source.commit}"
         try:
             inputs = repository.git.execute(
                 ["git", "show", f"{source.commit}:{inside}"],

@@ -1,7 +1,7 @@
-"""GitHub's REST API, as far as people are concerned: environments' rules and a run's approvals.
+"""GitHub's REST API for environments' rules and a run's approvals.
 
-Forms as in GitHub's own description (github/rest-api-description). `can_admins_bypass` is in the
-API's answers but not in that description, so that its absence is possible, and said.
+See github/rest-api-description. `can_admins_bypass` is in the API's answers but not in that
+description, so it may be absent.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class GitHubReviews:
     """The port `Reviews` on one repository."""
 
     def __init__(self, settings: GitHub) -> None:
-        """Reads the token and, where the file names none, the repository from the variables.
+        """Read the token and, if the file has none, the repository from environment variables.
 
-        Raises UsageError where one of them is missing; contacts nobody.
+        Raises UsageError if one is missing; sends no request.
         """
         self._api = settings.api.rstrip("/")
         self._repository = settings.repository or os.environ.get("GITHUB_REPOSITORY", "")
@@ -36,7 +36,7 @@ class GitHubReviews:
         if missing:
             variable = settings.token_env if not token else "GITHUB_REPOSITORY"
             raise UsageError(
-                doing="preparing to ask GitHub",
+                doing="preparing to query GitHub",
                 found=f"the environment variable {variable} is not set",
                 expected=missing,
                 next_step=f"set {variable}; the token needs `actions: read` and, for the rules, "
@@ -56,7 +56,7 @@ class GitHubReviews:
         return bool(self._get("").get("private", True))
 
     def rules(self, environment: str) -> Rules | None:
-        """The environment's rules, None where there is no such environment."""
+        """The environment's rules; None if there is no such environment."""
         found = self._get(f"/environments/{quote(environment, safe='')}", missing_ok=True)
         return _rules(environment, found) if found is not None else None
 
@@ -64,10 +64,10 @@ class GitHubReviews:
         """All reviews of a run, also rejections."""
         if not run.isdigit():
             raise UsageError(
-                doing="asking who approved",
-                found=f"{run!r} is no run's id",
-                expected="the number in the run's address",
-                next_step="--approvals takes GITHUB_RUN_ID",
+                doing="reading a run's approvals",
+                found=f"{run!r} is not a run id",
+                expected="the number in the run's URL",
+                next_step="use --approvals with GITHUB_RUN_ID",
             )
         return [
             Approval(
@@ -81,7 +81,7 @@ class GitHubReviews:
 
     def _get(self, path: str, *, missing_ok: bool = False) -> Any:
         url = f"{self._api}/repos/{self._repository}{path}"
-        doing = f"asking GitHub for {self._repository}{path}"
+        doing = f"querying GitHub for {self._repository}{path}"
         try:
             answer = self._client.get(url)
         except httpx.HTTPError as error:
@@ -125,5 +125,5 @@ def _away(doing: str, found: str) -> UnreachableError:
         doing=doing,
         found=found,
         expected="an answer from GitHub's API",
-        next_step="look at githubstatus.com, then run the same command again",
+        next_step="check githubstatus.com, then run this command again",
     )

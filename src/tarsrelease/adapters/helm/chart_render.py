@@ -1,4 +1,4 @@
-"""What a chart's archive renders, by Helm; no cluster is asked."""
+"""Render a chart's archive with Helm, without a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Render = Callable[[bytes, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, An
 
 
 def renderer(application: str = "verify") -> Render | None:
-    """A way to render; None where there is no Helm."""
+    """A function that renders a chart; None if Helm is not installed."""
     try:
         find_helm()
     except UsageError:
@@ -27,19 +27,19 @@ def renderer(application: str = "verify") -> Render | None:
     def render(
         archive: bytes, layers: Sequence[Mapping[str, Any]]
     ) -> Sequence[Mapping[str, Any]] | str:
-        # The bytes that were verified are rendered, not whatever lies in the bundle by now.
+        # Render the verified bytes, not the file, which may have changed since.
         folder = Path(tempfile.mkdtemp(prefix="tarsrelease-chart-"))
         try:
             chart = folder / "packed.tgz"
             chart.write_bytes(archive)
             found = Helm(None, "verify").render(application, str(chart), layers, values_from=None)
         except yaml.YAMLError as problem:
-            return f"what it renders is no YAML: {problem}"
+            return f"the rendered chart is not YAML: {problem}"
         except ReleaseError as problem:
             return problem.detail.found.replace(str(folder), "…")
         else:
             whole = all(isinstance(one, dict) for one in found)
-            return found if whole else "it renders what is no object"
+            return found if whole else "the rendered chart has a document that is not an object"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -56,12 +56,12 @@ class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseE
 
     @property
     def _whole(self) -> str:
-        """The message, with the reason that Helm tells only its log (as for an uninstall)."""
+        """The message, with the reason that Helm writes only to its log (e.g. for uninstall)."""
         hidden = [reason for reason in _HIDDEN.findall(self.log) if "not found" not in reason]
         return f"{self.said}: {hidden[-1][:1000]}" if hidden else self.said
 
     def explained(self, doing: str, namespace: str, *, changing: bool) -> ReleaseError:
-        """The error in the release's words. `changing`: Helm may have changed something."""
+        """The failure as a ReleaseError. `changing`: Helm may have changed something."""
         right = _FORBIDDEN.search(self.said) or _FORBIDDEN.search(self.log)
         if right:
             resource = right["resource"] + (f".{right['group']}" if right["group"] else "")
@@ -69,26 +69,25 @@ class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseE
             return _sort(changing)(
                 doing=doing,
                 found=f"the right to `{named}` is missing",
-                expected="a ServiceAccount with the Role in rbac/role.yaml, and with the kinds "
-                "that the chart contains",
-                next_step=f"compare with rbac/role.yaml; `kubectl auth can-i {right['verb']} "
-                f"{resource} -n {namespace}` tells whether it is there",
+                expected="a ServiceAccount with the Role in rbac/role.yaml, and rights on the "
+                "chart's kinds",
+                next_step=f"compare with rbac/role.yaml; check with `kubectl auth can-i "
+                f"{right['verb']} {resource} -n {namespace}`",
             )
         if not self.timed_out and any(sign in self.said for sign in _UNREACHABLE):
             return (StoppedError if changing else UnreachableError)(
                 doing=doing,
                 found=self.said,
                 expected="an API server that answers",
-                next_step="check that it is reachable from here, then run the same command again",
+                next_step="check that this machine can reach it, then run this command again",
             )
         return _sort(changing)(
             doing=doing,
             found=self._whole,
             expected="Helm to end without an error",
-            next_step="`tarsrelease status` says where the release stands; the same command "
-            "can be run again"
+            next_step="see `tarsrelease status`; this command can be run again"
             if changing
-            else "correct what the message names",
+            else "fix the error in Helm's message",
         )
 
 
@@ -102,9 +101,11 @@ def find_helm() -> str:
     found = shutil.which(named or "helm")
     if found is None:
         raise UsageError(
-            doing="looking for Helm",
-            found=f"TARSRELEASE_HELM names {named}, which cannot be run" if named else "none",
-            expected="helm, version 3 or 4, on PATH or named by TARSRELEASE_HELM",
+            doing="finding Helm",
+            found=f"TARSRELEASE_HELM is {named}, which is not executable"
+            if named
+            else "no helm on PATH",
+            expected="helm, version 3 or 4, on PATH or in TARSRELEASE_HELM",
             next_step="install Helm (https://helm.sh/docs/intro/install/), or set "
             "TARSRELEASE_HELM to its path",
         )
@@ -144,7 +145,7 @@ def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: 
         process.terminate()
         raise
     if timed_out:
-        said = f"Helm had not ended after {duration(deadline + _GRACE)}. {_last(err)}"
+        said = f"Helm was still running after {duration(deadline + _GRACE)}. {_last(err)}"
         raise Failure(said, log=err, timed_out=True)
     if process.returncode != 0:
         said = _last(err) or f"exit {process.returncode}"

@@ -34,6 +34,6 @@ class GatewayWeb:
                 doing=f"GET {path} at {host} through the gateway",
                 found=f"{type(error).__name__}: {error}",
                 expected=f"an answer from {self._address}",
-                next_step="check gateway.address in the environment file, and that the gateway "
-                "answers from this machine",
+                next_step="check gateway.address in the environment file, and that this machine "
+                "can reach the gateway",
             ) from error

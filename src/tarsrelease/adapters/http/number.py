@@ -41,7 +41,7 @@ def _printed(source: NumberSource, timeout: float) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise _no_answer(doing, str(error)) from error
     except subprocess.TimeoutExpired as error:
-        raise _no_answer(doing, f"it ran for more than {duration(timeout)}") from error
+        raise _no_answer(doing, f"it did not end within {duration(timeout)}") from error
     if done.returncode != 0:
         raise _no_answer(doing, f"exit code {done.returncode}: {done.stderr[-_EXCERPT:].strip()}")
     return done.stdout[:_LIMIT]
@@ -74,7 +74,7 @@ def _number(source: NumberSource, text: str) -> float:
     try:
         value: Any = text.strip() if source.pointer is None else _at(source.pointer, text)
         if isinstance(value, bool):
-            raise ValueError(f"{value} is no number")  # noqa: TRY004, TRY301 - as float() does
+            raise ValueError(f"{value} is not a number")  # noqa: TRY004, TRY301 - as float() does
         return float(value)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         shown = text.strip()[:_EXCERPT]
@@ -95,5 +95,5 @@ def _no_answer(doing: str, found: str) -> UnreachableError:
         doing=doing,
         found=found,
         expected="a number",
-        next_step="try the source by hand, as rollout.yaml names it",
+        next_step="run the command or query the URL of rollout.yaml by hand",
     )

@@ -152,8 +152,8 @@ class KubernetesApi:
                 + (f" for context {context!r}" if context else " (its current context)"),
                 found=_nowhere() or str(error).strip() or type(error).__name__,
                 expected="a kubeconfig with that context, in KUBECONFIG or ~/.kube/config",
-                next_step="set KUBECONFIG; `kubectl config get-contexts` lists what it has, and "
-                "kubernetes.context in the environment file names one",
+                next_step="set KUBECONFIG, and set kubernetes.context in the environment file to a "
+                "context of `kubectl config get-contexts`",
             ) from error
         configuration.retries = urllib3.Retry(
             total=1, connect=1, read=0, redirect=0, status=0, other=0
@@ -173,7 +173,7 @@ class KubernetesApi:
                 doing=doing,
                 found=f"{self.server} answers {error.status}: {_message(error)}",
                 expected="the right to GET /openapi/v2, which every user has by default",
-                next_step="log in to the cluster again, or look at the role system:discovery",
+                next_step="log in to the cluster again, or check the role system:discovery",
             ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._silent(error, doing) from error
@@ -296,13 +296,13 @@ class KubernetesApi:
                 doing=doing,
                 found=f"{self.server} answers {error.status}: {message}",
                 expected="an API server that is ready",
-                next_step="run the same command again when it is",
+                next_step="run this command again when it is ready",
             )
         return UsageError(
             doing=doing,
             found=f"{self.server} answers {error.status}: {message}",
             expected="a request that the API server accepts",
-            next_step="correct what the message names",
+            next_step="fix the error in the message",
         )
 
     def _silent(self, error: Exception, doing: str) -> ReleaseError:
@@ -317,8 +317,8 @@ class KubernetesApi:
             doing=doing,
             found=f"no answer from {self.server}: {error}",
             expected=f"an answer within {duration(_TIMEOUT[1])}",
-            next_step="check that the API server is reachable from here, then run the same "
-            "command again",
+            next_step="check that this machine can reach the API server, then run this command "
+            "again",
         )
 
 
@@ -339,8 +339,8 @@ def forbidden(doing: str, message: str, namespace: str, verb: str, resource: str
         doing=doing,
         found=f"the right to `{verb} {resource} in {namespace}` is missing",
         expected="a ServiceAccount with the Role in rbac/role.yaml",
-        next_step=f"compare with rbac/role.yaml; `kubectl auth can-i {verb} {resource} "
-        f"-n {namespace}` tells whether it is there",
+        next_step=f"compare with rbac/role.yaml; check with `kubectl auth can-i {verb} {resource} "
+        f"-n {namespace}`",
     )
 
 
@@ -349,7 +349,7 @@ def _no_discovery(client: Any, cache_file: str | None) -> None:  # noqa: ARG001
 
 
 def _nowhere() -> str:
-    """Which kubeconfigs were looked for, where none of them exists; else nothing."""
+    """The kubeconfig paths if none of them exists; else an empty text."""
     named = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
     paths = [Path(name).expanduser() for name in named or ["~/.kube/config"]]
     if any(path.exists() for path in paths):

@@ -1,4 +1,4 @@
-"""What a release stands on: nodes, the namespace, and what whoever asks may do in it."""
+"""Facts for preflight: nodes, the namespace, and this user's rights in it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class KubernetesFacts:
         return [_node(found) for found in self._cluster.select(NODE)]
 
     def namespace(self) -> str | None:
-        """The namespace's phase, None where there is none."""
+        """The namespace's phase; None if it does not exist."""
         found = self._cluster.get(NAMESPACE, self._cluster.namespace)
         return None if found is None else (found.get("status") or {}).get("phase", "Unknown")
 
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
-        """Those that the API server says it would refuse, one question a right."""
+        """The rights that the API server refuses; one access review per right."""
         return [right for right in rights if not self._allowed(right)]
 
     def _allowed(self, right: Right) -> bool:

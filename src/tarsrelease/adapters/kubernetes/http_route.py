@@ -32,7 +32,7 @@ def is_ours(route: Route | None) -> bool:
 
 
 def is_adopted(route: Route | None) -> bool:
-    """Whether the route's filters and matches are somebody else's, and to be kept."""
+    """Whether another tool owns the route's filters and matches, which must be kept."""
     return route is not None and (not is_ours(route) or _ADOPTED in _annotations(route))
 
 
@@ -98,7 +98,7 @@ def hostnames(service: Service, gateway: Gateway) -> list[str]:
 
 
 def state(service: Service, gateway: Gateway, route: Route) -> RouteState:
-    """What the route says, in the release's words."""
+    """The route as a RouteState."""
     notes = _annotations(route)
     problem = _problem(gateway, route)
     return RouteState(
@@ -205,7 +205,7 @@ def _standing_rules(service: Service, gateway: Gateway, route: Route) -> list[Ru
     if not found:
         raise UsageError(
             doing=f"adopting httproute/{service.route}",
-            found=f"none of its rules leads to the Service {service.stable.service}",
+            found=f"no rule has the Service {service.stable.service} as backend",
             expected="a rule whose backendRefs name it",
             next_step="check services[].stable.service and services[].route in rollout.yaml",
         )
@@ -230,7 +230,7 @@ def _weight(service: Service, gateway: Gateway, route: Route) -> int:
 
 
 def _problem(gateway: Gateway, route: Route) -> str | None:
-    """Why the gateway has not accepted the route as it now stands, or None."""
+    """Why the gateway has not accepted the route's current generation; None if it has."""
     generation = route["metadata"].get("generation")
     parents = [
         parent
@@ -239,7 +239,7 @@ def _problem(gateway: Gateway, route: Route) -> str | None:
         and parent.get("parentRef", {}).get("namespace", gateway.namespace) == gateway.namespace
     ]
     if not parents:
-        return f"gateway {gateway.namespace}/{gateway.name} has not taken it up"
+        return f"gateway {gateway.namespace}/{gateway.name} has not accepted it yet"
     for parent in parents:
         conditions = {found["type"]: found for found in parent.get("conditions") or []}
         for wanted in ("Accepted", "ResolvedRefs"):

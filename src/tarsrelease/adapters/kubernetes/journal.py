@@ -39,7 +39,7 @@ class ConfigMapJournal:
         self._name = f"tarsrelease-{application}"
 
     def append(self, entry: Entry) -> None:
-        """Add an entry. A write by somebody else in between is read and written over again."""
+        """Append an entry. Retries if another run writes at the same time."""
         for attempt in range(_ATTEMPTS):
             found = self._cluster.get(CONFIG_MAP, self._name)
             body = found or {"metadata": {"name": self._name}}
@@ -56,13 +56,13 @@ class ConfigMapJournal:
             return
         raise StoppedError(
             doing=f"writing the journal, configmap/{self._name}",
-            found=f"somebody else changed it between reading and writing, {_ATTEMPTS} times",
+            found=f"another writer changed it during each of {_ATTEMPTS} attempts",
             expected="one writer at a time",
-            next_step="`tarsrelease status` says what was done; run the same command again",
+            next_step="see `tarsrelease status`, then run this command again",
         )
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first; none where there is no journal."""
+        """All entries, oldest first; empty if there is no journal."""
         found = self._cluster.get(CONFIG_MAP, self._name) or {}
         return self._parse((found.get("data") or {}).get(_KEY, ""))
 
@@ -72,10 +72,9 @@ class ConfigMapJournal:
         except ValidationError as error:
             raise UsageError(
                 doing=f"reading the journal, configmap/{self._name}",
-                found=f"a line that is no entry: {error.errors()[0]['msg']}",
-                expected="the journal as tarsrelease wrote it",
-                next_step=f"`kubectl get configmap {self._name} -o yaml` shows it; remove the "
-                "broken line",
+                found=f"an invalid line: {error.errors()[0]['msg']}",
+                expected="a journal written by tarsrelease",
+                next_step=f"remove the line: kubectl edit configmap {self._name}",
             ) from error
 
 

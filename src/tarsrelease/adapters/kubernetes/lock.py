@@ -15,7 +15,7 @@ from tarsrelease.model.release import Run
 _OWNER = "tarsrelease.dev/owner"
 _DURATION = 20
 _RENEWAL = 5.0
-"""Seconds between renewals: whoever has not renewed for four of them is taken for dead."""
+"""Seconds between renewals; a run that misses four of them counts as dead."""
 _POLL = 0.5
 
 
@@ -38,9 +38,9 @@ class LeaseLock:
         self._stop: threading.Event | None = None
 
     def acquire(self, *, preempt: bool = False) -> None:
-        """Take it, or raise LockedError naming a holder that lives. Ours already is taken again.
+        """Acquire the lock, or raise LockedError that names the holder. Reentrant.
 
-        A holder that does not renew (it was killed) is waited for until its time is up.
+        If the holder does not renew (it was killed), waits until the Lease expires.
         """
         seen: datetime | None = None
         while True:
@@ -59,7 +59,7 @@ class LeaseLock:
             time.sleep(_POLL)
 
     def check(self) -> None:
-        """Raise LockedError where another run has taken it; renew it when that is due."""
+        """Raise LockedError if another run has taken the lock; renew it if due."""
         lease = self._cluster.get(LEASE, self._name)
         holder = _holder(lease, even_expired=True)  # ours still, when nobody took it meanwhile
         if holder is None or holder.run != self._run.id:
@@ -73,7 +73,7 @@ class LeaseLock:
                 self.check()
 
     def release(self) -> None:
-        """Give it up where it is ours; a lock that cannot be given up expires by itself."""
+        """Release the lock if it is ours; on a failure it expires."""
         self._stop_renewing()
         try:
             lease = self._cluster.get(LEASE, self._name)
@@ -85,7 +85,7 @@ class LeaseLock:
             return
 
     def holder(self) -> LockHolder | None:
-        """Who holds it now; None where nobody does or its time has passed."""
+        """The current holder; None if there is none or the Lease has expired."""
         return _holder(self._cluster.get(LEASE, self._name))
 
     def _write(self, lease: dict[str, Any] | None, *, fresh: bool) -> None:
@@ -128,7 +128,7 @@ class LeaseLock:
 
     def _locked(self, holder: LockHolder | None, doing: str) -> LockedError:
         if holder is None:
-            found, next_step = "nobody holds it any more", "run the same command again"
+            found, next_step = "nobody holds it any more", "run this command again"
         else:
             found = (
                 f"run {holder.run} of {holder.owner} holds it since {_written(holder.acquired_at)}"

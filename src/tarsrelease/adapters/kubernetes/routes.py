@@ -36,7 +36,7 @@ class HttpRoutes:
     def shift(
         self, services: Sequence[Service], weight: int, annotations: Mapping[str, str]
     ) -> None:
-        """Weights and annotations in one write a route.
+        """Write weights and annotations, with one write per route.
 
         At weight 0 a canary whose Service does not exist is left out of the route, because a
         route that names it would not be ResolvedRefs.
@@ -49,11 +49,11 @@ class HttpRoutes:
         _each(write, services)
 
     def retire(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
-        """Routes that know only stable."""
+        """Remove the canary from the routes."""
         _each(lambda service: self._write(service, 0, annotations, canary=False), services)
 
     def annotate(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
-        """Annotations alone; a route that changes at the same moment is read again."""
+        """Write annotations only; retries if a route changes meanwhile."""
 
         def write(service: Service) -> None:
             for _ in range(_ATTEMPTS):
@@ -90,14 +90,14 @@ def _refuse_controlled(service: Service, standing: Route) -> None:
         name, remedy = controller
         raise UsageError(
             doing=f"taking over httproute/{service.route}",
-            found=f"{name} manages it and would put the weights back",
+            found=f"{name} manages it and would overwrite the weights",
             expected="a route that only tarsrelease writes",
             next_step=remedy,
         )
 
 
 def _each(write: Callable[[Service], None], services: Sequence[Service]) -> None:
-    """Write all routes side by side, each whatever becomes of the others; then the first error."""
+    """Write all routes in parallel and independently; then raise the first error."""
     if len(services) == 1:
         write(services[0])
         return

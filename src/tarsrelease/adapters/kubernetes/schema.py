@@ -1,4 +1,4 @@
-"""Is a rendered object one that Kubernetes would take? By the pinned schema, or a cluster's own."""
+"""Validate rendered objects against the pinned Kubernetes schema, or a cluster's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCALARS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 class ObjectSchema:
-    """What a Kubernetes API server takes. `described` is as `compact.compacted` makes it."""
+    """The schema of a Kubernetes API server. `described` has the form of `compact.compacted`."""
 
     def __init__(self, described: Mapping[str, Any], name: str) -> None:
         self._types = described["types"]
@@ -29,7 +29,7 @@ class ObjectSchema:
         self.name = name
 
     def faults(self, found: Mapping[str, Any]) -> list[str] | None:
-        """What is wrong with an object; None for a kind whose API group is not described."""
+        """The mistakes of an object; None if the schema does not have its API group."""
         api_version, kind = found.get("apiVersion"), found.get("kind")
         if not isinstance(api_version, str) or not isinstance(kind, str):
             return ["it has no apiVersion and kind"]
@@ -72,7 +72,7 @@ class ObjectSchema:
             if not fields:
                 continue  # a type without fields of its own holds anything
             if key not in fields:
-                faults.append(f"{prefix}{key} is no field that {self.name} knows")
+                faults.append(f"{prefix}{key} is not a field in {self.name}")
             else:
                 self._check(item, fields[key], f"{prefix}{key}", faults)
         faults += [

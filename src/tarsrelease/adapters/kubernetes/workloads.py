@@ -46,7 +46,7 @@ class KubernetesWorkloads:
         return [pod for pod in pods if pod is not None and pod.owner in self._ours]
 
     def scale(self, deployment: str, replicas: int) -> None:
-        """Ask for this many replicas; returns at once."""
+        """Set the number of replicas; returns at once."""
         self._cluster.merge(
             DEPLOYMENT, deployment, {"spec": {"replicas": replicas}}, subresource="scale"
         )
@@ -69,7 +69,7 @@ class KubernetesWorkloads:
         self._cluster.merge(AUTOSCALER, autoscaler, {"spec": {"minReplicas": replicas}})
 
     def remove_leftovers(self, helm_release: str) -> list[str]:
-        """Delete what says that it belongs to this Helm release, or is named as its config."""
+        """Delete objects that are annotated with this Helm release, or named as its config."""
         removed = []
         for kind in (DEPLOYMENT, SERVICE, CONFIG_MAP):
             for found in self._cluster.select(kind):

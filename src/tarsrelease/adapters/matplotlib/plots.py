@@ -33,8 +33,8 @@ def draw(path: Path, title: str, panels: Sequence[Panel]) -> None:
         raise UsageError(
             doing=doing,
             found=f"the ending {path.suffix or '(none)'}" if panels else "nothing to draw",
-            expected="a file that ends in .svg or .png, and recorded looks",
-            next_step="give such a name",
+            expected="a file that ends in .svg or .png, and recorded evaluations",
+            next_step="use a name that ends in .svg or .png",
         )
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -44,7 +44,7 @@ def draw(path: Path, title: str, panels: Sequence[Panel]) -> None:
             doing=doing,
             found=f"matplotlib is not installed ({error})",
             expected="the extra [plots]",
-            next_step="pip install 'tarsrelease[plots]'; --format markdown has charts without it",
+            next_step="pip install 'tarsrelease[plots]', or use --format markdown",
         ) from error
     figure = Figure(figsize=(9, 2.6 * len(panels) + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -69,5 +69,5 @@ def draw(path: Path, title: str, panels: Sequence[Panel]) -> None:
             doing=doing,
             found=str(error),
             expected="a folder that can be written",
-            next_step="give another path",
+            next_step="choose another path",
         ) from error

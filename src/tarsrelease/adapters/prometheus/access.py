@@ -1,4 +1,4 @@
-"""Who asks the metrics server: token, user or certificate, from the variables that are named."""
+"""Credentials for the metrics server: token, user or certificate, from environment variables."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def verification(settings: Prometheus) -> ssl.SSLContext | bool:
                 found=f"{names}: {error}",
                 expected="a PEM file's path or its text; a key without a password, of this "
                 "certificate",
-                next_step="repair what the variables of prometheus.tls hold",
+                next_step="correct the variables that prometheus.tls names",
             ) from error
     return context
 
@@ -86,5 +86,5 @@ def _value(settings: Prometheus, key: str, variable: str) -> str:
         doing=f"preparing to ask {settings.url}",
         found=f"the environment variable {variable} is not set",
         expected=f"what prometheus.{key} names",
-        next_step=f"set {variable}, or take {key} out of the environment's file",
+        next_step=f"set {variable}, or remove {key} from the environment file",
     )

@@ -1,4 +1,4 @@
-"""What counts as an answer of Prometheus' HTTP API: complete, without a warning, and of numbers."""
+"""Parse answers of Prometheus' HTTP API: complete, without warnings, with numeric samples."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ _EXCERPT = 300
 
 _NO_RIGHT = frozenset({401, 403})
 _EXECUTION_MAY_PASS = frozenset({"thanos", "victoriametrics"})
-"""Back ends that answer 422 where a store is away, not only where the query is wrong."""
+"""Back ends that answer 422 also if a store is down, not only if the query is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads the answers of one server; everything that is no complete answer is raised.
+    """Reads the answers of one server; raises an error unless an answer is complete.
 
-    UsageError for a query, a right or an address that is wrong, UnreachableError for all that
-    may pass.
+    UsageError for a wrong query, right or address, UnreachableError for temporary errors.
     """
 
     settings: Prometheus
@@ -39,16 +38,16 @@ class Reader:
             answer = json.loads(body)
         except ValueError as error:
             raise self.unreachable(
-                query, f"an answer that is no JSON ({len(body)} bytes): {error}"
+                query, f"an answer that is not JSON ({len(body)} bytes): {error}"
             ) from error
         if not isinstance(answer, dict) or answer.get("status") != "success":
             found = answer.get("error") if isinstance(answer, dict) else answer
             raise self.unreachable(query, f"an answer without success: {str(found)[:_EXCERPT]}")
         if answer.get("warnings"):
             said = "; ".join(map(str, answer["warnings"]))[:_EXCERPT]
-            raise self.unreachable(query, f"an answer with a warning, maybe in part: {said}")
+            raise self.unreachable(query, f"an answer with a warning, maybe incomplete: {said}")
         if answer.get("isPartial"):  # VictoriaMetrics' word for it
-            raise self.unreachable(query, "an answer in part: a store did not answer")
+            raise self.unreachable(query, "an incomplete answer: a store did not answer")
         data = answer.get("data")
         if not isinstance(data, dict) or "result" not in data:
             raise self.unreachable(query, "an answer without data")
@@ -68,7 +67,7 @@ class Reader:
                 doing=f"asking {self.settings.url} for {query}",
                 found=found,
                 expected="raw samples",
-                next_step="look at the metric in the metrics server's own console",
+                next_step="run the query in the metrics server's console",
             )
 
         if data.get("resultType") != "matrix":
@@ -95,34 +94,34 @@ class Reader:
         return found
 
     def unreachable(self, query: str, found: str) -> UnreachableError:
-        """No complete answer to `query`, though there may be one later."""
+        """The UnreachableError for `query`: no complete answer now."""
         return UnreachableError(
             doing=f"asking {self.settings.url} for {query}",
             found=found,
             expected=f"a complete answer within {duration(self.within)}",
-            next_step="look whether the metrics server is up and can be reached from here "
-            "(prometheus.url in the environment's file)",
+            next_step="check that the metrics server is up and that this machine can reach it "
+            "(prometheus.url in the environment file)",
         )
 
     def _refusal(self, query: str, status: int, body: bytes) -> UsageError | UnreachableError:
         said = _message(body)
         doing = f"asking {self.settings.url} for {query}"
         if status == 422 and self.settings.backend in _EXECUTION_MAY_PASS:
-            return self.unreachable(query, f"the query was not carried out: {said}")
+            return self.unreachable(query, f"the query failed: {said}")
         if status in (400, 422):
             return UsageError(
                 doing=doing,
-                found=f"the query is refused: {said}",
-                expected="a selector that the metrics server understands",
-                next_step="repair the sli's selector in rollout.yaml",
+                found=f"the metrics server refused the query: {said}",
+                expected="a selector that the metrics server accepts",
+                next_step="correct the sli's selector in rollout.yaml",
             )
         if status in _NO_RIGHT:
             return UsageError(
                 doing=doing,
                 found=f"status {status}: {said}",
                 expected=f"{self._who()} that may read metrics",
-                next_step="set prometheus.token_env or prometheus.basic in the environment's file "
-                "to variables that hold such a right",
+                next_step="set prometheus.token_env or prometheus.basic in the environment file "
+                "to variables with such credentials",
             )
         if status >= 500 or status in (408, 425, 429):
             return self.unreachable(query, f"status {status}: {said}")
@@ -130,7 +129,7 @@ class Reader:
             doing=doing,
             found=f"status {status}: {said}",
             expected="Prometheus' HTTP API below this address",
-            next_step="repair prometheus.url in the environment's file",
+            next_step="correct prometheus.url in the environment file",
         )
 
     def _who(self) -> str:
@@ -142,7 +141,7 @@ class Reader:
 
 
 def _message(body: bytes) -> str:
-    """What the server says: the API's `error`, else the beginning of its text."""
+    """The server's message: the API's `error`, else the beginning of its text."""
     text = body.decode(errors="replace").strip()
     try:
         parsed = json.loads(text)

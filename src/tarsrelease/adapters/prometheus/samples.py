@@ -35,7 +35,7 @@ class PrometheusMetrics:
     """
 
     def __init__(self, settings: Prometheus) -> None:
-        """Reads the variables that `settings` names (UsageError); contacts nobody."""
+        """Read the variables that `settings` names (UsageError); sends no request."""
         self._url = settings.url.rstrip("/")
         self._parameters = settings.sent_parameters
         self._timeout = settings.timeout
@@ -50,7 +50,7 @@ class PrometheusMetrics:
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="metrics")
 
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
-        """Per selector, the raw samples of the last `seconds` before the server's present."""
+        """Per selector, the raw samples of the last `seconds` on the server's clock."""
         window = f"[{max(1, ceil(seconds))}s]"
         deadline = monotonic() + self._timeout
         asked = [
@@ -63,7 +63,7 @@ class PrometheusMetrics:
         ]
 
     def server_time(self) -> float:
-        """The server's present (Unix time), as it evaluates queries."""
+        """The server's current time (Unix time)."""
         answer = self._query({"query": "time()"}, monotonic() + self._timeout)
         return self._reader.scalar("time()", answer)
 
@@ -87,7 +87,7 @@ class PrometheusMetrics:
         ]
 
     def close(self) -> None:
-        """Let go of connections and threads."""
+        """Close connections and threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 

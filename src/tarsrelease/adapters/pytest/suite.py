@@ -1,4 +1,4 @@
-"""The release's own suite, run by pytest in a process of its own.
+"""Run the release's test suite with pytest in a separate process.
 
 The suite is part of the bundle, so that its bytes are checked like all others: what is not listed
 in SHA256SUMS with exactly this content is not run. It runs from a copy, with an isolated
@@ -118,10 +118,10 @@ def _listed(bundle: Path) -> tuple[str, ...]:
     """The suite's files, each of which is what SHA256SUMS says."""
     if not (bundle / SUITE).is_file():
         raise UsageError(
-            doing="looking for the release's suite",
+            doing="finding the release's suite",
             found=f"no {SUITE} in {bundle}",
             expected="a bundle with a suite",
-            next_step=f"write one, and name it under `files` in {bundle}/bundle.yaml",
+            next_step=f"write one, and add it to `files` in {bundle}/bundle.yaml",
         )
     lines = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     listed = {name.lstrip(" *"): digest for digest, _, name in (x.partition(" ") for x in lines)}
@@ -151,7 +151,7 @@ def _trouble(
     if code is None:
         return f"ended after its deadline of {duration(deadline)}"
     if code == _NO_TESTS:
-        return "no test has one of the marks"
+        return "no test has any of the marks"
     if code not in (0, 1):
         return f"pytest ended with {code}: {said.strip() or '(nothing said)'}"
     return None if tests else "pytest gave no results"

@@ -1,4 +1,4 @@
-"""Who we are to a registry: a variable, else what `docker login` and its credential helpers keep.
+"""Registry credentials: from a variable, else from `docker login` and its credential helpers.
 
 The file is that of Docker's command line (``config.json`` in ``$DOCKER_CONFIG`` or ``~/.docker``);
 helpers are the programs ``docker-credential-NAME`` that it names, asked for one registry at a time
@@ -46,7 +46,7 @@ class Logins:
         self._known: dict[str, Login | None] = {}
 
     def of(self, host: str) -> Login | None:
-        """None where nobody has logged in. Raises UsageError where that cannot be told."""
+        """The login, None if there is none. Raises UsageError if it cannot be read."""
         if host not in self._known:
             self._known[host] = self._said.get(host) or self._of_docker(host)
         return self._known[host]
@@ -77,7 +77,7 @@ class Logins:
         return Path(home) / ".docker" / "config.json" if home else None
 
     def _of_helper(self, name: str, server: str) -> Login | None:
-        """What it prints may hold a password: it is never shown."""
+        """The helper's output is never shown, because it may hold a password."""
         called = f"docker-credential-{name}"
         program = shutil.which(called, path=self._variables.get("PATH", ""))
         if _HELPER.fullmatch(name) is None or program is None:
@@ -129,7 +129,7 @@ def _of_entry(entry: Mapping[str, Any], where: str) -> Login | None:
         user = user or str(entry.get("username") or "")
         password = password or str(entry.get("password") or "")
     except (AttributeError, binascii.Error, ValueError) as problem:
-        raise _wrong(f"{where} is no login") from problem
+        raise _wrong(f"{where} is not a login") from problem
     return (user, password) if user else None
 
 
@@ -151,8 +151,8 @@ def _of_variable(text: str) -> dict[str, Login]:
 
 def _wrong(found: str) -> UsageError:
     return UsageError(
-        doing="looking for a registry's login",
+        doing="reading a registry's login",
         found=found,
-        expected="a login as `docker login` keeps it",
+        expected="a login stored by `docker login`",
         next_step=f"log in again, or set {CREDENTIALS}=host=user:password",
     )

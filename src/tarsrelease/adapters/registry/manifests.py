@@ -20,7 +20,7 @@ from tarsrelease.adapters.registry.credentials import CREDENTIALS, Login, Logins
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS, Fetched
 
-_DOING = "asking the registry"
+_DOING = "querying the registry"
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 _LONGEST = 10.0
 
@@ -118,7 +118,7 @@ class HttpRegistry:
             with self._lock:  # the other images of a registry that is silent need not wait, too
                 self._silent[host] = why
             raise _unreachable(host, why) from problem
-        raise _unreachable(host, "it redirects for ever")
+        raise _unreachable(host, "too many redirects")
 
     def _authorization(self, challenge: str, host: str, repository: str) -> str:
         """The Authorization header that a 401's challenge asks for."""
@@ -206,17 +206,17 @@ def _may_know(host: str, realm: str) -> bool:
 def _unreachable(host: str, why: str) -> UnreachableError:
     return UnreachableError(
         doing=_DOING,
-        found=f"{host} cannot be asked: {why}",
+        found=f"cannot reach {host}: {why}",
         expected="a registry that answers",
-        next_step="check that it is reachable from here, then run the same command again",
+        next_step="check that this machine can reach it, then run this command again",
     )
 
 
 def _refused(host: str, repository: str, status: int, login: Login | None) -> UsageError:
-    how = "with the password given" if login else f"without a password ({CREDENTIALS})"
+    how = "with the given password" if login else f"without a password ({CREDENTIALS})"
     return UsageError(
         doing=_DOING,
-        found=f"{host} does not let us read {repository} {how}: it answers {status}",
+        found=f"{host} refused to read {repository} {how}: status {status}",
         expected="the right to pull",
         next_step=f"docker login {host} as a user who may pull, or set {CREDENTIALS} to "
         f"{host}=user:password",

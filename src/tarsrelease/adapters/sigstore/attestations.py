@@ -38,7 +38,7 @@ from tarsrelease.model.verification import Signed
 _ISSUER = "https://token.actions.githubusercontent.com"
 _IN_TOTO = "application/vnd.in-toto+json"
 _PROVENANCE = "https://slsa.dev/provenance/"
-"""What a signed statement must be. A list of parts or a failed test is no voucher."""
+"""The required type of a signed statement. An SBOM or a failed test is not accepted."""
 _SOURCE_DIGEST = ObjectIdentifier("1.3.6.1.4.1.57264.1.13")  # Fulcio's OIDs, oid-info.md
 _LARGEST = 16 * 2**20
 _DOING = "reading the attestations"
@@ -86,7 +86,7 @@ class SigstoreSignatures:
                     refusals.append(f"{path.name}: {str(problem) or type(problem).__name__}")
         if refusals:
             return "; ".join(dict.fromkeys(refusals))
-        return f"none of {len(self._bundles)} attestations is of sha256:{digest}"
+        return f"none of {len(self._bundles)} attestations is for sha256:{digest}"
 
     def _verified(self, verifier: Verifier, data: Mapping[str, Any], digest: str) -> Signed:
         """(1) The signature, its certificate and its entry in the log hold, (2) it is by the
@@ -98,7 +98,7 @@ class SigstoreSignatures:
         else:
             kind, payload = verifier.verify_dsse(bundle, self._policy)
             if kind != _IN_TOTO or digest not in subjects(payload):
-                raise VerificationError("what was signed is no statement about these bytes")
+                raise VerificationError("the signed statement is not about these bytes")
             said = str(json.loads(payload).get("predicateType"))
             if not said.startswith(_PROVENANCE):
                 raise VerificationError(f"it states {said!r:.80}, not where the bytes come from")
@@ -157,7 +157,7 @@ def _objects(path: Path) -> list[Mapping[str, Any]]:
     except (OSError, ValueError, RecursionError) as problem:
         raise _unreadable(str(path), f"cannot be read: {problem}") from problem
     if not all(isinstance(one, dict) for one in found):
-        raise _unreadable(str(path), "holds something else than objects in JSON")
+        raise _unreadable(str(path), "has something other than JSON objects")
     return found
 
 
@@ -173,7 +173,7 @@ def _roots(path: Path | None) -> list[TrustedRoot]:
             inner = trustroot.TrustedRoot.from_json(json.dumps(data))
             root = TrustedRoot(inner)
         except (ValueError, Error) as problem:
-            raise _no_root(path, f"is no trusted root: {problem}") from problem
+            raise _no_root(path, f"is not a trusted root: {problem}") from problem
         if inner.tlogs:
             roots.append(root)
     if not roots:
@@ -186,8 +186,8 @@ def _no_root(path: Path, why: str) -> UsageError:
         doing="reading the trusted root",
         found=f"{path} {why}",
         expected="trusted_root.json, or the lines that `gh attestation trusted-root` prints",
-        next_step="check --trusted-root; what is signed without a log (private repositories on "
-        "GitHub) is verified by `gh attestation verify`",
+        next_step="check --trusted-root; for signatures without a log (private repositories on "
+        "GitHub) use `gh attestation verify`",
     )
 
 
@@ -195,7 +195,7 @@ def _signer(certificate: Certificate) -> str:
     names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     found = names.get_values_for_type(UniformResourceIdentifier)
     if len(found) != 1:
-        raise VerificationError("the certificate names no single workflow")
+        raise VerificationError("the certificate does not name exactly one workflow")
     return str(found[0])
 
 
@@ -207,7 +207,7 @@ def _text(certificate: Certificate, oid: ObjectIdentifier) -> str:
         raise VerificationError(f"the certificate has no {oid.dotted_string}") from None
     raw = bytes(value.value)
     if len(raw) < 2 or raw[0] != 0x0C or raw[1] != len(raw) - 2:
-        raise VerificationError(f"{oid.dotted_string} is no UTF8String")
+        raise VerificationError(f"{oid.dotted_string} is not a UTF8String")
     return raw[2:].decode()
 
 

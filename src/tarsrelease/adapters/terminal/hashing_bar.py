@@ -1,4 +1,4 @@
-"""How far hashing is, for a person; shown only where it takes longer than a second."""
+"""A progress bar for hashing, shown only if it takes longer than a second."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _PATIENCE = 1.0
 _OFTEN = 0.2
 _WIDTH = 24
 _SELDOM = 10.0
-"""Seconds between two lines where there is no terminal to draw on."""
+"""Seconds between two lines without a terminal."""
 
 
 class HashingBar:
-    """A bar with bytes and rate, on one line that is drawn over; on no terminal, now and then."""
+    """A bar with bytes and rate on one line; without a terminal, a new line now and then."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
@@ -60,7 +60,7 @@ class HashingBar:
         try:
             self._stream.write(f"\r{line}\033[K" if self._live else line + "\n")
             self._stream.flush()
-        except (OSError, ValueError):  # whoever looked on has gone
+        except (OSError, ValueError):  # the reader has closed the stream
             self._quiet = True
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ _STYLES = {
     Status.ERROR: "magenta",
     Status.SKIPPED: "dim",
 }
-_FRESH = 10.0  # seconds after a look for which the clock in the panel goes on by itself
+_FRESH = 10.0  # seconds after an evaluation for which the panel's clock keeps running
 
 
 class StagePanel:
@@ -56,7 +56,7 @@ class StagePanel:
         )
 
     def look(self, elapsed: float, planned: float, checks: tuple[Check, ...]) -> None:
-        """Take over one look's results."""
+        """Take over the results of an evaluation."""
         self.elapsed, self.planned, self.checks = elapsed, planned, checks
         self._at = self._monotonic()
         for check in checks:
@@ -64,12 +64,12 @@ class StagePanel:
 
     @property
     def decided(self) -> bool:
-        """The last look may have been the stage's last: its time is over, or a check failed."""
+        """Whether the last evaluation may end the stage: time is over, or a check failed."""
         failed = any(check.status is Status.FAIL for check in self.checks)
         return failed or self.elapsed >= self.planned
 
     def summary(self) -> str:
-        """One line to leave behind."""
+        """The line that stays on the screen."""
         return (
             f"{self.stage}: {show_weight(self.weight)}, {duration(self.elapsed)}: "
             f"{count_statuses(self.checks)}"
@@ -121,7 +121,7 @@ def bar_height(observed: Observed | None) -> float | None:
 class LiveProgress:
     """The port `Progress` on a terminal.
 
-    While a person is asked, another thread goes on looking: nothing is drawn then.
+    While a person is asked, another thread keeps evaluating, and nothing is drawn.
     """
 
     def __init__(self, stream: TextIO, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -149,7 +149,7 @@ class LiveProgress:
         *,
         checks: Iterable[Check],
     ) -> None:
-        """Draw the look; a new stage gets a panel of its own."""
+        """Draw the evaluation; a new stage gets a new panel."""
         with self._lock:
             if self._panel is None or self._panel.stage != stage:
                 self._take_away()

@@ -1,4 +1,4 @@
-"""Who answers where the day waits: somebody at a terminal, an assumed yes, or nobody."""
+"""Answers to the release's questions: a person at the terminal, --yes, or nobody."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TextIO
 
 
 class AtTerminal:
-    """Asks on the terminal; only ``y`` and ``yes`` are a yes, an ended input is a no."""
+    """Asks on the terminal; ``y`` and ``yes`` approve, anything else and end of input do not."""
 
     attended = True
 
@@ -25,7 +25,7 @@ class AtTerminal:
 
 
 class AssumedYes:
-    """``--yes``: every approval is given in advance; a hold is never lifted by it."""
+    """``--yes``: gives every approval in advance, but never lifts a hold."""
 
     attended = False
 

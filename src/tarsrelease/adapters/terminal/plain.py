@@ -25,7 +25,7 @@ class PlainProgress:
         verbose: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`verbose` prints every look."""
+        """`verbose` prints every evaluation."""
         self._stream = stream
         self._verbose = verbose
         self._monotonic = monotonic
@@ -48,7 +48,7 @@ class PlainProgress:
         *,
         checks: Iterable[Check],
     ) -> None:
-        """Print the look where something changed, or a few seconds after the last line."""
+        """Print the evaluation if something changed, or a few seconds after the last line."""
         checks = tuple(checks)
         if stage != self._stage:
             self._stage, self._statuses, self._said_at = stage, {}, float("-inf")
@@ -62,7 +62,7 @@ class PlainProgress:
                 self.say(f"  {_change_line(check)}")
 
     def _news(self, check: Check) -> bool:
-        """Turned bad or unmeasurable, or came back from it; enough requests at last is none."""
+        """Whether a result turned bad or unmeasurable, or recovered."""
         before = self._statuses.get((check.id, check.service), Status.PASS)
         worrying = (Status.FAIL, Status.ERROR)
         return before is not check.status and (before in worrying or check.status in worrying)

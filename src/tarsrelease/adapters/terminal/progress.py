@@ -15,7 +15,7 @@ class ClosingProgress(Progress, Protocol):
     """Progress that occupies the terminal, and must give it back."""
 
     def paused(self) -> AbstractContextManager[None]:
-        """Leave the terminal to a question, though looks go on meanwhile in another thread."""
+        """Leave the terminal to a question while another thread keeps evaluating."""
 
     def close(self) -> None:
         """The step is over."""
@@ -53,7 +53,7 @@ def progress_on(
     verbose: bool = False,
     variables: Mapping[str, str] = os.environ,
 ) -> ClosingProgress:
-    """A live view on a terminal, plain lines elsewhere; CI has no terminal, whatever it says."""
+    """A live view on a terminal, plain lines elsewhere and in CI."""
     if quiet:
         return NoProgress()
     in_ci = bool(variables.get("GITHUB_ACTIONS") or variables.get("CI"))
