@@ -223,7 +223,7 @@ AWAY: dict[str, tuple[Behaviour, str]] = {
     "500": (giving(500, "internal"), "status 500"),
     "503": (giving(503, "unavailable"), "status 503"),
     "time-out": (hanging, "in time"),
-    "truncated JSON": (cut, "no JSON"),
+    "truncated JSON": (cut, "not JSON"),
     "warning": (edited(lambda answer: answer.update(warnings=["store b"])), "warning"),
     "partial": (edited(lambda answer: answer.update(isPartial=True)), "in part"),
 }

@@ -69,7 +69,7 @@ def test_all_that_needs_nothing_is_checked_and_the_rest_is_told(
         "signatures.attestation",
     }  # fmt: skip
     assert all(reason.startswith("NOT CHECKED: ") for reason in left.values())
-    assert "no Helm was found" in left["chart.render"]
+    assert "Helm was not found" in left["chart.render"]
     assert "there is no git here" in left["manifest.commit"]
     assert ("(--offline)" if offline else "cannot be asked") in left["images.registry"]
 

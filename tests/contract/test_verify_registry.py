@@ -274,7 +274,7 @@ def test_a_pin_of_the_platforms_own_manifest_is_as_good(place: Place) -> None:
         ("sha256:" + "0" * 64, "v1.2.0", "linux/amd64", "the manifest pins sha256:0000"),
         (None, "v9.9.9", "linux/amd64", "does not exist in the registry"),
         (None, "v1.2.0", "linux/riscv64", "has no image for linux/riscv64"),
-        ("arm64", "v1.2.0", "linux/amd64", "which is that of linux/arm64"),
+        ("arm64", "v1.2.0", "linux/amd64", "that of linux/arm64"),
         ("amd64", "plain", "linux/arm64", "its configuration is not for linux/arm64"),
     ],
 )

@@ -98,7 +98,7 @@ LIST: list[Case] = [
     ("a folder for a list", lambda f: ((f / "SHA256SUMS").unlink(), (f / "SHA256SUMS").mkdir()),
      "SHA256SUMS"),
     ("a link for a list", linked("SHA256SUMS", "/etc/hostname"), "SHA256SUMS"),
-    ("an empty list", sums(lambda _: b""), "lists nothing"),
+    ("an empty list", sums(lambda _: b""), "is empty"),
     ("a list of line feeds", sums(lambda _: b"\n\n"), "line 1"),
     ("a list cut in a line", sums(lambda s: s[:-20]), "has no end"),
     ("a list cut between lines", sums(lambda s: s[: s.rindex(b"\n", 0, -1) + 1]), "values-canary"),
@@ -114,8 +114,8 @@ LIST: list[Case] = [
     ("100 000 absent files", sums(
         lambda s: s + b"".join(f"{ZEROS}  f{n}\n".encode() for n in range(100_000))
     ), "f0 is absent"),
-    ("a line twice", sums(lambda s: s + s.splitlines(True)[0]), "stands twice"),
-    ("a path twice", sums(lambda s: s + f"{ZEROS}  ./NOTES.md\n".encode()), "stands twice"),
+    ("a line twice", sums(lambda s: s + s.splitlines(True)[0]), "is listed twice"),
+    ("a path twice", sums(lambda s: s + f"{ZEROS}  ./NOTES.md\n".encode()), "is listed twice"),
     ("an absolute path", sums(lambda s: s + f"{ZEROS}  /dev/null\n".encode()), "/dev/null"),
     ("a path that leaves", sums(lambda s: s + f"{ZEROS}  a/../../x\n".encode()), "a/../../x"),
     ("a comment", sums(lambda s: b"# x\n" + s), "line 1"),
@@ -175,7 +175,7 @@ CONTENT: list[Case] = [
      "min_previous_version is 1.3.0"),
     ("a least version below bundle.yaml's", manifest(
         lambda m: m.update(min_previous_version="1.0.0")), "'1.1.0' in bundle.yaml"),
-    ("a hotfix less", manifest(lambda m: m.update(hotfixes=[])), "DEMO-1 stands in bundle.yaml"),
+    ("a hotfix less", manifest(lambda m: m.update(hotfixes=[])), "DEMO-1 is only in bundle.yaml"),
     ("a hotfix twice", manifest(lambda m: second(m, "hotfixes")), "DEMO-1 stands twice"),
     ("another title", manifest(lambda m: m["hotfixes"][0].update(title="x")), "DEMO-1: title"),
     ("another digest", manifest(lambda m: m["images"][0].update(digest="sha256:" + "b" * 64)),
@@ -196,18 +196,18 @@ CONTENT: list[Case] = [
     ("an unclean tree", manifest(lambda m: m["source"].update(clean=False)), "uncommitted"),
     ("another tag", manifest(lambda m: m["source"].update(tag="v1.1.0")), "the tag is v1.1.0"),
     ("a tag that is not there", manifest(lambda m: m["source"].update(tag="v1.2.0")),
-     "there is no tag"),
+     "has no tag"),
     ("bundle.yaml of no commit", then_listed(replaced("bundle.yaml", "files: [", "files:  [")),
-     "bundle.yaml is not the one of commit"),
-    ("a manifest in YAML", then_listed(written(MANIFEST, "schema: x\n")), "is no JSON"),
+     "bundle.yaml differs from commit"),
+    ("a manifest in YAML", then_listed(written(MANIFEST, "schema: x\n")), "is not JSON"),
     ("a manifest with a byte order mark", then_listed(
         changed(MANIFEST, lambda c: b"\xef\xbb\xbf" + c)), f"{MANIFEST}: begins with a byte"),
     ("a manifest with a NUL", then_listed(changed(MANIFEST, lambda c: c[:-2] + b"\0" + c[-2:])),
-     f"{MANIFEST}: holds a NUL"),
+     f"{MANIFEST}: has a NUL"),
     ("a manifest that is not UTF-8", then_listed(written(MANIFEST, b'{"a": "\xff"}')), "not UTF-8"),
     ("a deep manifest", then_listed(written(MANIFEST, "[" * 100_000 + "]" * 100_000)), "deep"),
     ("a key twice", then_listed(changed(MANIFEST, lambda c: c.replace(
-        b'"version"', b'"version": "9.9.9", "version"', 1))), "stands twice"),
+        b'"version"', b'"version": "9.9.9", "version"', 1))), "duplicate key"),
     ("a manifest of NaN", then_listed(written(MANIFEST, '{"version": NaN}')), "NaN"),
     ("a manifest of a list", then_listed(written(MANIFEST, "[]")), MANIFEST),
     ("a huge manifest", then_listed(changed(MANIFEST, lambda c: c + b" " * 300_000)),
@@ -245,7 +245,7 @@ ARCHIVES: list[Case] = [
      "hard link"),
     ("a device", chart(lambda m: [*m, ("demo/null", None)]), "a device"),
     ("Chart.yaml twice", chart(lambda m: [*m, ("demo/Chart.yaml", b"name: evil\n")]),
-     "'demo/Chart.yaml' stands twice"),
+     "'demo/Chart.yaml' is there twice"),
     ("Chart.yaml by another way", chart(lambda m: [*m, ("demo/./Chart.yaml", b"name: evil\n")]),
      "demo/./Chart.yaml"),
     ("Chart.yaml in capitals", chart(lambda m: [*m, ("demo/CHART.yaml", b"name: evil\n")]),
@@ -261,11 +261,11 @@ ARCHIVES: list[Case] = [
     ("a subchart with a link", chart(
         lambda m: [*m, ("demo/charts/sub.tgz", gzip.compress(tar_of([("sub/x", "/etc/passwd")])))]
     ), "demo/charts/sub.tgz"),
-    ("bytes after the gzip", packed(lambda c: c + b"x"), "follows the end"),
-    ("a second gzip", packed(lambda c: c + gzip.compress(b"x")), "follows the end"),
+    ("bytes after the gzip", packed(lambda c: c + b"x"), "data after the end"),
+    ("a second gzip", packed(lambda c: c + gzip.compress(b"x")), "data after the end"),
     ("bytes after the archive", packed(
         lambda c: gzip.compress(gzip.decompress(c) + tar_of([("demo/x", b"x")]))
-    ), "goes on after its end"),
+    ), "has data after its end"),
     ("a gzip cut off", packed(lambda c: c[:-4]), "cut off"),
     ("a gzip of nothing", packed(lambda _: gzip.compress(b"")), ARCHIVE),
     ("no gzip", packed(lambda _: b"PK\x03\x04"), "not a gzipped tar archive"),
@@ -406,7 +406,7 @@ def test_a_newest_bundle_that_cannot_be_read_is_not_passed_over(
         written(f"release/v1_3_0/{MANIFEST}", content)(tmp_path)
         code, out = answer(capsys, "--offline", "--format", "json")
         assert code == 2
-        assert f"release/v1_3_0/{MANIFEST} says no version" in out
+        assert f"release/v1_3_0/{MANIFEST} has no version" in out
 
 
 @pytest.mark.parametrize("group", ["images", "signatures", "chart", "previous"])
@@ -420,7 +420,7 @@ def test_what_is_required_may_not_be_left_unchecked(
     folder = str(built / "release/v1_2_0")
     code, out = answer(capsys, folder, "--offline", "--require", group)
     assert code == 1
-    assert f"--require {group} asks for it" in out
+    assert f"--require {group} requires it" in out
 
 
 def test_an_older_version_than_asked_for_runs(

@@ -403,7 +403,7 @@ def test_an_api_server_that_is_away_does_not_stop_the_looking() -> None:
     world.at(10, lambda: setattr(world, "kubernetes_up", False))
     world.at(40, lambda: setattr(world, "kubernetes_up", True))
     assert play(world).verdict is Verdict.PROCEED
-    assert any("pods cannot be read" in line for line in world.said)
+    assert any("cannot read the pods" in line for line in world.said)
 
 
 def test_a_gateway_that_ignores_the_weight_holds() -> None:

@@ -121,14 +121,14 @@ SUMS_OF_NOTHING = hashlib.sha256(b"").hexdigest()
         (lambda f: (f / "new").touch(), "bundle.completeness", "new is not listed"),
         (lambda f: (f / ".hidden").touch(), "bundle.completeness", ".hidden is not listed"),
         (lambda f: (f / "SHA256SUMS").unlink(), "bundle.checksums_form", "no SHA256SUMS"),
-        (sums(lambda _: ""), "bundle.checksums_form", "lists nothing"),
+        (sums(lambda _: ""), "bundle.checksums_form", "is empty"),
         (sums(lambda s: s.rstrip("\n")), "bundle.checksums_form", "has no end"),
-        (sums(lambda s: s + s.splitlines()[0] + "\n"), "bundle.checksums_form", "stands twice"),
+        (sums(lambda s: s + s.splitlines()[0] + "\n"), "bundle.checksums_form", "is listed twice"),
         (sums(lambda s: s.replace("  ", "\t", 1)), "bundle.checksums_form", "line 1 is malformed"),
         (
             sums(lambda s: s.replace("\n", "\r\n")),
             "bundle.checksums_form",
-            "line 1 holds a carriage return",
+            "line 1 has a carriage return",
         ),
         (sums(lambda s: "# hello\n" + s), "bundle.checksums_form", "line 1 is malformed"),
         (
@@ -268,7 +268,7 @@ def replaced(name: str, before: bytes, after: bytes) -> Callable[[dict[str, byte
         (
             edit_chart(lambda files: files.update({"evil/x": b""})),
             "chart.archive",
-            "lies outside demo/",
+            "is outside demo/",
         ),
         (
             edit_chart(lambda _: None, link="/etc/passwd"),

@@ -23,7 +23,7 @@ def node(
     [
         ([node(), node("b")], Status.PASS, "2 of 2 nodes ready"),
         ([node(), node("b", takes=False)], Status.PASS, "cordoned: b"),
-        ([node(takes=False)], Status.FAIL, "no node takes pods"),
+        ([node(takes=False)], Status.FAIL, "no node accepts pods"),
         ([node(), node("b", ready=False)], Status.FAIL, "b is not ready"),
         ([node(pressure="DiskPressure")], Status.FAIL, "DiskPressure"),
         ([], Status.FAIL, "there is no node"),
@@ -108,7 +108,7 @@ def up(name: str, *values: float) -> Series:
     ("series", "status", "said"),
     [
         ([up("a", 0, 1), up("b", 1)], Status.PASS, "2 of 2 stable pods up"),
-        ([up("a", 1), up("b", 1, 0)], Status.FAIL, "scraped in vain: b"),
+        ([up("a", 1), up("b", 1, 0)], Status.FAIL, "scraping failed: b"),
         ([up("a", 1)], Status.FAIL, "not scraped at all: b"),
         ([up("a", 1), up("b")], Status.FAIL, "not scraped at all: b"),
         ([], Status.FAIL, "not scraped at all"),

@@ -1,6 +1,6 @@
-"""Do manifest, bundle.yaml, rollout, chart, migrations and checksums tell the same story? Pure.
+"""Check that manifest, bundle.yaml, rollout, chart, migrations and checksums agree. Pure.
 
-Every disagreement is one finding that names the two places.
+Every difference is one failing result that names both places.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ def _file_checks(
             for file in sorted(set(listed) - known)
         ]
     faults += [
-        f"{file} is a second manifest beside {MANIFEST}"
+        f"{file} is a second manifest next to {MANIFEST}"
         for file in sorted(listed)
         if file != MANIFEST and file.rpartition("/")[2].casefold() == MANIFEST
     ]
     return judged(
         "manifest.files",
-        "every file that the manifest names is in the bundle, and nothing that nobody names",
+        "exactly the files that the manifest or bundle.yaml names",
         MANIFEST,
         faults,
-        f"{len(named)} files named, all there",
+        f"all {len(named)} named files are there",
     )
 
 
@@ -113,7 +113,7 @@ def _version_checks(
             faults.append(f"Chart.yaml's name is {name}, in the manifest {manifest.chart.name}")
     least = manifest.min_previous_version
     if least is not None and precedence(least) >= precedence(version):
-        faults.append(f"min_previous_version is {least}, which does not come before {version}")
+        faults.append(f"min_previous_version is {least}, which is not lower than {version}")
     return judged(
         "manifest.agreement",
         "one version and one application everywhere",
@@ -138,8 +138,8 @@ def _versions_in_names(names: Iterable[str], version: str) -> list[tuple[str, st
 
 
 def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]:
-    """What bundle.yaml asked for is what the manifest says: images, hotfixes, migrations."""
-    expected = f"{INPUT} and {MANIFEST} say the same"
+    """Check that bundle.yaml and the manifest have the same images, hotfixes and migrations."""
+    expected = f"{INPUT} and {MANIFEST} agree"
     if inputs is None:
         return [not_checked("manifest.input", expected, f"{INPUT} was not read", source=INPUT)]
     asked = inputs.model_dump(
@@ -161,7 +161,7 @@ def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]
             one, other = ours.get(name), theirs.get(name)
             if one is None or other is None:
                 where = MANIFEST if one is None else INPUT
-                faults.append(f"{what}: {name} stands in {where} alone")
+                faults.append(f"{what}: {name} is only in {where}")
                 continue
             faults += [
                 f"{what}: {name}: {part} is {one[part]!r} in {INPUT}, "
@@ -169,11 +169,11 @@ def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]
                 for part in one
                 if one[part] != other.get(part)
             ]
-    return judged("manifest.input", expected, INPUT, faults, "they say the same")
+    return judged("manifest.input", expected, INPUT, faults, "they agree")
 
 
 def _hotfix_checks(manifest: Manifest) -> list[Check]:
-    expected = "every hotfix with an id of its own"
+    expected = "every hotfix has a unique id and a title"
     count = len(manifest.hotfixes)
     if count == 0:
         why = "the manifest lists no hotfixes"
@@ -186,7 +186,7 @@ def _hotfix_checks(manifest: Manifest) -> list[Check]:
 
 
 def _migration_checks(manifest: Manifest, listed: Mapping[str, str]) -> list[Check]:
-    expected = "every migration has the content the manifest pins"
+    expected = "every migration has the SHA-256 that the manifest pins"
     faults = [
         f"{migration.file}: the manifest pins {migration.sha256}, "
         f"the file is {listed[migration.file]}"
@@ -210,7 +210,7 @@ def _migration_checks(manifest: Manifest, listed: Mapping[str, str]) -> list[Che
 
 
 def _image_checks(manifest: Manifest, chart: ChartArchive | None) -> list[Check]:
-    expected = "the chart's values hold each image's repository, tag and digest"
+    expected = "the chart's values have each image's repository, tag and digest"
     if chart is None:
         return []  # manifest.files has already failed
     blocks = chart.values.get("images")
@@ -237,12 +237,12 @@ def _image_checks(manifest: Manifest, chart: ChartArchive | None) -> list[Check]
 
 
 def running_check(manifest: Manifest, ask: Callable[[str], str | None] | None) -> Check:
-    """May the version that runs be followed by this one? `ask` says which one that is."""
+    """Check that this release may follow the running version, which `ask` returns."""
     least = manifest.min_previous_version
-    expected = f"at least {least} runs" if least else "no least version is asked for"
-    running, why = None, "no cluster was asked (--environment NAME, or --running VERSION)"
+    expected = f"at least {least} runs" if least else "no minimum version is required"
+    running, why = None, "the running version is unknown (--environment NAME, or --running VERSION)"
     if least is None:
-        why = "the manifest names no min_previous_version"
+        why = "the manifest has no min_previous_version"
     elif ask is not None:
         try:
             running, why = ask(manifest.application), f"no {manifest.application} runs there"
@@ -259,6 +259,6 @@ def running_check(manifest: Manifest, ask: Callable[[str], str | None] | None) -
         status=Status.FAIL if low else Status.PASS,
         observed=Observed(value=running, unit="version"),
         expected=expected,
-        reason=f"{running} runs, the manifest asks for at least {least}",
+        reason=f"{running} runs, the manifest requires at least {least}",
         source=MANIFEST,
     )

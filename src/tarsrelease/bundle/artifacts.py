@@ -1,4 +1,4 @@
-"""One row per artifact: what was expected, what was found, and who vouches for it. Pure."""
+"""One row per artifact: expected digest, actual digest, and its signer. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart: its archive, its values, and what it renders. Pure but for the means handed in."""
+"""Check the chart: its archive, its values and the rendered objects. Pure, given its sources."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tarsrelease.bundle.sources import Means, Objects
 from tarsrelease.model.bundle import Image, Manifest
 from tarsrelease.model.outcome import Check
 
-_ARCHIVE = "regular files in one folder, each once, that every reader reads alike"
-_VALUES = "values as the chart's values.schema.json describes them"
-_RENDER = "objects that Kubernetes takes, with and without the canary's values"
+_ARCHIVE = "regular files in one folder, each once, which all readers read alike"
+_VALUES = "values that match the chart's values.schema.json"
+_RENDER = "valid Kubernetes objects, with and without the canary's values"
 _IMAGES = "exactly the manifest's images, by digest"
 _MANY = 20
 _STABLE = "stable"
@@ -30,9 +30,9 @@ def chart_checks(
     """`archive` is the chart's file, `chart` what was read from it."""
     file = manifest.chart.file
     faults = [f"{file}: {fault}" for fault in chart.faults]
-    checks = judged("chart.archive", _ARCHIVE, file, faults, "can be read in one way only")
+    checks = judged("chart.archive", _ARCHIVE, file, faults, "all readers read it alike")
     if faults:
-        why = f"{file} is refused as it is"
+        why = f"{file} is refused"
         return [
             *checks,
             not_checked("chart.values", _VALUES, why, source=file),
@@ -61,11 +61,11 @@ def _values(
     ):
         found = means.values_faults(chart.values_schema, values)
         faults += [f"{what}: {fault}" for fault in found]
-    return judged("chart.values", _VALUES, file, faults[:_MANY], "the schema takes them")
+    return judged("chart.values", _VALUES, file, faults[:_MANY], "the schema accepts them")
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """As Helm merges: maps into each other, null takes a key away, all else is replaced."""
+    """Merge as Helm does: maps are merged, null removes a key, all else is replaced."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
@@ -83,7 +83,7 @@ def _rendered(
 ) -> list[Check]:
     file = manifest.chart.file
     if means.render is None:
-        why = "no Helm was found (version 3 or 4, on PATH or named by TARSRELEASE_HELM)"
+        why = "Helm was not found (version 3 or 4, on PATH or in TARSRELEASE_HELM)"
         return [
             not_checked("chart.render", _RENDER, why, source=file),
             not_checked("chart.images", _IMAGES, why, source=file),

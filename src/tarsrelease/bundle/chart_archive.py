@@ -88,7 +88,7 @@ def _read(content: bytes, reading: _Reading, depth: int) -> None:
         with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:", errors="strict") as archive:
             for count, member in enumerate(archive):
                 if count >= _MOST_MEMBERS:
-                    reading.faults.append(f"it has more than {_MOST_MEMBERS} members")
+                    reading.faults.append(f"it has more than {_MOST_MEMBERS} files")
                     return
                 _member(archive, member, reading, depth)
             end = archive.offset
@@ -98,7 +98,7 @@ def _read(content: bytes, reading: _Reading, depth: int) -> None:
     rest = unpacked[end:]
     # What follows the last member is two blocks of zeros, and what fills up the last record.
     if rest.count(0) != len(rest) or len(unpacked) % _BLOCK:
-        reading.faults.append("it goes on after its end, where other readers may see more of it")
+        reading.faults.append("it has data after its end, which other readers may read")
 
 
 def _unpacked(content: bytes) -> bytes | str:
@@ -113,9 +113,9 @@ def _unpacked(content: bytes) -> bytes | str:
     if len(unpacked) > _LARGEST:
         return f"it unpacks to more than {_LARGEST // 2**20} MiB: a decompression bomb"
     if not reader.eof:
-        return "not a gzipped tar archive: it is cut off"
+        return "not a gzipped tar archive: it is truncated"
     if reader.unused_data:
-        return "something follows the end of the gzip file, where other readers may go on"
+        return "there is data after the end of the gzip file, which other readers may read"
     return unpacked
 
 
@@ -134,7 +134,7 @@ def _member(
     subchart = _SUBCHART.fullmatch(path)
     if path.count("/") == 1 or subchart:
         if subchart and depth >= _DEEPEST:
-            reading.faults.append(f"{path}: subcharts lie too deep in each other")
+            reading.faults.append(f"{path}: subcharts are nested too deep")
         elif subchart:
             inner = _Reading(None)
             _read(content, inner, depth + 1)
@@ -150,16 +150,16 @@ def _member_faults(member: tarfile.TarInfo, reading: _Reading) -> list[str]:
     if reading.name is None:
         reading.name = parts[0]  # a subchart's folder may have any name, but only one
     if parts[0] != reading.name or {"..", ".", ""} & set(parts):
-        faults.append(f"{name!r} lies outside {reading.name}/")
+        faults.append(f"{name!r} is outside {reading.name}/")
     if _PLAIN.fullmatch(path) is None:
-        faults.append(f"{name} has other characters than plain ASCII")
+        faults.append(f"{name} has characters other than plain ASCII")
     if member.issparse() or not (member.isfile() or member.isdir()):
         faults.append(f"{name!r} is neither a file nor a folder{_instead(member)}")
     if member.size > _LARGEST_FILE:
         faults.append(f"{name!r} has {member.size} bytes, more than {_LARGEST_FILE}")
     first = reading.seen.get(path.casefold())
     if first == path and not member.isdir():
-        faults.append(f"{name!r} stands twice")
+        faults.append(f"{name!r} is there twice")
     elif first is not None and first != path:
         faults.append(f"{name!r} and {first!r} differ only in case")
     return faults

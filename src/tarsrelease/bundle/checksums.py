@@ -1,4 +1,4 @@
-"""Does SHA256SUMS list exactly what is there, with the content that is there? Pure."""
+"""Check that SHA256SUMS lists exactly the bundle's files with their hashes. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS
 from tarsrelease.model.outcome import Check, Observed, Status
 
 _MANY = 50
-"""Files that are told one by one; the rest of them is counted."""
+"""Files that are reported one by one; the rest is counted."""
 _PLAIN = re.compile(r"[A-Za-z0-9._/+-]+")
 
 
 def form_check(listed: Listed | None) -> list[Check]:
-    """The list exists and every line of it can be read."""
+    """Check that the list exists and every line is well-formed."""
     expected = "lines of 64 hexadecimal digits, two spaces and a plain relative path"
     if listed is None:
         return [_fail("bundle.checksums_form", expected, f"there is no {CHECKSUMS}", None)]
@@ -30,7 +30,7 @@ def form_check(listed: Listed | None) -> list[Check]:
 
 
 def completeness_checks(listed: Listed, files: Sequence[BundleFile]) -> list[Check]:
-    """Every file is listed and every listed file exists; links stay inside."""
+    """Check that every file is listed and every listed file exists; links stay inside."""
     present = {file.path for file in files if file.problem is None}
     exempt = {CHECKSUMS}
     unlisted = sorted(
@@ -40,7 +40,7 @@ def completeness_checks(listed: Listed, files: Sequence[BundleFile]) -> list[Che
     )
     problems = [file for file in files if file.problem is not None]
     absent = sorted(set(listed.digests) - present - {file.path for file in problems})
-    expected = "every file is listed, and every listed file is there"
+    expected = "every file is listed, and every listed file exists"
     faults = [(path, f"{shown(path)} is not listed") for path in unlisted]
     faults += [(path, f"{shown(path)} is absent") for path in absent]
     checks = _failing("bundle.completeness", expected, faults)
@@ -52,7 +52,7 @@ def completeness_checks(listed: Listed, files: Sequence[BundleFile]) -> list[Che
         "bundle.links",
         expected,
         [(file.path, f"{shown(file.path)} is {file.problem}") for file in problems],
-    ) or [_pass("bundle.links", expected, "nothing leads out of the bundle", len(files))]
+    ) or [_pass("bundle.links", expected, "no link leaves the bundle", len(files))]
     return checks
 
 
@@ -68,7 +68,7 @@ def names_checks(paths: Iterable[str]) -> list[Check]:
     for path in names:
         first = folded.setdefault(path.casefold(), path)
         if _PLAIN.fullmatch(path) is None:
-            faults.append((path, f"{shown(path)} has other characters than A-Z a-z 0-9 . _ + - /"))
+            faults.append((path, f"{shown(path)} has characters other than A-Z a-z 0-9 . _ + - /"))
         elif first != path:
             faults.append((path, f"{path} and {first} differ only in case"))
     expected = "names of plain letters, digits and . _ + - that differ in more than case"
@@ -78,7 +78,7 @@ def names_checks(paths: Iterable[str]) -> list[Check]:
 
 
 def digest_checks(listed: Mapping[str, str], found: Mapping[str, str | None]) -> list[Check]:
-    """Every listed file that is there has the listed content; absent ones are told above."""
+    """Check the hash of every listed file that exists."""
     expected = "the SHA-256 in SHA256SUMS"
     faults = []
     for path, digest in found.items():
@@ -88,7 +88,7 @@ def digest_checks(listed: Mapping[str, str], found: Mapping[str, str | None]) ->
             faults.append(
                 (
                     digest,
-                    f"{shown(path)} was changed: its SHA-256 is {digest}, listed is {listed[path]}",
+                    f"{shown(path)} was changed: its SHA-256 is {digest}, not {listed[path]}",
                 )
             )
     if not found:
@@ -99,7 +99,7 @@ def digest_checks(listed: Mapping[str, str], found: Mapping[str, str | None]) ->
 
 
 def _failing(check: str, expected: str, faults: Sequence[tuple[str, str]]) -> list[Check]:
-    """A failing check for each (what was seen, why), the rest of very many as one."""
+    """A failing result for each (path, reason); many more are one result."""
     checks = [_fail(check, expected, reason, value) for value, reason in faults[:_MANY]]
     if len(faults) > _MANY:
         more = len(faults) - _MANY

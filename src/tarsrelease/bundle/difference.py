@@ -1,4 +1,4 @@
-"""What differs between two bundles. Pure."""
+"""The differences between two bundles. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMES = ("service", "id", "file", "name", "weight", "path")
 
 
 def file_differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """`before` and `after` are the SHA-256 of each file by path; a renamed file is told as one."""
+    """Differences of files; `before` and `after` are SHA-256 by path. A renamed file is one."""
     gone = {path: digest for path, digest in before.items() if path not in after}
     new = {path: digest for path, digest in after.items() if path not in before}
     lines = []

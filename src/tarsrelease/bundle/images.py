@@ -1,8 +1,7 @@
-"""Do the images' tags still lead to the digests that the manifest pins? Pure but for the registry.
+"""Check that the images' tags still point to the digests in the manifest. Pure, given a registry.
 
-Nothing that a registry says about content is believed: the bytes are hashed, and an index is
-followed to the manifest of the platform that the release runs on (OCI distribution-spec and
-image-spec 1.1, Docker's schema 2).
+Does not trust the registry's statements: hashes the bytes itself, and follows an index to the
+manifest of the release's platform (OCI distribution-spec and image-spec 1.1, Docker's schema 2).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Platform:
         """From ``linux/arm64/v8``. Raises ValueError for anything else."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(parts):
-            raise ValueError(f"{text!r} is no platform, such as linux/amd64")
+            raise ValueError(f"{text!r} is not a platform such as linux/amd64")
         return cls(*parts)
 
     def __str__(self) -> str:
@@ -59,11 +58,11 @@ class Platform:
 def image_checks(
     images: Sequence[Image], registry: Registry | None, why: str, platform: str, *, layers: bool
 ) -> list[Check]:
-    """One check an image. `why` says why nobody is asked, where `registry` is None."""
+    """One check per image. If `registry` is None, `why` says why it is not checked."""
     wanted = Platform.parse(platform)
     checks = []
     for image in images:
-        expected = f"{image.tag} leads to {image.digest} for {platform}"
+        expected = f"{image.tag} points to {image.digest} for {platform}"
         if registry is None:
             reference = f"{image.name}:{image.tag}"
             checks.append(_unknown(image, expected, f"{reference} ({why})"))
@@ -132,16 +131,16 @@ def _read(fetched: Fetched, where: str) -> tuple[str, Mapping[str, Any], bool]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
-        raise _RefusedError(f"{where}: the registry's answer is no manifest ({shown(said)})")
+        raise _RefusedError(f"{where}: the registry's answer is not a manifest ({shown(said)})")
     if said not in (*INDEXES, *MANIFESTS):
-        raise _RefusedError(f"{where}: the media type {shown(said)} is no image's")
+        raise _RefusedError(f"{where}: the media type {shown(said)} is not an image's")
     if document.get("mediaType", said) != said:
         inside = shown(str(document["mediaType"]))
         raise _RefusedError(f"{where}: the registry says it is {said}, the content {inside}")
     is_index = said in INDEXES
     other = "layers" if is_index else "manifests"
     if document.get("schemaVersion") != 2 or other in document:
-        raise _RefusedError(f"{where}: it is no {said}, whatever its media type says")
+        raise _RefusedError(f"{where}: it is not a {said}, although its media type says so")
     return digest, document, is_index
 
 
@@ -164,8 +163,8 @@ def _of_platform(
     real, document, is_index = _read(fetched, f"{where} for {platform}")
     if real != digest or len(fetched.content) != fitting[0].get("size"):
         raise _RefusedError(
-            f"{where} for {platform}: asked for {digest} of {fitting[0].get('size')} bytes, the "
-            f"registry sent {real} of {len(fetched.content)}"
+            f"{where} for {platform}: expected {digest} with {fitting[0].get('size')} bytes, the "
+            f"registry sent {real} with {len(fetched.content)}"
         )
     if is_index:
         raise _RefusedError(f"{where} for {platform} is an index in an index")
@@ -180,7 +179,9 @@ def _other_digest(
         if entry["digest"] == image.digest:
             described = _platform_of(entry)
             other = f"{described.get('os')}/{described.get('architecture')}"
-            return f"{where}: the manifest pins {image.digest}, which is that of {shown(other)}"
+            return (
+                f"{where}: the manifest pins {image.digest}, which is the digest of {shown(other)}"
+            )
     return f"{where} is {digest}, the manifest pins {image.digest}"
 
 

@@ -1,4 +1,4 @@
-"""The migrations' files: would the migration engine take them? Pure but for the linter."""
+"""Check that the migration engine accepts the migrations' files. Pure, given a linter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tarsrelease.model.bundle import Manifest
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check
 
-_EXPECTED = "SQL that PostgreSQL parses and that keeps nobody waiting"
+_EXPECTED = "SQL that PostgreSQL parses and that does not block production queries"
 
 
 def lint_checks(

@@ -1,4 +1,4 @@
-"""What the bundle was built from: the commit, its tag, a clean tree. Pure but for the look-up."""
+"""Check the bundle's origin: commit, tag, clean tree. Pure, given a repository."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.bundle_input import INPUT
 from tarsrelease.model.outcome import Check, Observed, Status
 
-_COMMIT = "the repository holds this commit, with this tag and this bundle.yaml"
+_COMMIT = "the repository has this commit, with this tag and this bundle.yaml"
 
 
 def origin_checks(manifest: Manifest, inputs: bytes | None, means: Means) -> list[Check]:
@@ -21,7 +21,7 @@ def _source(manifest: Manifest) -> Check:
     source = manifest.source
     if source is None:
         return not_checked(
-            "manifest.source", expected, "the manifest names no commit", source=MANIFEST
+            "manifest.source", expected, "the manifest has no commit", source=MANIFEST
         )
     faults = []
     if not source.clean:
@@ -50,8 +50,8 @@ def _commit(manifest: Manifest, inputs: bytes | None, means: Means) -> list[Chec
     faults = []
     if source.tag is not None and source.tag not in known.tags:
         there = ", ".join(sorted(known.tags)) or "no tag"
-        faults.append(f"the manifest says tag {source.tag}, on {source.commit} there is {there}")
+        faults.append(f"the manifest has tag {source.tag}, commit {source.commit} has {there}")
     if known.inputs is not None and known.inputs != inputs:
-        faults.append(f"{INPUT} is not the one of commit {source.commit}")
+        faults.append(f"{INPUT} differs from commit {source.commit}")
     whole = f"commit {source.commit} is there"
     return judged("manifest.commit", _COMMIT, "git", faults, whole)

@@ -1,4 +1,4 @@
-"""--require: what may not be left unchecked. Pure."""
+"""--require: the checks that must be made. Pure."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ GROUPS = {
 
 
 def left_out(check: Check) -> bool:
-    """Whether nobody made the check, be it required or not."""
+    """Whether the check was not made, required or not."""
     return check.reason.startswith(NOT_CHECKED)
 
 
 def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
-    """The checks, with those of `groups` that were not made turned into failures."""
+    """The results; those of `groups` that were not made become failures."""
     wanted = {check: group for group in groups for check in GROUPS[group]}
     result = [
         check.model_copy(
             update={
                 "status": Status.FAIL,
-                "reason": f"{check.reason}; --require {wanted[check.id]} asks for it",
+                "reason": f"{check.reason}; --require {wanted[check.id]} requires it",
             }
         )
         if check.status is Status.SKIPPED and check.id in wanted
@@ -43,7 +43,7 @@ def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
             id=GROUPS[group][0],
             status=Status.FAIL,
             expected="checked",
-            reason=f"{NOT_CHECKED}nothing of it was reached; --require {group} asks for it",
+            reason=f"{NOT_CHECKED}verify did not get that far; --require {group} requires it",
         )
         for group in sorted(groups)
         if not made & set(GROUPS[group])

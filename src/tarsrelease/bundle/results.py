@@ -1,4 +1,4 @@
-"""Making checks: one failing check per fault, or one that passes. Pure."""
+"""Build results: one failing result per fault, or one that passes. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tarsrelease.model.outcome import Check, Observed, Status
 
 NOT_CHECKED = "NOT CHECKED: "
-"""What the reason of a check begins with that nobody made."""
+"""The beginning of the reason of a check that was not made."""
 
 
 def judged(
@@ -19,7 +19,7 @@ def judged(
     *,
     count: int | None = None,
 ) -> list[Check]:
-    """One failing check per fault, or one that passes and says `whole`."""
+    """One failing result per fault, or one that passes with the reason `whole`."""
     status = Status.FAIL if faults else Status.PASS
     return [
         Check(
@@ -37,7 +37,7 @@ def judged(
 def not_checked(
     check: str, expected: str, why: str, *, source: str = "", service: str | None = None
 ) -> Check:
-    """A check that was not made; reports name it, and count it in the verdict line."""
+    """The result of a check that was not made; reports list and count it."""
     return Check(
         id=check,
         status=Status.SKIPPED,

@@ -50,7 +50,7 @@ def parse_checksums(content: bytes) -> Listed:
     faults: list[str] = []
     lines = text.split("\n")
     if lines.pop():
-        faults.append("the last line has no end: the list may have been cut off")
+        faults.append("the last line has no line feed: the list may be truncated")
     for number, line in enumerate(lines, start=1):
         read = _line(line)
         if isinstance(read, str):
@@ -61,11 +61,11 @@ def parse_checksums(content: bytes) -> Listed:
         if fault:
             faults.append(f"line {number}: {shown(path)} {fault}")
         elif path in digests:
-            faults.append(f"line {number}: {shown(path)} stands twice")
+            faults.append(f"line {number}: {shown(path)} is listed twice")
         else:
             digests[path] = digest
     if not digests and not faults:
-        faults.append("it lists nothing")
+        faults.append("it is empty")
     if len(faults) > _MANY:
         faults[_MANY:] = [f"and {len(faults) - _MANY} more lines are wrong"]
     return Listed(digests, tuple(faults))
@@ -78,10 +78,10 @@ def _whole_fault(content: bytes) -> str | None:
     if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         return "it begins with a byte order mark; it must be UTF-8 without one"
     if b"\0" in content:
-        return f"line {_line_of(content, 0)} holds a NUL"
+        return f"line {_line_of(content, 0)} has a NUL"
     if b"\r" in content:
         number = _line_of(content, 13)
-        return f"line {number} holds a carriage return; lines must end in a line feed alone"
+        return f"line {number} has a carriage return; lines must end in a line feed only"
     return None
 
 
@@ -134,7 +134,7 @@ def path_fault(path: str) -> str | None:
     if len(path.encode()) > _LONGEST:
         return "is longer than a path can be"
     if not path.replace("\n", "").replace("\r", "").isprintable():
-        return "holds characters that no file name of a bundle may have"
+        return "has characters that a bundle's file names must not have"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Who vouches for the chart and the images? Pure but for the attestations handed in."""
+"""Check who signed the chart and the images. Pure, given attestations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXPECTED = "an attestation of these bytes, by the expected workflow of the expe
 def signature_checks(
     manifest: Manifest, digests: Mapping[str, str], signatures: Signatures | None
 ) -> tuple[list[Check], dict[str, Signed]]:
-    """A check for the chart and each image, and who signed, by SHA-256 (hex)."""
+    """The results for the chart and each image, and the signers by SHA-256 (hex)."""
     artifacts = {manifest.chart.file: digests.get(manifest.chart.file)}
     artifacts |= {
         f"{image.name}:{image.tag}": image.digest.removeprefix("sha256:")

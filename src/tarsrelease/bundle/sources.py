@@ -1,4 +1,4 @@
-"""What verify may use beyond the bundle's own files. Whatever is missing is NOT CHECKED."""
+"""Optional sources of verify besides the bundle's files; without one, checks are NOT CHECKED."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Registry(Protocol):
     """
 
     def manifest(self, name: str, reference: str) -> Fetched | None:
-        """The manifest or index of a tag or digest; None where there is none."""
+        """The manifest or index of a tag or digest; None if it does not exist."""
 
     def blob(self, name: str, digest: str, largest: int) -> bytes | None:
         """A small blob; None where there is none. One of more than `largest` bytes is not read."""
@@ -29,7 +29,7 @@ class Registry(Protocol):
 
 
 class Signatures(Protocol):
-    """Attestations that lie beside the bundle."""
+    """Attestations from files."""
 
     def check(self, digest: str) -> Signed | str:
         """Of the artifact with this SHA-256 (hex): who signed it, or why no attestation holds."""

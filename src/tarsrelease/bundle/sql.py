@@ -1,4 +1,4 @@
-"""Would the migration engine take a file? What can be told without a database. Pure."""
+"""Check an SQL file as the migration engine does, without a database. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Lint = Callable[[SqlFile], list[Finding]]
 
 
 def sql_faults(path: str, content: bytes, phase: str, lint: Lint) -> list[str]:
-    """What stops the file in this phase (``expand``, ``contract`` or ``down``)."""
+    """The faults of the file in this phase (``expand``, ``contract`` or ``down``)."""
     try:
         file = read_statements(path, content)
         found = written_findings(file.statements, phase, lint(file))

@@ -1,4 +1,4 @@
-"""Is the evidence whole? Pure: segments' bytes in, one check a segment out."""
+"""Check that the evidence is complete and unchanged. Pure: segments' bytes in, results out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment read: its records, what is wrong with it, and its head (SHA-256)."""
+    """One parsed segment: its records, its faults and its head (SHA-256 of the last line)."""
 
     path: str
     records: tuple[Record, ...]
@@ -22,7 +22,7 @@ class Segment:
 
 
 def read_segment(path: str, content: bytes) -> Segment:
-    """Check one segment's chain line by line; a fault names its line and what it means."""
+    """Check one segment's chain line by line; a fault names its line and its meaning."""
     if not content:
         return Segment(path, (), ("is empty: its records are missing",), None, frozenset())
     torn_end = not content.endswith(b"\n")
@@ -36,15 +36,15 @@ def read_segment(path: str, content: bytes) -> Segment:
             record = Record.model_validate_json(line)
         except ValueError:
             if torn_end and number == len(lines):
-                what = "is torn: its process was killed while it wrote"
+                what = "is torn: its process was killed while writing"
             else:
-                what = "is no record: torn when its process was killed, or altered"
+                what = "is not a record: torn when its process was killed, or changed"
             faults.append(f"line {number} {what}; its outcome is lost")
             previous = digest
             continue
         if record.previous != previous:
             faults.append(
-                f"line {number} does not follow the line before it: that one was altered or removed"
+                f"line {number} does not follow the line before it, which was changed or removed"
                 if number > 1
                 else "the first record follows one that is missing: the beginning was removed"
             )
@@ -53,7 +53,7 @@ def read_segment(path: str, content: bytes) -> Segment:
         records.append(record)
         previous = digest
     if torn_end and len(records) == len(lines):
-        faults.append(f"line {len(lines)} has no end: its process was killed while it wrote")
+        faults.append(f"line {len(lines)} has no end: its process was killed while writing")
     return Segment(path, tuple(records), tuple(faults), previous, frozenset(hashes))
 
 
@@ -90,9 +90,9 @@ def _chain_check(segment: Segment) -> Check:
 
 def _head_check(head: str, known: frozenset[str], ends: set[str | None], why: str) -> Check:
     if head in ends:
-        status, reason = Status.PASS, f"the segment that ends in it is here ({why})"
+        status, reason = Status.PASS, f"found the segment that ends in it ({why})"
     elif head in known:
-        status, reason = Status.PASS, f"the record is here; later ones were added ({why})"
+        status, reason = Status.PASS, f"found the record, and later ones ({why})"
     else:
         status, reason = Status.FAIL, f"a segment or its end is missing ({why})"
     return Check(

@@ -1,4 +1,4 @@
-"""Do two people stand between a release and production? Facts in, results out."""
+"""Check that two people must approve a release before production. Facts in, results out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TWO_PEOPLE = "environments.two_people"
 
 
 def rules(wanted: GitHubEnvironment, found: Rules | None, *, private: bool) -> tuple[Check, ...]:
-    """One environment as it is against what the environment file says."""
+    """Compare one GitHub environment with the environment file."""
 
     def check(
         check_id: str, status: Status, reason: str, expected: str, observed: str | None = None
@@ -34,8 +34,8 @@ def rules(wanted: GitHubEnvironment, found: Rules | None, *, private: bool) -> t
 
     if found is None:
         reason = (
-            "it does not exist; a workflow that names it would create it without any rule: "
-            "tarsrelease init --github"
+            "it does not exist, and a workflow would create it without rules; run "
+            "`tarsrelease init --github`"
         )
         return (check(EXISTS, Status.FAIL, reason, "it exists"),)
     results = [check(EXISTS, Status.PASS, "it exists", "it exists")]
@@ -49,8 +49,8 @@ def rules(wanted: GitHubEnvironment, found: Rules | None, *, private: bool) -> t
         why = f"missing: {names(sorted(asked - have), 6)}" if asked - have else ""
         more = f"not configured: {names(sorted(have - asked), 6)}" if have - asked else ""
         plan = (
-            "the repository is private, and reviewers of private repositories' environments need "
-            "GitHub Enterprise: without it nobody is asked"
+            "the repository is private, and GitHub ignores reviewers of a private repository's "
+            "environments without GitHub Enterprise"
             if private and not have
             else ""
         )
@@ -82,7 +82,7 @@ def _bypass(check: _Make, wanted: GitHubEnvironment, found: Rules) -> Check:
         "administrators may bypass" if wanted.administrators_bypass else "nobody may bypass it"
     )
     if found.bypass is None:
-        status, said = Status.SKIPPED, "GitHub does not tell whether administrators may bypass it"
+        status, said = Status.SKIPPED, "GitHub does not say whether administrators may bypass it"
     else:
         status = Status.PASS if found.bypass == wanted.administrators_bypass else Status.FAIL
         said = "administrators may bypass it" if found.bypass else "nobody may bypass it"
@@ -90,7 +90,7 @@ def _bypass(check: _Make, wanted: GitHubEnvironment, found: Rules) -> Check:
 
 
 def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Check:
-    """The environments of `two_people` were approved, each by another person.
+    """Check that the environments of `two_people` were approved by different people.
 
     An environment that several people approved counts for any of them, if the others remain.
     """
@@ -108,7 +108,7 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
     nobody = [name for name, people in approved.items() if not people]
     said = "; ".join(f"{name}: {names(who, 6) or 'nobody'}" for name, who in approved.items())
     if not approved:
-        status, reason = Status.SKIPPED, "the environment file names no two_people"
+        status, reason = Status.SKIPPED, "the environment file has no two_people"
     elif rejected:
         status, reason = Status.FAIL, "; ".join(rejected)
     elif nobody:
@@ -121,7 +121,7 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
         id=TWO_PEOPLE,
         status=status,
         observed=Observed(value=said, unit="people") if said else None,
-        expected=f"another person for each of {', '.join(settings.two_people) or 'two_people'}",
+        expected=f"a different person for each of {', '.join(settings.two_people) or 'two_people'}",
         reason=reason,
         source=f"approvals of run {run}",
         samples=len(approvals),
@@ -129,7 +129,7 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
 
 
 def _different(groups: Sequence[Sequence[str]], taken: frozenset[str] = frozenset()) -> bool:
-    """Whether each group can give a person of its own (a system of distinct representatives)."""
+    """Whether each group has a different person (a system of distinct representatives)."""
     if not groups:
         return True
     return any(

@@ -1,4 +1,4 @@
-"""The checks before anything is touched: facts in, results out."""
+"""The preflight checks: facts in, results out."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TARGETS = "preflight.targets"
 FLAGS = "preflight.feature_flags"
 
 EXPECTED = {
-    NODES: "every node ready, without pressure, and one that takes pods",
+    NODES: "every node is ready without pressure, and at least one accepts pods",
     NAMESPACE: "the namespace is active",
     RIGHTS: "every right of rbac/role.yaml",
     HELM: "deployed",
     ROUTES: "no delivery controller owns the route",
-    DEPLOY: "nothing that canary deploy would refuse",
+    DEPLOY: "canary deploy would not refuse",
     TARGETS: "every ready pod is scraped",
     FLAGS: "staging runs with the same feature flags",
 }
@@ -41,12 +41,12 @@ def _check(check_id: str, status: Status, reason: str, **more: Any) -> Check:
 
 
 def unmeasured(check_id: str, reason: str, *, service: str | None = None) -> Check:
-    """Could not be asked: an error, never a pass."""
+    """The error result of a check that cannot be made."""
     return _check(check_id, Status.ERROR, reason, source="", service=service)
 
 
 def nodes(found: Sequence[NodeState] | None) -> Check:
-    """All nodes are able. None: nobody may list them, and a namespace's Role cannot give that."""
+    """Check all nodes. None: no right to list them, which a namespace's Role cannot give."""
     source = "nodes"
     if found is None:
         return _check(
@@ -59,7 +59,7 @@ def nodes(found: Sequence[NodeState] | None) -> Check:
     wrong = [f"{node.name} is not ready" for node in found if not node.ready]
     wrong += [f"{node.name} has {names(list(node.pressures))}" for node in found if node.pressures]
     if not any(node.schedulable for node in found):
-        wrong.append("no node takes pods" if found else "there is no node")
+        wrong.append("no node accepts pods" if found else "there is no node")
     able = sum(node.ready for node in found)
     cordoned = [node.name for node in found if not node.schedulable]
     said = f"{able} of {count(len(found), 'node')} ready"
@@ -74,11 +74,11 @@ def nodes(found: Sequence[NodeState] | None) -> Check:
 
 
 def namespace(name: str, phase: str | None, *, forbidden: bool, seen_in_it: int) -> Check:
-    """The namespace is there. Where it may not be read itself, what was read in it proves it."""
+    """Check that the namespace exists; without the right to read it, its Deployments prove it."""
     source = f"namespace/{name}"
     if forbidden:
         if seen_in_it:
-            reason = f"{count(seen_in_it, 'Deployment')} read in it; its phase is not ours to read"
+            reason = f"{count(seen_in_it, 'Deployment')} found in it; no right to read its phase"
             return _check(NAMESPACE, Status.PASS, reason, source=source)
         reason = "no right to read the namespace, and nothing was found in it"
         return _check(NAMESPACE, Status.ERROR, reason, source=source)
@@ -90,11 +90,11 @@ def namespace(name: str, phase: str | None, *, forbidden: bool, seen_in_it: int)
 
 
 def rights(asked: Sequence[Right], lacking: Sequence[Right]) -> Check:
-    """Everything that the release will do is allowed."""
+    """Check that every right that the release needs is granted."""
     having = len(asked) - len(lacking)
     said = f"{having} of {count(len(asked), 'right')}"
     if lacking:
-        said += f"; missing: {', '.join(map(str, lacking))}; kubectl apply -f rbac/role.yaml"
+        said += f"; missing: {', '.join(map(str, lacking))}; run `kubectl apply -f rbac/role.yaml`"
     return _check(
         RIGHTS,
         Status.FAIL if lacking else Status.PASS,
@@ -107,10 +107,10 @@ def rights(asked: Sequence[Right], lacking: Sequence[Right]) -> Check:
 def helm_release(
     application: str, history: Sequence[Revision], *, new: str, running: str | None, too_old: bool
 ) -> Check:
-    """The newest revision serves, and is the version that is to be replaced.
+    """Check that the newest revision is deployed, at the version to be replaced.
 
-    `running` is the version that must run, where it was said; `too_old` tells that what runs is
-    below the manifest's least version.
+    `running` is the version that must run, None for any; `too_old`: the running version is below
+    the manifest's min_previous_version.
     """
     expected = f"deployed, at {running}" if running else f"deployed, at a version before {new}"
     source = f"helm history {application}"
@@ -121,13 +121,13 @@ def helm_release(
     said = f"revision {last.number} is {last.status}, at {last.app_version}"
     wrong = None
     if last.status != "deployed":
-        wrong = f"{said}; tarsrelease rollback restores the last good revision"
+        wrong = f"{said}; run `tarsrelease rollback` to restore the last good revision"
     elif running is not None and not same_version(last.app_version, running):
         wrong = said
     elif same_version(last.app_version, new):
         wrong = f"{said} already"
     elif too_old:
-        wrong = f"{said}, which is below the least version that {new} may follow"
+        wrong = f"{said}, which is below the min_previous_version of {new}"
     return _check(
         HELM,
         Status.FAIL if wrong else Status.PASS,
@@ -139,7 +139,7 @@ def helm_release(
 
 
 def route_owner(service: str, route: str, state: RouteState | None) -> Check:
-    """Nobody else puts the weights back. A route of ours stays ours whoever once wrote it."""
+    """Check that no delivery controller overwrites the weights of the route."""
     source = f"httproute/{route}"
     if state is None:
         reason = "it does not exist yet; the release creates it"
@@ -147,19 +147,19 @@ def route_owner(service: str, route: str, state: RouteState | None) -> Check:
     controller = controller_of(state.managers)
     observed = Observed(value=names(list(state.managers)) or "tarsrelease", unit="managers")
     if controller is not None:
-        reason = f"{controller[0]} manages it and would put the weights back: {controller[1]}"
+        reason = f"{controller[0]} manages it and would overwrite the weights: {controller[1]}"
         status = Status.FAIL
     elif not state.accepted:
         reason, status = f"the gateway does not accept it: {state.problem}", Status.FAIL
     else:
-        reason, status = f"nobody else's; {state.weight} % to the canary", Status.PASS
+        reason, status = f"no other owner; {state.weight} % to the canary", Status.PASS
     return _check(ROUTES, status, reason, source=source, service=service, observed=observed)
 
 
 def deployable(said: str, refused: str | None) -> Check:
-    """What `canary deploy` would say now: `refused` is why it would not begin, None where it would.
+    """Check that `canary deploy` would start now; `refused` is the reason why not, or None.
 
-    Asked here because the database is migrated between the two.
+    It is checked before the database is migrated.
     """
     status = Status.PASS if refused is None else Status.FAIL
     return _check(DEPLOY, status, refused or said, source="canary deploy")
@@ -179,10 +179,10 @@ def targets(
     pod_label: str,
     source: str,
 ) -> tuple[Check, ...]:
-    """Every ready pod of a side is scraped, and answers; one result for each service and worker.
+    """Check that every ready pod of a track is scraped; one result per service and worker.
 
-    `deployments` maps names to the side's Deployments. A canary that is not deployed yet has
-    nothing to scrape: said, and not counted as a pass.
+    `deployments` maps names to the track's Deployments. For a canary that is not deployed yet
+    the result is skipped.
     """
     newest = {
         series.labels.get(pod_label, ""): series.samples[-1].value
@@ -203,7 +203,7 @@ def targets(
         elif unknown:
             status, reason = Status.FAIL, f"not scraped at all: {names(unknown)}"
         elif down:
-            status, reason = Status.FAIL, f"scraped in vain: {names(down)}"
+            status, reason = Status.FAIL, f"scraping failed: {names(down)}"
         else:
             status, reason = Status.PASS, f"{len(up)} of {count(len(own), f'{track} pod')} up"
         results.append(
@@ -220,12 +220,12 @@ def targets(
 
 
 def flags_not_compared(reason: str) -> Check:
-    """There is nothing to compare: said, and no pass."""
+    """The skipped result if there is nothing to compare."""
     return _check(FLAGS, Status.SKIPPED, reason, source="")
 
 
 def feature_flags(wanted: Mapping[str, Any], there: Mapping[str, Any], *, where: str) -> Check:
-    """What this day switches on is switched on in staging: it was tried so, or not at all.
+    """Check that staging has the feature flags that this release switches on.
 
     `there` are the values that staging's Helm release was rendered with.
     """
@@ -256,7 +256,7 @@ def _leaves(
 
 
 def _at(values: Any, path: Sequence[str]) -> Any:
-    """The value at `path`; None where there is none."""
+    """The value at `path`; None if there is none."""
     for key in path:
         values = values.get(key) if isinstance(values, Mapping) else None
     return values

@@ -29,7 +29,7 @@ def checks(wishes: Wishes) -> dict[str, Check]:
     ("versions", "status", "said"),
     [
         ([], Status.SKIPPED, "NOT CHECKED: no tars runs there"),
-        (["0.9.0"], Status.FAIL, "0.9.0 runs, the manifest asks for at least 1.0.0"),
+        (["0.9.0"], Status.FAIL, "0.9.0 runs, the manifest requires at least 1.0.0"),
         (["0.9.0", "1.0.0"], Status.PASS, "1.0.0 runs"),
     ],
 )
