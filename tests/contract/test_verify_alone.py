@@ -71,7 +71,7 @@ def test_all_that_needs_nothing_is_checked_and_the_rest_is_told(
     assert all(reason.startswith("NOT CHECKED: ") for reason in left.values())
     assert "Helm was not found" in left["chart.render"]
     assert "there is no git here" in left["manifest.commit"]
-    assert ("(--offline)" if offline else "cannot be asked") in left["images.registry"]
+    assert ("(--offline)" if offline else "cannot reach") in left["images.registry"]
 
 
 def test_what_was_changed_is_still_a_no(bundle: Path, tmp_path: Path) -> None:

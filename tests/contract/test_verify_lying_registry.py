@@ -139,7 +139,7 @@ def with_entry(**changes: object) -> dict[str, Any]:
         (INDEXES[0], {}, text({**INDEX, "layers": []}), "although its media type says so"),
         (INDEXES[0], {}, text({**INDEX, "manifests": []}), "no list of descriptors"),
         (INDEXES[0], {}, text({**INDEX, "manifests": INDEX["manifests"] + [1]}), "no list of desc"),
-        (INDEXES[0], {}, text(with_entry(size=1)), "of 1 bytes, the registry sent"),
+        (INDEXES[0], {}, text(with_entry(size=1)), "with 1 bytes, the registry sent"),
         (INDEXES[0], {}, text(with_entry(digest=digest(b"x"))), "does not exist"),
         (INDEXES[0], {}, text(with_entry(digest="md5:0")), "no list of descriptors"),
         (

@@ -100,7 +100,7 @@ LIST: list[Case] = [
     ("a link for a list", linked("SHA256SUMS", "/etc/hostname"), "SHA256SUMS"),
     ("an empty list", sums(lambda _: b""), "is empty"),
     ("a list of line feeds", sums(lambda _: b"\n\n"), "line 1"),
-    ("a list cut in a line", sums(lambda s: s[:-20]), "has no end"),
+    ("a list cut in a line", sums(lambda s: s[:-20]), "has no line feed"),
     ("a list cut between lines", sums(lambda s: s[: s.rindex(b"\n", 0, -1) + 1]), "values-canary"),
     ("CRLF", sums(lambda s: s.replace(b"\n", b"\r\n")), "carriage return"),
     ("CR alone", sums(lambda s: s.replace(b"\n", b"\r")), "carriage return"),
@@ -257,7 +257,7 @@ ARCHIVES: list[Case] = [
     ("a decompression bomb", chart(lambda m: [*m, ("demo/big", bytes(64 * 2**20))]), "bomb"),
     ("a large member", chart(lambda m: [*m, ("demo/big", bytes(6 * 2**20))]), "demo/big"),
     ("too many members", chart(lambda m: [*m, *((f"demo/f{n}", b"") for n in range(10_001))]),
-     "10000 members"),
+     "10000 files"),
     ("a subchart with a link", chart(
         lambda m: [*m, ("demo/charts/sub.tgz", gzip.compress(tar_of([("sub/x", "/etc/passwd")])))]
     ), "demo/charts/sub.tgz"),
@@ -266,7 +266,7 @@ ARCHIVES: list[Case] = [
     ("bytes after the archive", packed(
         lambda c: gzip.compress(gzip.decompress(c) + tar_of([("demo/x", b"x")]))
     ), "has data after its end"),
-    ("a gzip cut off", packed(lambda c: c[:-4]), "cut off"),
+    ("a gzip cut off", packed(lambda c: c[:-4]), "is truncated"),
     ("a gzip of nothing", packed(lambda _: gzip.compress(b"")), ARCHIVE),
     ("no gzip", packed(lambda _: b"PK\x03\x04"), "not a gzipped tar archive"),
     ("values that expand", in_chart("demo/values.yaml", "replicas: 2", f"replicas: 2\n{LAUGHS}"),

@@ -122,7 +122,7 @@ SUMS_OF_NOTHING = hashlib.sha256(b"").hexdigest()
         (lambda f: (f / ".hidden").touch(), "bundle.completeness", ".hidden is not listed"),
         (lambda f: (f / "SHA256SUMS").unlink(), "bundle.checksums_form", "no SHA256SUMS"),
         (sums(lambda _: ""), "bundle.checksums_form", "is empty"),
-        (sums(lambda s: s.rstrip("\n")), "bundle.checksums_form", "has no end"),
+        (sums(lambda s: s.rstrip("\n")), "bundle.checksums_form", "has no line feed"),
         (sums(lambda s: s + s.splitlines()[0] + "\n"), "bundle.checksums_form", "is listed twice"),
         (sums(lambda s: s.replace("  ", "\t", 1)), "bundle.checksums_form", "line 1 is malformed"),
         (
@@ -148,8 +148,8 @@ SUMS_OF_NOTHING = hashlib.sha256(b"").hexdigest()
         ),
         (sums(lambda s: s.replace(s[:64], "0" * 64)), "bundle.digest", "was changed"),
         (link("out", "/etc/hostname"), "bundle.links", "leaves the bundle"),
-        (link("nowhere", "not-there"), "bundle.links", "leads nowhere"),
-        (link("round", "round"), "bundle.links", "leads nowhere"),
+        (link("nowhere", "not-there"), "bundle.links", "a broken link"),
+        (link("round", "round"), "bundle.links", "a broken link"),
         (link("folder", "migrations"), "bundle.links", "a link to a folder"),
         (replace_by_link, "bundle.links", "leaves the bundle"),
         (fifo, "bundle.links", "neither a file nor a folder"),
@@ -216,7 +216,7 @@ def replaced(name: str, before: bytes, after: bytes) -> Callable[[dict[str, byte
             "manifest.production.json is absent",
         ),
         (edit_manifest(lambda m: m.pop("images")), "manifest.schema", "images: is missing"),
-        (edit_manifest(lambda m: m.update(extra=1)), "manifest.schema", "not known"),
+        (edit_manifest(lambda m: m.update(extra=1)), "manifest.schema", "unknown key"),
         (edit_manifest(lambda m: m.update(version="1.2.1")), "manifest.agreement", "1.2.1"),
         (edit_manifest(lambda m: m.update(rollout="r.yaml")), "rollout.schema", "is absent"),
         (

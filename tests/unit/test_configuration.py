@@ -134,7 +134,7 @@ def test_an_unknown_sli_points_at_its_check(tmp_path: Path) -> None:
     text = ROLLOUT.replace("sli: memory", "sli: mem", 1)
     (said,) = findings(tmp_path, text)
     assert said.startswith(f"{line_of(text, 'sli: mem')}: ")
-    assert "known keys: errors, memory" in said
+    assert "known slis: errors, memory" in said
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:

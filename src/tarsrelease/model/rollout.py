@@ -239,7 +239,7 @@ class Rollout(Value):
             sli = self.slis.get(name)
             if sli is None:
                 known = ", ".join(sorted(self.slis))
-                raise ValueError(f"check {check.id}: there is no sli {name!r}; known are {known}")
+                raise ValueError(f"check {check.id}: there is no sli {name!r}; known slis: {known}")
             if sli.kind != kind:
                 raise ValueError(
                     f"check {check.id}: sli {name!r} is a {sli.kind}, the check needs a {kind}"
