@@ -1,7 +1,7 @@
-"""What a step works with: the release, where it goes, who carries it, and the ports.
+"""The context of a step: release, environment, run, and the ports.
 
-Steps and operations receive one `Context`, or the `Assignment` in it where they need no cluster.
-Pure functions never do, they take values.
+Steps and operations receive one `Context`, or an `Assignment` if they need no cluster. Pure
+functions receive values instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tarsrelease.ports.people import Person, Progress
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The cluster, by the part that is asked."""
+    """The ports of the cluster."""
 
     routes: Routes
     workloads: Workloads
@@ -33,7 +33,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSources:
-    """Where measurements come from: raw samples, and answers that no metrics server has."""
+    """The sources of measurements: raw samples, and answers from other systems and people."""
 
     samples: Metrics
     external: ExternalAnswers
@@ -41,7 +41,7 @@ class MetricsSources:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who decides where a step asks, and what they see while it works."""
+    """The person who decides, and the progress that people see."""
 
     person: Person
     progress: Progress
@@ -49,7 +49,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One release in one environment, carried by one run: all that works without a cluster."""
+    """One release in one environment, done by one run; works without a cluster."""
 
     release: Release
     environment: Environment
@@ -63,15 +63,15 @@ class Assignment:
         return self.release.rollout
 
     def say(self, line: str) -> None:
-        """Show people one line about what is being done."""
+        """Show one line of progress."""
         self.people.progress.say(line)
 
     def with_release(self, release: Release) -> Self:
-        """The same for a changed release."""
+        """A copy with another release."""
         return replace(self, release=release)
 
     def with_environment(self, environment: Environment) -> Self:
-        """The same for a changed environment."""
+        """A copy with another environment."""
         return replace(self, environment=environment)
 
 

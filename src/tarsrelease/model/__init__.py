@@ -1,1 +1,1 @@
-"""Frozen values that every other room speaks in; no input, no output, no clock."""
+"""Frozen values that all other packages use; no input, no output, no clock."""

@@ -1,4 +1,4 @@
-"""What was read from the cluster, as values."""
+"""The cluster's state as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an outcome tells besides its checks: the part that reports show, whatever the step."""
+"""The details of an outcome besides its results: the part that reports show for any step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Point(Value):
 
 
 class Table(Value):
-    """A table that the step made itself."""
+    """The step's own table."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

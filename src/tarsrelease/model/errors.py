@@ -1,4 +1,4 @@
-"""Errors that can be foreseen. Each says what was done, found and expected, and what to do next."""
+"""Expected errors. Each names what was done, found and expected, and the next command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tarsrelease.model.outcome import ErrorDetail, ExitCode
 
 
 class ReleaseError(Exception):
-    """A foreseen end of a step; `exit_code` is what the process ends with."""
+    """An expected error of a step; `exit_code` is that of the process."""
 
     exit_code = ExitCode.USAGE
 
@@ -16,15 +16,15 @@ class ReleaseError(Exception):
 
 
 class UsageError(ReleaseError):
-    """Usage or configuration is wrong; nothing was touched."""
+    """Usage or configuration is wrong; nothing was changed."""
 
 
 class ForbiddenError(UsageError):
-    """A right is missing; nothing was touched."""
+    """A right is missing; nothing was changed."""
 
 
 class RefusedError(ReleaseError):
-    """The answer is no, and nothing was changed (for example: this release was rolled back)."""
+    """The step is refused, and nothing was changed (example: the release was rolled back)."""
 
     exit_code = ExitCode.NO
 

@@ -1,6 +1,6 @@
-"""Numbers as people read them: durations, percentages, sizes, counts. The only formatter.
+"""Format numbers for people: durations, percentages, sizes, counts. The only formatter.
 
-A duration of whole seconds can be given back to `quantities.parse_seconds`.
+`quantities.parse_seconds` can read a duration of whole seconds.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def reading(value: float, unit: str) -> str:
 
 
 def odds(log_evidence: float) -> str:
-    """Evidence as people read it: ``12500``, beyond e^20 as a power of ten."""
+    """An e-value as text: ``12500``, beyond e^20 as a power of ten."""
     if log_evidence > 20:
         return f"10^{log_evidence / log(10):.0f}"
     return f"{exp(log_evidence):.0f}"

@@ -11,21 +11,21 @@ from tarsrelease.model.suite import SuiteResult
 
 
 class Track(StrEnum):
-    """The two sides of a release; also the value of the pods' and metrics' track label."""
+    """Stable or canary; also the value of the track label of pods and metrics."""
 
     CANARY = "canary"
     STABLE = "stable"
 
     @property
     def other(self) -> Track:
-        """The other side."""
+        """The other track."""
         return Track.STABLE if self is Track.CANARY else Track.CANARY
 
 
 class Sample(NamedTuple):
     """One scraped value. `time` is the scrape's Unix time in seconds.
 
-    A tuple, as a look may bring half a million of them.
+    A tuple, because an evaluation may read half a million of them.
     """
 
     time: float

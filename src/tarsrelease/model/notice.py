@@ -1,4 +1,4 @@
-"""What people are told of a release day."""
+"""Notifications of a release."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tarsrelease.model.base import Value
 
 
 class Event(StrEnum):
-    """What has happened."""
+    """The kinds of events."""
 
     STARTED = "started"
     HOLD = "hold"
@@ -18,7 +18,7 @@ class Event(StrEnum):
 
 
 class Notice(Value):
-    """One thing that has happened to one release in one run.
+    """One event of one release in one run.
 
     `about` tells apart what may happen several times in a run (the stage that holds); `reason`
     and `link` are for people.
@@ -35,13 +35,13 @@ class Notice(Value):
 
     @property
     def key(self) -> str:
-        """The same for the same thing in the same run, so that it is told once."""
+        """The same for the same event in the same run, so that it is sent once."""
         parts = (self.application, self.environment, self.release, self.run, self.event, self.about)
         return "/".join(filter(None, map(str, parts)))
 
 
 class Message(Value):
-    """What one receiver is sent: `path` below the receiver's address, and the JSON body."""
+    """The message for one receiver: `path` below the receiver's address, and the JSON body."""
 
     receiver: str
     path: str

@@ -1,4 +1,4 @@
-"""How every step ends: one `Outcome`, its checks, and the exit code that goes with it."""
+"""The outcome of a step: verdict, results and exit code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ExitCode(IntEnum):
 
 
 class Verdict(StrEnum):
-    """What a step decided."""
+    """The decision of a step."""
 
     PROCEED = "proceed"
     HOLD = "hold"
@@ -58,7 +58,7 @@ class Verdict(StrEnum):
 
 
 class ErrorDetail(Value):
-    """An error that tells its remedy."""
+    """An error with its remedy."""
 
     doing: str
     found: str
@@ -76,7 +76,7 @@ _EXIT_OF_VERDICT = {
 
 
 class Outcome(Value):
-    """The JSON in which every step ends (schemas/outcome.schema.json).
+    """The result of every step, as JSON (schemas/outcome.schema.json).
 
     Either `verdict` or `error` is set. `exit_code` follows from the verdict, or is the error's
     own. `details` holds what is no check (phases with their seconds, counts): each step has its own

@@ -1,4 +1,4 @@
-"""Who may approve what, and who did, as GitHub tells it."""
+"""GitHub's environments and approvals, and people's votes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Approval(Value):
 
 
 class Vote(Value):
-    """What a role says; `by` names the person."""
+    """The vote of a role; `by` names the person."""
 
     role: str
     go: bool

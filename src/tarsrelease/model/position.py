@@ -1,4 +1,4 @@
-"""Where a release is, as `status` tells it."""
+"""The position of a release, shown by `status`."""
 
 from __future__ import annotations
 

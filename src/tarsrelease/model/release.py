@@ -1,4 +1,4 @@
-"""A release as the steps take it, and the run that carries it."""
+"""A release as steps use it, and the run that does it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tarsrelease.model.rollout import Rollout
 
 
 class DayChoice(Value):
-    """What is chosen for one day and wins over rollout.yaml and the environment.
+    """The options of one run, which override rollout.yaml and the environment.
 
     `stages` are canary weights; None leaves the rollout's. `stage_duration` is in seconds.
     `feature_flags` switches on what rollout.yaml names under that key.
@@ -22,14 +22,14 @@ class DayChoice(Value):
 
 
 AS_WRITTEN = DayChoice()
-"""Nothing was chosen: the day goes as rollout.yaml and the environment say."""
+"""No options: rollout.yaml and the environment apply."""
 
 
 class Release(Value):
-    """A bundle that was read: `directory` is where it lies, `chart` the path of its archive.
+    """A bundle that was read: `directory` is its folder, `chart` the path of its archive.
 
-    `rollout` already has the environment's overrides applied, and what was chosen for the day.
-    `feature_flags` are the Helm values that this day switches on; empty where it does not.
+    `rollout` has the environment's overrides and the run's options applied. `feature_flags` are
+    the Helm values that this release switches on; empty if it switches none on.
     """
 
     directory: str
@@ -46,8 +46,8 @@ class Release(Value):
 
 
 class Run(Value):
-    """Who is doing this: `id` tells one run from another (a CI run's id and attempt, or a
-    generated one), `owner` is for people (user@host, or the run's address)."""
+    """The run: `id` is unique (a CI run's id and attempt, or a generated one), `owner` is for
+    people (user@host, or the run's URL)."""
 
     id: str
     owner: str

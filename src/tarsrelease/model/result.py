@@ -1,4 +1,4 @@
-"""What one check came to."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tarsrelease.model.base import Value
 
 
 class Status(StrEnum):
-    """What one check found. `fail` means bad; `error` means it could not be measured."""
+    """The status of a result. `fail` means bad; `error` means it could not be measured."""
 
     PASS = "pass"  # noqa: S105 - a status, not a password
     FAIL = "fail"
@@ -22,7 +22,7 @@ _SEVERITY = (Status.PASS, Status.SKIPPED, Status.INCONCLUSIVE, Status.ERROR, Sta
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The gravest of the statuses; none at all is `error`, as nothing passes vacuously."""
+    """The most serious status; `error` if there is none, because nothing passes vacuously."""
     return max(statuses, key=_SEVERITY.index, default=Status.ERROR)
 
 
@@ -34,7 +34,7 @@ class Observed(Value):
 
 
 class Check(Value):
-    """One check's result. `id` is stable and documented; `service` says whose it is, if anyone's.
+    """One check's result. `id` is stable and documented; `service` names the service, if any.
 
     `samples` is how many requests (or readings) the result stands on, `needed` how many it takes
     to decide, `window` the seconds they were gathered in.

@@ -1,4 +1,4 @@
-"""What a release's own test suite says about a running side."""
+"""The results of a release's test suite against one track."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verify learns from elsewhere: registries, repositories, signatures."""
+"""Facts for `verify` from other systems: registries, repositories, signatures."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a step may ask of the world. Protocols of few methods, in the release's words.
+"""The ports of steps and operations: protocols of few methods.
 
-Adapters raise `UnreachableError` where a system does not answer, `UsageError` where it answers
-that the request or the rights are wrong; never their library's own errors.
+Adapters raise `UnreachableError` if a system does not answer and `UsageError` if it refuses the
+request or the rights; never their library's own errors.
 """

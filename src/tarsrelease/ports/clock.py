@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time, so that steps can be played on a virtual clock."""
+    """Time; tests use a virtual clock."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """The current time, in UTC."""
 
     def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""

@@ -31,29 +31,28 @@ class Routes(Protocol):
         weight: int,
         annotations: Mapping[str, str],
     ) -> None:
-        """Give the canary `weight` percent of each service's traffic, in one write a route.
+        """Shift `weight` percent of each service's traffic to the canary, one write per route.
 
         The annotations (stage, run, release, traffic-until) go into the same write. Creates a
         route that does not exist; keeps filters and matches of one that does.
         """
 
     def annotate(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
-        """Change these annotations and nothing else.
+        """Change only these annotations.
 
-        Weights are left alone, so that extending a lease can never undo a rollback that another
-        run has just made.
+        Never writes weights, so that extending a lease cannot undo another run's rollback.
         """
 
     def retire(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
-        """Name only stable in the routes: no canary backend, no header rule.
+        """Remove the canary's backend and the header rule from the routes.
 
-        A route that names a Service that is gone is not `ResolvedRefs`, so this comes before the
-        canary's removal. Creates a route that does not exist.
+        Must precede the canary's removal, because a route to a missing Service is not
+        `ResolvedRefs`. Creates a route that does not exist.
         """
 
 
 class Workloads(Protocol):
-    """Deployments, their pods, what scales them, and what a canary may leave behind."""
+    """Deployments, pods, autoscalers, and the objects that a canary leaves."""
 
     def deployments(self) -> list[DeploymentState]:
         """All Deployments of the namespace."""
@@ -62,7 +61,7 @@ class Workloads(Protocol):
         """All pods that belong to a Deployment of the application, on either track."""
 
     def scale(self, deployment: str, replicas: int) -> None:
-        """Ask for this many replicas; returns at once."""
+        """Set the number of replicas; returns at once."""
 
     def autoscalers(self) -> list[AutoscalerState]:
         """All HorizontalPodAutoscalers of the namespace that scale a Deployment."""
@@ -71,14 +70,14 @@ class Workloads(Protocol):
         """Set the autoscaler's minimum."""
 
     def remove_leftovers(self, helm_release: str) -> list[str]:
-        """Delete what belongs to this Helm release and outlived it; say what, as ``Kind/name``."""
+        """Delete objects that this Helm release left; return them as ``Kind/name``."""
 
 
 class Settled(Protocol):
-    """What a Helm release elsewhere was set to."""
+    """The values of a Helm release in another environment."""
 
     def values(self, release: str) -> dict[str, Any] | None:
-        """What it was rendered with, the chart's own values included; None where it is none."""
+        """All values of the release, with the chart's defaults; None if there is no release."""
 
 
 class Charts(Protocol):
@@ -95,10 +94,10 @@ class Charts(Protocol):
         """The objects, hooks included, that `upgrade` with the same arguments would apply."""
 
     def defaults(self, chart: str) -> dict[str, Any]:
-        """The chart's own values."""
+        """The chart's default values."""
 
     def history(self, release: str) -> list[Revision]:
-        """The release's revisions, oldest first; empty where there is no such release."""
+        """The release's revisions, oldest first; empty if there is no such release."""
 
     def upgrade(
         self,
@@ -118,17 +117,17 @@ class Charts(Protocol):
         """
 
     def rollback(self, release: str, revision: int, *, deadline: float, wait: bool = True) -> None:
-        """Back to `revision`, and wait until it is ready; as `upgrade` without `wait`."""
+        """Roll back to `revision` and wait until it is ready; without `wait`, as `upgrade`."""
 
     def uninstall(self, release: str, *, deadline: float) -> None:
-        """Remove the release and wait until its objects are gone; none there is no error."""
+        """Remove the release and wait until its objects are gone. Idempotent."""
 
 
 class Journal(Protocol):
     """The bounded journal on the cluster."""
 
     def append(self, entry: Entry) -> None:
-        """Add an entry; the oldest of other releases are dropped when it is full."""
+        """Append an entry; when full, drops the oldest entries of other releases."""
 
     def entries(self) -> list[Entry]:
         """All entries, oldest first."""
@@ -138,21 +137,21 @@ class Lock(Protocol):
     """One lock per application and environment."""
 
     def acquire(self, *, preempt: bool = False) -> None:
-        """Take it, or raise `LockedError` naming the holder. A rollback preempts."""
+        """Acquire the lock, or raise `LockedError` that names the holder. A rollback preempts."""
 
     def check(self) -> None:
-        """Renew it; raise `LockedError` where another run has taken it."""
+        """Renew the lock; raise `LockedError` if another run has taken it."""
 
     def release(self) -> None:
-        """Give it up where it is ours."""
+        """Release the lock if it is ours."""
 
     def holder(self) -> LockHolder | None:
-        """Who holds it now, if anyone does."""
+        """The current holder, if any."""
 
 
 @contextmanager
 def holding(lock: Lock, *, preempt: bool = False) -> Iterator[None]:
-    """Hold the lock for the length of the block."""
+    """Hold the lock during the block."""
     lock.acquire(preempt=preempt)
     try:
         yield
@@ -161,16 +160,16 @@ def holding(lock: Lock, *, preempt: bool = False) -> Iterator[None]:
 
 
 class ClusterFacts(Protocol):
-    """Facts of the cluster that a release reads and never changes."""
+    """Facts of the cluster that preflight reads."""
 
     def nodes(self) -> list[NodeState]:
-        """All nodes. Raises `ForbiddenError` without the right, which is the cluster's to give."""
+        """All nodes. Raises `ForbiddenError` without the right, which needs a ClusterRole."""
 
     def namespace(self) -> str | None:
-        """The namespace's phase (``Active``), None where there is none. Raises as `nodes`."""
+        """The namespace's phase (``Active``), None if it does not exist. Raises as `nodes`."""
 
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
-        """Those of the rights that the caller does not have in the namespace."""
+        """The rights that the caller lacks in the namespace."""
 
 
 class Web(Protocol):

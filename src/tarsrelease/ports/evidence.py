@@ -1,4 +1,4 @@
-"""Where outcomes are recorded."""
+"""The port for recording outcomes."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class Evidence(Protocol):
     """Where outcomes are recorded."""
 
     def append(self, outcome: Outcome) -> Record:
-        """Add the outcome to the chain."""
+        """Append the outcome to the chain."""

@@ -1,4 +1,4 @@
-"""What was measured: samples, and answers that no metrics server has."""
+"""The ports for measurements: samples, and answers from other systems and people."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tarsrelease.model.suite import SuiteResult
 
 
 class History(Protocol):
-    """Samples of the past, thinned to a grid. `selectors` have no placeholders left."""
+    """Recorded samples, thinned to a grid. `selectors` have no placeholders."""
 
     def server_time(self) -> float:
-        """The metrics server's present (Unix time), to tell clock skew from scrape lag."""
+        """The metrics server's time (Unix time), to tell clock skew from scrape lag."""
 
     def recorded(
         self, selectors: Sequence[str], start: float, end: float, step: float
@@ -24,39 +24,39 @@ class History(Protocol):
 
 
 class Metrics(History, Protocol):
-    """Raw samples, too."""
+    """Recorded and raw samples."""
 
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
-        """Per selector, the raw samples of the last `seconds` before the server's present."""
+        """Per selector, the raw samples of the last `seconds` on the server's clock."""
 
 
 class ExternalAnswers(Protocol):
-    """Answers that neither the metrics server nor the cluster has: numbers, tests, people."""
+    """Answers from other systems and people: numbers, test suites, yes or no."""
 
     def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
-        """The answer for a rule and one side, for the time since the shift.
+        """The answer for a rule and a track, for the time since the shift.
 
-        Returns at once; None while there is no answer yet, `Unmeasured` where nobody can be asked.
+        Returns at once; None if there is no answer yet, `Unmeasured` if there is no source.
         """
 
     def answered(self, check: str, yes: bool) -> None:
-        """A person has answered a manual check."""
+        """Record a person's answer to a manual check."""
 
 
 class NoExternalAnswers:
     """For steps without external sources: a check that needs one is an error, never a pass."""
 
     def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
-        """Why there is no answer."""
+        """The reason why there is no answer."""
         del rule, track, since
-        return Unmeasured("nobody can be asked here")
+        return Unmeasured("this command has no external sources")
 
     def answered(self, check: str, yes: bool) -> None:
-        """Nobody listens."""
+        """Do nothing."""
 
 
 class Suites(Protocol):
-    """The release's own tests, run against one side of what is running."""
+    """The release's test suite, run against stable or the canary."""
 
     def run(self, marks: Sequence[str], target: Track) -> SuiteResult:
-        """The tests that have one of the marks (all of them without any), sent to `target`."""
+        """Run the tests with one of the marks (without marks: all) against `target`."""

@@ -1,4 +1,4 @@
-"""People: who decides, who is notified, who approved, and what they see meanwhile."""
+"""The ports to people: decisions, notifications, approvals, progress."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from tarsrelease.model.people import Approval, Rules
 
 
 class Receivers(Protocol):
-    """Those who are notified."""
+    """Receivers of notifications."""
 
     def deliver(self, message: Message) -> None:
-        """Return when the receiver has taken it; repeated as its provider asks."""
+        """Return when the receiver has accepted it; retries as its provider requires."""
 
 
 class Reviews(Protocol):
-    """Who must approve, and who did, on the platform that runs the pipeline."""
+    """Required reviewers and approvals on the platform that runs the pipeline."""
 
     def private(self) -> bool:
         """Whether the repository is private."""
 
     def rules(self, environment: str) -> Rules | None:
-        """The rules of an environment, None where there is none of that name."""
+        """The rules of an environment, None if it does not exist."""
 
     def approvals(self, run: str) -> list[Approval]:
         """All reviews of a run, also rejections."""
 
 
 class Person(Protocol):
-    """The person who decides where the release waits for one."""
+    """The person who decides when the release waits."""
 
     @property
     def attended(self) -> bool:
-        """True where a person reads the question.
+        """True if a person reads the question.
 
-        An assumed yes approves, but it never lifts a hold.
+        ``--yes`` approves, but never lifts a hold.
         """
 
     def approves(self, question: str) -> bool:
@@ -48,7 +48,7 @@ class Progress(Protocol):
     """What a person sees while a step works. It never decides and never fails."""
 
     def say(self, line: str) -> None:
-        """One line about what is being done."""
+        """Show one line of progress."""
 
     def look(
         self,
@@ -59,7 +59,7 @@ class Progress(Protocol):
         *,
         checks: Iterable[Check],
     ) -> None:
-        """One look of a stage: seconds since the shift, seconds planned, results so far.
+        """Show an evaluation: seconds since the shift, seconds planned, results so far.
 
-        `weight` is None where something else moves the traffic.
+        `weight` is None if another tool moves the traffic.
         """

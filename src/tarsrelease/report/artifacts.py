@@ -1,4 +1,4 @@
-"""What verify says of each artifact, and diff of two bundles, as rows and lines."""
+"""The artifacts of `verify` as rows, and the differences of `bundle diff` as lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARTIFACT_HEADER = (
     "built from",
 )
 _MOST = 40
-"""Rows that are shown; the JSON has them all."""
+"""Rows that are shown; the JSON has all."""
 
 
 def artifact_rows(outcome: Outcome, *, passed: bool) -> tuple[list[tuple[str, ...]], int]:
@@ -54,5 +54,5 @@ def _row(row: ArtifactRow) -> tuple[str, ...]:
 
 
 def _short(digest: str | None) -> str:
-    """The first 16 of 64 digits: enough to compare by eye; the JSON has them all."""
+    """The first 16 of 64 digits, for people; the JSON has all."""
     return digest.removeprefix("sha256:")[:16] if digest else ""

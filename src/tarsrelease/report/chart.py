@@ -1,4 +1,4 @@
-"""What a stage measured over its time, as charts that GitHub draws (Mermaid's xychart)."""
+"""A stage's measurements over time as charts that GitHub renders (Mermaid's xychart)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 30
 
 
 def history_charts(outcome: Outcome) -> Iterator[str]:
-    """One chart for every check that is a share, a line a service, in percent over seconds."""
+    """One chart per check on a share, one line per service, in percent over seconds."""
     points = _thinned(outcome.details.history)
     shares: dict[str, list[str]] = {}
     for check in outcome.checks:

@@ -28,7 +28,7 @@ def text_chart(points: Points) -> str:
 
 
 def mermaid_chart(title: str, unit: str, points: Points, limit: float | None) -> list[str]:
-    """A fenced ``xychart-beta`` of the points and, where there is one, a line at the limit."""
+    """A fenced ``xychart-beta`` of the points, with a line at the limit if there is one."""
     shown = thinned(points)
     top = max([value for _, value in shown] + ([limit] if limit is not None else [])) or 1.0
     lines = [

@@ -1,4 +1,4 @@
-"""The whole day from its evidence: every step in the order of time. Pure."""
+"""The page of a whole release from its evidence, with every step in order of time. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STEP_HEADER = ("began", "step", "result", "took", "what")
 
 
 def whole_day(records: Iterable[Record]) -> Outcome | None:
-    """One outcome for the page of the day; None where there is no record.
+    """The outcome that summarizes the release; None if there is no record.
 
-    It reports, so its verdict is proceed whatever the day came to; the summary says that. What a
-    job lost of its evidence is missing here, and `report evidence` names it.
+    Its verdict is always proceed, because it only reports; the summary has the result. Records
+    that a job lost are missing here; `report evidence` names them.
     """
     ordered = sorted(records, key=lambda record: (record.outcome.started_at, record.number))
     steps = [record.outcome for record in ordered]
@@ -75,7 +75,7 @@ def _stage_row(step: Outcome) -> StageRow | None:
 
 
 def _ended_as(steps: Sequence[Outcome]) -> str:
-    """How the day ended: the last step that decided it."""
+    """The result of the release: that of the last step that decided it."""
     for step in reversed(steps):
         done = step.verdict is Verdict.PROCEED
         if step.step == "promote" and done:

@@ -1,4 +1,4 @@
-"""A notice in the words of its receivers. Pure.
+"""A notice as the message of each receiver. Pure.
 
 Slack: an incoming webhook takes `text` and `blocks`; at most 50 blocks, 3 000 characters a
 section's text, 150 a header's (docs.slack.dev, "Block Kit", "Incoming webhooks").
@@ -38,7 +38,7 @@ _SEVERITY = {Event.HOLD: "warning", Event.ROLLBACK: "critical"}
 
 
 def headline(notice: Notice) -> str:
-    """One line: what, which release, where."""
+    """One line: event, release, environment."""
     about = f" ({notice.about})" if notice.about else ""
     return (
         f"{notice.application} {notice.release} {_WORDS[notice.event]} "
@@ -47,12 +47,12 @@ def headline(notice: Notice) -> str:
 
 
 def _told(notice: Notice) -> str:
-    """The headline with its reason: all that a phone shows."""
+    """The headline with its reason, which is all that a phone shows."""
     return f"{headline(notice)}: {notice.reason}" if notice.reason else headline(notice)
 
 
 def slack(notice: Notice) -> Message:
-    """A header, the reason, and where to look."""
+    """A header, the reason, and a link to the run."""
     said = headline(notice)
     blocks: list[dict[str, object]] = [
         {
@@ -76,8 +76,8 @@ def slack(notice: Notice) -> Message:
 def pagerduty(notice: Notice, at: datetime, routing_key: str) -> tuple[Message, ...]:
     """A change event for what is planned; an alert for what needs a person.
 
-    The end of a day resolves the alert of a hold in the same run: what was waited for is over. The
-    alert of a rollback stays until a person resolves it.
+    The end of a release resolves the alert of a hold in the same run. The alert of a rollback
+    stays until a person resolves it.
     """
     if notice.event in _SEVERITY:
         return (_alert(notice, at, routing_key),)
@@ -110,7 +110,7 @@ def pagerduty(notice: Notice, at: datetime, routing_key: str) -> tuple[Message, 
 
 
 def dedup_key(notice: Notice, event: Event) -> str:
-    """One alert for each kind of event in a run, however often it is told."""
+    """The key of the alert: one per kind of event in a run."""
     parts = (notice.application, notice.environment, notice.release, notice.run, event.value)
     key = "tarsrelease/" + "/".join(parts)
     if len(key) <= _DEDUP:
@@ -164,7 +164,7 @@ def _section(text: str) -> dict[str, object]:
 
 
 def _escaped(text: str) -> str:
-    """Slack's three control characters; nothing that is told can mention a channel or a link."""
+    """Escape Slack's three control characters, so that no text can mention a channel or a link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

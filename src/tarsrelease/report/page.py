@@ -1,4 +1,4 @@
-"""A step on a run's summary page: result, tables, a chart; and what is worth an annotation."""
+"""A step on a run's summary page: result, tables, chart and annotations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outcome_page(outcome: Outcome, *, evidence: str | None = None) -> str:
 
 
 def refusal_page(action: str, problems: Sequence[str]) -> str:
-    """Inputs that were refused; nothing was run."""
+    """The page for refused inputs, when nothing was run."""
     lines = [f"- {markdown_cell(problem)}" for problem in problems]
     return cut("\n".join([f"### NOT STARTED  {action}: wrong input", "", *lines]) + "\n")
 
@@ -39,7 +39,7 @@ def cut(text: str, largest: int = LARGEST_PAGE) -> str:
     encoded = text.encode("utf-8", "replace")
     if len(encoded) <= largest:
         return encoded.decode()
-    note = "\n\n**Cut here:** the page is too long for GitHub. The evidence holds all of it.\n"
+    note = "\n\n**Cut here:** the page is too long for GitHub. The evidence has all of it.\n"
     kept = encoded[: largest - len(note.encode()) - 32]
     kept = kept[: kept.rfind(b"\n") + 1] or kept
     whole = kept.decode("utf-8", "ignore")

@@ -29,14 +29,14 @@ _ENDED = {
 
 
 def headline(outcome: Outcome) -> str:
-    """How it ended, in one or two capital words."""
+    """The result of an outcome in one or two capital words."""
     if outcome.verdict is not None:
         return outcome.verdict.value.upper()
     return _ENDED.get(outcome.exit_code, f"EXIT {outcome.exit_code:d}")
 
 
 def show_observed(observed: Observed | None) -> str:
-    """A measured value with its unit; a dash where there is none."""
+    """A measured value with its unit; a dash if there is none."""
     if observed is None or observed.value is None:
         return "-"
     if isinstance(observed.value, str):
@@ -52,8 +52,8 @@ def show_cause(cause: Cause) -> str:
 
 
 def show_weight(weight: int | None) -> str:
-    """The canary's share as it was set; without one, something else moves the traffic."""
-    return "traffic moved by others" if weight is None else f"{weight} % of traffic"
+    """The canary's weight as text; None: another tool moves the traffic."""
+    return "traffic moved by another tool" if weight is None else f"{weight} % of traffic"
 
 
 def show_samples(check: Check) -> str:

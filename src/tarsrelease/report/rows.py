@@ -1,4 +1,4 @@
-"""What an outcome's checks and stages look like as rows of a table."""
+"""An outcome's results and stages as rows of a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 44
 
 
 def ordered(checks: Sequence[Check]) -> list[Check]:
-    """The gravest first; within a status in the order they were made."""
+    """The most serious first; within a status in the original order."""
     return sorted(checks, key=lambda check: _ORDER.index(check.status))
 
 
@@ -61,12 +61,12 @@ def _is_measured(check: Check) -> bool:
 
 
 def stage_rows(outcome: Outcome) -> list[tuple[str, ...]]:
-    """The stages that a day went through, from ``details.stages``; empty where it had none."""
+    """The stages of a release, from ``details.stages``; empty if there are none."""
     return [_stage_row(stage) for stage in outcome.details.stages]
 
 
 def fault_rows(outcome: Outcome) -> list[tuple[str, ...]]:
-    """A rehearsed day's faults, from ``details.expectations``; empty where it had none."""
+    """The faults of a rehearsal, from ``details.expectations``; empty if there are none."""
     details = RehearseDetails.of(outcome.details)
     return [_fault_row(fault) for fault in details.expectations] if details else []
 
@@ -92,6 +92,6 @@ def _took(seconds: float | None) -> str:
 
 
 def own_table(outcome: Outcome) -> tuple[Sequence[str], Sequence[Sequence[str]]] | None:
-    """A table that the step made itself (``details.table``: header and rows of text)."""
+    """The step's own table (``details.table``: header and rows of text)."""
     table = outcome.details.table
     return (table.header, table.rows) if table and table.rows else None
