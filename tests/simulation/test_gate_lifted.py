@@ -106,7 +106,7 @@ def test_metrics_that_stay_away_hold_and_the_environment_says_where_the_traffic_
     outcome = play(world, of=release(SHORT), env=env)
     assert outcome.verdict is Verdict.HOLD
     assert set(world.weights.values()) == {weight}
-    assert ("no rollback" in outcome.summary) is (weight == 0)
+    assert ("not a rollback" in outcome.summary) is (weight == 0)
     world.metrics_state = "up"
     again = play(world, of=release(SHORT), env=env)
     assert again.verdict is Verdict.PROCEED, "no rollback: the stage can be taken again"

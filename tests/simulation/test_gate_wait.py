@@ -204,7 +204,7 @@ def test_a_wait_that_is_too_long_takes_the_traffic_off_and_is_no_rollback() -> N
     assert world.writes[-1][0] - verdict_at == pytest.approx(100, abs=2)
     assert "not a rollback" in outcome.summary
     off = [entry for entry in world.journal if entry.action == "take-off"]
-    assert "no rollback" in str(off[-1].facts.model_dump(mode="json")["reason"])
+    assert "not a rollback" in str(off[-1].facts.model_dump(mode="json")["reason"])
     last = world.journal[-1]
     assert (last.action, last.facts.model_dump(mode="json")["verdict"]) == ("wait", "hold")
     assert watch(world).exit_code == 10, "run again, it says the same"
