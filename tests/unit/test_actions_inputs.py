@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tarsrelease.actions import kinds
+from tarsrelease.actions.command_lines import ACTIONS
 from tarsrelease.actions.inputs import read
 from tarsrelease.actions.kinds import Kind
-from tarsrelease.actions.table import ACTIONS
 from tarsrelease.cli.app import root
 from tarsrelease.cli.lazy import LazyGroup
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import runner_reader
 
+from tarsrelease.actions.command_lines import ACTIONS
 from tarsrelease.actions.kinds import TEXT, plain
 from tarsrelease.actions.main import main
-from tarsrelease.actions.table import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = {

@@ -18,7 +18,7 @@ from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.files.bundle_files import FolderFiles
 from tarsrelease.adapters.files.configuration import read_manifest, read_rollout
 from tarsrelease.adapters.files.yaml_source import read_values
-from tarsrelease.bundle.sha256sums import parse_checksums
+from tarsrelease.bundle.checksum_parser import parse_checksums
 from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.steps.verify import Readers, Scope, verify
 

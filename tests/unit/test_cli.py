@@ -24,7 +24,7 @@ from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli import main
 from tarsrelease.cli.app import root
-from tarsrelease.cli.exits import EXIT_CODES
+from tarsrelease.cli.exit_code_help import EXIT_CODES
 from tarsrelease.cli.lazy import LazyGroup
 from tarsrelease.cli.overview import COMMANDS, overview
 from tarsrelease.cli.session import this_run

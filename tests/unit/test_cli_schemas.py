@@ -15,7 +15,7 @@ from bundle_samples import BUNDLE, ENVIRONMENT, ROLLOUT, write_sources
 from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli import main
-from tarsrelease.cli.exits import EXIT_CODES
+from tarsrelease.cli.exit_code_help import EXIT_CODES
 from tarsrelease.cli.schemas import all_schemas, schema_text
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.model.rollout import Rollout

@@ -199,14 +199,14 @@ class TestWindow:
     def test_closed_is_a_no_unless_a_person_says_why(self) -> None:
         rollout = written(window=HOURS.model_dump())
         at_night = MONDAY.replace(hour=22)
-        assert schedule.window_check(rollout, MONDAY, None).status is Status.PASS
-        closed = schedule.window_check(rollout, at_night, None)
+        assert window.check(rollout, MONDAY, None).status is Status.PASS
+        closed = window.check(rollout, at_night, None)
         assert closed.status is Status.FAIL
         assert "opens next Tue 2026-11-24 09:00 Europe/Berlin" in closed.reason
-        overridden = schedule.window_check(rollout, at_night, "P0 fix (octocat)")
+        overridden = window.check(rollout, at_night, "P0 fix (octocat)")
         assert overridden.status is Status.PASS
         assert "P0 fix (octocat)" in overridden.reason
-        assert schedule.window_check(written(), at_night, None).status is Status.PASS
+        assert window.check(written(), at_night, None).status is Status.PASS
         plan = schedule.schedule(rollout, rollout)
         said = schedule.warnings(rollout, plan, at_night, "P0 fix (octocat)")
         assert "outside the deployment window" in said[0]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tarsrelease.adapters.files.configuration import read_bundle_input, read_manifest, read_rollout
 from tarsrelease.adapters.files.yaml_source import read_values
 from tarsrelease.bundle.chart_archive import read_chart
+from tarsrelease.bundle.checksum_parser import parse_checksums, path_fault, shown
 from tarsrelease.bundle.plain_text import document_fault
-from tarsrelease.bundle.sha256sums import parse_checksums, path_fault, shown
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.versions import precedence
 

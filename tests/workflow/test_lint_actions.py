@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tarsrelease.actions.command_lines import ACTIONS
 from tarsrelease.actions.inputs import read
-from tarsrelease.actions.table import ACTIONS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "actions"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tarsrelease.actions.command_lines import ACTIONS, Action
 from tarsrelease.actions.inputs import Given, read
 from tarsrelease.actions.kubeconfig import kubeconfig_file
 from tarsrelease.actions.runner import Silence, annotation, annotation_lines, masks, outputs
@@ -20,7 +21,6 @@ from tarsrelease.actions.secret_values import (
     secrets_of_environment,
     secrets_of_kubeconfig,
 )
-from tarsrelease.actions.table import ACTIONS, Action
 from tarsrelease.model.details import Details
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from tarsrelease.bundle.chart_archive import ChartArchive
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.bundle.results import judged, not_checked
-from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.errors import ReleaseError

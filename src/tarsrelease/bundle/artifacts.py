@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.bundle.files import BundleFile
 from tarsrelease.bundle.requirements import left_out
-from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, Image
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.step_details import ArtifactRow

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tarsrelease.bundle.chart_archive import ChartArchive
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.bundle.results import judged, not_checked
-from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.bundle.sources import Means, Objects
 from tarsrelease.model.bundle import Image, Manifest
 from tarsrelease.model.outcome import Check

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tarsrelease.bundle.sha256sums import shown
+from tarsrelease.bundle.checksum_parser import shown
 
 LARGEST_ARCHIVE = 16 * 2**20
 """Bytes of the largest archive that is read; Helm's charts are limited by etcd to about 1 MiB."""

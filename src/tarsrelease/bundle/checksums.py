@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from tarsrelease.bundle.checksum_parser import Listed, shown
 from tarsrelease.bundle.files import BundleFile
-from tarsrelease.bundle.sha256sums import Listed, shown
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS
 from tarsrelease.model.outcome import Check, Observed, Status
 

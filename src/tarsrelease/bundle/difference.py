@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tarsrelease.bundle.chart_archive import ChartArchive
-from tarsrelease.bundle.sha256sums import shown
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.model.bundle import Manifest
 
 _NAMES = ("service", "id", "file", "name", "weight", "path")

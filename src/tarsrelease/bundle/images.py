@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.bundle.results import not_checked
-from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.bundle.sources import Registry
 from tarsrelease.model.bundle import Image
 from tarsrelease.model.errors import UnreachableError, UsageError

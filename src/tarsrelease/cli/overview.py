@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tarsrelease.cli.exits import EXIT_CODES
+from tarsrelease.cli.exit_code_help import EXIT_CODES
 
 COMMANDS = {
     "verify": ("verify:verify", "Verify a bundle."),

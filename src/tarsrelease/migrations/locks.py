@@ -1,5 +1,7 @@
 """PostgreSQL's table locks in words, and the documented ones of statements that cannot be tried.
 
+`adapters/postgres/scratch.py` measures the locks of all others.
+
 Source: PostgreSQL 18 documentation, section 13.3.1 "Table-Level Locks" and the reference pages of
 the commands.
 """

@@ -10,7 +10,6 @@ from datetime import datetime
 from tarsrelease.model.base import Value
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
-from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
@@ -157,33 +156,6 @@ def warnings(
                 )
                 break
     return tuple(said)
-
-
-def window_check(rollout: Rollout, at: datetime, override: str | None) -> Check:
-    """``plan.window``: open now, or overridden by a person with a reason."""
-    hours = rollout.window
-    if hours is None:
-        return Check(
-            id="plan.window",
-            status=Status.PASS,
-            expected="any time",
-            reason="rollout.yaml names no deployment window",
-        )
-    local = at.astimezone(hours.zone)
-    observed = Observed(value=f"{local:%a %H:%M}", unit="time")
-    end = window.closes(hours, at)
-    if end is not None:
-        status, reason = Status.PASS, f"open until {end:%H:%M} {hours.timezone}"
-    elif override is not None:
-        status, reason = Status.PASS, f"closed, overridden: {override}"
-    else:
-        status = Status.FAIL
-        reason = f"closed; it opens next {window.opens(hours, at):%a %Y-%m-%d %H:%M} " + (
-            hours.timezone
-        )
-    return Check(
-        id="plan.window", status=status, observed=observed, expected=str(hours), reason=reason
-    )
 
 
 def outputs(

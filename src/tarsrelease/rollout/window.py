@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.window import DAYS, DeploymentWindow
 
 
@@ -29,3 +31,28 @@ def overrun(window: DeploymentWindow, at: datetime, minutes: float) -> float:
     if end is None:
         return 0.0
     return max(0.0, minutes - (end - at).total_seconds() / 60)
+
+
+def check(rollout: Rollout, at: datetime, override: str | None) -> Check:
+    """``plan.window``: open now, or overridden by a person with a reason."""
+    hours = rollout.window
+    if hours is None:
+        return Check(
+            id="plan.window",
+            status=Status.PASS,
+            expected="any time",
+            reason="rollout.yaml names no deployment window",
+        )
+    local = at.astimezone(hours.zone)
+    observed = Observed(value=f"{local:%a %H:%M}", unit="time")
+    end = closes(hours, at)
+    if end is not None:
+        status, reason = Status.PASS, f"open until {end:%H:%M} {hours.timezone}"
+    elif override is not None:
+        status, reason = Status.PASS, f"closed, overridden: {override}"
+    else:
+        status = Status.FAIL
+        reason = f"closed; it opens next {opens(hours, at):%a %Y-%m-%d %H:%M} " + (hours.timezone)
+    return Check(
+        id="plan.window", status=status, observed=observed, expected=str(hours), reason=reason
+    )

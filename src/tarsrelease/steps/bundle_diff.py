@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tarsrelease.bundle.chart_archive import LARGEST_ARCHIVE, ChartArchive, ReadValues, read_chart
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.bundle.difference import (
     chart_differences,
     document_differences,
@@ -18,7 +19,6 @@ from tarsrelease.bundle.difference import (
 )
 from tarsrelease.bundle.files import BundleFiles
 from tarsrelease.bundle.plain_text import LARGEST_TEXT, document_fault
-from tarsrelease.bundle.sha256sums import shown
 from tarsrelease.model.bundle import MANIFEST, Manifest
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.step_details import BundleDiffDetails

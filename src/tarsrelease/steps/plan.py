@@ -12,7 +12,7 @@ from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.step_details import PlanDetails
 from tarsrelease.operations.outcome import StepReport
-from tarsrelease.rollout import schedule
+from tarsrelease.rollout import schedule, window
 
 STEP = "plan"
 
@@ -37,9 +37,9 @@ def plan(
     begins = at or report.started_at
     rollout = release.rollout
     paper = schedule.schedule(written, rollout)
-    window = schedule.window_check(rollout, begins, override)
-    closed = window.status is Status.FAIL
-    checks: tuple[Check, ...] = (_stages(paper), window)
+    allowed = window.check(rollout, begins, override)
+    closed = allowed.status is Status.FAIL
+    checks: tuple[Check, ...] = (_stages(paper), allowed)
     if flags_wanted:
         checks += (_flags(rollout),)
     warned = schedule.warnings(rollout, paper, begins, override)
@@ -49,7 +49,7 @@ def plan(
         f"at most {_minutes(paper.minutes_at_most)}"
     )
     if closed:
-        summary = f"outside the deployment window: {window.reason}"
+        summary = f"outside the deployment window: {allowed.reason}"
     duration = "" if stage_duration is None else f"{stage_duration:g}s"
     flags = "true" if release.feature_flags else "false"
     return report.outcome(

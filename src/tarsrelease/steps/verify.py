@@ -21,6 +21,7 @@ from tarsrelease.bundle.agreement import agreement_checks, running_check
 from tarsrelease.bundle.artifacts import artifact_rows, image_rows, judged_rows
 from tarsrelease.bundle.chart import chart_checks
 from tarsrelease.bundle.chart_archive import LARGEST_ARCHIVE, ReadValues, read_chart
+from tarsrelease.bundle.checksum_parser import LARGEST, Listed, parse_checksums, printable, shown
 from tarsrelease.bundle.checksums import (
     completeness_checks,
     digest_checks,
@@ -34,7 +35,6 @@ from tarsrelease.bundle.origin import origin_checks
 from tarsrelease.bundle.plain_text import LARGEST_TEXT, document_fault
 from tarsrelease.bundle.requirements import left_out, required
 from tarsrelease.bundle.results import not_checked
-from tarsrelease.bundle.sha256sums import LARGEST, Listed, parse_checksums, printable, shown
 from tarsrelease.bundle.signatures import signature_checks
 from tarsrelease.bundle.sources import NOTHING, Means
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifest
