@@ -664,7 +664,7 @@ class RecordedProgress:
     def say(self, line: str) -> None:
         self.world.said.append(line)
 
-    def look(
+    def evaluated(
         self,
         stage: str,
         weight: int | None,

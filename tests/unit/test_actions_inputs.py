@@ -62,7 +62,7 @@ def test_reading_says_what_is_wrong_and_what_is_allowed() -> None:
     known = ACTIONS["canary-gate"].inputs
     seen = read('{"stag": "10", "wait": "yes", "stage-duration": "10 minutes"}', known)
     assert seen.problems == (
-        '"stag" is no input of this action; did you mean stage? allowed: ' + ", ".join(known),
+        '"stag" is not an input of this action; did you mean stage? allowed: ' + ", ".join(known),
         'wait: "yes" is not a boolean; allowed: true, false',
         'stage-duration: "10 minutes" is not a duration; allowed: a number with one of the units '
         "ms, s, m, h, d, such as 10m or 3m30s",

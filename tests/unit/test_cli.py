@@ -277,7 +277,7 @@ class TestOutcomes:
 
         self.ending(monkeypatch, fails)
         assert run("status", *PLACE) == 130
-        assert "tarsrelease rollback goes back" in capsys.readouterr().out
+        assert "tarsrelease rollback" in capsys.readouterr().out
 
     def test_changing_commands_record_evidence_and_reading_ones_when_asked(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

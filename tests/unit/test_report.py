@@ -237,15 +237,15 @@ def test_plain_lines_are_few_until_something_changes() -> None:
     for second in range(20):
         time.now = float(second)
         unsure = check(Status.INCONCLUSIVE, samples=second)
-        progress.look("canary-1", 1, second, 20, checks=[unsure])
+        progress.evaluated("canary-1", 1, second, 20, checks=[unsure])
     calm = stream.getvalue().splitlines()
     assert len(calm) == 4
     assert "(canary.error_rate of web has 5 of 149 requests)" in calm[1]
-    progress.look("canary-1", 1, 20, 20, checks=[check(Status.FAIL, value=1.0)])
+    progress.evaluated("canary-1", 1, 20, 20, checks=[check(Status.FAIL, value=1.0)])
     news = stream.getvalue().splitlines()[4:]
     assert len(news) == 2
     assert news[1].endswith("FAIL canary.error_rate of web: 100 %, limit < 2 %")
-    progress.look("canary-1", 1, 20, 20, checks=[check(Status.PASS)])
+    progress.evaluated("canary-1", 1, 20, 20, checks=[check(Status.PASS)])
     assert "PASS canary.error_rate" in stream.getvalue().splitlines()[-1]
 
 
@@ -268,7 +268,9 @@ def test_the_live_view_shows_a_stage_and_leaves_a_line() -> None:
     terminal, time = Terminal(), Time()
     progress = LiveProgress(terminal, monotonic=time)
     progress.console.width = 120
-    progress.look("canary-10", 10, 4, 20, checks=[check(), check(Status.FAIL, name="canary.slow")])
+    progress.evaluated(
+        "canary-10", 10, 4, 20, checks=[check(), check(Status.FAIL, name="canary.slow")]
+    )
     drawn = terminal.getvalue()
     for part in (
         "canary-10",
@@ -279,7 +281,7 @@ def test_the_live_view_shows_a_stage_and_leaves_a_line() -> None:
         "0.4 %",
     ):
         assert part in drawn
-    progress.look("canary-25", 25, 1, 20, checks=[check()])
+    progress.evaluated("canary-25", 25, 1, 20, checks=[check()])
     assert "canary-10: 10 % of traffic, 4s: 1 pass, 1 fail" in terminal.getvalue()
     progress.close()
     assert "canary-25: 25 % of traffic, 1s: 1 pass" in terminal.getvalue()
@@ -291,12 +293,12 @@ def test_the_live_view_shows_a_stage_and_leaves_a_line() -> None:
 def test_the_live_view_stands_back_while_a_person_is_asked() -> None:
     terminal = Terminal()
     progress = LiveProgress(terminal, monotonic=Time())
-    progress.look("canary-10", 10, 4, 20, checks=[check()])
+    progress.evaluated("canary-10", 10, 4, 20, checks=[check()])
     with progress.paused():
         terminal.write("proceed? ")
         asked = terminal.getvalue()
-        progress.look("canary-10", 10, 8, 20, checks=[check()])
+        progress.evaluated("canary-10", 10, 8, 20, checks=[check()])
         assert terminal.getvalue() == asked
-    progress.look("canary-10", 10, 12, 20, checks=[check()])
+    progress.evaluated("canary-10", 10, 12, 20, checks=[check()])
     assert "12s of 20s" in terminal.getvalue().removeprefix(asked)
     progress.close()

@@ -1,1 +1,1 @@
-"""What the composite actions run: inputs in, one command, and outputs, summary, annotations out."""
+"""The Python of the composite actions: inputs, one command, outputs, summary and annotations."""

@@ -1,7 +1,7 @@
-"""An action's inputs: from the one environment variable INPUTS to values that were looked at.
+"""Parse and check an action's inputs from the environment variable INPUTS.
 
-The actions hand on `toJSON(inputs)`, in which GitHub leaves what an action does not know, so that
-a misspelt input is an error here instead of a warning that nobody reads.
+The actions pass `toJSON(inputs)`, which includes unknown inputs, so that a misspelt input is an
+error here instead of a warning that nobody reads.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Read:
 
 
 def read(document: str | None, known: Mapping[str, Input]) -> Read:
-    """Look at every input of `document`, the JSON of GitHub's `inputs`."""
+    """Check every input of `document`, the JSON of GitHub's `inputs`."""
     texts = _texts(document)
     if texts is None:
-        return Read({}, ("INPUTS is not the JSON that the action hands on: use the action itself",))
+        return Read({}, ("INPUTS is not the JSON that the action passes; use the action",))
     given: dict[str, str] = {name: one.default for name, one in known.items() if one.default}
     problems, corrections = [], []
     for name, text in texts.items():
         if name not in known:
             problems.append(_unknown(name, known))
         elif not text.strip():
-            continue  # an expression without a value: as if it were not given
+            continue  # an expression without a value counts as not given
         elif (problem := known[name].kind.problem(text)) is None:
             given[name] = text
         elif known[name].lenient:
@@ -76,4 +76,4 @@ def _texts(document: str | None) -> dict[str, str] | None:
 def _unknown(name: str, known: Mapping[str, Input]) -> str:
     near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
     meant = f"did you mean {near[0]}? " if near else ""
-    return f"{shorten(name)} is no input of this action; {meant}allowed: {', '.join(known)}"
+    return f"{shorten(name)} is not an input of this action; {meant}allowed: {', '.join(known)}"

@@ -1,7 +1,7 @@
-"""What an action's inputs may be. Each kind says in words what is allowed, and refuses the rest.
+"""The kinds of an action's inputs: each has a pattern, and a text that says what is allowed.
 
-GitHub hands every input on as text. The alphabets are narrow on purpose: an input may come from
-whoever starts a workflow, and ends up in arguments, journals, pages and messages.
+GitHub passes every input as text. The patterns are narrow, because anybody who starts a workflow
+chooses the inputs, which appear in arguments, journals, pages and messages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORD = r"[a-z][a-z0-9-]*"
 
 @dataclass(frozen=True)
 class Kind:
-    """`pattern` is what the whole text must match; `allowed` says so to a person.
+    """`pattern` must match the whole text; `allowed` describes it for people.
 
     Its ``\\w`` and ``\\d`` are ASCII's, unless it takes any `language`. A `secret` is never
     repeated in a message.
@@ -33,7 +33,7 @@ class Kind:
     language: bool = False
 
     def problem(self, text: str) -> str | None:
-        """Why `text` is refused; None where it is fine."""
+        """Why `text` is refused; None if it is accepted."""
         if len(text) > self.longest:
             return f"has {len(text)} characters; allowed are {self.longest} at most: {self.allowed}"
         flags = 0 if self.language else re.ASCII
@@ -140,9 +140,9 @@ KUBECONFIG = _Kubeconfig(
 
 
 def plain(text: str) -> str:
-    """`text` with every character that `TEXT` does not know replaced, and no longer than it may be.
+    """`text` with every character that `TEXT` refuses replaced, cut to the allowed length.
 
-    For what must never stop an action: the reason of a rollback.
+    For the reason of a rollback, which must never stop an action.
     """
     kept = "".join(c if re.fullmatch(TEXT.pattern, c) else "?" for c in text[: TEXT.longest])
     kept = re.sub(r":(?=:)", "?", kept)

@@ -1,4 +1,4 @@
-"""A kubeconfig out of a secret, as a file for as long as one command runs."""
+"""A kubeconfig from a secret, as a file while one command runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One action from its inputs to its outputs.
+"""Run one action.
 
-(1) read and check the inputs, (2) mask secrets, (3) run the command as a person would, with the
-runner deaf to whatever it prints, (4) write outputs, summary and annotations.
+(1) Read and check the inputs, (2) mask secrets, (3) run the command with the runner's workflow
+commands stopped, (4) write outputs, summary and annotations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 
 
 def main(name: str, variables: MutableMapping[str, str] | None = None) -> int:
-    """Run the action `name`; returns what its step ends with."""
+    """Run the action `name`; returns the exit code of its step."""
     variables = os.environ if variables is None else variables
     action = ACTIONS[name]
     # Taken out, so that a kubeconfig in it is not handed on to whatever the command starts.
@@ -44,7 +44,7 @@ def main(name: str, variables: MutableMapping[str, str] | None = None) -> int:
 
 
 def ends_with(outcome: Outcome, given: Given) -> int:
-    """The step's exit code: the outcome's, but a hold that was asked to let the job go on is 0."""
+    """The step's exit code: the outcome's, or 0 for a hold that must not fail the job."""
     if outcome.verdict is Verdict.HOLD and given.get("on-hold") == "continue":
         return int(ExitCode.DONE)
     return int(outcome.exit_code)
@@ -56,7 +56,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _refused(name: str, problems: Iterable[str], variables: MutableMapping[str, str]) -> int:
-    """Wrong inputs: said one by one; nothing was run."""
+    """Report wrong inputs one by one, without running the command."""
     lines = list(problems)
     _print(annotation_lines(("error", f"{name}: input", line) for line in lines))
     summary = f"wrong input: {lines[0]}" + (f" (and {len(lines) - 1} more)" if lines[1:] else "")
@@ -116,13 +116,13 @@ def _carried_out(action: Action, given: Given, variables: MutableMapping[str, st
 
 
 def _none(arguments: list[str], code: int, started_at: datetime) -> Outcome:
-    """That of a command without one: it was interrupted, or it is a bug."""
+    """The Outcome of a command that printed none: interrupted, or a bug."""
     code = code if code in (ExitCode.USAGE, ExitCode.INTERRUPTED) else ExitCode.BUG
     detail = ErrorDetail(
         doing=f"running tarsrelease {arguments[0]}",
         found="interrupted" if code == ExitCode.INTERRUPTED else "it gave no Outcome",
         expected="one Outcome",
-        next="tarsrelease status says what was changed; the same step can be run again",
+        next="see `tarsrelease status`; this step can be run again",
     )
     return Outcome(
         step=arguments[0],
@@ -145,7 +145,7 @@ def _tell(
     outcome: Outcome,
     variables: MutableMapping[str, str],
 ) -> None:
-    """Outputs, summary page and annotations. What cannot be written does not undo what was done."""
+    """Write outputs, summary page and annotations; a failure to write is only a warning."""
     from tarsrelease.report.page import outcome_page, remarks
 
     evidence = given.get("evidence", "")
@@ -168,7 +168,7 @@ def _outputs(verdict: str, code: int, evidence: str, summary: str) -> dict[str, 
 
 
 def _append(variables: MutableMapping[str, str], variable: str, text: str) -> None:
-    """Add to the file that the runner named; without a runner, nothing."""
+    """Append to the runner's file; without a runner, do nothing."""
     path = variables.get(variable)
     if not path:
         return

@@ -1,4 +1,4 @@
-"""What a runner reads: workflow commands on standard output, and the files it names.
+"""The runner's interface: workflow commands on standard output, and files.
 
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code.
 
-    What scripts and people ask most is answered before anything is imported.
+    Answers the most frequent requests before importing anything.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:

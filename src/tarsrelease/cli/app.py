@@ -1,4 +1,4 @@
-"""The root command, and the process's way out."""
+"""The root command, and the end of the process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def root() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command. Returns the exit code; nothing leaves it as an exception."""
+    """Run one command. Returns the exit code; never raises."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not end a release
@@ -80,7 +80,7 @@ def _interrupt_on(number: signal.Signals) -> None:
 
 
 def _wrong_usage(problem: click.UsageError, arguments: Sequence[str]) -> int:
-    """Wrong flags: as text for people, and as an Outcome for who asked for JSON."""
+    """Report wrong options as text, or as an Outcome with --format json."""
     path = problem.ctx.command_path if problem.ctx else "tarsrelease"
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):
         problem.show()

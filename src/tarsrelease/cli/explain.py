@@ -20,7 +20,7 @@ from tarsrelease.report.charts import Points, mermaid_chart, text_chart
 
 
 def explain(evidence: Path, stage: int | None, plot: Path | None) -> Outcome:
-    """The last recorded gate (of `stage`, where given), explained; drawn into `plot`."""
+    """Explain the last recorded gate (of `stage`, if given); draw it into `plot`."""
     started_at = datetime.now(UTC)
     record, details = _chosen(_records(evidence), evidence, stage)
     gate = record.outcome
@@ -65,9 +65,9 @@ def _records(evidence: Path) -> list[Record]:
             except ValidationError as problem:
                 raise UsageError(
                     doing=f"reading {name}",
-                    found=f"line {number} is no record ({problem.error_count()} mistakes)",
-                    expected="evidence as a step recorded it",
-                    next_step="tarsrelease report evidence says whether it is whole",
+                    found=f"line {number} is not a record ({problem.error_count()} mistakes)",
+                    expected="evidence recorded by a step",
+                    next_step="check it with `tarsrelease report evidence`",
                 ) from problem
     return sorted(found, key=lambda record: record.at)
 
@@ -84,10 +84,10 @@ def _chosen(
         return fitting[-1]
     stages = sorted({str(gate.stage) for _, gate in gates})
     raise UsageError(
-        doing=f"looking for a gate in {evidence}",
-        found=f"none of {wanted}; there is {', '.join(stages)}" if gates else "none",
+        doing=f"finding a gate in {evidence}",
+        found=f"none of {wanted}; recorded: {', '.join(stages)}" if gates else "none",
         expected="the recorded outcome of a canary gate",
-        next_step="name one of these with --stage, or another folder",
+        next_step="choose a recorded stage with --stage, or another folder",
     )
 
 
@@ -96,7 +96,7 @@ def _name(check: Check) -> str:
 
 
 def _curves(gate: GateDetails) -> dict[str, Points]:
-    """What was observed over the stage, by check and service."""
+    """The observed values over the stage, by check and service."""
     found: dict[str, list[tuple[float, float]]] = {}
     for look in gate.history:
         for name, value in look.values.items():
@@ -105,7 +105,7 @@ def _curves(gate: GateDetails) -> dict[str, Points]:
 
 
 def _limit(check: Check) -> float | None:
-    """The limit in the terms of what is observed: the share of good ones for ``at_least``."""
+    """The limit in the unit of the observed value: the good share for ``at_least``."""
     found = proportion_of(check)
     if found is None:
         return None
@@ -128,7 +128,7 @@ def _lines(
 
 
 def _charts(gate: Outcome, curves: Mapping[str, Points]) -> list[str]:
-    """Mermaid charts of what decided; of the gravest check where none stood in the way."""
+    """Mermaid charts of the results that decided; if all passed, of the most serious one."""
     shown = [check for check in _worst_first(gate.checks) if len(curves.get(_name(check), ())) > 1]
     deciding = [check for check in shown if check.status is not Status.PASS][:4] or shown[:1]
     return [
@@ -150,7 +150,7 @@ def _worst_first(checks: Sequence[Check]) -> list[Check]:
 
 
 def _panels(gate: Outcome, curves: Mapping[str, Points]) -> list[Panel]:
-    """One panel a check id, a line a service."""
+    """One panel per check id, one line per service."""
     panels = {}
     for check in _worst_first(gate.checks):
         lines = {

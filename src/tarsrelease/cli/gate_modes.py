@@ -1,4 +1,4 @@
-"""The four ways of `canary gate`: from the flags to the step that they ask for."""
+"""The four modes of `canary gate`: run the step that the options select."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tarsrelease.model.rollout import Stage
 
 _ALL = "all"
-_USAGE = "`tarsrelease canary gate --help` shows what goes with what"
+_USAGE = "see `tarsrelease canary gate --help` for the options that can be combined"
 
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
-    """The flags as they were given; None is a flag that was not."""
+    """The given options; None if an option was not given."""
 
     weight: int | None
     wait: bool
@@ -33,7 +33,7 @@ class GateOptions:
 
 
 def play(session: Session, options: GateOptions) -> Outcome:
-    """Run the step. Raises UsageError where the flags do not go together."""
+    """Run the step. Raises UsageError if the options cannot be combined."""
     lifting, seconds, weight = _lifting(options), options.duration, options.weight
     if options.wait and options.observe:
         raise _wrong("--wait together with --observe", "one of them")
@@ -77,9 +77,9 @@ def _observe(session: Session, weight: int | None, seconds: float | None) -> Out
 
 
 def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:
-    """What people said of the stage's manual checks, from ``ID=yes``, ``ID=no``, ``all=yes``.
+    """People's answers to the stage's manual checks, from ``ID=yes``, ``ID=no``, ``all=yes``.
 
-    A stage without any has nothing that ``all`` would answer, and takes it.
+    ``all`` is accepted for a stage without manual checks, too.
     """
     said: dict[str, bool] = {}
     for text in options.answers:
@@ -87,7 +87,8 @@ def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:
         if (check != _ALL and check not in stage.questions) or answer not in ("yes", "no"):
             known = ", ".join(stage.questions) or "none"
             raise _wrong(
-                f"--answer {text}", f"ID=yes, ID=no or {_ALL}=yes; manual checks there: {known}"
+                f"--answer {text}",
+                f"ID=yes, ID=no or {_ALL}=yes; this stage asks: {known}",
             )
         asked = stage.questions if check == _ALL else [check]
         said |= dict.fromkeys(asked, answer == "yes")
@@ -112,5 +113,5 @@ def _lifting(options: GateOptions) -> Lifting | None:
 
 def _wrong(found: str, expected: str) -> UsageError:
     return UsageError(
-        doing="reading the flags of canary gate", found=found, expected=expected, next_step=_USAGE
+        doing="reading the options of canary gate", found=found, expected=expected, next_step=_USAGE
     )

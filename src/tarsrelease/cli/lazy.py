@@ -55,5 +55,5 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(name, self.entries, n=1, cutoff=0.5)
             known = ", ".join(self.entries)
             advice = f"Did you mean {ctx.command_path} {near[0]}?" if near else f"Commands: {known}"
-            ctx.fail(f"There is no command {ctx.command_path} {name}. {advice}")
+            ctx.fail(f"Unknown command {ctx.command_path} {name}. {advice}")
         return super().resolve_command(ctx, args)

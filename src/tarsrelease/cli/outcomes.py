@@ -1,4 +1,4 @@
-"""From what happened to one Outcome, and from it to what is printed."""
+"""Turn exceptions into Outcomes, and print an Outcome."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLLECTED: ContextVar[list[Outcome] | None] = ContextVar("collected", default=N
 
 @contextmanager
 def collected() -> Iterator[list[Outcome]]:
-    """The outcomes of the commands that run in the block, which are not printed."""
+    """Collect the outcomes of the commands in the block instead of printing them."""
     found: list[Outcome] = []
     token = _COLLECTED.set(found)
     try:
@@ -51,7 +51,7 @@ def failed(
     environment: str | None = None,
     debug: bool = False,
 ) -> Outcome:
-    """The outcome of a step that ended in an exception: foreseen, interrupted, or a bug."""
+    """The outcome of a step that raised: a ReleaseError, an interrupt, or a bug."""
     match problem:
         case ReleaseError():
             code, detail = problem.exit_code, problem.detail
@@ -80,8 +80,8 @@ def _interrupted(step: str) -> ErrorDetail:
         doing=step,
         found="interrupted",
         expected="that the step ends by itself",
-        next="tarsrelease status says what was changed; the same command can be run again, and "
-        "tarsrelease rollback goes back",
+        next="see `tarsrelease status`; run this command again to continue, or "
+        "`tarsrelease rollback`",
     )
 
 
@@ -92,8 +92,8 @@ def _bug(step: str, problem: BaseException) -> ErrorDetail:
         doing=step,
         found=f"{type(problem).__name__}: {problem}{where}",
         expected="an error that says what to do; this is a bug in tarsrelease",
-        next="repeat with --debug and report the traceback; tarsrelease status says what was "
-        "changed, tarsrelease rollback goes back",
+        next="run it again with --debug and report the traceback; see `tarsrelease status` for "
+        "what was changed, and `tarsrelease rollback`",
     )
 
 
@@ -123,7 +123,7 @@ def print_outcome(
             text = outcome_text(outcome, evidence=evidence, verbose=verbose)
             stream.write(_coloured(outcome, text, stream))
         stream.flush()
-    except BrokenPipeError:  # the reader has seen enough; the exit code still tells
+    except BrokenPipeError:  # the reader has closed the pipe; the exit code remains
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -137,12 +137,12 @@ def _coloured(outcome: Outcome, text: str, stream: TextIO) -> str:
 
 
 def print_usage_error(command: str, message: str) -> int:
-    """Wrong flags as an Outcome in JSON. Returns its exit code."""
+    """Print wrong options as an Outcome in JSON. Returns its exit code."""
     now = datetime.now(UTC)
     error = ErrorDetail(
         doing=f"reading the arguments of {command}",
         found=message,
-        expected=f"arguments as {command} --help lists them",
+        expected=f"the options that `{command} --help` lists",
         next=f"{command} --help",
     )
     outcome = Outcome(

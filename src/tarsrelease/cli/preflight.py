@@ -1,4 +1,4 @@
-"""What preflight is asked with: on its own, and by a whole day before it touches anything."""
+"""Run preflight for `check preflight`, and for `run` before its first change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def looked(session: Session, running: str | None = None) -> Outcome:
 
 
 def _settled_in(name: str | None) -> Settled | None:
-    """Staging's Helm releases; None where the environment names no staging."""
+    """Staging's Helm releases; None if the environment has no staging."""
     from tarsrelease.adapters.files.configuration import load_environment
     from tarsrelease.adapters.helm.releases import Helm
 

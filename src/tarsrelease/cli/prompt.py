@@ -1,4 +1,4 @@
-"""Who answers a command's questions."""
+"""Ask a command's questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Pausing:
-    """Asks with the live view taken away, so that the question can be read."""
+    """Asks on the terminal with the live view hidden."""
 
     def __init__(self, person: Person, progress: ClosingProgress) -> None:
         self._person = person
@@ -29,7 +29,7 @@ class _Pausing:
 
 
 def who_answers(settings: Settings, progress: ClosingProgress) -> Person:
-    """An assumed yes (--yes), whoever sits at the terminal, or nobody."""
+    """--yes, the person at the terminal, or nobody."""
     from tarsrelease.adapters.terminal.person import AssumedYes, AtTerminal, Nobody
 
     if settings.yes:

@@ -19,7 +19,7 @@ from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.people import Progress
 
-# Files that people write are described as they are read, what we print as it is printed.
+# Schemas of files validate the text that people write, schemas of Outcomes the printed JSON.
 _MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]]] = {
     "rollout": (Rollout, "validation"),
     "environment": (Environment, "validation"),
@@ -45,12 +45,12 @@ def all_schemas() -> dict[str, dict[str, Any]]:
 
 
 def schema_text(schema: dict[str, Any]) -> str:
-    """A schema as it stands in its file, without the last newline."""
+    """A schema as the text of its file, without the last newline."""
     return json.dumps(schema, indent=2, ensure_ascii=False)
 
 
 def write_schemas(folder: Path, progress: Progress) -> Outcome:
-    """Write each as ``NAME.schema.json``. Raises `UsageError` where that is impossible."""
+    """Write each as ``NAME.schema.json``. Raises `UsageError` if the folder is not writable."""
     started_at = datetime.now(UTC)
     schemas = all_schemas()
     try:
@@ -64,7 +64,7 @@ def write_schemas(folder: Path, progress: Progress) -> Outcome:
             doing="writing the schemas",
             found=f"{problem.filename}: {problem.strerror}",
             expected="a folder that this user may write to",
-            next_step="name another with --write DIR",
+            next_step="choose another folder with --write DIR",
         ) from problem
     return Outcome(
         step="schema",

@@ -1,4 +1,4 @@
-"""What one command works with, made when it is first asked for; and the one place that runs it."""
+"""The session of one command: lazily loaded release and environment; runs and records a step."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ DEFAULT_EVIDENCE = Path("evidence")
 
 
 class Session:
-    """One command's settings and, when they are needed, everything that follows from them.
+    """One command's settings, and its environment, release and context, loaded when needed.
 
-    `changes` says that the command changes something, so that its bundle must be named.
+    `changes`: the command changes something, so --release is required.
     """
 
     def __init__(self, settings: Settings, *, changes: bool = True) -> None:
@@ -52,37 +52,37 @@ class Session:
             raise UsageError(
                 doing="choosing the environment",
                 found="no --environment",
-                expected="where the release goes" + (f": {known}" if known else ""),
+                expected="the environment" + (f", one of {known}" if known else ""),
                 next_step="add --environment NAME (or set TARSRELEASE_ENVIRONMENT)",
             )
         return load_environment(self.settings.environment)
 
     @property
     def release_folder(self) -> Path:
-        """The bundle that --release names; the newest one only for who merely reads."""
+        """The bundle of --release; by default the newest for commands that only read."""
         if self.settings.release is not None:
             return self.settings.release
         if self._changes:
             raise UsageError(
                 doing="choosing the release",
                 found="no --release",
-                expected="the bundle, said outright, for a command that changes something",
+                expected="--release, which commands that change something require",
                 next_step=f"add --release {_newest_or('DIR')}",
             )
         return newest_release()
 
     def choose(self, choice: DayChoice) -> None:
-        """Play the day so, whatever the files say; before `release` is asked for."""
+        """Set the options of this run; call it before reading `release`."""
         self._choice = choice
 
     @cached_property
     def release(self) -> Release:
-        """The bundle as this environment plays it."""
+        """The bundle with the environment's overrides."""
         return load_release(self.release_folder, self.environment, self._choice)
 
     @cached_property
     def assignment(self) -> Assignment:
-        """What a step without a cluster works with."""
+        """The assignment of a step without a cluster."""
         from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.cli.prompt import who_answers
         from tarsrelease.context import Assignment, People
@@ -92,13 +92,13 @@ class Session:
 
     @cached_property
     def context(self) -> Context:
-        """Everything that a step works with, connected."""
+        """The context of a step, connected to the cluster."""
         from tarsrelease.wiring.context import connect
 
         return connect(self.environment, self.release, self.run, self.assignment.people)
 
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
-        """Where outcomes are recorded; None where nothing is, by default or by choice."""
+        """The evidence; None if nothing is recorded."""
         folder = self.settings.evidence or default
         if folder is None:
             return None
@@ -107,13 +107,13 @@ class Session:
 
     @property
     def known_release(self) -> str | None:
-        """The version, if it was read; asking for it reads nothing."""
+        """The version, if it was read already."""
         release: Release | None = self.__dict__.get("release")
         return release.version if release else None
 
     @property
     def known_environment(self) -> Environment | None:
-        """The environment, if it was read."""
+        """The environment, if it was read already."""
         environment: Environment | None = self.__dict__.get("environment")
         return environment
 
@@ -126,9 +126,9 @@ def _newest_or(word: str) -> str:
 
 
 def this_run() -> Run:
-    """Who does this: the CI run and its attempt, or a name made for this process.
+    """The run: that of CI with its attempt, or a generated id.
 
-    TARSRELEASE_RUN names it, so that several commands of one day by hand are one run.
+    TARSRELEASE_RUN sets it, so that several commands of one release by hand are one run.
     """
     variables = os.environ
     if given := variables.get("TARSRELEASE_RUN"):
@@ -153,14 +153,14 @@ def _person() -> str:
 
 
 class Recording(Enum):
-    """What of a command goes into the evidence."""
+    """Which of a command's outcomes go into the evidence."""
 
     ALWAYS = "always"
     """Its outcome, into ./evidence/ unless --evidence says otherwise."""
     WHEN_ASKED = "when asked"
-    """Its outcome, where --evidence is given."""
+    """Its outcome, if --evidence is given."""
     BY_STEP = "by the step"
-    """The step records by itself; only what keeps it from doing so is added here."""
+    """The step records its outcomes; only an error before that is added here."""
 
 
 def carry_out(
@@ -213,7 +213,7 @@ def carry_out(
 
 
 def _with_overrides(outcome: Outcome, environment: Environment | None) -> Outcome:
-    """The outcome with what the environment changed in the rollout, for every report."""
+    """The outcome with the environment's overrides, for every report."""
     lines = describe_overrides(environment.overrides) if environment else ()
     if not lines or outcome.verdict is None or outcome.details.overrides:
         return outcome
@@ -222,9 +222,9 @@ def _with_overrides(outcome: Outcome, environment: Environment | None) -> Outcom
 
 
 def _record(evidence: EvidenceFile | None, outcome: Outcome) -> str | None:
-    """Add the outcome; what was done stays done where that fails, and it is said."""
+    """Append the outcome to the evidence; a failure is only reported."""
     if evidence is None or outcome.exit_code is ExitCode.USAGE:
-        return None  # wrong usage leaves nothing behind, not even this
+        return None  # usage errors are not recorded
     try:
         record = evidence.append(outcome)
     except ReleaseError as problem:

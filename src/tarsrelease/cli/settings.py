@@ -1,4 +1,4 @@
-"""The options that commands share, gathered into one value."""
+"""The options that commands share, as one value."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ class _Evaluator:
         due = self._shown_at is None or self.now >= self._shown_at + evaluation_times.TICK
         if due or verdict is not None:
             planned = stage.duration + (stage.max_extension if over else 0.0)
-            self._context.people.progress.look(
+            self._context.people.progress.evaluated(
                 stage.name, self._evaluation.weight, elapsed, planned, checks=self._checks
             )
             self._shown_at = self.now

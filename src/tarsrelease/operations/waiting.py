@@ -24,7 +24,7 @@ from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.traffic import lease_and_lock_keeper
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal
-from tarsrelease.rollout.standing import standing_since
+from tarsrelease.rollout.weights_since import weights_since
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ def ask_while_evaluating(
     with holding(context.cluster.lock):
         asked_at = context.clock.now()
         until = asked_at + timedelta(seconds=context.environment.limits.wait)
-        since = standing_since(context.cluster.routes.read(context.rollout.services)) or asked_at
+        since = weights_since(context.cluster.routes.read(context.rollout.services)) or asked_at
         threading.Thread(target=question.ask, args=(context,), name="question", daemon=True).start()
         seen = evaluate_while_waiting(
             context,

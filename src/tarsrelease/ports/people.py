@@ -50,7 +50,7 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """Show one line of progress."""
 
-    def look(
+    def evaluated(
         self,
         stage: str,
         weight: int | None,

@@ -11,7 +11,7 @@ from tarsrelease.model.position import Position
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import release_journal, stage_list
 from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
-from tarsrelease.rollout.standing import standing_since
+from tarsrelease.rollout.weights_since import weights_since
 
 _ROLLBACK = "tarsrelease rollback"
 
@@ -30,7 +30,7 @@ def position(
     weight = max((route.weight for route in seen.routes), default=0)
     stages = {route.stage for route in seen.routes}
     stage = stages.pop() if len(stages) == 1 else None
-    since = standing_since(seen.routes)
+    since = weights_since(seen.routes)
     until = min((r.traffic_until for r in seen.routes if r.traffic_until), default=None)
     working = f"run {holder.run} of {holder.owner}, which holds the lock" if holder else None
 

@@ -20,7 +20,7 @@ class How(StrEnum):
 
     WENT_ON = "went on"
     ROLLED_BACK = "rolled back"
-    TAKEN_OFF = "traffic taken off"
+    MOVED_TO_STABLE = "traffic taken off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def over(
     if not moved:
         return None
     if all(route.weight == 0 for route in moved):
-        return Over(How.TAKEN_OFF, moved[0].run, "all traffic was moved to stable")
+        return Over(How.MOVED_TO_STABLE, moved[0].run, "all traffic was moved to stable")
     return Over(How.WENT_ON, moved[0].run, f"the routes are at {moved[0].stage}")
 
 

@@ -36,7 +36,7 @@ from tarsrelease.operations.scaling import scale_for
 from tarsrelease.operations.snapshot import all_routes, refuse_rolled_back
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal, stage_list
-from tarsrelease.rollout.standing import at_stage_since
+from tarsrelease.rollout.weights_since import at_stage_since
 
 STEP = "gate"
 

@@ -33,8 +33,8 @@ from tarsrelease.operations.snapshot import all_routes
 from tarsrelease.operations.waiting import evaluate_while_waiting
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal, stage_list, waits
-from tarsrelease.rollout.standing import standing_since
 from tarsrelease.rollout.waits import How, Over
+from tarsrelease.rollout.weights_since import weights_since
 
 STEP = "gate"
 _ASK_AGAIN = 2.0
@@ -137,7 +137,7 @@ class _Wait:
     def evaluate(self, entries: Sequence[Entry]) -> Outcome:
         """Evaluate until another run acts, the canary is proven bad, or the limit is reached."""
         context, stage = self.context, self.context.rollout.stage(self.routes[0].weight)
-        since = standing_since(self.routes) or self.opened.at
+        since = weights_since(self.routes) or self.opened.at
         version = context.release.version
         judged = StageEvaluation(
             stage=stage,
@@ -266,7 +266,7 @@ def _over_at_once(
     if weight is not None and opened.facts.weight != weight:
         return Over(How.WENT_ON, opened.run, f"{opened.step} has started since")
     if all(route.weight == 0 for route in routes):
-        return Over(How.TAKEN_OFF, routes[0].run, "the canary has no traffic")
+        return Over(How.MOVED_TO_STABLE, routes[0].run, "the canary has no traffic")
     stages = {stage.name: stage.weight for stage in release.rollout.stages}
     for route in routes:
         known = route.written_at is not None and stages.get(route.stage or "") == route.weight

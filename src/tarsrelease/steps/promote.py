@@ -36,7 +36,7 @@ from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import last_good, same_version, stable_names
-from tarsrelease.rollout.standing import at_stage_since, standing_since
+from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
 STEP = "promote"
 PROMOTED = "promoted"
@@ -73,7 +73,7 @@ def promote(context: Context) -> Outcome:
             with report.phase("upgrade stable"):
                 _upgrade_stable(context, seen, entries, pins)
                 _complete_stable(context, pins, keep)
-            since = standing_since(seen.routes) or context.clock.now()
+            since = weights_since(seen.routes) or context.clock.now()
             for weight in _weights_left(release, seen):
                 with report.phase(stage_name(weight)):
                     since, step = _step_back(context, weight, seen, keep)

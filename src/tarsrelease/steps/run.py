@@ -34,7 +34,7 @@ from tarsrelease.ports.evidence import Evidence
 from tarsrelease.rollout import planned_changes, release_journal
 from tarsrelease.rollout.position import position
 from tarsrelease.rollout.rollback_plan import canary_names
-from tarsrelease.rollout.standing import standing_since
+from tarsrelease.rollout.weights_since import weights_since
 from tarsrelease.steps.canary_deploy import deploy, refuse
 from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.promote import promote
@@ -276,7 +276,7 @@ class _ReleaseRun:
     def _extended(self, stage: Stage) -> Context:
         """The context with the stage's full extension again, counted from now."""
         context, rollout = self.context, self.context.rollout
-        since = standing_since(context.cluster.routes.read(rollout.services))
+        since = weights_since(context.cluster.routes.read(rollout.services))
         so_far = (context.clock.now() - since).total_seconds() if since else 0.0
         longer = stage.model_copy(update={"max_extension": so_far + stage.max_extension})
         stages = tuple(longer if each is stage else each for each in rollout.stages)

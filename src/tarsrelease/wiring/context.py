@@ -1,4 +1,4 @@
-"""From a release and an environment to the `Context` that steps work with."""
+"""Build the `Context` of steps from a release and an environment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 def connect(environment: Environment, release: Release, run: Run, people: People) -> Context:
     """The context of this release in this environment, with its adapters.
 
-    The kubeconfig is read here (UsageError where it is missing or has no such context), Helm is
-    looked for when it is first used, and no system is contacted yet. The libraries are imported
-    here and not before, because they cost more than most commands.
+    Reads the kubeconfig (UsageError if it is missing or has no such context), but sends no
+    request and does not start Helm. Imports the libraries, which take longer than most commands.
     """
     from tarsrelease.adapters.background import Background
     from tarsrelease.adapters.clock import SystemClock
@@ -70,7 +69,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
 
 
 def ask_staging(release: Release, environment: Environment) -> AskStaging:
-    """Staging's file is read when it is first asked: most days do not ask."""
+    """Staging, whose file is read at first use, because most releases do not use it."""
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.files.configuration import load_environment
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
@@ -89,7 +88,7 @@ def ask_staging(release: Release, environment: Environment) -> AskStaging:
 
 
 def recorded_metrics(environment: Environment) -> History:
-    """The metrics server for looking at the past, which may take it a minute; no cluster."""
+    """The metrics server for recorded samples, which may take a minute; no cluster."""
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 
     patient = max(environment.prometheus.timeout, 60.0)

@@ -1,4 +1,4 @@
-"""From an assignment to the database that its migrations work on."""
+"""Build the access to the database of migrations from an assignment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting together what verify needs; every library is imported only where it is used."""
+"""Build the sources of verify; imports each library only where it is used."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the flags say. `running` is the version that runs, where somebody says it; else the
-    `environment`'s cluster is asked, where there is one."""
+    """The options of verify. `running` is the running version; if None, it is read from the
+    cluster of `environment`, if given."""
 
     offline: bool = False
     checksums_only: bool = False
@@ -47,7 +47,7 @@ def verified(
     *,
     clock: Clock | None = None,
 ) -> Outcome:
-    """The outcome of verify on this folder, with all means that this machine has."""
+    """The outcome of verify on this folder, with all sources of this machine."""
     from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.files.bundle_files import FolderFiles
     from tarsrelease.adapters.files.configuration import read_manifest, read_rollout
@@ -97,7 +97,7 @@ def _means(folder: Path, wishes: Wishes) -> Means:
 
 
 def _schema(environment: Environment | None) -> tuple[ObjectSchema, str]:
-    """That of the environment's cluster, else the pinned one; and what to call it in reports."""
+    """The schema of the environment's cluster, else the pinned one; and its name for reports."""
     from tarsrelease.adapters.kubernetes.schema import pinned_schema, served_schema
     from tarsrelease.model.errors import ReleaseError
 
@@ -135,7 +135,7 @@ def _signatures(wishes: Wishes) -> Signatures | None:
         raise UsageError(
             doing="reading the attestations",
             found="--attestations without --repository and --signer-workflow",
-            expected="who may have signed: anybody can make an attestation",
+            expected="the repository and workflow that sign, because anybody can make attestations",
             next_step="add --repository OWNER/NAME and "
             "--signer-workflow OWNER/NAME/.github/workflows/FILE",
         )

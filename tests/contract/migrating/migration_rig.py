@@ -139,7 +139,7 @@ class Heard:
         self.lines.append(line)
         self.react(line)
 
-    def look(self, *_: object, **__: object) -> None:
+    def evaluated(self, *_: object, **__: object) -> None:
         raise AssertionError("a migration has no stages")
 
 

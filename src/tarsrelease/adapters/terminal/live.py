@@ -55,7 +55,7 @@ class StagePanel:
             lambda: deque(maxlen=_LOOKS)
         )
 
-    def look(self, elapsed: float, planned: float, checks: tuple[Check, ...]) -> None:
+    def evaluated(self, elapsed: float, planned: float, checks: tuple[Check, ...]) -> None:
         """Take over the results of an evaluation."""
         self.elapsed, self.planned, self.checks = elapsed, planned, checks
         self._at = self._monotonic()
@@ -140,7 +140,7 @@ class LiveProgress:
             stamp = datetime.now().astimezone().strftime("%H:%M:%S")
             self.console.print(Text.assemble((f"{stamp} ", "dim"), line))
 
-    def look(
+    def evaluated(
         self,
         stage: str,
         weight: int | None,
@@ -154,7 +154,7 @@ class LiveProgress:
             if self._panel is None or self._panel.stage != stage:
                 self._take_away()
                 self._panel = StagePanel(stage, weight, self._monotonic)
-            self._panel.look(elapsed, planned, tuple(checks))
+            self._panel.evaluated(elapsed, planned, tuple(checks))
             if not self._asking:
                 self._draw(self._panel)
 

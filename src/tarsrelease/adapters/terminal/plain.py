@@ -39,7 +39,7 @@ class PlainProgress:
         self._stream.write(f"{stamp} {line}\n")
         self._stream.flush()
 
-    def look(
+    def evaluated(
         self,
         stage: str,
         weight: int | None,

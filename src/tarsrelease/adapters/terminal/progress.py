@@ -27,7 +27,7 @@ class NoProgress:
     def say(self, line: str) -> None:
         """Nothing."""
 
-    def look(
+    def evaluated(
         self,
         stage: str,
         weight: int | None,

@@ -10,7 +10,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 
 
-def standing_since(routes: Iterable[RouteState]) -> datetime | None:
+def weights_since(routes: Iterable[RouteState]) -> datetime | None:
     """When the weights were written; None where no route says so.
 
     Routes are written one after another. The first write counts, so that what is measured from
@@ -27,4 +27,4 @@ def at_stage_since(release: Release, stage: Stage, routes: Sequence[RouteState])
         if (route.weight, route.stage, route.release) == (stage.weight, stage.name, release.version)
         and route.written_at is not None
     ]
-    return standing_since(there) if len(there) == len(release.rollout.services) else None
+    return weights_since(there) if len(there) == len(release.rollout.services) else None
