@@ -23,8 +23,8 @@ def kubectl(command: Sequence[str], *arguments: str) -> str:
         raise UsageError(
             doing=f"kubectl {' '.join(arguments[:3])}",
             found=done.stderr.strip() or f"exit code {done.returncode}",
-            expected="that the administrator may do this",
-            next_step="look at the cluster with `tarsrelease rehearse shell`",
+            expected="the rights of the administrator",
+            next_step="inspect the cluster with `tarsrelease rehearse shell`",
         )
     return done.stdout
 

@@ -274,7 +274,7 @@ def _from_wheel(name: str, package: str) -> str:
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         raise UsageError(
-            doing=f"looking for {name}",
+            doing=f"finding {name}",
             found=f"neither {beside} nor {name} on PATH",
             expected=f"the wheel {package}",
             next_step='run `scripts/setup`, or `pip install "tarsrelease[rehearse]"`',

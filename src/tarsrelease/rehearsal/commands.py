@@ -206,7 +206,7 @@ def find(name: str) -> Cluster:
     if found is None:
         others = running()
         raise UsageError(
-            doing=f"looking for the rehearsal cluster {name}",
+            doing=f"finding the rehearsal cluster {name}",
             found="it does not run" + (f"; what runs is {', '.join(others)}" if others else ""),
             expected="a running cluster",
             next_step=f"tarsrelease rehearse up --name {name}"
@@ -254,7 +254,7 @@ def _end(folder: StateFolder) -> None:
         raise UsageError(
             doing=f"ending the cluster {folder.name}",
             found=f"process {record.process.pid} is still there after {duration(_GONE_DEADLINE)}",
-            expected="that it ends at once when killed",
+            expected="it ends at once when killed",
             next_step=f"look at /proc/{record.process.pid}/stack and repeat",
         )
     Launch.collect(folder.name)
@@ -308,8 +308,8 @@ def _follow(
     raise UnreachableError(
         doing=f"bringing the cluster {folder.name} up",
         found=failure,
-        expected="that every part becomes ready",
-        next_step=f"read {folder.logs}, then repeat",
+        expected="every part becomes ready",
+        next_step=f"read {folder.logs}, then run this command again",
     )
 
 
@@ -337,5 +337,5 @@ def _refuse_other_systems() -> None:
         doing="starting a rehearsal cluster",
         found=f"{sys.platform}, without {', '.join(missing) or 'anything missing'}",
         expected="Linux with iproute2 and util-linux",
-        next_step="`apt-get install iproute2 util-linux` (or use a cluster of yours: --context)",
+        next_step="`apt-get install iproute2 util-linux` (or use your own cluster with --context)",
     )

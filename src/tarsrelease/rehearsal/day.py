@@ -61,7 +61,7 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
         raise UsageError(
             doing="reading --fault",
             found="a fault of Prometheus together with --context",
-            expected="a fault of the services: a Prometheus that is not ours is left alone",
+            expected="a fault of the services: --context never changes its Prometheus",
             next_step="leave out --context, or that fault",
         )
     overrides: dict[str, Any] = {}
@@ -107,11 +107,11 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
 
 
 def _refuse_second(name: str) -> None:
-    """A day begins by installing the previous version, which would pull it from under the other."""
+    """Two rehearsals cannot share a cluster: each begins by installing the previous version."""
     raise LockedError(
-        doing=f"playing a day on the cluster {name}",
-        found="another day is being played on it",
-        expected="a cluster that nobody else uses",
+        doing=f"rehearsing a release on the cluster {name}",
+        found="another rehearsal runs on it",
+        expected="a cluster without another rehearsal",
         next_step="wait for it to end, or play on a cluster of your own: --name OTHER",
     )
 
@@ -166,7 +166,7 @@ def _outcome(printed: str, code: int) -> Outcome:
     if code in (130, -signal.SIGINT):
         raise KeyboardInterrupt
     raise StoppedError(
-        doing="playing the day inside the cluster",
+        doing="rehearsing the release inside the cluster",
         found=f"the process ended with {code} and no outcome",
         expected="an Outcome on its standard output",
         next_step="see what it printed above; the cluster's logs are kept in the cache",
@@ -187,7 +187,7 @@ def _elsewhere(
     database = load_environment(str(environment)).database
     known = database is not None and database.dsn_env in os.environ
     if database is not None and not known:
-        say(f"{database.dsn_env} is not set: this day leaves the database alone")
+        say(f"{database.dsn_env} is not set: the rehearsal runs without a database")
     found = binaries.resolve(cache_root(), say)
     with TemporaryDirectory(prefix="tarsrelease-") as work:
         asked = options(

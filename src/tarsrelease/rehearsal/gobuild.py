@@ -131,7 +131,7 @@ class GoBuild:
                 doing=f"building {', '.join(packages)} with {self._go}",
                 found="".join(others[-20:]).strip() or f"status {process.returncode}",
                 expected="a build without errors",
-                next_step="fix what is named, or put the programs on PATH, then repeat",
+                next_step="fix the error, or put the programs on PATH, then run this again",
             )
         self._say(f"built {len(packages)} programs in {duration(time.monotonic() - began)}")
 
@@ -159,7 +159,7 @@ class GoBuild:
                 doing=f"fetching the Go module {module} {version}",
                 found=found[1] if found else (done.stderr or done.stdout).strip()[-500:],
                 expected=digest,
-                next_step="check GOPROXY and the network, then repeat",
+                next_step="check GOPROXY and the network, then run this command again",
             )
         return Path(folder[1])
 
@@ -185,7 +185,7 @@ class GoBuild:
                 doing=f"looking up the Go packages {', '.join(packages)}",
                 found="".join(others[-20:]).strip(),
                 expected="sources that are there, and modules as go.sum pins them",
-                next_step="where an address is named, check GOPROXY and the network; then repeat",
+                next_step="check GOPROXY and the network, then run this command again",
             )
         return total
 

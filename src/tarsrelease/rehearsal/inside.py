@@ -90,8 +90,8 @@ def _wait_for_answers(load: Load) -> None:
     raise UnreachableError(
         doing="sending traffic to the version that is installed",
         found=f"after {duration(_FIRST_ANSWERS)} still {load.report()['by_status']}",
-        expected="that every request is answered",
-        next_step="look at the pods and the routes with `tarsrelease rehearse shell`",
+        expected="every request is answered",
+        next_step="inspect the pods and the routes with `tarsrelease rehearse shell`",
     )
 
 
@@ -177,7 +177,7 @@ def _next(run: Outcome, options: DayOptions) -> str:
         return ""
     return (
         f"tarsrelease canary explain {options.evidence} says why; on a cluster that stays "
-        "(tarsrelease rehearse up, before the day) you can look around afterwards"
+        "(tarsrelease rehearse up, before the day) you can inspect it afterwards"
     )
 
 

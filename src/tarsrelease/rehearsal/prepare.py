@@ -73,7 +73,7 @@ def _images(cache: Path, say: Say) -> Sequence[Mapping[str, Any]]:
             doing="building the images of T.A.R.S.",
             found=str(error),
             expected="images from examples/tars/services",
-            next_step="fix what is named, then repeat",
+            next_step="fix the named error, then run this command again",
         ) from error
 
 
@@ -81,9 +81,9 @@ def _example() -> Path:
     folder = source_root() / "examples" / "tars"
     if not folder.is_dir():
         raise UsageError(
-            doing="looking for the worked example's sources",
+            doing="finding the worked example's sources",
             found=f"no folder {folder}",
             expected="a checkout of tarsrelease",
-            next_step="name one with TARSRELEASE_SOURCE=/path/to/checkout",
+            next_step="set TARSRELEASE_SOURCE=/path/to/checkout",
         )
     return folder
