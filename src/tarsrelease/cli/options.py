@@ -66,7 +66,7 @@ STAGES_OPTION = click.option(
 STAGE_DURATION_OPTION = click.option(
     "--stage-duration",
     type=SOME_TIME,
-    metavar="TIME",
+    metavar="DURATION",
     help="Duration of each stage, such as 3m30s.",
 )
 FEATURE_FLAGS_OPTION = click.option(

@@ -34,7 +34,7 @@ def overview() -> str:
     return f"""\
 Usage: tarsrelease [OPTIONS] COMMAND [ARGS]...
 
-  Release a new version to Kubernetes in canary stages, and roll back a bad one with proof.
+  Release a new version to Kubernetes in canary stages, and roll it back if it is proven bad.
 
   Example:
       tarsrelease verify release/v1_0_1

@@ -38,14 +38,30 @@ _OPTIONS: dict[str, Decorator] = {
         metavar="DIR",
         help="Bundle folder, such as release/v1_0_1.",
     ),
+    "release:newest": click.option(
+        "--release",
+        type=_FOLDER,
+        metavar="DIR",
+        help="Bundle folder, such as release/v1_0_1. Default: the newest in ./release/.",
+    ),
     "environment": click.option(
         "--environment",
         metavar="NAME",
         envvar="TARSRELEASE_ENVIRONMENT",
+        show_envvar=True,
         help="Name in ./environments/, or path of an environment file.",
     ),
     "evidence": click.option(
-        "--evidence", type=_FOLDER, metavar="DIR", help="Folder to record the Outcome in."
+        "--evidence",
+        type=_FOLDER,
+        metavar="DIR",
+        help="Folder to record the Outcome in. Default: ./evidence.",
+    ),
+    "evidence:none": click.option(
+        "--evidence",
+        type=_FOLDER,
+        metavar="DIR",
+        help="Folder to record the Outcome in. Default: it is not recorded.",
     ),
     "yes": click.option("--yes", is_flag=True, help="Approve in advance instead of asking."),
 }
@@ -73,15 +89,16 @@ def command(
 ) -> Callable[[Callable[..., int]], click.Command]:
     """A command with the common options; its function gets `settings` and its own options.
 
-    `shared` names the ones it has besides format, quiet, verbose and debug. The function's
-    docstring becomes the help, followed by the example. `attributes` go to
-    `click.command` (``cls`` for a group that is a command, too).
+    `shared` names the ones it has besides format, quiet, verbose and debug; after a colon, the
+    option's default. The function's docstring becomes the help, followed by the example.
+    `attributes` go to `click.command` (``cls`` for a group that is a command, too).
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
         @functools.wraps(function)
         def gathered(**options: Any) -> int:
-            names = (*shared, "format", "quiet", "verbose", "debug")
+            own = (one.partition(":")[0] for one in shared)
+            names = (*own, "format", "quiet", "verbose", "debug")
             settings = Settings(**{name: options.pop(name) for name in names})
             return function(settings, **options)
 

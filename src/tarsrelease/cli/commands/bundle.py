@@ -88,7 +88,7 @@ def _build(
 
 
 build = command(
-    "evidence",
+    "evidence:none",
     name="build",
     example="tarsrelease bundle build --source examples/tars --version 1.0.1 --out release/v1_0_1",
 )(_build)
@@ -128,7 +128,7 @@ def _diff(settings: Settings, before: Path, after: Path, exit_code: bool) -> int
 
 
 diff = command(
-    "evidence",
+    "evidence:none",
     name="diff",
     example="tarsrelease bundle diff release/v1_0_0 release/v1_0_1",
 )(_diff)

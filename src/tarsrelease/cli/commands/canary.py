@@ -44,7 +44,8 @@ canary = LazyGroup(
 def _deploy(settings: Settings, feature_flags: bool) -> int:
     """Deploy the canary at weight 0 and smoke-test it.
 
-    Users do not notice the canary: only requests with the header x-tars-canary reach it.
+    Only requests with the canary header reach it: gateway.canary_header in the environment file,
+    x-tars-canary by default.
     """
     from tarsrelease.cli.session import carry_out
 

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     type=SOME_TIME,
     default="24h",
     show_default=True,
-    metavar="TIME",
+    metavar="DURATION",
     help="How much of stable's past to use as its usual traffic.",
 )
 def _plan(settings: Settings, window: float) -> int:
     """Calculate from stable's real traffic how long each stage must last to decide.
 
     For each stage, service and check on requests, it shows the required requests, how long they
-    take at the stage's weight, and how likely a canary at twice the limit is rolled back within the
-    stage. The exit code is 1 if a stage cannot decide within its duration and extension.
+    take at the stage's weight, and how likely the gate rolls back a canary at twice the limit
+    within the stage. The exit code is 1 if a stage cannot decide within its duration and extension.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -58,7 +58,7 @@ def _plan(settings: Settings, window: float) -> int:
     default=48,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="Highest number of recorded periods per stage.",
+    help="Maximum number of recorded periods per stage.",
 )
 @click.option(
     "--plot",
@@ -133,9 +133,9 @@ def _explain(settings: Settings, evidence: Path, stage: int | None, plot: Path |
 
 
 plan = command(
-    "release",
+    "release:newest",
     "environment",
-    "evidence",
+    "evidence:none",
     name="plan",
     example="tarsrelease canary plan --environment production --window 24h",
 )(_plan)
@@ -146,9 +146,9 @@ explain = command(
 )(_explain)
 
 backtest = command(
-    "release",
+    "release:newest",
     "environment",
-    "evidence",
+    "evidence:none",
     name="backtest",
     example="tarsrelease canary backtest --environment production --from 2026-11-23T08:00",
 )(_backtest)

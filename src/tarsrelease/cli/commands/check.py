@@ -58,7 +58,7 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
 
 
 preflight = command(
-    "release",
+    "release:newest",
     "environment",
     "evidence",
     name="preflight",
@@ -83,7 +83,7 @@ preflight = command(
 @click.option(
     "--window",
     type=SOME_TIME,
-    metavar="TIME",
+    metavar="DURATION",
     default="10m",
     show_default=True,
     help="How much of stable's recorded data to evaluate; at most one hour.",
@@ -147,7 +147,7 @@ def _workloads_of(name: str, session: Session) -> Workloads | ReleaseError:
 
 
 go_no_go = command(
-    "release",
+    "release:newest",
     "environment",
     "evidence",
     name="go-no-go",
@@ -181,7 +181,7 @@ def _environments(settings: Settings, approvals_of: str | None) -> int:
 
 
 environments = command(
-    "release",
+    "release:newest",
     "environment",
     "evidence",
     name="environments",

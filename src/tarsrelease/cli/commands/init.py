@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def _init(settings: Settings, github: bool) -> int:
     """Print the commands for the initial setup; run none of them.
 
-    With --github: a bash script of gh calls that create the environments and reviewers in the
-    environment file.
+    With --github, it prints a bash script of gh calls that create the environments and reviewers
+    listed under `github` in the environment file. Set GITHUB_REPOSITORY=OWNER/NAME if the file has
+    no github.repository.
     """
     from tarsrelease.cli.session import Recording, Session, carry_out
     from tarsrelease.model.errors import ReleaseError

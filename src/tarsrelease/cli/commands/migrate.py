@@ -34,7 +34,7 @@ _PHASE = click.option(
     type=click.Choice(["expand", "contract"]),
     default="expand",
     show_default=True,
-    help="expand before the canary; contract when no rollback is possible any more.",
+    help="expand before the canary; contract when a rollback is no longer possible.",
 )
 _WAIT = click.option(
     "--wait",
@@ -176,16 +176,18 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
     return carry_out(settings, "migrate down", act)
 
 
-_SHARED = ("release", "environment", "evidence")
+_CHANGES = ("release", "environment", "evidence")
+_CHECKS = ("release:newest", "environment", "evidence")
+_SHOWS = ("release:newest", "environment", "evidence:none")
 _WHERE = "--release release/v1_0_1 --environment production"
 
-plan = command(*_SHARED, name="plan", example=f"tarsrelease migrate plan {_WHERE}")(_plan)
+plan = command(*_SHOWS, name="plan", example=f"tarsrelease migrate plan {_WHERE}")(_plan)
 up = command(
-    *_SHARED,
+    *_CHANGES,
     name="up",
     example=f"tarsrelease migrate up {_WHERE}\n"
     f"tarsrelease migrate up --phase contract --wait 10m {_WHERE}",
 )(_up)
-verify = command(*_SHARED, name="verify", example=f"tarsrelease migrate verify {_WHERE}")(_verify)
-status = command(*_SHARED, name="status", example=f"tarsrelease migrate status {_WHERE}")(_status)
-down = command(*_SHARED, "yes", name="down", example=f"tarsrelease migrate down {_WHERE}")(_down)
+verify = command(*_CHECKS, name="verify", example=f"tarsrelease migrate verify {_WHERE}")(_verify)
+status = command(*_SHOWS, name="status", example=f"tarsrelease migrate status {_WHERE}")(_status)
+down = command(*_CHANGES, "yes", name="down", example=f"tarsrelease migrate down {_WHERE}")(_down)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 notify = LazyGroup(
     "notify",
-    help="Send messages to Slack and PagerDuty. Never decides anything.",
+    help="Send messages to Slack and PagerDuty. A failed message never changes the release.",
     entries={
         "send": Entry(f"{__name__}:send", "Send a message to Slack and PagerDuty."),
         "preview": Entry(f"{__name__}:preview", "Print the message; send nothing."),
@@ -134,9 +134,9 @@ send = command(
 )(_send)
 
 preview = command(
-    "release",
+    "release:newest",
     "environment",
-    "evidence",
+    "evidence:none",
     name="preview",
     example="tarsrelease notify preview --event rollback --environment production",
 )(_preview)

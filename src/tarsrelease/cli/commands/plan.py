@@ -45,7 +45,7 @@ class _Options:
     "--stages",
     default="",
     metavar="LIST",
-    help="Stages, such as 1,10,100. They rise and end with 100; at most 7.",
+    help="At most 7 rising stages that end with 100, such as 1,10,100.",
 )
 @STAGE_DURATION_OPTION
 @click.option(
@@ -64,7 +64,7 @@ class _Options:
     "--at",
     type=MOMENT,
     metavar="TIME",
-    help="Time to plan for, such as 2026-12-01T09:00+01:00 (UTC without an offset). Default: now.",
+    help="Time to plan for, such as 2026-12-01T10:00+01:00 (UTC without an offset). Default: now.",
 )
 def _plan(settings: Settings, **given: Any) -> int:
     """Show the planned stages, durations and deployment window of a release.
@@ -119,7 +119,7 @@ def _override(reason: str) -> str:
 
 plan = command(
     "environment",
-    "evidence",
+    "evidence:none",
     name="plan",
     example="tarsrelease plan --ref release/v1.0.1 --environment production\n"
     "tarsrelease plan --release 1.0.1 --environment production --stages 10,100 --stage-minutes 5",

@@ -29,7 +29,11 @@ _NAME = click.option(
 
 @_NAME
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME", help="Fault to inject. Repeatable."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME",
+    help="Fault to inject, such as errors or latency@25. Repeatable.",
 )
 @STAGE_DURATION_OPTION
 @STAGES_OPTION

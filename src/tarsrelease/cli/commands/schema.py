@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def _schema(settings: Settings, name: str | None, folder: Path | None) -> int:
     """Print the JSON Schema NAME, or all of them as one object keyed by name.
 
-    NAME is rollout, environment, bundle, manifest, outcome or evidence. Editors use these schemas
-    to complete and check the files.
+    NAME is rollout, environment, bundle, manifest, outcome, evidence or journal. Editors use these
+    schemas to complete and check the files.
     """
     import json
 

@@ -27,9 +27,9 @@ def _status(settings: Settings) -> int:
 
 
 status = command(
-    "release",
+    "release:newest",
     "environment",
-    "evidence",
+    "evidence:none",
     name="status",
     example="tarsrelease status --environment production",
 )(_status)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--deadline",
     type=SOME_TIME,
-    metavar="TIME",
+    metavar="DURATION",
     default="10m",
     show_default=True,
     help="Time limit of the whole suite.",
@@ -96,7 +96,7 @@ def _write(path: Path, text: str) -> None:
 
 
 validate = command(
-    "release",
+    "release:newest",
     "environment",
     "evidence",
     name="validate",

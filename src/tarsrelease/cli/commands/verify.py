@@ -72,7 +72,7 @@ def _verify(
     DIR is the bundle folder. Default: --release, or else the newest in ./release/. With
     --environment, it also asks the cluster which version runs and which objects it accepts. What it
     cannot reach (a registry, Helm, a repository) is reported as NOT CHECKED; --require makes that a
-    failure. It records evidence only with --evidence.
+    failure.
     """
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.wiring.verification import Wishes, verified
@@ -113,7 +113,7 @@ def _platform(text: str) -> str:
 verify = command(
     "release",
     "environment",
-    "evidence",
+    "evidence:none",
     name="verify",
     example="tarsrelease verify release/v1_0_1\n"
     "tarsrelease verify release/v1_0_1 --require images,chart\n"

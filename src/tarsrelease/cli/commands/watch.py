@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--window",
     type=SOME_TIME,
-    metavar="TIME",
+    metavar="DURATION",
     default="10m",
     show_default=True,
     help="How much recorded data to evaluate; at most one hour.",
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--young",
     type=DURATION,
-    metavar="TIME",
+    metavar="DURATION",
     help="Evaluate only a release promoted within this time, such as 24h.",
 )
 def _watch(settings: Settings, once: bool, window: float, young: float | None) -> int:
