@@ -192,6 +192,7 @@ class Day:
         return [
             backend["weight"]
             for route in routes
+            if not route["metadata"]["name"].endswith("-by-header")
             for backend in route["spec"]["rules"][-1]["backendRefs"]
             if "canary" in backend["name"]
         ]

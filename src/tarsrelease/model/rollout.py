@@ -130,21 +130,53 @@ class SmokeRequest(Value):
     contains: str | None = None
 
 
+class RouteRef(Value):
+    """A route that leads to a service. With `rules`, only the rules of these names are split."""
+
+    kind: Literal["HTTPRoute", "GRPCRoute"] = "HTTPRoute"
+    name: Name
+    rules: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name}"
+
+
 class Service(Value):
-    """One service of the application: both sides, its route, and its smoke tests.
+    """One service of the application: both sides, its routes, and its smoke tests.
 
     `name` is the value of `$service` in selectors. `hosts` are keys in the environment's
-    `gateway.hostnames`.
+    `gateway.hostnames`. `route` names the service's one HTTPRoute; `routes` lists several, also
+    GRPCRoutes. Several services may share a route.
     """
 
     name: Name
     port: int = Field(ge=1, le=65535)
     stable: Side
     canary: Side
-    route: Name
+    route: Name | None = None
+    routes: tuple[RouteRef, ...] = ()
     hosts: tuple[str, ...] = Field(min_length=1)
     paths: tuple[str, ...] = Field(min_length=1)
     smoke: tuple[SmokeRequest, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_routes(self) -> Self:
+        if (self.route is None) == (not self.routes):
+            raise ValueError("give exactly one of route and routes")
+        twice = {str(ref) for ref in self.routes if self.routes.count(ref) > 1}
+        if twice:
+            raise ValueError(f"routes: {min(twice)} stands twice")
+        return self
+
+    @property
+    def route_refs(self) -> tuple[RouteRef, ...]:
+        """The service's routes, however they are written."""
+        return self.routes or (RouteRef(name=str(self.route)),)
+
+    @property
+    def route_names(self) -> str:
+        """The routes as kubectl names them."""
+        return ", ".join(map(str, self.route_refs))
 
 
 class Worker(Value):
@@ -215,7 +247,6 @@ class Rollout(Value):
         for what, names in (
             ("services", [service.name for service in self.services]),
             ("workers", [worker.name for worker in self.workers]),
-            ("routes", [service.route for service in self.services]),
             *(
                 (f"checks of the {stage.weight}% stage", [check.id for check in stage.checks])
                 for stage in self.stages

@@ -61,7 +61,7 @@ def wait_until_accepted(context: Context) -> str | None:
     while True:
         states = {state.service: state for state in context.cluster.routes.read(services)}
         waiting = [
-            f"{service.route}: {state.problem or 'not accepted yet' if state else 'does not exist'}"
+            f"{service.route_names}: {state.problem or 'not accepted yet' if state else 'does not exist'}"
             for service in services
             if (state := states.get(service.name)) is None or not state.accepted
         ]
@@ -171,7 +171,7 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
             expected=f"every route written within {duration(_MOVE_DEADLINE)}",
             next_step="run `tarsrelease rollback` again when the API server answers, or set the "
             "weights by hand in "
-            + ", ".join(f"httproute/{s.route}" for s in services if s.name in errors),
+            + ", ".join(s.route_names for s in services if s.name in errors),
         )
     journal_if_possible(
         context,

@@ -140,7 +140,7 @@ def helm_release(
 
 def route_owner(service: str, route: str, state: RouteState | None) -> Check:
     """Check that no delivery controller overwrites the weights of the route."""
-    source = f"httproute/{route}"
+    source = route
     if state is None:
         reason = "it does not exist yet; the release creates it"
         return _check(ROUTES, Status.PASS, reason, source=source, service=service)

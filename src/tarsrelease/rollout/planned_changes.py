@@ -34,7 +34,7 @@ def deploying(
         f"helm install {rollout.canary_release} {release.manifest.chart.file}, one replica each: "
         + ", ".join(canary_objects.name_of(found) for found in made),
         *(
-            f"httproute/{service.route}: {service.canary.service} at weight 0, all requests with "
+            f"{service.route_names}: {service.canary.service} at weight 0, all requests with "
             f"{header}: always go to it"
             for service in rollout.services
         ),
@@ -82,7 +82,7 @@ def stages(release: Release, seen: Snapshot, passed: Sequence[Entry] = ()) -> li
             lines.append(f"{stage.name}: scale {', '.join(scaled)}")
         lines.append(
             f"{stage.name}: {stage.weight} % to the canary in "
-            + ", ".join(f"httproute/{service.route}" for service in rollout.services)
+            + ", ".join(service.route_names for service in rollout.services)
             + f"; evaluated for {duration(stage.duration)}, "
             + f"up to {duration(stage.max_extension)} more"
         )

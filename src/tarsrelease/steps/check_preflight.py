@@ -130,7 +130,7 @@ def _helm(release: Release, running: str | None, charts: Charts) -> Check:
 def _routes(release: Release, routes: Routes) -> list[Check]:
     found = {state.service: state for state in routes.read(release.rollout.services)}
     return [
-        judge.route_owner(service.name, service.route, found.get(service.name))
+        judge.route_owner(service.name, service.route_names, found.get(service.name))
         for service in release.rollout.services
     ]
 

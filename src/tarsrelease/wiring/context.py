@@ -34,7 +34,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
     from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
     from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
     from tarsrelease.adapters.kubernetes.lock import LeaseLock
-    from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+    from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
     from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
     from tarsrelease.adapters.pytest.suite import PytestSuite
@@ -46,7 +46,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
         environment=environment,
         run=run,
         cluster=Cluster(
-            routes=HttpRoutes(api, environment.gateway),
+            routes=GatewayRoutes(api, environment.gateway),
             workloads=KubernetesWorkloads(api, rollout),
             charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
             journal=ConfigMapJournal(api, rollout.application),

@@ -18,7 +18,7 @@ from contexts import context
 from tarsrelease.adapters.helm.releases import Helm
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
-from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
 from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError, UnreachableError
@@ -94,7 +94,7 @@ def asked(cluster: KubernetesApi, release: Release, environment: Environment) ->
         facts=KubernetesFacts(cluster),
         charts=Helm("bare", cluster.namespace),
         workloads=KubernetesWorkloads(cluster, release.rollout),
-        routes=HttpRoutes(cluster, environment.gateway),
+        routes=GatewayRoutes(cluster, environment.gateway),
         metrics=NoMetrics(),
     )
     return preflight(ours, running=None)

@@ -19,7 +19,7 @@ from tarsrelease.adapters.helm.releases import Helm
 from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, DEPLOYMENT, SERVICE, KubernetesApi
 from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
 from tarsrelease.adapters.kubernetes.lock import LeaseLock
-from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
 from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
@@ -114,7 +114,7 @@ def everything(cluster: KubernetesApi, environment: Environment, release: Releas
     rollout = release.rollout
     helm = Helm("bare", cluster.namespace)
     workloads = KubernetesWorkloads(cluster, rollout)
-    routes = HttpRoutes(cluster, environment.gateway)
+    routes = GatewayRoutes(cluster, environment.gateway)
     journal = ConfigMapJournal(cluster, rollout.application)
     lock = LeaseLock(cluster, rollout.application, Run(id="r1", owner="me"))
     entry = Entry.model_validate(

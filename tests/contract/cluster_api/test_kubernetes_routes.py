@@ -9,7 +9,7 @@ import pytest
 from bare_api import BareApi
 
 from tarsrelease.adapters.kubernetes.client import HTTP_ROUTE, SERVICE, KubernetesApi
-from tarsrelease.adapters.kubernetes.routes import HttpRoutes
+from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
@@ -23,8 +23,8 @@ NOTES = {
 
 
 @pytest.fixture
-def routes(cluster: KubernetesApi, environment: Environment) -> HttpRoutes:
-    return HttpRoutes(cluster, environment.gateway)
+def routes(cluster: KubernetesApi, environment: Environment) -> GatewayRoutes:
+    return GatewayRoutes(cluster, environment.gateway)
 
 
 def standing(cluster: KubernetesApi, name: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def canary_service(cluster: KubernetesApi, name: str) -> None:
 
 
 def test_weights_and_annotations_come_in_one_write(
-    cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 0, {"release": "1.0.1"})
@@ -53,11 +53,10 @@ def test_weights_and_annotations_come_in_one_write(
     routes.shift([service], 10, NOTES)
     route = standing(cluster, service.route)
     assert route["metadata"]["generation"] == before + 1
-    assert weights(route) == [
-        {service.canary.service: 1},
-        {service.stable.service: 90, service.canary.service: 10},
-    ]
-    headers = route["spec"]["rules"][0]["matches"][0]["headers"]
+    assert weights(route) == [{service.stable.service: 90, service.canary.service: 10}]
+    by_header = standing(cluster, f"{service.route}-by-header")
+    assert weights(by_header) == [{service.canary.service: 1}]
+    headers = by_header["spec"]["rules"][0]["matches"][0]["headers"]
     assert headers == [{"name": "x-tars-canary", "type": "Exact", "value": "always"}]
     state = routes.read([service])[0]
     assert (state.weight, state.stage, state.run, state.release) == (10, "canary-10", "r1", "1.0.1")
@@ -67,23 +66,23 @@ def test_weights_and_annotations_come_in_one_write(
 
 
 def test_weight_0_names_the_canary_only_where_it_is(
-    cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 0, NOTES)
     assert weights(standing(cluster, service.route)) == [{service.stable.service: 100}]
     canary_service(cluster, service.canary.service)
     routes.shift([service], 0, NOTES)
-    assert weights(standing(cluster, service.route))[1] == {
-        service.stable.service: 100,
-        service.canary.service: 0,
-    }
+    assert weights(standing(cluster, service.route)) == [
+        {service.stable.service: 100, service.canary.service: 0}
+    ]
     routes.retire([service], NOTES)
+    assert cluster.get(HTTP_ROUTE, f"{service.route}-by-header") is None
     assert weights(standing(cluster, service.route)) == [{service.stable.service: 100}]
 
 
 def test_extending_a_loan_changes_no_weight_and_a_later_write_ends_it(
-    cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 25, {**NOTES, "traffic-until": "2026-01-01T00:01:00Z"})
@@ -121,7 +120,7 @@ spec:
 
 
 def test_an_existing_route_is_adopted_with_its_filters_and_matches(
-    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     text = FOREIGN.replace("NAME", service.route).replace("STABLE", service.stable.service)
@@ -131,7 +130,9 @@ def test_an_existing_route_is_adopted_with_its_filters_and_matches(
         route = standing(cluster, service.route)
         assert route["spec"]["hostnames"] == ["their.example"]
         assert route["spec"]["parentRefs"][0]["name"] == "their-gateway"
-        redirect, by_header, divided = route["spec"]["rules"]
+        redirect, divided = route["spec"]["rules"]
+        by_header = standing(cluster, f"{service.route}-by-header")["spec"]["rules"][0]
+        assert by_header["filters"] == divided["filters"]
         assert redirect["filters"][0]["type"] == "RequestRedirect"
         assert by_header["matches"][0]["headers"] == [
             {"name": "x-team", "type": "Exact", "value": "blue"},
@@ -148,7 +149,7 @@ def test_an_existing_route_is_adopted_with_its_filters_and_matches(
 
 
 def test_a_route_that_leads_elsewhere_is_not_adopted(
-    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     text = FOREIGN.replace("NAME", service.route).replace("STABLE", "somebody-elses")
@@ -172,7 +173,7 @@ def test_a_route_that_leads_elsewhere_is_not_adopted(
 def test_a_route_of_a_delivery_controller_is_refused_with_the_remedy(
     api: BareApi,
     cluster: KubernetesApi,
-    routes: HttpRoutes,
+    routes: GatewayRoutes,
     release: Release,
     metadata: dict[str, Any],
     manager: str,
@@ -199,11 +200,11 @@ def test_a_route_of_a_delivery_controller_is_refused_with_the_remedy(
 
 
 def test_weights_that_somebody_changed_by_hand_are_put_right(
-    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     service = release.rollout.services[0]
     routes.shift([service], 10, NOTES)
-    patch = [{"op": "replace", "path": "/spec/rules/1/backendRefs/1/weight", "value": 99}]
+    patch = [{"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 99}]
     api.kubectl(
         *("patch", "httproute", service.route, "--namespace", cluster.namespace),
         *("--type", "json", "--patch", json.dumps(patch)),
@@ -216,7 +217,7 @@ def test_weights_that_somebody_changed_by_hand_are_put_right(
 
 
 def test_one_route_that_cannot_be_written_does_not_keep_the_others_from_it(
-    api: BareApi, cluster: KubernetesApi, routes: HttpRoutes, release: Release
+    api: BareApi, cluster: KubernetesApi, routes: GatewayRoutes, release: Release
 ) -> None:
     first, *others = release.rollout.services
     text = FOREIGN.replace("NAME", first.route).replace("STABLE", "somebody-elses")

@@ -74,6 +74,7 @@ ACCESS_REVIEW = Kind(
     namespaced=False,
 )
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+GRPC_ROUTE = Kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes")
 
 
 class Conflict(Exception):  # noqa: N818 - the API's own word for it
@@ -289,7 +290,11 @@ class KubernetesApi:
                 found=message,
                 expected=f"the namespace {self.namespace}, and the API {kind.api_version}",
                 next_step="check kubernetes.namespace in the environment file"
-                + (" and install the Gateway API's CRDs" if kind is HTTP_ROUTE else ""),
+                + (
+                    " and install the Gateway API's CRDs"
+                    if kind in (HTTP_ROUTE, GRPC_ROUTE)
+                    else ""
+                ),
             )
         if error.status in _LATER:
             return UnreachableError(

@@ -1,28 +1,58 @@
-"""The HTTPRoute of a service, as a value: built from the rollout, or adopted as it stands.
+"""Routes as values: whose they are, how their weights are split, and what they say.
 
-Pure: dictionaries in, dictionaries out. Every path has two rules: one that sends requests with
-the canary header to the canary at any weight, and one that divides the rest.
+Pure: dictionaries in, dictionaries out. A route belongs to its owner: in the rules that lead to a
+service, the weight of the stable backend is split between stable and canary, and nothing else
+changes. The rules that send requests with the canary header to the canary stand in a route of our
+own (`by_header`), because the Gateway API prefers the rule that matches more headers, in whichever
+route it stands (gateway.networking.k8s.io, HTTPRouteRule.matches).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.rollout import Service
+from tarsrelease.model.rollout import RouteRef, Service
 
 PREFIX = "tarsrelease.dev/"
 _ADOPTED = PREFIX + "adopted"
+_BY_HEADER = PREFIX + "by-header"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _HEADER_VALUE = "always"
 _GROUP = "gateway.networking.k8s.io"
+_SCALE = 100
+_MOST_WEIGHT = 1_000_000  # gateway.networking.k8s.io, BackendRef.weight
 
 Route = dict[str, Any]
 Rule = dict[str, Any]
+Backend = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One route and the services that it leads to, each with its own reference to the route."""
+
+    ref: RouteRef
+    services: tuple[tuple[Service, RouteRef], ...]
+
+    @property
+    def header_route(self) -> str:
+        """The name of our route with the header's rules."""
+        return f"{self.ref.name}-by-header"
+
+
+def targets(services: Iterable[Service]) -> list[Target]:
+    """The routes of these services, each once, in the order of the services."""
+    found: dict[tuple[str, str], list[tuple[Service, RouteRef]]] = {}
+    for service in services:
+        for ref in service.route_refs:
+            found.setdefault((ref.kind, ref.name), []).append((service, ref))
+    return [Target(members[0][1], tuple(members)) for members in found.values()]
 
 
 def is_ours(route: Route | None) -> bool:
@@ -32,40 +62,83 @@ def is_ours(route: Route | None) -> bool:
 
 
 def is_adopted(route: Route | None) -> bool:
-    """Whether another tool owns the route's filters and matches, which must be kept."""
+    """Whether another tool owns the route; all but the split weights is kept."""
     return route is not None and (not is_ours(route) or _ADOPTED in _annotations(route))
 
 
+def names_canary(target: Target, route: Route | None) -> bool:
+    """Whether a rule of the route leads to the canary of one of the target's services."""
+    canaries = {service.canary.service for service, _ in target.services}
+    return any(canaries & set(_names(rule)) for rule in _rules(route))
+
+
 def desired(
-    service: Service,
+    target: Target,
     gateway: Gateway,
     standing: Route | None,
-    weight: int,
+    weights: Mapping[str, int | None],
     annotations: Mapping[str, str],
-    *,
-    canary: bool,
 ) -> Route:
-    """What to apply: `weight` percent to the canary, or no canary at all.
+    """What to apply: by service, the percentage for the canary, or None for no canary at all.
 
-    Of a route that somebody else made, only the rules are applied, made from those that stand.
-    Raises UsageError where none of these leads to the stable Service.
+    Of a route that somebody else made only the rules are applied, made from those that stand and
+    bound to the version that was read. Raises UsageError where none of them leads to stable.
     """
     notes = {PREFIX + key: value for key, value in annotations.items()}
-    metadata: dict[str, Any] = {"name": service.route, "annotations": notes}
-    if is_adopted(standing):
+    if any(percent is not None for percent in weights.values()):
+        notes[_BY_HEADER] = target.header_route
+    metadata: dict[str, Any] = {"name": target.ref.name, "annotations": notes}
+    if standing is not None and is_adopted(standing):
         notes[_ADOPTED] = "true"
-        spec: dict[str, Any] = {"rules": []}
-        rules = _standing_rules(service, gateway, standing or {})
-    else:
-        metadata["labels"] = {_MANAGED_BY: "tarsrelease"}
-        spec = {"parentRefs": [_parent(gateway)], "hostnames": hostnames(service, gateway)}
-        rules = [{"matches": [{"path": _path(path)} for path in service.paths]}]
-    spec["rules"] = [
-        made
-        for rule in rules
-        for made in _divided(rule, service, gateway, weight if canary else None)
-    ]
-    return {"metadata": metadata, "spec": spec}
+        metadata["resourceVersion"] = standing["metadata"]["resourceVersion"]
+        rules = [
+            rule
+            for rule in _rules(standing)
+            # Earlier versions kept the header's rules in the route itself.
+            if not _leads_by_header(rule, target, gateway)
+        ]
+        return {"metadata": metadata, "spec": {"rules": _split(rules, target, weights)}}
+    metadata["labels"] = {_MANAGED_BY: "tarsrelease"}
+    return {"metadata": metadata, "spec": _made(target, gateway, weights)}
+
+
+def by_header(target: Target, gateway: Gateway, route: Route) -> Route:
+    """The route of our own that sends requests with the canary header to the canaries.
+
+    Matches, filters and timeouts are those of the rules of `route` that lead to each service, and
+    so are parents and host names.
+    """
+    header = {"type": "Exact", "name": gateway.canary_header, "value": _HEADER_VALUE}
+    rules: list[Rule] = []
+    for rule in _rules(route):
+        canaries = [
+            {**stable[0], "name": service.canary.service, "weight": 1}
+            for service, stable in _split_here(rule, target)
+        ]
+        if not canaries:
+            continue
+        matches = [
+            {**match, "headers": [*(match.get("headers") or []), header]}
+            for match in rule.get("matches") or [{}]
+        ]
+        kept = {key: value for key, value in rule.items() if key != "name"}
+        rules.append({**kept, "matches": matches, "backendRefs": canaries})
+    spec = {key: route["spec"][key] for key in ("parentRefs", "hostnames") if key in route["spec"]}
+    return {
+        "metadata": {"name": target.header_route, "labels": {_MANAGED_BY: "tarsrelease"}},
+        "spec": {**spec, "rules": rules},
+    }
+
+
+def header_route_of(route: Route) -> str | None:
+    """The name of the route with the header's rules; None where none was made."""
+    return _annotations(route).get(_BY_HEADER)
+
+
+def annotated_weight(route: Route) -> int | None:
+    """The weight that was written with the annotations; None where none was."""
+    text = _annotations(route).get(PREFIX + "weight", "")
+    return int(text) if text.isdigit() else None
 
 
 def annotated(standing: Route, annotations: Mapping[str, str]) -> Route:
@@ -97,20 +170,27 @@ def hostnames(service: Service, gateway: Gateway) -> list[str]:
     return [gateway.hostnames[host] for host in service.hosts]
 
 
-def state(service: Service, gateway: Gateway, route: Route) -> RouteState:
-    """The route as a RouteState."""
-    notes = _annotations(route)
-    problem = _problem(gateway, route)
+def state(
+    service: Service, gateway: Gateway, routes: Sequence[tuple[RouteRef, Route]], problem: str
+) -> RouteState:
+    """A service's routes as one RouteState: the largest weight, the first problem.
+
+    `problem` is what is wrong with routes that are not among `routes`; empty if nothing is.
+    The annotations are those of the service's first route.
+    """
+    notes = _annotations(routes[0][1])
+    problems = [problem, *(problem_of(gateway, route) or "" for _, route in routes)]
+    first = next((found for found in problems if found), None)
     return RouteState(
         service=service.name,
-        weight=_weight(service, gateway, route),
+        weight=max(_weight(service, ref, route) for ref, route in routes),
         stage=notes.get(PREFIX + "stage"),
         run=notes.get(PREFIX + "run"),
         release=notes.get(PREFIX + "release"),
         traffic_until=_moment(notes.get(PREFIX + "traffic-until")),
-        accepted=problem is None,
-        problem=problem,
-        managers=managers(route),
+        accepted=first is None,
+        problem=first,
+        managers=tuple(dict.fromkeys(name for _, route in routes for name in managers(route))),
         written_at=_moment(notes.get(PREFIX + "shifted-at")),
     )
 
@@ -137,6 +217,68 @@ def _annotations(route: Route | None) -> dict[str, str]:
     return ((route or {}).get("metadata") or {}).get("annotations") or {}
 
 
+def _rules(route: Route | None) -> list[Rule]:
+    return ((route or {}).get("spec") or {}).get("rules") or []
+
+
+def _names(rule: Rule) -> list[str]:
+    return [backend.get("name", "") for backend in rule.get("backendRefs") or []]
+
+
+def _leading(rule: Rule, name: str, ref: RouteRef) -> list[Backend]:
+    """The backends of a rule that are the Service `name`; none of a rule outside the reference."""
+    if ref.rules and rule.get("name") not in ref.rules:
+        return []
+    return [
+        backend
+        for backend in rule.get("backendRefs") or []
+        if backend.get("name") == name
+        and backend.get("kind", "Service") == "Service"
+        and not backend.get("group")
+    ]
+
+
+def _made(target: Target, gateway: Gateway, weights: Mapping[str, int | None]) -> dict[str, Any]:
+    """The spec of a route that did not exist before: one rule for each service."""
+    if target.ref.kind != "HTTPRoute":
+        raise UsageError(
+            doing=f"writing {target.ref}",
+            found="there is no such route",
+            expected="an HTTPRoute, which tarsrelease can create, or a route that exists",
+            next_step=f"create {target.ref} with a rule that leads to stable",
+        )
+    hosts = dict.fromkeys(
+        name for service, _ in target.services for name in hostnames(service, gateway)
+    )
+    return {
+        "parentRefs": [_parent(gateway)],
+        "hostnames": list(hosts),
+        "rules": [
+            {
+                "matches": [
+                    {"path": {"type": "PathPrefix", "value": path}} for path in service.paths
+                ],
+                "backendRefs": _made_backends(service, weights[service.name]),
+            }
+            for service, _ in target.services
+        ],
+    }
+
+
+def _made_backends(service: Service, percent: int | None) -> list[Backend]:
+    def backend(name: str, weight: int) -> Backend:
+        return {
+            "group": "",
+            "kind": "Service",
+            "name": name,
+            "port": service.port,
+            "weight": weight,
+        }
+
+    stable = backend(service.stable.service, 100 - (percent or 0))
+    return [stable] if percent is None else [stable, backend(service.canary.service, percent)]
+
+
 def _parent(gateway: Gateway) -> dict[str, str]:
     parent = {
         "group": _GROUP,
@@ -147,38 +289,103 @@ def _parent(gateway: Gateway) -> dict[str, str]:
     return parent | ({"sectionName": gateway.listener} if gateway.listener else {})
 
 
-def _path(path: str) -> dict[str, str]:
-    return {"type": "PathPrefix", "value": path}
+def _split(rules: list[Rule], target: Target, weights: Mapping[str, int | None]) -> list[Rule]:
+    """The rules with the stable backends' weights split, or whole again where there is no canary.
 
-
-def _backend(name: str, port: int, weight: int) -> dict[str, Any]:
-    return {"group": "", "kind": "Service", "name": name, "port": port, "weight": weight}
-
-
-def _divided(rule: Rule, service: Service, gateway: Gateway, weight: int | None) -> list[Rule]:
-    """The header rule and the weighted rule for one rule; a rule with backends is kept."""
-    if "backendRefs" in rule:
-        return [rule]
-    stable = _backend(service.stable.service, service.port, 100 - (weight or 0))
-    if weight is None:
-        return [{**rule, "backendRefs": [stable]}]
-    canary = _backend(service.canary.service, service.port, weight)
-    header = {"type": "Exact", "name": gateway.canary_header, "value": _HEADER_VALUE}
-    by_header = [
-        {**match, "headers": [*(match.get("headers") or []), header]}
-        for match in rule.get("matches") or [{"path": _path("/")}]
-    ]
+    A rule that names a canary has all its weights a hundredfold, so that a percentage of any
+    weight is a whole number; without one they are what their owner wrote.
+    """
+    for service, ref in target.services:
+        if not any(_leading(rule, service.stable.service, ref) for rule in rules):
+            raise UsageError(
+                doing=f"splitting the traffic of {ref}",
+                found=f"no rule leads to the Service {service.stable.service}"
+                + (f" among those named {', '.join(ref.rules)}" if ref.rules else ""),
+                expected="a rule whose backendRefs name it",
+                next_step="check services[].stable.service and the service's routes in "
+                "rollout.yaml",
+            )
     return [
-        {**rule, "matches": by_header, "backendRefs": [{**canary, "weight": 1}]},
-        {**rule, "backendRefs": [stable, canary]},
+        {**rule, "backendRefs": _split_backends(_whole(rule, target), rule, target, weights)}
+        if _split_here(rule, target)
+        else rule
+        for rule in rules
     ]
 
 
-def _by_header(rule: Rule, gateway: Gateway) -> bool:
+def _split_here(rule: Rule, target: Target) -> list[tuple[Service, list[Backend]]]:
+    """The services that the rule leads to, each with its stable backends."""
+    found = [
+        (service, _leading(rule, service.stable.service, ref)) for service, ref in target.services
+    ]
+    return [(service, stable) for service, stable in found if stable]
+
+
+def _whole(rule: Rule, target: Target) -> list[Backend]:
+    """The backends as their owner wrote them: no canary, weights undivided."""
+    backends: list[Backend] = rule["backendRefs"]
+    pairs = [
+        (stable, canary)
+        for service, ref in target.services
+        # Pairs of stable and canary stand in the same order.
+        for stable, canary in zip(
+            _leading(rule, service.stable.service, ref),
+            _leading(rule, service.canary.service, ref),
+            strict=False,
+        )
+    ]
+    if not pairs:
+        return backends
+    canaries = [canary for _, canary in pairs]
+
+    def whole(backend: Backend) -> int:
+        shared = [canary for stable, canary in pairs if stable is backend]
+        weight = _sum([backend, *shared])
+        return round(weight / _SCALE) or min(1, weight)
+
+    return [
+        {**backend, "weight": whole(backend)}
+        for backend in backends
+        if not any(backend is canary for canary in canaries)
+    ]
+
+
+def _split_backends(
+    backends: list[Backend], rule: Rule, target: Target, weights: Mapping[str, int | None]
+) -> list[Backend]:
+    """The undivided backends with each stable one split by its service's percentage."""
+    percents = {
+        service.stable.service: (service.canary.service, percent)
+        for service, _ in _split_here(rule, target)
+        if (percent := weights[service.name]) is not None
+    }
+    if not percents:
+        return backends
+    heaviest = max(backend.get("weight", 1) for backend in backends)
+    if heaviest * _SCALE > _MOST_WEIGHT:
+        raise UsageError(
+            doing=f"splitting the traffic of {target.ref}",
+            found=f"a weight of {heaviest}",
+            expected=f"weights up to {_MOST_WEIGHT // _SCALE}, of which a percentage can be taken",
+            next_step="divide the weights of the rule's backendRefs by a common factor",
+        )
+    split: list[Backend] = []
+    for backend in backends:
+        weight = backend.get("weight", 1)
+        canary, percent = percents.get(backend["name"], (None, 0))
+        split.append({**backend, "weight": weight * (_SCALE - percent)})
+        if canary is not None:
+            split.append({**backend, "name": canary, "weight": weight * percent})
+    return split
+
+
+def _leads_by_header(rule: Rule, target: Target, gateway: Gateway) -> bool:
+    """Whether only requests with the canary header match the rule, and it leads to a canary."""
     matches = rule.get("matches") or []
-    return bool(matches) and all(
+    canaries = [[service.canary.service] for service, _ in target.services]
+    return _names(rule) in canaries and all(
         any(
-            header.get("name", "").lower() == gateway.canary_header
+            header.get("name", "").lower() == gateway.canary_header.lower()
             and header.get("value") == _HEADER_VALUE
             for header in match.get("headers") or []
         )
@@ -186,60 +393,37 @@ def _by_header(rule: Rule, gateway: Gateway) -> bool:
     )
 
 
-def _names(rule: Rule) -> list[str]:
-    return [backend.get("name", "") for backend in rule.get("backendRefs") or []]
-
-
-def _standing_rules(service: Service, gateway: Gateway, route: Route) -> list[Rule]:
-    """A route's rules: those to divide without their backends, all others as they are."""
-    rules: list[Rule] = []
-    found = False
-    for rule in (route.get("spec") or {}).get("rules") or []:
-        if _by_header(rule, gateway) and _names(rule) == [service.canary.service]:
-            continue
-        if service.stable.service in _names(rule):
-            found = True
-            rules.append({key: value for key, value in rule.items() if key != "backendRefs"})
-        else:
-            rules.append(rule if "backendRefs" in rule else {**rule, "backendRefs": []})
-    if not found:
-        raise UsageError(
-            doing=f"adopting httproute/{service.route}",
-            found=f"no rule has the Service {service.stable.service} as backend",
-            expected="a rule whose backendRefs name it",
-            next_step="check services[].stable.service and services[].route in rollout.yaml",
-        )
-    return rules
-
-
-def _weight(service: Service, gateway: Gateway, route: Route) -> int:
-    """The canary's percentage; the largest where rules disagree, as that much may reach it."""
+def _weight(service: Service, ref: RouteRef, route: Route) -> int:
+    """The canary's percentage of what leads to the service; the largest where rules disagree."""
     shares = [0]
-    for rule in (route.get("spec") or {}).get("rules") or []:
-        backends = rule.get("backendRefs") or []
-        total = sum(backend.get("weight", 1) for backend in backends)
-        if not total or _by_header(rule, gateway):
-            continue
-        canary = sum(
-            backend.get("weight", 1)
-            for backend in backends
-            if backend.get("name") == service.canary.service
-        )
-        shares.append(round(100 * canary / total))
+    for rule in _rules(route):
+        stable = _sum(_leading(rule, service.stable.service, ref))
+        canary = _sum(_leading(rule, service.canary.service, ref))
+        if stable + canary:
+            shares.append(round(100 * canary / (stable + canary)))
     return max(shares)
 
 
-def _problem(gateway: Gateway, route: Route) -> str | None:
-    """Why the gateway has not accepted the route's current generation; None if it has."""
+def _sum(backends: list[Backend]) -> int:
+    return sum(backend.get("weight", 1) for backend in backends)
+
+
+def problem_of(gateway: Gateway, route: Route) -> str | None:
+    """Why a parent has not accepted the route as it now stands, or None.
+
+    The parent is the environment's Gateway; of a route that is not attached to it (a mesh's
+    Service, another Gateway) every parent counts.
+    """
     generation = route["metadata"].get("generation")
+    known = (route.get("status") or {}).get("parents") or []
+    attached = [ref for ref in route["spec"].get("parentRefs") or [] if _is_gateway(ref, gateway)]
     parents = [
         parent
-        for parent in (route.get("status") or {}).get("parents") or []
-        if parent.get("parentRef", {}).get("name") == gateway.name
-        and parent.get("parentRef", {}).get("namespace", gateway.namespace) == gateway.namespace
+        for parent in known
+        if not attached or _is_gateway(parent.get("parentRef") or {}, gateway)
     ]
     if not parents:
-        return f"gateway {gateway.namespace}/{gateway.name} has not accepted it yet"
+        return f"gateway {gateway.namespace}/{gateway.name} has not taken it up"
     for parent in parents:
         conditions = {found["type"]: found for found in parent.get("conditions") or []}
         for wanted in ("Accepted", "ResolvedRefs"):
@@ -249,6 +433,14 @@ def _problem(gateway: Gateway, route: Route) -> str | None:
             if condition.get("status") != "True":
                 return f"{wanted} is {condition.get('status')}: {condition.get('message', '')}"
     return None
+
+
+def _is_gateway(parent: Mapping[str, Any], gateway: Gateway) -> bool:
+    return (
+        parent.get("name") == gateway.name
+        and parent.get("namespace", gateway.namespace) == gateway.namespace
+        and parent.get("kind", "Gateway") == "Gateway"
+    )
 
 
 def _moment(text: str | None) -> datetime | None:
