@@ -8,6 +8,7 @@ import pytest
 
 from tarsrelease.model.bundle import Image
 from tarsrelease.rollout.canary_objects import (
+    crossed_selectors,
     must_exist_once,
     switched_off,
     switches,
@@ -22,6 +23,7 @@ def thing(kind: str, name: str, **more: Any) -> dict[str, Any]:
     return {"kind": kind, "metadata": {"name": name}} | more
 
 
+ROUTING = ("Ingress", "GRPCRoute", "TCPRoute", "VirtualService", "IngressRoute", "HTTPProxy")
 STABLE = [thing("Deployment", "app"), thing("ClusterRole", "shared")]
 
 
@@ -32,6 +34,24 @@ STABLE = [thing("Deployment", "app"), thing("ClusterRole", "shared")]
         (thing("StatefulSet", "app-canary-db"), "storage"),
         (thing("PersistentVolumeClaim", "app-canary-data"), "storage"),
         (thing("HTTPRoute", "app-canary"), "routes"),
+        *((thing(kind, "app-canary"), "past the weights") for kind in ROUTING),
+        (thing("Service", "public", spec={"type": "LoadBalancer"}), "type LoadBalancer"),
+        (thing("Service", "public", spec={"type": "NodePort"}), "type NodePort"),
+        (thing("Service", "public", spec={"externalIPs": ["192.0.2.1"]}), "externalIPs"),
+        (thing("Job", "seed"), "run again"),
+        (thing("DaemonSet", "agent"), "every node"),
+        (
+            thing("ScaledObject", "app", spec={"scaleTargetRef": {"name": "app"}}),
+            "scale stable's app",
+        ),
+        (
+            thing(
+                "VerticalPodAutoscaler",
+                "app",
+                spec={"targetRef": {"kind": "Deployment", "name": "app"}},
+            ),
+            "scale stable's app",
+        ),
         (thing("Deployment", "app"), "stable has an object"),
         (thing("ClusterRole", "shared"), "stable has an object"),
         (
@@ -69,6 +89,41 @@ def test_a_canary_of_its_own_is_let_in() -> None:
     }
     canary = [thing("Deployment", "app-canary"), thing("Service", "app-canary"), own, test_hook]
     assert must_exist_once(canary, STABLE) == {}
+
+
+def pods(name: str, **labels: str) -> dict[str, Any]:
+    return thing("Deployment", name, spec={"template": {"metadata": {"labels": labels}}})
+
+
+def selecting(name: str, **selector: str) -> dict[str, Any]:
+    return thing("Service", name, spec={"selector": selector})
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "found"),
+    [
+        (
+            [pods("app-canary", app="shop")],
+            [pods("app", app="shop"), selecting("app", app="shop")],
+            ["stable's Service/app selects the pods of canary's Deployment/app-canary"],
+        ),
+        (
+            [pods("app-canary", app="shop", instance="c"), selecting("app-canary", app="shop")],
+            [pods("app", app="shop", instance="s"), selecting("app", instance="s")],
+            ["canary's Service/app-canary selects the pods of stable's Deployment/app"],
+        ),
+        (
+            [pods("app-canary", app="shop", instance="c"), selecting("app-canary", instance="c")],
+            [pods("app", app="shop", instance="s"), selecting("app", app="shop", instance="s")],
+            [],
+        ),
+        ([pods("app-canary", app="shop")], [selecting("external")], []),
+    ],
+)
+def test_a_service_selects_the_pods_of_its_own_side(
+    canary: list[dict[str, Any]], stable: list[dict[str, Any]], found: list[str]
+) -> None:
+    assert crossed_selectors(canary, stable) == found
 
 
 def test_switches_are_found_and_turned() -> None:

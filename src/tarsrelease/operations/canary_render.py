@@ -52,6 +52,16 @@ def check_render(context: Context) -> None:
             next_step=f"in {rollout.canary_values}, set "
             + _switch(context, name, rendered, stable),
         )
+    crossed = canary_objects.crossed_selectors(canary, stable)
+    if crossed:
+        raise UsageError(
+            doing=doing,
+            found=crossed[0] + (f" (and {len(crossed) - 1} more)" if len(crossed) > 1 else ""),
+            expected="Services that select the pods of their own Helm release, so that only the "
+            "weights lead users to the canary",
+            next_step="in the chart, add app.kubernetes.io/instance: {{ .Release.Name }} to the "
+            "Service's selector and to the pods' labels",
+        )
     there = {canary_objects.name_of(found) for found in canary}
     missing = [name for name in canary_names(rollout) if f"Deployment/{name}" not in there]
     if missing:

@@ -9,10 +9,37 @@ from tarsrelease.model.bundle import Image
 
 _ONCE = {
     "CronJob": "its jobs would run twice",
+    "Job": "it would run again, beside stable",
+    "DaemonSet": "its pods would run twice on every node",
     "StatefulSet": "it owns storage that must exist once",
     "PersistentVolumeClaim": "it is storage that must exist once",
-    "HTTPRoute": "the routes are written by tarsrelease alone",
 }
+# Kinds of the Gateway API, Istio, Traefik, Contour, NGINX, OpenShift, Emissary and APISIX.
+_ROUTING = frozenset(
+    [
+        "Ingress",
+        "Gateway",
+        "HTTPRoute",
+        "GRPCRoute",
+        "TLSRoute",
+        "TCPRoute",
+        "UDPRoute",
+        "VirtualService",
+        "ServiceEntry",
+        "IngressRoute",
+        "IngressRouteTCP",
+        "IngressRouteUDP",
+        "HTTPProxy",
+        "VirtualServer",
+        "VirtualServerRoute",
+        "TransportServer",
+        "Route",
+        "Mapping",
+        "TCPMapping",
+        "ApisixRoute",
+    ]
+)
+_OUTSIDE = frozenset({"LoadBalancer", "NodePort"})
 _HOOK = "helm.sh/hook"
 
 Object = Mapping[str, Any]
@@ -26,24 +53,81 @@ def name_of(found: Object) -> str:
 def must_exist_once(canary: Sequence[Object], stable: Sequence[Object]) -> dict[str, str]:
     """What the canary's render may not contain, by ``Kind/name``, with the reason.
 
-    Anything that stable's render has under the same kind and name is stable's; CronJobs, hooks,
-    storage and autoscalers of stable's Deployments exist once.
+    Anything that stable's render has under the same kind and name is stable's; jobs, hooks,
+    storage and autoscalers of stable's workloads exist once; nothing but our weights leads users
+    to the canary.
     """
     of_stable = {name_of(found) for found in stable}
     refused: dict[str, str] = {}
     for found in canary:
-        name, kind = name_of(found), found.get("kind")
+        name, kind = name_of(found), str(found.get("kind"))
         notes = (found.get("metadata") or {}).get("annotations") or {}
-        target = ((found.get("spec") or {}).get("scaleTargetRef") or {}) if found else {}
-        if kind in _ONCE:
+        hook = notes.get(_HOOK)
+        if hook is not None:
+            if "test" not in str(hook):
+                refused[name] = f"a {hook} hook would run again, beside stable"
+        elif kind in _ONCE:
             refused[name] = _ONCE[kind]
-        elif _HOOK in notes and "test" not in str(notes[_HOOK]):
-            refused[name] = f"a {notes[_HOOK]} hook would run again, beside stable"
-        elif f"{target.get('kind')}/{target.get('name')}" in of_stable:
-            refused[name] = f"it would scale stable's {target.get('name')}"
+        elif kind in _ROUTING:
+            refused[name] = "it routes requests past the weights: only tarsrelease writes routes"
+        elif outside := _reachable_from_outside(found):
+            refused[name] = f"{outside} leads requests past the weights to the canary"
+        elif (scaled := _scaled(found)) in of_stable:
+            refused[name] = f"it would scale stable's {scaled.partition('/')[2]}"
         elif name in of_stable:
             refused[name] = "stable has an object of this kind and name"
     return refused
+
+
+def _spec(found: Object) -> Mapping[str, Any]:
+    return found.get("spec") or {}
+
+
+def _reachable_from_outside(found: Object) -> str | None:
+    """How a Service is reached from outside the cluster; None where it is not."""
+    if found.get("kind") != "Service":
+        return None
+    if (kind := _spec(found).get("type")) in _OUTSIDE:
+        return f"its type {kind}"
+    return "its externalIPs" if _spec(found).get("externalIPs") else None
+
+
+def _scaled(found: Object) -> str:
+    """``Kind/name`` of what an autoscaler (HPA, KEDA, VPA) scales; no such name for others."""
+    target = _spec(found).get("scaleTargetRef") or _spec(found).get("targetRef") or {}
+    return f"{target.get('kind', 'Deployment')}/{target.get('name')}"
+
+
+def crossed_selectors(canary: Sequence[Object], stable: Sequence[Object]) -> list[str]:
+    """Services of one side that select pods of the other, as sentences without a full stop.
+
+    A Service selects the pods that have all its selector's labels (kubernetes.io, Labels and
+    Selectors); one without a selector selects none.
+    """
+    crossed = []
+    for side, services, other, workloads in (
+        ("stable", stable, "canary", canary),
+        ("canary", canary, "stable", stable),
+    ):
+        for service in services:
+            selector = _spec(service).get("selector") if service.get("kind") == "Service" else None
+            if not isinstance(selector, Mapping) or not selector:
+                continue
+            for workload in workloads:
+                labels = _pod_labels(workload)
+                if labels and selector.items() <= labels.items():
+                    crossed.append(
+                        f"{side}'s {name_of(service)} selects the pods of {other}'s "
+                        f"{name_of(workload)}"
+                    )
+    return crossed
+
+
+def _pod_labels(workload: Object) -> Mapping[str, Any]:
+    if workload.get("kind") == "Pod":
+        return (workload.get("metadata") or {}).get("labels") or {}
+    template = _spec(workload).get("template")
+    return ((template or {}).get("metadata") or {}).get("labels") or {}
 
 
 def switches(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
