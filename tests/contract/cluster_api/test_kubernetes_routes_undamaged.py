@@ -11,7 +11,13 @@ from bare_api import BareApi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tarsrelease.adapters.kubernetes.client import GRPC_ROUTE, HTTP_ROUTE, SERVICE, KubernetesApi, Kind
+from tarsrelease.adapters.kubernetes.client import (
+    GRPC_ROUTE,
+    HTTP_ROUTE,
+    SERVICE,
+    Kind,
+    KubernetesApi,
+)
 from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
@@ -42,7 +48,9 @@ def routes(cluster: KubernetesApi, environment: Environment) -> GatewayRoutes:
     return GatewayRoutes(cluster, environment.gateway)
 
 
-def create(api: BareApi, cluster: KubernetesApi, kind: str, name: str, spec: dict[str, Any]) -> None:
+def create(
+    api: BareApi, cluster: KubernetesApi, kind: str, name: str, spec: dict[str, Any]
+) -> None:
     body = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": kind,
