@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from tarsrelease.context import Context
+from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError
 from tarsrelease.model.format import duration
@@ -51,6 +52,10 @@ def _lease(context: Context, seconds: float | None = None) -> dict[str, str]:
     return {"traffic-until": timestamp(context.clock.now() + leased)}
 
 
+def _problem(state: RouteState | None) -> str:
+    return "does not exist" if state is None else state.problem or "not accepted yet"
+
+
 def wait_until_accepted(context: Context) -> str | None:
     """Wait until the gateway accepts every route, for `gateway.settle` at most.
 
@@ -61,7 +66,7 @@ def wait_until_accepted(context: Context) -> str | None:
     while True:
         states = {state.service: state for state in context.cluster.routes.read(services)}
         waiting = [
-            f"{service.route_names}: {state.problem or 'not accepted yet' if state else 'does not exist'}"
+            f"{service.route_names}: {_problem(states.get(service.name))}"
             for service in services
             if (state := states.get(service.name)) is None or not state.accepted
         ]
@@ -170,8 +175,7 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
             found="; ".join(f"{name}: {error}" for name, error in sorted(errors.items())),
             expected=f"every route written within {duration(_MOVE_DEADLINE)}",
             next_step="run `tarsrelease rollback` again when the API server answers, or set the "
-            "weights by hand in "
-            + ", ".join(s.route_names for s in services if s.name in errors),
+            "weights by hand in " + ", ".join(s.route_names for s in services if s.name in errors),
         )
     journal_if_possible(
         context,

@@ -153,6 +153,8 @@ def everything(cluster: KubernetesApi, environment: Environment, release: Releas
                 deadline=60,
                 wait=False,
             )
+        routes.shift(rollout.services, 10, {"release": release.version})
+        routes.retire(rollout.services, {"release": release.version})
         helm.uninstall(rollout.canary_release, deadline=60)
         helm.upgrade(
             rollout.application,
