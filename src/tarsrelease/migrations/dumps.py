@@ -10,8 +10,21 @@ def comparable(dump: str) -> list[str]:
     """The lines of a dump that describe the schema.
 
     Left out: comments, blank lines, and the \\restrict lines, whose key pg_dump draws at random.
+    The columns of a table are sorted: a column that was dropped and added again is the last one.
     """
-    return list(_lines(dump))
+    lines: list[str] = []
+    columns: list[str] | None = None
+    for line in _lines(dump):
+        if line.startswith("CREATE TABLE ") and line.endswith("("):
+            columns = []
+        elif columns is not None and line.startswith(")"):
+            lines += sorted(columns)
+            columns = None
+        elif columns is not None:
+            columns.append(line.rstrip(","))
+            continue
+        lines.append(line)
+    return lines
 
 
 def _lines(dump: str) -> Iterator[str]:
@@ -28,7 +41,7 @@ def executable(dump: str) -> str:
 
 
 def difference(before: str, after: str, *, names: tuple[str, str]) -> list[str]:
-    """A unified diff of the comparable lines; empty where both describe the same schema."""
+    """A unified diff of the comparable lines; empty if both describe the same schema."""
     return list(
         difflib.unified_diff(
             comparable(before), comparable(after), names[0], names[1], lineterm="", n=1

@@ -14,6 +14,7 @@ from typing import Protocol
 from tarsrelease.bundle.files import BundleFiles
 from tarsrelease.migrations.assertions import IndexState, QueryRun
 from tarsrelease.migrations.dangers import RelationSize
+from tarsrelease.migrations.facts import Facts
 from tarsrelease.migrations.findings import Finding
 from tarsrelease.migrations.guards import Vitals
 from tarsrelease.migrations.history import HistoryRow
@@ -21,6 +22,7 @@ from tarsrelease.migrations.locks import Footprint
 from tarsrelease.migrations.losses import Loss
 from tarsrelease.migrations.server import BuildProgress, LockOwner, Server, Session
 from tarsrelease.migrations.statements import SqlFile, Statement
+from tarsrelease.migrations.trial import Trial
 
 
 class Catalog(Protocol):
@@ -126,11 +128,14 @@ class ScratchDatabase(Protocol):
 
     version: str
 
-    def footprint(self, statement: Statement) -> Footprint:
-        """Run the statement in a transaction that is rolled back; return what it locks."""
+    def run(self, statement: Statement, footprint: Footprint | None = None) -> Trial:
+        """Run the statement for good, and return what it did.
 
-    def apply(self, statement: Statement) -> None:
-        """Run it for good."""
+        `footprint` is the documented one of a statement that cannot run in a transaction.
+        """
+
+    def facts(self) -> Facts:
+        """The facts of the catalog now."""
 
     def dump(self) -> str:
         """The schema as pg_dump prints it."""

@@ -8,24 +8,17 @@ up and down lead to the same schema.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.dangers import (
-    RelationSize,
-    dangers,
     duration_class,
-    expected_seconds,
 )
-from tarsrelease.migrations.findings import Finding, Weight, finding, unknown_allowances
+from tarsrelease.migrations.findings import Finding, unknown_allowances
 from tarsrelease.migrations.history import State, fold, objections, pending
 from tarsrelease.migrations.linting import NOT_ASKED
-from tarsrelease.migrations.locks import Footprint, Mode, documented
-from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.refusals import phase_files
-from tarsrelease.migrations.rules import RULES, check_statement
-from tarsrelease.migrations.server import Session
-from tarsrelease.migrations.statements import NonTransactional, SqlFile, Statement
+from tarsrelease.migrations.rules import RULES
+from tarsrelease.migrations.statements import SqlFile, Statement
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
@@ -39,20 +32,8 @@ from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, Step, left_alone, not_usable
 from tarsrelease.operations.migrations.prove_down import prove_down
 from tarsrelease.operations.migrations.session import errors_as_outcomes
-from tarsrelease.ports.database import Catalog, DatabaseAccess, ScratchDatabase
-from tarsrelease.ports.people import Progress
-
-
-@dataclass(frozen=True)
-class Planned:
-    """What is known about one statement that is left to apply."""
-
-    statement: Statement
-    footprint: Footprint
-    sizes: Mapping[str, RelationSize]
-    seconds: float
-    findings: tuple[Finding, ...]
-    users: tuple[Session, ...]
+from tarsrelease.operations.migrations.trials import Planned, Trials
+from tarsrelease.ports.database import DatabaseAccess
 
 
 def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") -> Outcome:
@@ -82,8 +63,8 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         untouched = not any(one.file in state.files for one in migrations)
         with access.copies(server.version) as scratch:
             before = scratch.dump() if untouched else None
-            trial = _Trial(assignment.people.progress, catalog, scratch, phase, linted)
-            planned, failed = trial.run(left)  # (3), (4)
+            trials = Trials(assignment.people.progress, catalog, scratch, phase, linted)
+            planned, failed = trials.run(left)  # (3), (4)
             proof = (
                 _not_proven("the statements cannot all be applied")
                 if failed or against
@@ -117,84 +98,6 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
             statements=tuple(_published(one) for one in planned),
         ),
         next_step="tarsrelease migrate up" if planned and not stopping else "",
-    )
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """The statements of a phase, tried in order on a copy."""
-
-    progress: Progress
-    catalog: Catalog
-    scratch: ScratchDatabase
-    phase: str
-    linted: Mapping[str, Sequence[Finding]]
-
-    def run(self, left: Mapping[str, Sequence[Statement]]) -> tuple[list[Planned], list[Check]]:
-        """Try each statement on what the former ones left; stop at the first that fails."""
-        planned: list[Planned] = []
-        for statements in left.values():
-            for statement in statements:
-                self.progress.say(f"trying {statement.place}: {statement.first_line}")
-                written = check_statement(statement, self.phase)
-                try:
-                    footprint = _footprint(statement, self.catalog, self.scratch)
-                    if not any(item.weight is Weight.NEVER for item in written):
-                        self.scratch.apply(statement)
-                except SqlError as problem:
-                    return planned, [_would_fail(statement, problem)]
-                noted = [
-                    item
-                    for item in self.linted[statement.file]
-                    if item.statement == statement.number
-                ]
-                findings = [*written, *noted]
-                planned.append(_planned(statement, footprint, findings, self.catalog))
-        return planned, []
-
-
-def _footprint(statement: Statement, catalog: Catalog, scratch: ScratchDatabase) -> Footprint:
-    if statement.non_transactional is None:
-        return scratch.footprint(statement)
-    match statement.non_transactional:
-        case NonTransactional.CREATE_INDEX:
-            tables = [statement.table]
-        case NonTransactional.VACUUM:
-            tables = list(statement.names)
-        case _:
-            # REINDEX names an index or a table.
-            tables = [catalog.table_of(name) for name in statement.names]
-            if statement.non_transactional is NonTransactional.REINDEX and not any(tables):
-                tables = list(statement.names)
-    return documented(statement, [table for table in tables if table is not None])
-
-
-def _planned(
-    statement: Statement, footprint: Footprint, findings: Sequence[Finding], catalog: Catalog
-) -> Planned:
-    relations = [lock.relation for lock in footprint.locks]
-    sizes = catalog.sizes(relations)
-    tables = [lock.relation for lock in footprint.locks if lock.kind in {"r", "p", "m"}]
-    rights = [
-        finding(
-            statement,
-            "missing-rights",
-            f"this role does not own {name}",
-            "run it as the owner, or GRANT the owner's role to this one",
-            Weight.NEVER,
-        )
-        for name in tables
-        if (footprint.strongest or 0) >= Mode.ShareUpdateExclusive and catalog.owned(name) is False
-    ]
-    # Any lock on a table blocks ACCESS EXCLUSIVE, and a build waits for every older transaction.
-    users = catalog.users_of(relations) if relations else []
-    return Planned(
-        statement=statement,
-        footprint=footprint,
-        sizes=sizes,
-        seconds=expected_seconds(statement, footprint, sizes),
-        findings=(*findings, *dangers(statement, footprint, sizes), *rights),
-        users=tuple(users),
     )
 
 
@@ -270,17 +173,6 @@ def _finding_check(item: Finding) -> Check:
         expected="rules that exist",
         reason=f"{item}; {item.remedy}",
         source=f"{item.file}:{item.line}",
-    )
-
-
-def _would_fail(statement: Statement, problem: SqlError) -> Check:
-    where = statement.place_at(problem.position)
-    return Check(
-        id="migrate.statement",
-        status=Status.FAIL,
-        expected="the statement succeeds on a copy of the schema",
-        reason=f"{where}: {problem.message} {problem.hint}".strip(),
-        source=where,
     )
 
 

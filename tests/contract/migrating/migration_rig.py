@@ -20,7 +20,7 @@ import pytest
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.postgres.programs import find, major_version
-from tarsrelease.adapters.postgres.scratch import dump_schema
+from tarsrelease.adapters.postgres.schema_dump import dump_schema
 from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 from tarsrelease.adapters.terminal.person import AssumedYes
 from tarsrelease.context import Assignment, People

@@ -10,12 +10,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psycopg
 from psycopg import conninfo
 
-from tarsrelease.adapters.postgres.programs import find
+from tarsrelease.adapters.postgres.programs import find, major_version
 from tarsrelease.model.errors import UsageError
 
 USER = "postgres"
@@ -29,11 +30,12 @@ _SETTINGS = {
     "autovacuum": "off",
     "shared_buffers": "32MB",
     "max_connections": "40",
+    "max_locks_per_transaction": "1024",  # a whole schema is restored in one transaction
     "listen_addresses": "",
 }
 
 
-def unprivileged(argv: Sequence[str]) -> list[str]:
+def unprivileged(argv: Sequence[str], *, network: bool = True) -> list[str]:
     """The command as PostgreSQL accepts it.
 
     PostgreSQL refuses uid 0, so root becomes uid 1000 in a user namespace. The command ends with
@@ -43,8 +45,30 @@ def unprivileged(argv: Sequence[str]) -> list[str]:
     if shutil.which("setpriv"):
         command = ["setpriv", "--pdeathsig", "INT", "--", *command]
     if os.geteuid() == 0:
-        command = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--", *command]
+        alone = [] if network else ["--net"]
+        command = [
+            *("unshare", "--user", "--map-user=1000", "--map-group=1000", *alone, "--"),
+            *command,
+        ]
+    elif not network and _may_unshare():
+        command = ["unshare", "--user", "--map-current-user", "--net", "--", *command]
     return command
+
+
+@cache
+def _may_unshare() -> bool:
+    """Whether this machine lets a user make a namespace without network."""
+    argv = ["unshare", "--user", "--map-current-user", "--net", "--", "true"]
+    return bool(
+        shutil.which("unshare")
+        and subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours but what a program needs: no DSN, no token."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "LC_ALL": "C"}
 
 
 class ThrowawayServer:
@@ -55,12 +79,16 @@ class ThrowawayServer:
     """
 
     def __init__(
-        self, server: Path | None = None, settings: Mapping[str, str] | None = None
+        self,
+        server: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        superuser: str = USER,
     ) -> None:
         self._server = server or find("postgres", best=10_000)
         # A socket's path has at most 107 characters: not below a long TMPDIR.
         self._folder = Path(tempfile.mkdtemp(prefix="tarspg-", dir="/tmp"))
         self._settings = {**_SETTINGS, **(settings or {})}
+        self._superuser = superuser
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 5432
 
@@ -99,10 +127,18 @@ class ThrowawayServer:
             unprivileged(
                 [
                     str(self._server.parent / "initdb"),
-                    *("-D", str(self.data), "-U", USER, "--auth=trust", "--encoding=UTF8"),
+                    *(
+                        "-D",
+                        str(self.data),
+                        "-U",
+                        self._superuser,
+                        "--auth=trust",
+                        "--encoding=UTF8",
+                    ),
                     *("--locale=C", "--no-sync"),
                 ]
             ),
+            env=_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -119,18 +155,26 @@ class ThrowawayServer:
             argv += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                unprivileged(argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                unprivileged(argv, network=self._has_network()),
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + _START
         while True:
             try:
-                psycopg.connect(self.dsn(), connect_timeout=2).close()
+                psycopg.connect(self.dsn(user=self._superuser), connect_timeout=2).close()
             except psycopg.OperationalError as problem:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise self._failed(self.log.read_text(errors="replace")) from problem
                 time.sleep(0.02)
             else:
                 return
+
+    def _has_network(self) -> bool:
+        """Before PostgreSQL 15, the statistics need the loopback interface."""
+        return bool(self._settings["listen_addresses"]) or (major_version(self._server) or 0) < 15
 
     def kill(self) -> None:
         """Kill all its processes at once, as a power cut would."""

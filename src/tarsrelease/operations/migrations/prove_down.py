@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.dumps import difference
 from tarsrelease.migrations.history import Applied, State, downs, ordered
+from tarsrelease.migrations.locks import documented
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.statements import SqlFile, Statement
 from tarsrelease.model.bundle import Migration
@@ -76,7 +77,7 @@ def _run(file: SqlFile, scratch: ScratchDatabase) -> None:
 
 def _one(statement: Statement, scratch: ScratchDatabase) -> None:
     try:
-        scratch.apply(statement)
+        scratch.run(statement, documented(statement, ()) if statement.non_transactional else None)
     except SqlError as problem:
         raise _FailedError(
             f"{statement.place}: {problem.message} {problem.hint}".strip()

@@ -1,0 +1,220 @@
+"""Runs one statement on a copy and observes its locks, deletions and changes of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, watched
+from tarsrelease.adapters.postgres.names import name_of
+from tarsrelease.migrations.locks import Footprint, TableLock, mode_of, strongest_each
+from tarsrelease.migrations.trial import Trial
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_EVENTS = f"{TRIAL_SCHEMA}.deleted"
+_DELETIONS = f"""
+CREATE SCHEMA {TRIAL_SCHEMA};
+GRANT USAGE ON SCHEMA {TRIAL_SCHEMA} TO PUBLIC;
+CREATE FUNCTION {TRIAL_SCHEMA}.note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_catalog.set_config('{_EVENTS}', pg_catalog.concat_ws(',',
+    nullif(pg_catalog.current_setting('{_EVENTS}', true), ''), TG_RELID::text), true);
+  RETURN NULL;
+END $$;
+DO $do$ DECLARE name text; BEGIN
+  FOR name IN SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  LOOP
+    EXECUTE 'CREATE TRIGGER {TRIAL_SCHEMA} BEFORE DELETE OR TRUNCATE ON ' || name
+      || ' FOR EACH STATEMENT EXECUTE FUNCTION {TRIAL_SCHEMA}.note()';
+  END LOOP;
+END $do$
+"""  # noqa: S608 - constants only
+"""Triggers fire for a statement, however deep it hides, and even if no row is affected."""
+_SYSTEM = f"""(SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%'
+                      OR nspname IN ('information_schema', '{TRIAL_SCHEMA}'))"""  # noqa: S608 - constants only
+_KNOWN = f"""
+SELECT c.oid, {name_of("c.oid")}, c.relkind::text, pg_relation_filenode(c.oid)
+FROM pg_class c WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I', 'v', 'S', 'f')
+AND c.relnamespace NOT IN {_SYSTEM}
+"""  # noqa: S608 - constants only
+_SCANS = "pg_stat_get_xact_numscans(c.oid)"
+_BEFORE = f"""
+SELECT (SELECT json_object_agg(c.oid, {_SCANS}) FROM pg_class c
+        WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0),
+       (SELECT json_object_agg(c.relname, ARRAY[pg_stat_get_xact_tuples_inserted(c.oid),
+          pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)])
+        FROM pg_class c WHERE c.relname = ANY (%(watched)s) AND c.relnamespace = 11),
+       (SELECT max(oid)::bigint FROM pg_class)
+"""  # noqa: S608 - constants only
+_AFTER = f"""
+SELECT (SELECT json_agg(ARRAY[l.relation::text, l.mode, {name_of("c.oid")}, c.relkind::text,
+          pg_relation_filenode(c.oid)::text])
+        FROM pg_locks l LEFT JOIN pg_class c ON c.oid = l.relation
+          AND c.relnamespace NOT IN {_SYSTEM}
+        WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.granted
+          AND l.relation >= 16384),
+       current_setting('{_EVENTS}', true),
+       (SELECT json_object_agg(c.relname, ARRAY[pg_stat_get_xact_tuples_inserted(c.oid),
+          pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)])
+        FROM pg_class c WHERE c.relname = ANY (%(watched)s) AND c.relnamespace = 11),
+       (SELECT json_object_agg(c.oid, {_SCANS}) FROM pg_class c
+        WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0)
+"""  # noqa: S608 - constants only
+_SESSION = """
+SELECT ARRAY(SELECT 'the setting ' || name FROM pg_settings WHERE source = 'session'
+             AND name || '=' || setting <> ALL (%(settings)s) AND name NOT LIKE 'tarsrelease%%')
+       || ARRAY(SELECT 'temporary ' || relname FROM pg_class
+                WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v', 'S', 'm'))
+       || ARRAY(SELECT 'prepared statement ' || name FROM pg_prepared_statements WHERE from_sql)
+       || ARRAY(SELECT 'cursor ' || name FROM pg_cursors WHERE is_holdable)
+       || ARRAY(SELECT 'channel ' || c FROM pg_listening_channels() c)
+       || ARRAY(SELECT 'an advisory lock' FROM pg_locks l WHERE l.locktype = 'advisory'
+                AND l.pid = pg_backend_pid() AND l.granted)
+"""
+_OLDER = """
+SELECT EXISTS (SELECT FROM pg_class WHERE oid <= %(newest)s AND xmin::text::bigint >= x),
+       EXISTS (SELECT FROM pg_attribute WHERE attrelid <= %(newest)s AND xmin::text::bigint >= x),
+       EXISTS (SELECT FROM pg_sequence WHERE seqrelid <= %(newest)s AND xmin::text::bigint >= x)
+FROM (SELECT pg_current_xact_id()::xid::text::bigint) AS now(x)
+"""
+_BY_RELATION = ("pg_class", "pg_attribute", "pg_sequence")
+_INSERTS_MATTER = {"pg_policy", "pg_rewrite", "pg_db_role_setting"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    name: str
+    kind: str
+    filenode: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A trial, and the system catalogs that it changed (None: unknown)."""
+
+    trial: Trial
+    changed: frozenset[str] | None
+
+
+def observe_deletions(connection: Connection) -> None:
+    """Let every table of the copy report statements that delete its rows."""
+    connection.execute(_DELETIONS.encode())
+
+
+class Observer:
+    """Runs statements in one session of the copy; knows the relations that existed before."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._settings = [
+            row[0]
+            for row in connection.execute(
+                "SELECT name || '=' || setting FROM pg_settings WHERE source = 'session'"
+            )
+        ]
+        self._relations: dict[int, _Relation] = {}
+        self._learn()
+
+    def _learn(self) -> None:
+        self._relations = {
+            row[0]: _Relation(*row[1:]) for row in self._connection.execute(_KNOWN.encode(), [])
+        }
+
+    def run(self, text: str) -> Observed:
+        """Run it in a transaction that is committed. Raises psycopg's errors."""
+        parameters = {"watched": watched(), "settings": self._settings}
+        with self._connection.transaction():
+            scans, counts, newest = self._one(_BEFORE, parameters)
+            self._connection.execute(text.encode())
+            locks, deleted, counted, scanned = self._one(_AFTER, parameters)
+            changed = self._changed(counts or {}, counted or {}, newest)
+        session = self._one(_SESSION, parameters)[0]
+        return Observed(self._trial(locks or [], deleted, _more(scans, scanned), session), changed)
+
+    def run_alone(self, text: str, footprint: Footprint) -> Observed:
+        """Run what cannot run in a transaction; its footprint is as documented."""
+        self._connection.execute(text.encode())
+        self._learn()
+        return Observed(Trial(footprint), None)
+
+    def _one(self, query: str, parameters: dict[str, Any]) -> tuple[Any, ...]:
+        row = self._connection.execute(query.encode(), parameters).fetchone()
+        assert row is not None  # noqa: S101 - a SELECT without FROM
+        return row
+
+    def _changed(
+        self, before: dict[str, list[int]], after: dict[str, list[int]], newest: int
+    ) -> frozenset[str]:
+        """Catalogs in which rows were updated or deleted, other than those of new relations."""
+        changes = {
+            name: [
+                now - then for now, then in zip(counts, before.get(name, [0, 0, 0]), strict=True)
+            ]
+            for name, counts in after.items()
+        }
+        changed = {
+            name
+            for name, (inserted, updated, deleted) in changes.items()
+            if updated or deleted or (inserted and name in _INSERTS_MATTER)
+        }
+        if changed.intersection(_BY_RELATION):
+            older = self._one(_OLDER, {"newest": newest})
+            changed -= {
+                name
+                for name, existed in zip(_BY_RELATION, older, strict=True)
+                if not existed and not changes[name][2]
+            }
+        return frozenset(changed)
+
+    def _trial(
+        self,
+        locks: list[list[str | None]],
+        deleted: str | None,
+        scanned: set[int],
+        session: list[str],
+    ) -> Trial:
+        before = dict(self._relations)
+        taken = []
+        rewritten = set()
+        for oid_text, mode, name, kind, filenode in locks:
+            oid = int(str(oid_text))
+            number = int(filenode) if filenode is not None else None
+            known = before.get(oid)
+            # Reading takes ACCESS SHARE, which blocks nobody.
+            if known is not None and mode_of(str(mode)) > 1:
+                taken.append(TableLock(known.name, mode_of(str(mode)), known.kind))
+            if name is None:
+                self._relations.pop(oid, None)
+                continue
+            if known is not None and known.kind in {"r", "p", "m"} and number != known.filenode:
+                rewritten.add(known.name)
+            if str(kind) in {"r", "p", "m", "i", "I", "v", "S", "f"}:
+                self._relations[oid] = _Relation(name, str(kind), number)
+        tables = {oid for oid in scanned if oid in before and before[oid].kind in {"r", "p", "m"}}
+        names = {int(oid) for oid in (deleted or "").split(",") if oid}
+        return Trial(
+            Footprint(
+                strongest_each(taken),
+                rewritten=frozenset(rewritten),
+                scanned=frozenset(before[oid].name for oid in tables & self._relations.keys()),
+            ),
+            deleted=frozenset(before[oid].name for oid in names if oid in before),
+            session=tuple(sorted(set(session))),
+        )
+
+
+def _more(before: dict[str, int] | None, after: dict[str, int] | None) -> set[int]:
+    """Relations that were scanned more often."""
+    then = before or {}
+    return {int(oid) for oid, count in (after or {}).items() if count > then.get(oid, 0)}
+
+
+def set_search_path(connection: Connection, schema: str) -> None:
+    """Let unqualified names mean the same as in the real session."""
+    connection.execute(sql.SQL("SET search_path = {}, public").format(sql.Identifier(schema)))

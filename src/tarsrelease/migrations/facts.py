@@ -1,0 +1,109 @@
+"""What a schema promises to its users, as facts, and what a statement takes from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Promise(StrEnum):
+    """How a fact may change without breaking its users.
+
+    `HAS`: it must remain, under the same name (its value). `IS`: it must keep its value.
+    `NOT`: it must not appear on what existed before.
+    """
+
+    HAS = "has"
+    IS = "is"
+    NOT = "not"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact of a catalog; `parent` is the key of the object it belongs to ("" for none).
+
+    `text` describes it: ``column public.t.a``; for `NOT`, what happens: ``forbids NULL in ...``.
+    """
+
+    promise: Promise
+    parent: str
+    text: str
+    value: str
+
+
+Facts = Mapping[str, Mapping[str, Fact]]
+"""The facts of a catalog by group, in each by keys that survive a rename.
+
+Groups that did not change are the same object in the next reading.
+"""
+
+
+def broken_promises(base: Facts, before: Facts, after: Facts) -> list[str]:
+    """What the step from `before` to `after` removes, renames or weakens of `base`.
+
+    `base` is the catalog that the running version uses: nobody relies yet on what the migration
+    itself created. Of a removed object only the object itself is listed, without its parts.
+    """
+    return [
+        line
+        for group in before
+        if before[group] is not after[group]
+        for line in _of_group(group, base, before, after)
+    ]
+
+
+def _of_group(group: str, base: Facts, before: Facts, after: Facts) -> Iterator[str]:
+    for key, fact in before[group].items():
+        if key not in base[group] or fact.promise is Promise.NOT:
+            continue
+        now = after[group].get(key)
+        if now is None:
+            if not (_exists(fact.parent, before) and not _exists(fact.parent, after)):
+                yield f"removes {fact.text}"
+        elif now.value != fact.value:
+            if fact.promise is Promise.HAS:
+                yield f"renames {fact.text} to {now.value}"
+            else:
+                yield f"changes {fact.text} from {fact.value} to {now.value}"
+    for key, fact in after[group].items():
+        if (
+            fact.promise is Promise.NOT
+            and key not in before[group]
+            and (not fact.parent or _exists(fact.parent, base))
+        ):
+            yield fact.text
+
+
+def _exists(key: str, facts: Facts) -> bool:
+    return any(key in group for group in facts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A table, or a column of one, that is gone; names as in the catalog before."""
+
+    table: str
+    column: str | None = None
+
+
+def removed_data(before: Facts, after: Facts) -> list[Removed]:
+    """Tables and columns with rows that exist in `before` only, tables first.
+
+    A column of a removed table is not listed.
+    """
+    tables = {
+        key: fact
+        for key, fact in before["relations"].items()
+        if fact.text.startswith(("table ", "materialized view "))
+    }
+    gone = [Removed(fact.value) for key, fact in tables.items() if key not in after["relations"]]
+    gone += [
+        Removed(tables[fact.parent].value, fact.value)
+        for key, fact in before["columns"].items()
+        if fact.text.startswith("column ")
+        and fact.parent in tables
+        and fact.parent in after["relations"]
+        and key not in after["columns"]
+    ]
+    return gone

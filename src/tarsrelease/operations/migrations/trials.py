@@ -1,0 +1,171 @@
+"""The statements of a phase, tried in order on a copy, and compared with the real database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tarsrelease.migrations.dangers import RelationSize, dangers, expected_seconds
+from tarsrelease.migrations.facts import Facts, broken_promises
+from tarsrelease.migrations.findings import Finding, Weight, finding
+from tarsrelease.migrations.locks import Footprint, Mode, documented
+from tarsrelease.migrations.problems import SqlError
+from tarsrelease.migrations.rules import RULES, check_statement
+from tarsrelease.migrations.server import Session
+from tarsrelease.migrations.statements import NonTransactional, Statement
+from tarsrelease.migrations.trial import Trial
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.ports.database import Catalog, ScratchDatabase
+from tarsrelease.ports.people import Progress
+
+_BREAKS = "breaks-running-version"
+_OWNER = re.compile(r"must be owner of (?:\w+ )*(?P<name>\S+)$")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What is known about one statement that is left to apply."""
+
+    statement: Statement
+    footprint: Footprint
+    sizes: Mapping[str, RelationSize]
+    seconds: float
+    findings: tuple[Finding, ...]
+    users: tuple[Session, ...]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Tries statements on `scratch`, a copy of the database behind `catalog`."""
+
+    progress: Progress
+    catalog: Catalog
+    scratch: ScratchDatabase
+    phase: str
+    linted: Mapping[str, Sequence[Finding]]
+
+    def run(self, left: Mapping[str, Sequence[Statement]]) -> tuple[list[Planned], list[Check]]:
+        """Try each statement on what the former ones left; stop at the first that fails."""
+        planned: list[Planned] = []
+        base = before = self.scratch.facts()
+        for statements in left.values():
+            for statement in statements:
+                self.progress.say(f"trying {statement.place}: {statement.first_line}")
+                written = [*check_statement(statement, self.phase), *self._linted(statement)]
+                trial = Trial(Footprint((), measured=False))
+                # What may never run must not run on the copy either.
+                if not any(item.weight is Weight.NEVER for item in written):
+                    try:
+                        trial = self.scratch.run(statement, self._documented(statement))
+                    except SqlError as problem:
+                        if "empty-copy" not in statement.allowed:
+                            return planned, [_would_fail(statement, problem)]
+                        written.append(_refused(statement, "empty-copy", problem.message))
+                after = self.scratch.facts()
+                findings = [
+                    *_without_doubles(written, self._broken(statement, trial, base, before, after)),
+                    *(_never(statement, "session-state", f"leaves {one}") for one in trial.session),
+                ]
+                before = after
+                planned.append(_planned(statement, trial.footprint, findings, self.catalog))
+        return planned, []
+
+    def _linted(self, statement: Statement) -> list[Finding]:
+        found = self.linted[statement.file]
+        return [item for item in found if item.statement == statement.number]
+
+    def _broken(
+        self, statement: Statement, trial: Trial, base: Facts, before: Facts, after: Facts
+    ) -> list[Finding]:
+        """What the running version would lack; only expand migrations run beside it."""
+        if self.phase != "expand":
+            return []
+        relations = {fact.value for fact in base["relations"].values()}
+        lost = [
+            *broken_promises(base, before, after),
+            *(
+                f"deletes rows of {name}"
+                for name in sorted(trial.deleted)
+                if name in relations or f"public.{name}" in relations or "." not in name
+            ),
+        ]
+        return [_refused(statement, _BREAKS, one) for one in lost]
+
+    def _documented(self, statement: Statement) -> Footprint | None:
+        """The footprint of a statement that cannot run in a transaction."""
+        match statement.non_transactional:
+            case None:
+                return None
+            case NonTransactional.CREATE_INDEX:
+                tables = [statement.table]
+            case NonTransactional.VACUUM:
+                tables = list(statement.names)
+            case _:
+                # REINDEX names an index or a table.
+                tables = [self.catalog.table_of(name) for name in statement.names]
+                if statement.non_transactional is NonTransactional.REINDEX and not any(tables):
+                    tables = list(statement.names)
+        return documented(statement, [table for table in tables if table is not None])
+
+
+def _refused(statement: Statement, rule: str, found: str) -> Finding:
+    return finding(statement, rule, found, RULES[rule], Weight.REFUSED)
+
+
+def _never(statement: Statement, rule: str, found: str) -> Finding:
+    return finding(statement, rule, found, RULES[rule], Weight.NEVER)
+
+
+def _without_doubles(written: Sequence[Finding], measured: Sequence[Finding]) -> list[Finding]:
+    """Measured findings name the objects; they replace what the text alone shows."""
+    if not measured:
+        return list(written)
+    return [*(item for item in written if item.rule != _BREAKS), *measured]
+
+
+def _planned(
+    statement: Statement, footprint: Footprint, findings: Sequence[Finding], catalog: Catalog
+) -> Planned:
+    relations = [lock.relation for lock in footprint.locks]
+    sizes = catalog.sizes(relations)
+    tables = [lock.relation for lock in footprint.locks if lock.kind in {"r", "p", "m"}]
+    rights = [
+        finding(
+            statement,
+            "missing-rights",
+            f"this role does not own {name}",
+            "run it as the owner, or GRANT the owner's role to this one",
+            Weight.NEVER,
+        )
+        for name in tables
+        if (footprint.strongest or 0) >= Mode.ShareUpdateExclusive and catalog.owned(name) is False
+    ]
+    # Any lock on a table blocks ACCESS EXCLUSIVE, and a build waits for every older transaction.
+    users = catalog.users_of(relations) if relations else []
+    return Planned(
+        statement=statement,
+        footprint=footprint,
+        sizes=sizes,
+        seconds=expected_seconds(statement, footprint, sizes),
+        findings=(*findings, *dangers(statement, footprint, sizes), *rights),
+        users=tuple(users),
+    )
+
+
+def _would_fail(statement: Statement, problem: SqlError) -> Check:
+    where = statement.place_at(problem.position)
+    owner = _OWNER.search(problem.message)
+    reason = f"{where}: {problem.message} {problem.hint}".strip()
+    if owner is not None:
+        reason = (
+            f"{where}: missing-rights: this role does not own {owner['name']}; remedy: run it as "
+            "the owner, or GRANT the owner's role to this one"
+        )
+    return Check(
+        id="migrate.statement",
+        status=Status.FAIL,
+        expected="the statement succeeds on a copy of the schema",
+        reason=reason,
+        source=where,
+    )
