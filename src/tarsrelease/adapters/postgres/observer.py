@@ -170,6 +170,8 @@ class Observer:
                 for name, existed in zip(_BY_RELATION, older, strict=True)
                 if not existed and not changes[name][2]
             }
+        if "pg_class" in changed and changes.get("pg_attribute", [0])[0]:
+            changed.add("pg_attribute")  # a new column of a table that existed
         return frozenset(changed)
 
     def _trial(
