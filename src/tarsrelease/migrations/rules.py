@@ -8,9 +8,12 @@ from typing import Any
 import postgast
 
 from tarsrelease.migrations.findings import Finding, Weight, finding
+from tarsrelease.migrations.outside import outside
 from tarsrelease.migrations.statements import NODES, NonTransactional, Statement, options
 
 NEVER = {
+    "leaves-database": "a migration changes the database and nothing else: do this separately, "
+    "with the rights that it needs",
     "transaction-control": "each statement is a transaction of its own here, so that it can be "
     "resumed: remove BEGIN, COMMIT, ROLLBACK and SAVEPOINT",
     "session-state": "a resumed migration has a new session without this: the environment sets "
@@ -101,8 +104,10 @@ def _never(statement: Statement) -> Iterator[tuple[str, str]]:
         "listen_stmt",
     }:
         yield "session-state", statement.first_line
-    if kind == "create_stmt" and node.create_stmt.relation.relpersistence == "t":
-        yield "session-state", "a temporary table ends with the session"
+    for found in dict.fromkeys(_session_state(node)):
+        yield "session-state", found
+    for found in dict.fromkeys(outside(node)):
+        yield "leaves-database", found
     if kind == "copy_stmt" and node.copy_stmt.is_from and not node.copy_stmt.filename:
         yield "input-data", statement.first_line
     if statement.non_transactional is NonTransactional.CREATE_INDEX and not statement.names:
@@ -114,6 +119,28 @@ def _never(statement: Statement) -> Iterator[tuple[str, str]]:
         and len(statement.names) != 1
     ):
         yield "wide-maintenance", statement.first_line
+
+
+def _session_state(node: Any) -> Iterator[str]:
+    """What ends with the session, or binds it."""
+    for _, found in postgast.walk(node):
+        match found:
+            case NODES.RangeVar() if (
+                found.relpersistence == "t" or found.schemaname.lower() == "pg_temp"
+            ):
+                yield f"temporary {found.relname} ends with the session"
+            case NODES.FuncCall() if found.funcname:
+                name = found.funcname[-1].string.sval.lower()
+                if name == "set_config" and not _is_true(found.args[-1]):
+                    yield "set_config changes the session"
+                if name.startswith(("pg_advisory_lock", "pg_try_advisory_lock")):
+                    yield f"{name} keeps its lock until the session ends"
+
+
+def _is_true(argument: Any) -> bool:
+    constant = argument.type_cast.arg if argument.WhichOneof("node") == "type_cast" else argument
+    value = constant.a_const
+    return bool(value.boolval.boolval) or value.sval.sval.lower() in {"t", "true", "on", "1"}
 
 
 def _refusable(statement: Statement, phase: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,11 @@ from tarsrelease.model.format import duration
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`version` is server_version_num / 10000; `missing` are rights that the role would need."""
+    """`version` is server_version_num / 10000; `missing` are rights that the role would need.
+
+    `read_only`: transactions of the role are read-only by default. `replaced`: settings of the
+    role that do not apply, because the environment sets them.
+    """
 
     version: int
     release: str
@@ -20,6 +24,8 @@ class Server:
     replica: bool
     encrypted: bool
     missing: tuple[str, ...] = ()
+    read_only: bool = False
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,10 +81,16 @@ def read_statements(file: str, content: bytes) -> SqlFile:
     Raises UsageError with file and line if it is not UTF-8, its syntax is wrong, it holds no
     statement, or an allowance has no rule or no reason.
     """
+    sha256 = hashlib.sha256(content).hexdigest()
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         text = content.decode()
     except UnicodeDecodeError as problem:
-        raise _wrong(file, 1, f"not UTF-8 at byte {problem.start}", "save it as UTF-8") from None
+        line = content[: problem.start].count(b"\n") + 1
+        raise _wrong(file, line, f"not UTF-8 at byte {problem.start}", "save it as UTF-8") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise _wrong(file, line, "a NUL byte, which PostgreSQL cannot store", "remove it")
     try:
         parsed = postgast.parse(text)
     except postgast.PgQueryError as problem:
@@ -93,8 +100,9 @@ def read_statements(file: str, content: bytes) -> SqlFile:
         ) from None
     statements = tuple(_statements(file, content, parsed.stmts))
     if not statements:
-        raise _wrong(file, 1, "no statement", "remove the file from the manifest, or fill it")
-    return SqlFile(file, hashlib.sha256(content).hexdigest(), text, statements)
+        found = "no statement, only comments" if text.strip() else "no statement: it is empty"
+        raise _wrong(file, 1, found, "remove the file from the manifest, or fill it")
+    return SqlFile(file, sha256, text, statements)
 
 
 def _wrong(file: str, line: int, found: str, next_step: str) -> UsageError:

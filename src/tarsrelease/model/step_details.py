@@ -215,10 +215,11 @@ class PlannedStatement(Value):
 
 
 class MigratePlanDetails(Details):
-    """Of `migrate plan`."""
+    """Of `migrate plan`; `session` are settings of the role that the environment replaces."""
 
     tried_on: str
     database: str
+    session: tuple[str, ...] = ()
     statements: tuple[PlannedStatement, ...]
 
 

@@ -94,6 +94,7 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
                 *(str(item) for item in unknown),
             ),
             tried_on=f"PostgreSQL {where}",
+            session=server.replaced,
             database=f"{server.database}, PostgreSQL {server.release}, as {server.role}",
             statements=tuple(_published(one) for one in planned),
         ),

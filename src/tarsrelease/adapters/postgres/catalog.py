@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from tarsrelease.adapters.postgres.connect import connect
+from tarsrelease.adapters.postgres.connect import RESET, connect
 from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.adapters.postgres.history import HISTORY, Connection, History
 from tarsrelease.adapters.postgres.names import name_of, regclass
@@ -56,8 +56,15 @@ class PostgresCatalog:
         row = self._all(
             "SELECT current_setting('server_version_num')::int / 10000, "
             "current_setting('server_version'), current_database(), current_user::text, "
-            "current_setting('is_superuser') = 'on', pg_is_in_recovery()"
+            "current_setting('is_superuser') = 'on', pg_is_in_recovery(), "
+            "current_setting('default_transaction_read_only') = 'on'"
         )[0]
+        replaced = self._all(
+            "SELECT name || ' = ' || setting || ' (the role''s: ' || reset_val || ')' "
+            "FROM pg_settings WHERE name = ANY (%s) AND source = 'session' "
+            "AND reset_val <> boot_val AND reset_val <> setting ORDER BY name",
+            [["search_path", *RESET]],
+        )
         return Server(
             version=row[0],
             release=row[1],
@@ -67,6 +74,8 @@ class PostgresCatalog:
             replica=row[5],
             encrypted=self._connection.pgconn.ssl_in_use,
             missing=tuple(self._missing_rights()),
+            read_only=row[6],
+            replaced=tuple(one[0] for one in replaced),
         )
 
     def _missing_rights(self) -> Iterable[str]:

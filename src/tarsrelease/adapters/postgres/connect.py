@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import conninfo, sql
@@ -18,6 +20,32 @@ _APPLICATION_NAME = 63
 """NAMEDATALEN - 1: PostgreSQL cuts what is longer."""
 
 
+RESET = (
+    "transaction_timeout",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_session_timeout",
+    "idle_in_transaction_session_timeout",
+)
+"""Settings of the role that the environment's deadlines replace."""
+_RESET = (
+    "SELECT set_config(name, '0', false) FROM pg_settings "  # noqa: S608 - constants only
+    f"WHERE setting <> '0' AND name IN ({', '.join(repr(name) for name in RESET)})"
+)
+_SESSION_VARIABLES = ("PGTZ", "PGDATESTYLE", "PGGEQO", "PGCLIENTENCODING")
+"""Variables by which libpq would change the session of the database."""
+
+
+@contextmanager
+def _without_session_variables() -> Iterator[None]:
+    """The time zone is the database's, not this machine's."""
+    kept = {name: os.environ.pop(name) for name in _SESSION_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
 def dsn_of(database: Database, variable: str | None = None) -> str:
     """The connection string from the environment variable. Raises UsageError if it is wrong."""
     name = variable or database.dsn_env
@@ -30,20 +58,45 @@ def dsn_of(database: Database, variable: str | None = None) -> str:
             expected="a DSN: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full",
             next_step=f"export {name}=... (in CI: an environment secret)",
         )
-    try:
-        settings = conninfo.conninfo_to_dict(value)
-    except psycopg.ProgrammingError as problem:
-        # libpq quotes the part that it cannot read, and that may be the password.
-        said = re.sub(r'"[^"]*"', '"..."', str(problem)).strip()
+    settings = _settings(value)
+    if settings is None:
+        # Not a word of it or of libpq's message: any part may be the password.
         raise UsageError(
             doing=doing,
-            found=f"{name} is no DSN: {said}",
-            expected="a DSN as libpq reads it: a postgresql:// address or key=value pairs",
-            next_step=f"correct {name}; special characters in an address are percent-encoded",
-        ) from None
+            found=f"{name} is not a DSN that libpq can read",
+            expected="a DSN: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full",
+            next_step=f"correct {name}; percent-encode the password: @ is %40, / is %2F, ? is %3F, "
+            "# is %23, : is %3A, % is %25",
+        )
     if database.tls is not None:
         settings["sslmode"] = database.tls
     return conninfo.make_conninfo("", **settings)
+
+
+def _settings(value: str) -> dict[str, str | int] | None:
+    """The DSN's parts; None if it cannot be read, or reads as something that was not meant.
+
+    An unescaped ``/`` or ``@`` in a password moves a part of it into the host or the database.
+    """
+    try:
+        settings = {
+            name: part
+            for name, part in conninfo.conninfo_to_dict(value).items()
+            if part is not None
+        }
+    except psycopg.ProgrammingError:
+        return None
+    if value.startswith(("postgres://", "postgresql://")):
+        authority = value.partition("://")[2].partition("?")[0].rpartition("@")
+        hosts = str(settings.get("host", "")).split(",")
+        ports = str(settings.get("port", "")).split(",")
+        if (
+            set(authority[0]) & set("@/?#[] ")
+            or any("@" in part for part in [*hosts, str(settings.get("dbname", ""))])
+            or not all(port.isdigit() or not port for port in ports)
+        ):
+            return None
+    return settings
 
 
 def without_password(text: str) -> str:
@@ -71,6 +124,7 @@ def connect(
     settings: dict[str, str | int] = {
         "connect_timeout": max(2, round(database.connect_timeout)),
         "application_name": application_name[:_APPLICATION_NAME],
+        "client_encoding": "utf8",  # files are UTF-8, whatever the database stores
         # A cut network is noticed after 10 + 3 * 5 s while waiting, 20 s while sending.
         "keepalives": 1,
         "keepalives_idle": 10,
@@ -79,7 +133,9 @@ def connect(
         "tcp_user_timeout": 20_000,
     }
     try:
-        connection = psycopg.connect(conninfo.make_conninfo(dsn, **settings), autocommit=True)
+        with _without_session_variables():
+            connection = psycopg.connect(conninfo.make_conninfo(dsn, **settings), autocommit=True)
+        connection.execute(_RESET.encode())
         connection.execute("SET client_min_messages = warning")
         connection.execute(
             sql.SQL("SET search_path = {}, public").format(sql.Identifier(database.schema_name))

@@ -112,6 +112,14 @@ def not_usable(server: Server) -> UsageError | None:
             expected="PostgreSQL 13 or newer",
             next_step="upgrade the server first",
         )
+    if server.read_only:
+        return UsageError(
+            doing=doing,
+            found="default_transaction_read_only is on for this role or database",
+            expected="a role whose transactions may write",
+            next_step=f"ALTER ROLE {server.role} RESET default_transaction_read_only (or ALTER "
+            "DATABASE), unless somebody has frozen the database on purpose",
+        )
     if server.missing:
         return UsageError(
             doing=doing,
