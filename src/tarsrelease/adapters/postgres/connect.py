@@ -87,13 +87,10 @@ def _settings(value: str) -> dict[str, str | int] | None:
     except psycopg.ProgrammingError:
         return None
     if value.startswith(("postgres://", "postgresql://")):
-        authority = value.partition("://")[2].partition("?")[0].rpartition("@")
         hosts = str(settings.get("host", "")).split(",")
         ports = str(settings.get("port", "")).split(",")
-        if (
-            set(authority[0]) & set("@/?#[] ")
-            or any("@" in part for part in [*hosts, str(settings.get("dbname", ""))])
-            or not all(port.isdigit() or not port for port in ports)
+        if any("@" in part for part in [*hosts, str(settings.get("dbname", ""))]) or not all(
+            port.isdigit() or not port for port in ports
         ):
             return None
     return settings

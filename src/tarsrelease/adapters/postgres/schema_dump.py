@@ -64,7 +64,7 @@ def _failed(dsn: str, found: str) -> UsageError | UnreachableError:
     if "permission denied" in found:
         kind = UsageError
         next_step = "the role must own, or be able to read, every table (pg_read_all_data)"
-    elif "lock timeout" in found or "could not obtain lock" in found:
+    elif "LOCK TABLE" in found:
         found = f"a table is locked exclusively for more than {_LOCK_WAIT:.0f} s: {found}"
         next_step = (
             "wait until the schema change that holds the lock ends, or end its session: SELECT "
