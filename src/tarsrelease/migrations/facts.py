@@ -87,23 +87,37 @@ class Removed:
     column: str | None = None
 
 
-def removed_data(before: Facts, after: Facts) -> list[Removed]:
-    """Tables and columns with rows that exist in `before` only, tables first.
+def removed_data(base: Facts, before: Facts, after: Facts) -> list[Removed]:
+    """Tables and columns of `base` that exist before a step and not after it, tables first.
 
     A column of a removed table is not listed.
     """
     tables = {
-        key: fact
+        key: base["relations"][key]
         for key, fact in before["relations"].items()
-        if fact.text.startswith(("table ", "materialized view "))
+        if key in base["relations"] and fact.text.startswith(("table ", "materialized view "))
     }
     gone = [Removed(fact.value) for key, fact in tables.items() if key not in after["relations"]]
     gone += [
-        Removed(tables[fact.parent].value, fact.value)
+        Removed(tables[fact.parent].value, base["columns"][key].value)
         for key, fact in before["columns"].items()
         if fact.text.startswith("column ")
+        and key in base["columns"]
         and fact.parent in tables
         and fact.parent in after["relations"]
         and key not in after["columns"]
     ]
     return gone
+
+
+def changed_types(base: Facts, before: Facts, after: Facts) -> list[str]:
+    """Columns whose values a step converts to another type."""
+    return [
+        f"{fact.text.removeprefix('the type of ')} is converted from {fact.value} to "
+        f"{after['columns'][key].value}"
+        for key, fact in before["columns"].items()
+        if key.endswith(".type")
+        and key in base["columns"]
+        and key in after["columns"]
+        and after["columns"][key].value != fact.value
+    ]

@@ -104,6 +104,8 @@ class Work:
     file: SqlFile
     statements: tuple[Statement, ...]
     interrupted: HistoryRow | None = None
+    partial: bool = False
+    """Whether it undoes a file that was applied in part."""
 
 
 def ordered(migrations: Sequence[Migration], phase: str) -> list[Migration]:

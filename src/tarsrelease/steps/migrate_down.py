@@ -17,7 +17,6 @@ from tarsrelease.migrations.history import (
     objections,
     without_down,
 )
-from tarsrelease.migrations.losses import losses
 from tarsrelease.migrations.refusals import refuse, refuse_objections, written_findings
 from tarsrelease.migrations.statements import SqlFile
 from tarsrelease.model.errors import RefusedError
@@ -28,6 +27,7 @@ from tarsrelease.model.step_details import MigrateDownDetails
 from tarsrelease.operations.migrations.apply import Applier, HeldError
 from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.held import held_outcome
+from tarsrelease.operations.migrations.losses import Undoing, try_undoing
 from tarsrelease.operations.migrations.outcome import Step
 from tarsrelease.operations.migrations.session import (
     apply_all,
@@ -35,10 +35,7 @@ from tarsrelease.operations.migrations.session import (
     refuse_unusable,
     take_lock,
 )
-from tarsrelease.ports.database import Catalog, DatabaseAccess
-
-_COUNTING = 10.0
-"""Seconds for counting the rows of one column; after that it is an estimate."""
+from tarsrelease.ports.database import DatabaseAccess
 
 
 def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> Outcome:
@@ -59,11 +56,11 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
     for one in work:
         refuse(written_findings(one.file.statements, "down"))
     with errors_as_outcomes(database):
-        lost = describe_losses(work, catalog)
-    for line in lost:
+        undoing = try_undoing(assignment, access, catalog, work)
+    for line in undoing.lost:
         assignment.people.progress.say(f"would be lost: {line}")
-    if work and not assignment.people.person.approves(_question(assignment, work, lost)):
-        raise _not_approved(lost)
+    if work and not assignment.people.person.approves(_question(assignment, work, undoing)):
+        raise _not_approved(undoing)
     with errors_as_outcomes(database):
         worker = access.worker()
         take_lock(assignment, worker, wait)
@@ -71,7 +68,7 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
     work, undoes = undoing_work(release, read, state)
     applier = Applier(assignment, access, catalog, worker)
     try:
-        apply_all(applier, work, "down", undoes)
+        apply_all(applier, undoing.without_effect(work), "down", undoes)
     except HeldError as held:
         return held_outcome(step, held, applier, sum(len(one.statements) for one in work))
     with errors_as_outcomes(database):
@@ -88,7 +85,7 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
     return step.ended(
         f"{count(finished, 'statement')} undone" if work else "nothing was applied",
         [check, *applier.guards],
-        details=MigrateDownDetails(lost=tuple(lost), statements=finished),
+        details=MigrateDownDetails(lost=tuple(undoing.lost), statements=finished),
     )
 
 
@@ -130,38 +127,22 @@ def undoing_work(
         if changed:
             refuse_objections(release, [f"{name}: statement {changed[0]} was changed after it ran"])
         left = tuple(one for one in read[name].statements if one.number not in done)
-        work.append(Work(read[name], left, started.interrupted if started else None))
         undoes[name] = started.undoes if started else names
+        partial = any(not state.applied(file) for file in undoes[name])
+        work.append(Work(read[name], left, started.interrupted if started else None, partial))
     return work, undoes
 
 
-def describe_losses(work: Sequence[Work], catalog: Catalog) -> list[str]:
-    """A line for each column or table whose content would be lost, with its rows."""
-    lines = []
-    for one in work:
-        for statement in one.statements:
-            for loss in losses(statement):
-                rows = catalog.rows_lost(loss, _COUNTING)
-                if rows is None or rows == (0, True):
-                    continue
-                number, counted = rows
-                about = "" if counted else "about "
-                what = "rows with a value in" if loss.column else "rows of"
-                lines.append(f"{about}{number} {what} {loss.what} ({loss.place})")
-    return lines
-
-
-def _question(assignment: Assignment, work: Sequence[Work], lost: Sequence[str]) -> str:
+def _question(assignment: Assignment, work: Sequence[Work], undoing: Undoing) -> str:
     version, environment = assignment.release.version, assignment.environment.name
     names = ", ".join(one.file.file for one in work)
-    loss = f" LOST FOR GOOD: {'; '.join(lost)}." if lost else " No data is lost."
-    return f"Undo the migrations of {version} in {environment} ({names})?{loss}"
+    return f"Undo the migrations of {version} in {environment} ({names})? {undoing.summary}"
 
 
-def _not_approved(lost: list[str]) -> RefusedError:
+def _not_approved(undoing: Undoing) -> RefusedError:
     return RefusedError(
         doing="asking for approval to undo the migrations",
-        found="no approval" + (f"; would be lost: {'; '.join(lost)}" if lost else ""),
+        found=f"no approval. {undoing.summary}",
         expected="a yes at the terminal, or --yes",
         next_step="add --yes to undo them; a rollback of the code does not need it",
     )

@@ -6,9 +6,10 @@ from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import fold
 from tarsrelease.migrations.refusals import refuse, written_findings
 from tarsrelease.operations.migrations.files import database_of, read_migrations
+from tarsrelease.operations.migrations.losses import try_undoing
 from tarsrelease.operations.migrations.session import errors_as_outcomes, refuse_unusable
 from tarsrelease.ports.database import DatabaseAccess
-from tarsrelease.steps.migrate_down import describe_losses, undoing_work
+from tarsrelease.steps.migrate_down import undoing_work
 
 
 def plan_down(assignment: Assignment, access: DatabaseAccess) -> list[str]:
@@ -27,10 +28,12 @@ def plan_down(assignment: Assignment, access: DatabaseAccess) -> list[str]:
     for one in work:
         refuse(written_findings(one.file.statements, "down"))
     with errors_as_outcomes(database):
-        lost = describe_losses(work, catalog)
+        undoing = try_undoing(assignment, access, catalog, work)
     if not work:
         return [f"nothing of {release.version} is applied"]
     return [
         *(f"{line.place}: {line.first_line}" for one in work for line in one.statements),
-        *([f"LOST FOR GOOD: {line}" for line in lost] or ["no data is lost"]),
+        *(f"LOST FOR GOOD: {line}" for line in undoing.lost),
+        *([f"MORE MAY BE LOST: {undoing.unproven}"] if undoing.unproven else []),
+        *([] if undoing.lost or undoing.unproven else ["no data is lost"]),
     ]

@@ -16,9 +16,10 @@ from tarsrelease.migrations.dangers import (
 from tarsrelease.migrations.findings import Finding, unknown_allowances
 from tarsrelease.migrations.history import State, fold, objections, pending
 from tarsrelease.migrations.linting import NOT_ASKED
-from tarsrelease.migrations.refusals import phase_files
+from tarsrelease.migrations.refusals import phase_files, written_findings
 from tarsrelease.migrations.rules import RULES
 from tarsrelease.migrations.statements import SqlFile, Statement
+from tarsrelease.model.bundle import Migration
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import count
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status
@@ -79,6 +80,7 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         *(_statement_check(one) for one in planned),
         *failed,
         *(_finding_check(item) for item in unknown if item.refuses),
+        *_down_rules(assignment.release.manifest.migrations, read, phase),
         *proof,
     ]
     if not chosen:
@@ -196,6 +198,25 @@ def _allowances(
         if file.file in left and (one.file, one.number) in tried
     ]
     return unknown_allowances(statements, known, [item for one in planned for item in one.findings])
+
+
+def _down_rules(
+    migrations: Sequence[Migration], read: Mapping[str, SqlFile], phase: str
+) -> list[Check]:
+    """What `down` would refuse of the phase's down files."""
+    names = dict.fromkeys(one.down for one in migrations if one.down and one.phase == phase)
+    return [
+        Check(
+            id="migrate.down",
+            status=Status.FAIL,
+            expected="statements that `migrate down` does not refuse",
+            reason=f"{item}; remedy: {item.remedy}",
+            source=f"{item.file}:{item.line}",
+        )
+        for name in names
+        for item in written_findings(read[name].statements, "down")
+        if item.refuses
+    ]
 
 
 def _server_checks(problem: UsageError | None) -> list[Check]:

@@ -1,0 +1,116 @@
+"""down tells the truth: it is tried on a copy, and what would be lost is counted."""
+
+from __future__ import annotations
+
+import pytest
+from migration_rig import Rig, Sql
+
+from tarsrelease.model.errors import RefusedError, ReleaseError
+from tarsrelease.model.outcome import ExitCode, Status
+
+
+class Asked:
+    """A person who reads the question and says no."""
+
+    attended = True
+
+    def __init__(self) -> None:
+        self.question = ""
+
+    def approves(self, question: str) -> bool:
+        self.question = question
+        return False
+
+
+def question(rig: Rig, up: str, down: str, rows: str) -> str:
+    """What is asked before this is undone, once these rows are there."""
+    release = rig.release({"a.sql": Sql(up, down=down)})
+    rig.up(release)
+    with rig.connect() as connection:
+        connection.execute(rows.encode())
+    asked = Asked()
+    with pytest.raises(RefusedError):
+        rig.down(release, person=asked)
+    return asked.question
+
+
+LOSSES = [
+    (
+        "CREATE SCHEMA extra; CREATE TABLE extra.notes (id int);",
+        "DROP SCHEMA extra CASCADE;",
+        "INSERT INTO extra.notes SELECT generate_series(1, 500)",
+        "500 rows of extra.notes (rollback/a.sql:1)",
+    ),
+    (
+        "CREATE TABLE notes (id int); ALTER TABLE missions ADD COLUMN note text;",
+        "DO $$BEGIN EXECUTE 'DROP TA' || 'BLE notes'; ALTER TABLE missions DROP note; END$$;",
+        "INSERT INTO notes VALUES (1), (2); UPDATE missions SET note = 'x' WHERE id <= 3",
+        "2 rows of notes (rollback/a.sql:1); 3 rows with a value in missions.note (rollback/a.sql",
+    ),
+    (
+        "CREATE TABLE notes (id int);",
+        "DELETE FROM notes WHERE id > 0; DROP TABLE notes;",
+        "INSERT INTO notes VALUES (1), (2)",
+        "up to 2 rows of notes (rollback/a.sql:1); 2 rows of notes (rollback/a.sql:1)",
+    ),
+    (
+        "CREATE DOMAIN label AS text; CREATE TABLE notes (id int, l label);",
+        "DROP DOMAIN label CASCADE; DROP TABLE notes;",
+        "INSERT INTO notes VALUES (1, 'a'), (2, NULL)",
+        "1 rows with a value in notes.l (rollback/a.sql:1)",
+    ),
+    (
+        "CREATE TABLE notes (id bigint);",
+        "ALTER TABLE notes ALTER id TYPE int; DROP TABLE notes;",
+        "INSERT INTO notes VALUES (1)",
+        "column public.notes.id is converted from bigint to integer (rollback/a.sql:1)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("up", "down", "rows", "lost"), LOSSES)
+def test_what_would_be_lost_is_counted_wherever_it_hides(
+    rig: Rig, up: str, down: str, rows: str, lost: str
+) -> None:
+    asked = question(rig, up, down, rows)
+    assert "LOST FOR GOOD: " in asked
+    assert lost in asked
+    assert "No data is lost" not in asked
+
+
+def test_no_data_is_lost_only_where_that_is_proven(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up, down = "CREATE INDEX CONCURRENTLY i ON missions (name);", "DROP INDEX CONCURRENTLY i;"
+    assert question(rig, up, down, "SELECT 1").endswith("? No data is lost.")
+    monkeypatch.setenv("SCRATCH_DSN", "host=/nowhere user=nobody")
+    rig.settings["scratch_env"] = "SCRATCH_DSN"
+    asked = Asked()
+    with pytest.raises(RefusedError):
+        rig.down(rig.release({"a.sql": Sql(up, down=down)}), person=asked)
+    assert "MORE MAY BE LOST: the down files could not be tried on a copy" in asked.question
+    assert "No data is lost" not in asked.question
+
+
+def test_plan_applies_the_rules_of_down(rig: Rig) -> None:
+    up = "CREATE TABLE notes (id int);"
+    release = rig.release({"a.sql": Sql(up, down="DELETE FROM notes; DROP TABLE notes;")})
+    outcome = rig.plan(release)
+    assert outcome.exit_code is ExitCode.NO
+    failed = [one for one in outcome.checks if one.status is Status.FAIL]
+    assert [one.id for one in failed] == ["migrate.down"]
+    assert "unbounded-write" in failed[0].reason
+
+
+def test_a_half_applied_file_can_be_taken_back(rig: Rig) -> None:
+    before = rig.schema()
+    sql = "ALTER TABLE missions ADD COLUMN a int; CREATE TABLE b (id int); SELECT 1 / 0;\n"
+    sql += "CREATE TABLE c (id int); ALTER TABLE b ADD COLUMN d int;"
+    down = "ALTER TABLE b DROP COLUMN d; DROP TABLE c; DROP TABLE b;"
+    down += "ALTER TABLE missions DROP COLUMN a;"
+    release = rig.release({"a.sql": Sql(sql, down=down)})
+    with pytest.raises(ReleaseError):
+        rig.up(release)
+    assert rig.down(release).exit_code is ExitCode.DONE
+    assert rig.schema() == before
+    assert len(rig.history()) == 2 + 4
