@@ -71,6 +71,8 @@ def dangers(statement: Statement, footprint: Footprint, existing: Container[str]
     migration itself creates. The size does not matter, because the statement must not pass on
     staging's small table and then block production. A small table is a reason to allow it by name.
     """
+    if statement.node.WhichOneof("node") in {"vacuum_stmt", "cluster_stmt"}:
+        return []  # `vacuum-full` and `cluster` cover it
     if statement.node.WhichOneof("node") == "truncate_stmt":
         return []  # new storage, but empty and instant; `breaks-running-version` covers it
     findings = []

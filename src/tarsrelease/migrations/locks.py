@@ -8,10 +8,11 @@ the commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tarsrelease.migrations.deadlines import is_full_vacuum
 from tarsrelease.migrations.statements import NonTransactional, Statement
 
 
@@ -88,13 +89,17 @@ def strongest_each(locks: Iterable[TableLock]) -> tuple[TableLock, ...]:
     return tuple(sorted(best.values(), key=lambda lock: (-lock.mode, lock.relation)))
 
 
-def documented(statement: Statement, tables: Iterable[str]) -> Footprint:
+def documented(statement: Statement, tables: Sequence[str]) -> Footprint:
     """The locks of a statement that runs outside a transaction; `tables` are those it is about.
 
-    Every one of them takes SHARE UPDATE EXCLUSIVE on the table and reads it whole, but for DROP
-    INDEX CONCURRENTLY, which reads nothing. (DROP and REINDEX CONCURRENTLY take ACCESS EXCLUSIVE
-    on the old index at their end, when no transaction uses it any more.)
+    VACUUM FULL takes ACCESS EXCLUSIVE and rewrites the table. The others take SHARE UPDATE
+    EXCLUSIVE on the table and read it whole; DROP INDEX CONCURRENTLY reads nothing. (DROP and
+    REINDEX CONCURRENTLY take ACCESS EXCLUSIVE on the old index at their end, when no transaction
+    uses it any more.)
     """
+    if is_full_vacuum(statement):
+        locks = tuple(TableLock(table, Mode.AccessExclusive) for table in tables)
+        return Footprint(locks, rewritten=frozenset(tables), measured=False)
     locks = tuple(TableLock(table, Mode.ShareUpdateExclusive) for table in tables)
     reads = statement.non_transactional is not NonTransactional.DROP_INDEX
     return Footprint(

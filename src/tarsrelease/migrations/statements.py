@@ -159,6 +159,16 @@ def qualified(relation: Any) -> str:
     return f"{relation.schemaname}.{relation.relname}" if relation.schemaname else relation.relname
 
 
+def index_on(statement: Statement, table: str, index: str) -> str:
+    """The CREATE INDEX statement for this table and name in pg_temp, not concurrent."""
+    parsed = postgast.parse(statement.text)
+    node = parsed.stmts[0].stmt.index_stmt
+    node.concurrent = node.if_not_exists = False
+    node.relation.schemaname, node.relation.relname = "pg_temp", table
+    node.idxname = index
+    return str(postgast.deparse(parsed))
+
+
 def _non_transactional(node: Any) -> tuple[NonTransactional | None, tuple[str, ...], str | None]:
     match node.WhichOneof("node"):
         case "index_stmt" if node.index_stmt.concurrent:

@@ -210,6 +210,7 @@ class PlannedStatement(Value):
     bytes: dict[str, int | None]
     seconds: float
     duration: str
+    deadline: str = ""
     findings: tuple[FoundDanger, ...]
     in_the_way: tuple[str, ...]
 

@@ -58,6 +58,9 @@ class Catalog(Protocol):
     def index(self, name: str) -> IndexState | None:
         """An index in the catalog; None if there is none."""
 
+    def index_difference(self, statement: Statement) -> str:
+        """How the index of this name differs from what the statement creates; "" if it does not."""
+
     def column_type(self, table: str, column: str) -> str | None:
         """A column's type as PostgreSQL prints it."""
 
@@ -72,6 +75,9 @@ class Catalog(Protocol):
 
     def builds(self) -> list[BuildProgress]:
         """Running index builds."""
+
+    def blocking_locks(self, pid: int) -> list[str]:
+        """Locks of this backend on existing tables that block writes or more."""
 
     def blockers(self, pid: int) -> list[Session]:
         """The sessions that block this backend."""
@@ -113,7 +119,7 @@ class Worker(Protocol):
 
         In a transaction, both are committed together or not at all, and `lock_timeout` limits how
         long others queue behind it. A non-transactional statement's row is inserted before it and
-        finished after it, without lock_timeout, which would also cut the waits that it needs.
+        finished after it; with a `lock_timeout` of 0 it waits as long as it needs.
         """
 
     def finish(self, row: HistoryRow) -> None:

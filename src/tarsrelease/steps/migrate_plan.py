@@ -49,7 +49,8 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
     step = Step(assignment, "plan")
     read = read_migrations(release, access.files)  # (1)
     chosen = [file for _, file in phase_files(release, read, phase)]
-    with errors_as_outcomes(database_of(assignment.environment)):
+    database = database_of(assignment.environment)
+    with errors_as_outcomes(database):
         catalog = access.catalog()
         server = catalog.server()
         state = fold(catalog.history())  # (2)
@@ -64,8 +65,8 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         untouched = not any(one.file in state.files for one in migrations)
         with access.copies(server.version) as scratch:
             before = scratch.dump() if untouched else None
-            trials = Trials(assignment.people.progress, catalog, scratch, phase, linted)
-            planned, failed = trials.run(left)  # (3), (4)
+            trials = Trials(catalog, scratch, database, phase, linted)
+            planned, failed = trials.run(left, assignment.people.progress)  # (3), (4)
             proof = (
                 _not_proven("the statements cannot all be applied")
                 if failed or against
@@ -119,6 +120,7 @@ def describe(one: Planned) -> list[str]:
         f"       locks: {locks} ({how}{blocks})\n"
         f"       takes: {duration_class(one.seconds)}" + (f" ({sizes})" if sizes else "")
     ]
+    lines[0] += f"\n       deadline: {one.deadline}"
     lines[0] += "".join(f"\n       found: {item.rule}: {item.found}" for item in one.findings)
     lines[0] += "".join(f"\n       in the way now: {user}" for user in one.users[:5])
     return lines
@@ -139,6 +141,7 @@ def _published(one: Planned) -> PlannedStatement:
         scans=tuple(sorted(one.footprint.scanned)),
         bytes={name: size.bytes for name, size in one.sizes.items()},
         seconds=round(one.seconds, 3),
+        deadline=str(one.deadline),
         duration=str(duration_class(one.seconds)),
         findings=tuple(
             FoundDanger(

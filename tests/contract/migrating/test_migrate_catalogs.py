@@ -120,7 +120,7 @@ HARMLESS = [
 
 def breaks(outcome: Outcome) -> list[list[str]]:
     """What plan says that each statement breaks."""
-    statements: Any = outcome.details["statements"]
+    statements: Any = outcome.details.model_dump(mode="json")["statements"]
     return [
         [one["found"] for one in statement["findings"] if one["rule"] == RULE]
         for statement in statements

@@ -177,7 +177,7 @@ def test_a_role_with_settings_of_its_own(rig: Rig) -> None:
     release = rig.release({"a.sql": Sql(sql)})
     outcome = rig.plan(release)
     assert outcome.exit_code is ExitCode.DONE
-    assert outcome.details["session"] == [
+    assert outcome.details.model_dump(mode="json")["session"] == [
         "search_path = public, public (the role's: elsewhere)",
         "statement_timeout = 10000 (the role's: 100)",
         "transaction_timeout = 0 (the role's: 100)",

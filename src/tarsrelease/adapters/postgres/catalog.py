@@ -19,6 +19,7 @@ from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.migrations.losses import Loss
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.server import BuildProgress, LockOwner, Server, Session
+from tarsrelease.migrations.statements import Statement, index_on
 from tarsrelease.model.environment import Database
 
 _DEADLINE = 10.0
@@ -152,6 +153,21 @@ class PostgresCatalog:
         )
         return [Session(*row) for row in rows]
 
+    def blocking_locks(self, pid: int) -> list[str]:
+        """Locks of this backend on existing tables that block writes or more.
+
+        A table that its transaction has created is not in pg_class for other sessions.
+        """
+        rows = self._all(
+            "SELECT replace(l.mode, 'Lock', '') || ' on ' || c.relname FROM pg_locks l "
+            "JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm') "
+            "WHERE l.pid = %s AND l.granted AND c.relnamespace <> 'pg_catalog'::regnamespace "
+            "AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', "
+            "'AccessExclusiveLock')",
+            [pid],
+        )
+        return [row[0] for row in rows]
+
     def blockers(self, pid: int) -> list[Session]:
         """The sessions that block this backend; a build waits for one after the other."""
         rows = self._all(
@@ -221,6 +237,32 @@ class PostgresCatalog:
         table, valid, ready, columns = rows[0]
         return IndexState(table, tuple(columns), valid, ready)
 
+    def index_difference(self, statement: Statement) -> str:
+        """How the index of this name differs from what the statement creates; "" if it does not.
+
+        The server itself writes the definition: of the same index on an empty copy of the table,
+        in a transaction that is rolled back. Without the right to make temporary tables it is "".
+        """
+        like, twin = "tarsrelease_like", "tarsrelease_index"
+        try:
+            with own_errors(), self._connection.transaction(force_rollback=True):
+                self._connection.execute(
+                    sql.SQL("CREATE TEMP TABLE {} (LIKE {})").format(
+                        sql.Identifier(like), sql.Identifier(*str(statement.table).split(".", 1))
+                    )
+                )
+                self._connection.execute(index_on(statement, like, twin).encode())
+                row = self._connection.execute(
+                    "SELECT pg_get_indexdef(to_regclass(%s)), pg_get_indexdef(to_regclass(%s))",
+                    (f"pg_temp.{twin}", regclass(statement.names[0])),
+                ).fetchone()
+        except SqlError as problem:
+            if problem.state != "42501":
+                raise
+            return ""
+        wanted, found = (_definition(str(one)) for one in row or ("", ""))
+        return "" if wanted == found else f"it is {found}, not {wanted}"
+
     def column_type(self, table: str, column: str) -> str | None:
         """A column's type as PostgreSQL prints it."""
         rows = self._all(
@@ -287,6 +329,12 @@ class PostgresCatalog:
             "FROM pg_stat_progress_create_index WHERE datname = current_database()"
         )
         return [BuildProgress(*row) for row in rows]
+
+
+def _definition(text: str) -> str:
+    """An index's definition without its name and its table."""
+    head, _, definition = text.partition(" USING ")
+    return ("UNIQUE " if head.startswith("CREATE UNIQUE") else "") + definition
 
 
 def _index_names(plan: dict[str, Any]) -> set[str]:

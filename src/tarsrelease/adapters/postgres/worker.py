@@ -137,7 +137,10 @@ class PostgresWorker:
     ) -> Task:
         """Start a statement together with its row of the history; each attempt has its own."""
         if statement.non_transactional is not None:
-            return Task(self._connection, lambda: self._non_transactional(statement, row, deadline))
+            return Task(
+                self._connection,
+                lambda: self._non_transactional(statement, row, lock_timeout, deadline),
+            )
         return Task(
             self._connection, lambda: self._transactional(statement, row, lock_timeout, deadline)
         )
@@ -150,9 +153,11 @@ class PostgresWorker:
             self._connection.execute(statement.text.encode())
             self._history.insert(row, finished=True)
 
-    def _non_transactional(self, statement: Statement, row: HistoryRow, deadline: float) -> None:
+    def _non_transactional(
+        self, statement: Statement, row: HistoryRow, lock_timeout: float, deadline: float
+    ) -> None:
         row_id = self._history.insert(row, finished=False)
-        self._limits(0, deadline, local=False)
+        self._limits(lock_timeout, deadline, local=False)
         try:
             self._connection.execute(statement.text.encode())
         finally:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.backoff import pause
 from tarsrelease.migrations.dangers import RelationSize
+from tarsrelease.migrations.deadlines import Deadline, deadline_of, is_full_vacuum
 from tarsrelease.migrations.guards import exceeded, guard_checks
 from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
@@ -26,9 +27,6 @@ _PATIENCE_RUNNING = 5.0
 """Seconds that a guard may be exceeded before the running build is cancelled."""
 _REPORT_EVERY = 10.0
 """Seconds between two lines about the same build."""
-_ROW_LOCKS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "select_stmt"}
-"""Statements that lock rows; their table locks block no query."""
-_MAY_BLOCK = {"table-rewrite", "long-lock", "cluster", "lock-table"}
 _ATTEMPTS = 3
 """Attempts at a build that the guards cancel."""
 
@@ -85,8 +83,8 @@ class Applier:
         Raises ReleaseError if it fails, HeldError if it must wait for too long.
         """
         try:
-            if statement.non_transactional is None:
-                self._transactional(statement, row)
+            if statement.non_transactional is None or is_full_vacuum(statement):
+                self._giving_way(statement, row)
             else:
                 self._non_transactional(statement, row, interrupted)
         except SqlError as problem:
@@ -98,16 +96,16 @@ class Applier:
             ) from problem
         self.counts.finished += 1
 
-    # Transactional statements: they give way to others and try again.
+    # Statements that others queue behind: they give way and try again.
 
-    def _transactional(self, statement: Statement, row: HistoryRow) -> None:
+    def _giving_way(self, statement: Statement, row: HistoryRow) -> None:
         started = self._clock.now()
         attempt = 0
         while True:
             attempt += 1
             self._wait_for_guards(statement)
             try:
-                self._run(statement, row, self._time_for(statement))
+                self._run(statement, row)
             except SqlError as problem:
                 if not problem.gave_way:
                     raise
@@ -127,17 +125,6 @@ class Applier:
             )
             self._clock.sleep(seconds)
 
-    def _time_for(self, statement: Statement) -> float:
-        """Its deadline in seconds: short if its locks may block others and nobody allowed it.
-
-        Plan refuses such statements by what it measures; this limits the harm without a plan, or
-        if the tables have changed since.
-        """
-        rows_only = statement.node.WhichOneof("node") in _ROW_LOCKS
-        if rows_only or _MAY_BLOCK & statement.allowed.keys():
-            return self._database.statement_timeout
-        return min(self._database.blocking_timeout, self._database.statement_timeout)
-
     def _blocked_by(self) -> str:
         return "; ".join(map(str, self._blockers[:3])) or "a session that has ended since"
 
@@ -151,7 +138,7 @@ class Applier:
                 return
             self._wait_for_guards(statement)
             try:
-                self._run(statement, row, self._database.build_deadline)
+                self._run(statement, row)
             except _CancelledByGuardError as why:
                 self._repair(statement)
                 self._progress.say(f"{statement.place}: cancelled, because {why}")
@@ -172,6 +159,7 @@ class Applier:
     def _finished_before(self, statement: Statement, interrupted: HistoryRow | None) -> bool:
         """Repair what an interrupted attempt left; True if it had finished its work."""
         self._repair(statement)
+        self._refuse_another_index(statement)
         if interrupted is None or interrupted.statement != statement.number:
             return False
         states = [self._catalog.index(name) for name in statement.names]
@@ -183,6 +171,17 @@ class Applier:
             self._worker.finish(interrupted)
             self._progress.say(f"{statement.place}: was finished by run {interrupted.run}")
         return done
+
+    def _refuse_another_index(self, statement: Statement) -> None:
+        """Neither IF NOT EXISTS nor an interrupted attempt makes another index the wanted one."""
+        if statement.non_transactional is not NonTransactional.CREATE_INDEX:
+            return
+        [name] = statement.names
+        if self._catalog.index(name) is None:
+            return
+        difference = self._catalog.index_difference(statement)
+        if difference:
+            raise SqlError("42P07", f"another index {name} exists: {difference}")
 
     def _repair(self, statement: Statement) -> None:
         """Drop what an interrupted build left: an INVALID index of this name, or REINDEX's copies.
@@ -197,7 +196,7 @@ class Applier:
                 )
             self._progress.say(f"{statement.place}: dropping the INVALID index {name}")
             try:
-                self._watch(self._worker.drop_invalid(name), statement, guarded=False)
+                self._watch(self._worker.drop_invalid(name), statement, None)
             except SqlError as problem:
                 # Only a superuser may drop an index of TOAST's schema; it harms nobody.
                 if not (name.startswith("pg_toast.") and problem.state == "42501"):
@@ -235,22 +234,28 @@ class Applier:
 
     # Running.
 
-    def _run(self, statement: Statement, row: HistoryRow, deadline: float) -> None:
+    def _run(self, statement: Statement, row: HistoryRow) -> None:
+        deadline = deadline_of(statement, self._database)
         self._progress.say(f"{statement.place}: {statement.first_line}")
         self.counts.started = True
         running = self._worker.start(
             statement,
             dataclasses.replace(row, statement=statement.number, sha256=statement.sha256),
-            lock_timeout=self._database.lock_timeout,
-            deadline=deadline,
+            lock_timeout=deadline.lock_timeout,
+            deadline=deadline.seconds,
         )
-        self._watch(running, statement, guarded=statement.non_transactional is not None)
+        self._watch(running, statement, deadline)
 
-    def _watch(self, running: Running, statement: Statement, *, guarded: bool) -> None:
-        """Wait for its end; report progress and blockers; cancel a build if a guard is exceeded."""
+    def _watch(self, running: Running, statement: Statement, deadline: Deadline | None) -> None:
+        """Wait for its end; report progress and blockers.
+
+        Cancel a build if a guard is exceeded, and a statement that blocks others for too long.
+        Without `deadline`, nothing cancels it.
+        """
         # Blockers must be read before lock_timeout ends the wait; a build has none.
-        poll = _POLL if statement.non_transactional else min(_POLL, self._database.lock_timeout / 4)
-        exceeded_for = 0.0
+        patient = statement.non_transactional and not (deadline and deadline.lock_timeout)
+        poll = _POLL if patient else min(_POLL, self._database.lock_timeout / 4)
+        exceeded_for = blocked_for = 0.0
         reported: dict[str, float] = {}
         elapsed = 0.0
         try:
@@ -259,13 +264,25 @@ class Applier:
                 blockers = self._catalog.blockers(self._worker.pid)
                 if blockers:
                     self._blockers = blockers
-                if statement.non_transactional is None:
+                if deadline and deadline.blocking is not None and not blockers:
+                    blocks = self._catalog.blocking_locks(self._worker.pid)
+                    blocked_for = blocked_for + poll if blocks else 0.0
+                    if blocked_for >= deadline.blocking:
+                        self._progress.say(
+                            f"{statement.place}: cancelled, because it holds {', '.join(blocks)} "
+                            f"for more than {deadline.blocking:g} s"
+                        )
+                        running.cancel()
+                        break
+                if not patient:
                     continue
                 self._report(statement, [*blockers, *self._catalog.builds()], elapsed, reported)
-                faults = exceeded(self._read_guards(0.0)) if guarded else []
+                faults = exceeded(self._read_guards(0.0)) if deadline else []
                 exceeded_for = exceeded_for + poll if faults else 0.0
                 if exceeded_for >= _PATIENCE_RUNNING:
-                    raise _CancelledByGuardError("; ".join(f"{c.id}: {c.reason}" for c in faults))  # noqa: TRY301 - cancelled below like an interrupt
+                    raise _CancelledByGuardError(  # noqa: TRY301 - cancelled below like an interrupt
+                        "; ".join(f"{c.id}: {c.reason}" for c in faults)
+                    )
         except BaseException:
             running.cancel()
             raise

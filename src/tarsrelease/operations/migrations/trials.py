@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tarsrelease.migrations.dangers import RelationSize, dangers, expected_seconds
+from tarsrelease.migrations.deadlines import Deadline, deadline_of
 from tarsrelease.migrations.facts import Facts, broken_promises
 from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.locks import Footprint, Mode, documented
@@ -15,6 +16,7 @@ from tarsrelease.migrations.rules import RULES, check_statement
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.migrations.trial import Trial
+from tarsrelease.model.environment import Database
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.ports.database import Catalog, ScratchDatabase
 from tarsrelease.ports.people import Progress
@@ -33,25 +35,28 @@ class Planned:
     seconds: float
     findings: tuple[Finding, ...]
     users: tuple[Session, ...]
+    deadline: Deadline
 
 
 @dataclass(frozen=True)
 class Trials:
     """Tries statements on `scratch`, a copy of the database behind `catalog`."""
 
-    progress: Progress
     catalog: Catalog
     scratch: ScratchDatabase
+    database: Database
     phase: str
     linted: Mapping[str, Sequence[Finding]]
 
-    def run(self, left: Mapping[str, Sequence[Statement]]) -> tuple[list[Planned], list[Check]]:
+    def run(
+        self, left: Mapping[str, Sequence[Statement]], progress: Progress
+    ) -> tuple[list[Planned], list[Check]]:
         """Try each statement on what the former ones left; stop at the first that fails."""
         planned: list[Planned] = []
         base = before = self.scratch.facts()
         for statements in left.values():
             for statement in statements:
-                self.progress.say(f"trying {statement.place}: {statement.first_line}")
+                progress.say(f"trying {statement.place}: {statement.first_line}")
                 written = [*check_statement(statement, self.phase), *self._linted(statement)]
                 trial = Trial(Footprint((), measured=False))
                 # What may never run must not run on the copy either.
@@ -68,7 +73,9 @@ class Trials:
                     *(_never(statement, "session-state", f"leaves {one}") for one in trial.session),
                 ]
                 before = after
-                planned.append(_planned(statement, trial.footprint, findings, self.catalog))
+                planned.append(
+                    _planned(statement, trial.footprint, findings, self.catalog, self.database)
+                )
         return planned, []
 
     def _linted(self, statement: Statement) -> list[Finding]:
@@ -125,7 +132,11 @@ def _without_doubles(written: Sequence[Finding], measured: Sequence[Finding]) ->
 
 
 def _planned(
-    statement: Statement, footprint: Footprint, findings: Sequence[Finding], catalog: Catalog
+    statement: Statement,
+    footprint: Footprint,
+    findings: Sequence[Finding],
+    catalog: Catalog,
+    database: Database,
 ) -> Planned:
     relations = [lock.relation for lock in footprint.locks]
     sizes = catalog.sizes(relations)
@@ -150,6 +161,7 @@ def _planned(
         seconds=expected_seconds(statement, footprint, sizes),
         findings=(*findings, *dangers(statement, footprint, sizes), *rights),
         users=tuple(users),
+        deadline=deadline_of(statement, database),
     )
 
 
