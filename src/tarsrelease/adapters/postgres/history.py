@@ -96,9 +96,9 @@ class History:
             for row in found
         ]
 
-    def insert(self, row: HistoryRow, *, finished: bool) -> int:
-        """Add a row with the server's time; `finished` also sets its end. Returns its id."""
-        found = self._connection.execute(
+    def insert(self, row: HistoryRow, *, finished: bool) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Add a row with the server's time; `finished` also sets its end. The cursor has its id."""
+        return self._connection.execute(
             self._sql(
                 "INSERT INTO {history} (application, release, file, direction, statement, "
                 "statements, sha256, file_sha256, undoes, by, run, started, finished) VALUES "
@@ -111,8 +111,7 @@ class History:
                 *(row.statements, row.sha256, row.file_sha256, list(row.undoes)),
                 *(row.by, row.run, finished, finished),
             ),
-        ).fetchone()
-        return int(found[0]) if found else 0
+        )
 
     def finish(self, row_id: int) -> None:
         """Set a row's end to now."""

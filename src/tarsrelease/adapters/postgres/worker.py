@@ -148,22 +148,23 @@ class PostgresWorker:
     def _transactional(
         self, statement: Statement, row: HistoryRow, lock_timeout: float, deadline: float
     ) -> None:
-        with self._connection.transaction():
+        # The pipeline saves a wait for the network after each of the four commands.
+        with self._connection.transaction(), self._connection.pipeline():
             self._limits(lock_timeout, deadline, local=True)
-            self._connection.execute(statement.text.encode())
+            self._connection.execute(statement.text.encode(), prepare=False)
             self._history.insert(row, finished=True)
 
     def _non_transactional(
         self, statement: Statement, row: HistoryRow, lock_timeout: float, deadline: float
     ) -> None:
-        row_id = self._history.insert(row, finished=False)
+        row_id = self._history.insert(row, finished=False).fetchone()
         self._limits(lock_timeout, deadline, local=False)
         try:
             self._connection.execute(statement.text.encode())
         finally:
             if not self._connection.closed:
                 self._limits(0, 0, local=False)
-        self._history.finish(row_id)
+        self._history.finish(int(row_id[0]) if row_id else 0)
 
     def _limits(self, lock_timeout: float, deadline: float, *, local: bool) -> None:
         for name, seconds in (("lock_timeout", lock_timeout), ("statement_timeout", deadline)):
