@@ -45,7 +45,7 @@ class _Options:
     "--stages",
     default="",
     metavar="LIST",
-    help="At most 7 rising stages that end with 100, such as 1,10,100.",
+    help="At most 7 increasing stages that end with 100, such as 1,10,100.",
 )
 @STAGE_DURATION_OPTION
 @click.option(
