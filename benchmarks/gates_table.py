@@ -75,9 +75,9 @@ The gates recognize bursts from stable's longer past (1 440 scrapes), from the f
 the traffic shift, and from the time since. The budget holds for independent errors only; the rows
 with bursts show the remaining rollbacks. A row of 30 releases cannot show a chance of 1 %, so read
 these rows together. A burst larger than any that stable has had counts against the canary. If no
-past is available (a new service, or a metrics server with short retention), the gates far more often blame
-the canary for incidents that did not occur in those five minutes and for bursts of very different
-sizes. In that case, raise the limits or `tolerated`, or lower `false_rollback_budget`.
+past is available (a new service, or a metrics server with short retention), the gates far more
+often blame the canary for incidents that did not occur in those five minutes and for bursts of very
+different sizes. In that case, raise the limits or `tolerated`, or lower `false_rollback_budget`.
 The last column shows the same method without the correction for bursts on stable.
 """
 
