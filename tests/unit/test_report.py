@@ -99,12 +99,23 @@ def test_what_did_not_pass_comes_before_the_counts_and_the_gravest_first() -> No
     passed, failed = check(), check(Status.FAIL, name="canary.slow")
     unsure = check(Status.INCONCLUSIVE, name="canary.few")
     skipped = check(Status.SKIPPED, name="canary.none")
-    text = outcome_text(outcome(Verdict.ROLLBACK, passed, unsure, skipped, failed))
+    text = outcome_text(outcome(Verdict.HOLD, passed, unsure, skipped, failed))
     assert text.splitlines()[-1].endswith("(1 NOT CHECKED)")
     places = [text.index(f"  {word} canary.") for word in ("FAIL", "INCONCLUSIVE", "SKIPPED")]
     assert places == sorted(places)
     assert places[-1] < text.index("Checks: 1 pass, 1 fail, 1 inconclusive, 1 NOT CHECKED")
     assert "100 of 149" in text
+
+
+def test_a_rollback_shows_what_failed_and_counts_the_rest() -> None:
+    failed, unsure = check(Status.FAIL), check(Status.INCONCLUSIVE, name="canary.few")
+    shown = outcome(Verdict.ROLLBACK, failed, unsure, check(Status.SKIPPED, name="canary.none"))
+    text = outcome_text(shown)
+    assert "FAIL canary.error_rate" in text
+    assert "canary.few" not in text
+    assert "canary.none" not in text
+    assert "Checks: 1 fail, 1 inconclusive, 1 NOT CHECKED (--verbose lists all)" in text
+    assert "INCONCLUSIVE canary.few" in outcome_text(shown, verbose=True)
 
 
 def test_results_that_passed_are_counted_and_listed_on_request() -> None:

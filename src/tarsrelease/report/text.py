@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tarsrelease.model.format import duration
-from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status
+from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status, Verdict
 from tarsrelease.model.step_details import RehearseDetails
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.results import count_statuses, headline, show_observed, show_samples
@@ -91,20 +91,26 @@ def reason_lines(check: Check, name: str = "", reason: str = "") -> list[str]:
 
 
 def _not_passed(outcome: Outcome, *, verbose: bool) -> list[str]:
-    """The results that did not pass, unless the verdict says them, and how many did."""
+    """The results that did not pass, unless the verdict says them, and how many did.
+
+    What was still undecided when a rollback was decided is counted only.
+    """
     if not outcome.checks:
         return []
+    counted_only = {Status.PASS}
+    if outcome.verdict is Verdict.ROLLBACK and not verbose:
+        counted_only |= {Status.INCONCLUSIVE, Status.SKIPPED}
     unsaid = [
         check
         for check in ordered(outcome.checks)
-        if check.status is not Status.PASS and not _is_said(check, outcome)
+        if check.status not in counted_only and not _is_said(check, outcome)
     ]
     lines = (
         [line for check in unsaid for line in reason_lines(check)]
         if verbose
         else [line for alike in _alike(unsaid) for line in _joined(alike)]
     )
-    hidden = not verbose and any(check.status is Status.PASS for check in outcome.checks)
+    hidden = not verbose and any(check.status in counted_only for check in outcome.checks)
     counted = f"Checks: {count_statuses(outcome.checks)}"
     return [*lines, counted + (" (--verbose lists all)" if hidden else "")]
 
