@@ -38,6 +38,8 @@ REFUSABLE = {
     "contract migration, when nothing can be rolled back to any more",
 }
 MEASURED = {
+    "cluster-wide": "it changes the whole server, and database.scratch_env names one that is not "
+    "ours: unset it, or do this separately from the release",
     "empty-copy": "the statement fails on a copy without rows: allow it if it succeeds with rows",
     "table-rewrite": "the whole table is rewritten under a lock that blocks everybody",
     "long-lock": "the whole table is read under a lock that blocks reads or writes meanwhile",
@@ -61,6 +63,11 @@ _DROPS = {
     NODES.ObjectType.OBJECT_TYPE: "a type",
 }
 _RENAMED = {NODES.ObjectType.OBJECT_COLUMN, *_DROPS}
+_CLUSTER_WIDE = {
+    *("create_role_stmt", "alter_role_stmt", "alter_role_set_stmt", "drop_role_stmt"),
+    *("grant_role_stmt", "drop_owned_stmt", "reassign_owned_stmt"),
+    *("alter_database_stmt", "alter_database_set_stmt"),
+}
 _NOT_RESUMABLE = {
     "createdb_stmt",
     "dropdb_stmt",
@@ -71,6 +78,11 @@ _NOT_RESUMABLE = {
     "alter_subscription_stmt",
     "drop_subscription_stmt",
 }
+
+
+def is_cluster_wide(statement: Statement) -> bool:
+    """Whether it changes what all databases of a server share."""
+    return _kind(statement) in _CLUSTER_WIDE
 
 
 def check_statement(statement: Statement, phase: str) -> list[Finding]:

@@ -53,5 +53,6 @@ class Postgres:
         return worker
 
     def copy(self, version: int) -> AbstractContextManager[Scratch]:
-        """A throwaway copy of the schema, for a server of this major version."""
+        """A throwaway copy of the schema; UsageError behind a transaction pooler."""
+        refuse_transaction_pooler(self._dsn, self._database)
         return scratch_copy(self._dsn, self._database, version)

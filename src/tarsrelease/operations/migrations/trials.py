@@ -12,7 +12,7 @@ from tarsrelease.migrations.facts import Facts, broken_promises
 from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.locks import Footprint, Mode, documented
 from tarsrelease.migrations.problems import SqlError
-from tarsrelease.migrations.rules import RULES, check_statement
+from tarsrelease.migrations.rules import RULES, check_statement, is_cluster_wide
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.migrations.trial import Trial
@@ -58,6 +58,8 @@ class Trials:
             for statement in statements:
                 progress.say(f"trying {statement.place}: {statement.first_line}")
                 written = [*check_statement(statement, self.phase), *self._linted(statement)]
+                if self.database.scratch_env is not None and is_cluster_wide(statement):
+                    written.append(_never(statement, "cluster-wide", statement.first_line))
                 trial = Trial(Footprint((), measured=False))
                 # What may never run must not run on the copy either.
                 if not any(item.weight is Weight.NEVER for item in written):
