@@ -9,8 +9,8 @@ from tarsrelease.model.environment import Database
 
 _ROWS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "select_stmt"}
 """Statements that lock rows; their table locks block no query."""
-_READS = {"create_table_as_stmt", "explain_stmt", "comment_stmt"}
-"""Statements that only read what existed before."""
+_READS = {"create_table_as_stmt", "explain_stmt", "comment_stmt", "vacuum_stmt"}
+"""Statements that block no query of what existed before; ANALYZE is a `vacuum_stmt`."""
 _CALLS = {"do_stmt", "call_stmt"}
 """Statements of which only the locks that they take show what they do."""
 _ALLOWED = {"table-rewrite", "long-lock", "cluster", "lock-table", "vacuum-full"}
@@ -48,7 +48,8 @@ def deadline_of(statement: Statement, database: Database) -> Deadline:
     allowed = bool(_ALLOWED & statement.allowed.keys())
     kind = str(statement.node.WhichOneof("node"))
     blocking = None if allowed else min(database.blocking_timeout, database.statement_timeout)
-    if allowed or kind in _ROWS | _READS | _CALLS or _validates(statement):
+    patient = kind in _ROWS | _READS | _CALLS or _validates(statement)
+    if allowed or (patient and not is_full_vacuum(statement)):
         return Deadline(
             "statement_timeout", database.statement_timeout, blocking, database.lock_timeout
         )
