@@ -21,7 +21,10 @@ class ContainerState(Value):
 
 
 class PodState(Value):
-    """One pod. `owner` is the Deployment's name, `version` its version label."""
+    """One pod. `owner` is the Deployment's name, `version` what the pod runs ("": not known).
+
+    `address` is its IP address, "" before it has one.
+    """
 
     name: str
     owner: str
@@ -32,6 +35,7 @@ class PodState(Value):
     phase: str
     started_at: datetime | None
     containers: tuple[ContainerState, ...]
+    address: str = ""
 
 
 class DeploymentState(Value):

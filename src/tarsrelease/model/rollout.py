@@ -44,7 +44,11 @@ Selector = Annotated[str, AfterValidator(_matches_many)]
 
 
 class MetricLabels(Value):
-    """The names of the metric labels that identify service, side, version and pod."""
+    """The names of the metric labels that identify service, side, version and pod.
+
+    The pod is enough: the cluster says which service, side and version it belongs to. The others
+    decide for series whose pod is unknown.
+    """
 
     service: str = "service"
     track: str = "deployment"
@@ -52,13 +56,60 @@ class MetricLabels(Value):
     pod: str = "pod"
 
 
+SIDE_NAMES = frozenset({"namespace", "service", "deployment", "backend", "port"})
+
+
+def _side_value(value: str) -> str:
+    template = Template(value)
+    unknown = set(template.get_identifiers()) - SIDE_NAMES
+    if not template.is_valid() or unknown:
+        known = ", ".join(f"${name}" for name in sorted(SIDE_NAMES))
+        raise ValueError(f"{value!r}: the value of a side may use {known}; write $$ for a $")
+    try:
+        re.compile(template.substitute(dict.fromkeys(SIDE_NAMES, "x")))
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from error
+    return value
+
+
+SideValue = Annotated[str, AfterValidator(_side_value)]
+
+
+class Sides(Value):
+    """The label that tells the sides apart where a metric has no pod label (meshes, gateways).
+
+    `canary` and `stable` are its values, as regular expressions for the whole value. `$namespace`,
+    `$service` (the name in rollout.yaml), `$deployment`, `$backend` (the Kubernetes Service) and
+    `$port` stand for those of each service and side.
+    """
+
+    label: Annotated[str, Field(pattern=r"^[a-zA-Z_]\w*$")]
+    canary: SideValue = "$deployment"
+    stable: SideValue = "$deployment"
+
+    @model_validator(mode="after")
+    def _tell_apart(self) -> Self:
+        names = {f"${name}" for name in ("deployment", "backend")}
+        if self.canary == self.stable and not any(name in self.canary for name in names):
+            raise ValueError(
+                "canary and stable have the same value; give different ones, or use $deployment "
+                "or $backend"
+            )
+        return self
+
+
 class ProportionSli(Value):
-    """Bad (or good) requests among all requests; every field selects counters."""
+    """Bad (or good) requests among all requests; every field selects counters.
+
+    `sides` tells the sides apart for the metrics of this SLI, as `sides` of the rollout does for
+    all metrics.
+    """
 
     kind: Literal["proportion"]
     of: Selector
     bad: Selector | None = None
     good: Selector | None = None
+    sides: Sides | None = None
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
@@ -228,6 +279,7 @@ class Rollout(Value):
     chart: FileName
     canary_values: FileName
     labels: MetricLabels = MetricLabels()
+    sides: Sides | None = None
     services: tuple[Service, ...] = Field(min_length=1)
     workers: tuple[Worker, ...] = ()
     slis: dict[str, Sli] = Field(min_length=1)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tarsrelease.context import Context
-from tarsrelease.gates.measure import queries
+from tarsrelease.gates.measure import attribution, queries
 from tarsrelease.gates.study import recorded_requests, slower_canary
 from tarsrelease.gates.study.recorded_requests import Recording
 from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.format import duration
-from tarsrelease.model.rollout import MetricLabels, Rollout, Stage
+from tarsrelease.model.measurement import Series
+from tarsrelease.model.rollout import Rollout, Stage
 from tarsrelease.ports.metrics import History
 from tarsrelease.ports.people import Progress
 
@@ -33,6 +35,7 @@ class RecordedTraffic:
 
     history: History
     rollout: Rollout
+    namespace: str
     start: float
     end: float
     slot: float
@@ -51,14 +54,15 @@ class RecordedTraffic:
         Raises UsageError if nothing was recorded.
         """
         found, labels = None, self.rollout.labels
-        for so_far, until in _growing(asked, labels, self.start, self.end, self.slot, self.history):
+        more = _attributing(self.rollout, self.namespace)
+        for so_far, until in _growing(asked, more, self.start, self.end, self.slot, self.history):
             found = so_far
             self.progress.say(f"read {duration(until - self.start)} of requests")
         if found is None or not any(rises.slots for rises in found.rises.values()):
             raise UsageError(
                 doing="reading stable's recorded requests",
                 found="no series of stable in this period",
-                expected=f"series with {labels.track}=stable of the services in rollout.yaml",
+                expected=f"series of stable's pods ({labels.pod}) or with {labels.track}=stable",
                 next_step="choose a period within the metrics server's retention, and compare "
                 "the selectors of the slis with its series",
             )
@@ -76,9 +80,18 @@ class RecordedTraffic:
         return {each.labels["le"] for each in series if "le" in each.labels}
 
 
+_More = Callable[[Recording, Sequence[Sequence[Series]]], Recording]
+
+
+def _attributing(rollout: Rollout, namespace: str) -> _More:
+    """Enters the samples of one more piece."""
+    known = attribution.known(rollout, namespace)
+    return partial(recorded_requests.more, labels=rollout.labels, known=known)
+
+
 def _growing(
     asked: Mapping[str, Selectors],
-    labels: MetricLabels,
+    more: _More,
     start: float,
     end: float,
     slot: float,
@@ -90,9 +103,7 @@ def _growing(
     at = start // slot * slot
     while at < end:
         until = min(at + _MOMENTS * slot, end)
-        found = recorded_requests.more(
-            found, history.recorded(found.selectors, at, until, slot), labels
-        )
+        found = more(found, history.recorded(found.selectors, at, until, slot))
         yield found, until
         at = until // slot * slot if until < end else end
 
@@ -104,14 +115,15 @@ def read_burstiness(context: Context, stage: Stage) -> recorded_requests.Past:
     bursts are then judged from the stage alone.
     """
     environment, history, clock = context.environment, context.metrics.samples, context.clock
-    labels, namespace = context.rollout.labels, environment.kubernetes.namespace
+    namespace = environment.kubernetes.namespace
+    more = _attributing(context.rollout, namespace)
     asked = queries.queries_of(stage, context.rollout, namespace, [""]).proportions
     slot = environment.prometheus.scrape_interval
     started = clock.now()
     whole = None
     try:
         end = history.server_time()
-        for found, _ in _growing(asked, labels, end - PAST * slot, end, slot, history):
+        for found, _ in _growing(asked, more, end - PAST * slot, end, slot, history):
             whole = found
             if (clock.now() - started).total_seconds() > PATIENCE:
                 context.say(

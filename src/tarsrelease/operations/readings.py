@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
 from tarsrelease.gates.checks import ClusterState, judged
-from tarsrelease.gates.measure import queries
+from tarsrelease.gates.measure import attribution, queries
 from tarsrelease.gates.measure.pods import PodMemory, RestartCounts, remember
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.errors import ReleaseError
@@ -30,6 +31,7 @@ class PodReadings:
     ) -> None:
         self._context, self._stage, self._since = context, stage, since
         self.memory = PodMemory(baseline=restarts)
+        self.known = attribution.known(context.rollout, context.environment.kubernetes.namespace)
         self.deployments: Mapping[str, DeploymentState] = {}
         self.pods: tuple[PodState, ...] = ()
         self.trouble: str | None = "not read yet"
@@ -58,6 +60,7 @@ class PodReadings:
             self.deployments = {each.name: each for each in found}
             self.trouble = None
             self.memory = remember(self.memory, found, self.pods, since=self._since, now=self._now)
+            self.known = replace(self.known, pods=self.known.pods.seen(self.pods, found))
         self._read_at = self._now
 
     def state(self, track: Track) -> ClusterState | Unmeasured:
@@ -96,6 +99,11 @@ class MetricReadings:
         self.trouble: str | None = "not queried yet"
         self.skew = 0.0
         self.answers = 0
+        version = context.release.version
+        self._versions = {
+            Track.CANARY: version,
+            Track.STABLE: version if track is Track.STABLE else None,
+        }
 
     @property
     def _now(self) -> float:
@@ -125,7 +133,9 @@ class MetricReadings:
         try:
             if self.measurements is None or self.trouble is not None:
                 self._compare_clocks()
-            measurements = self.measurements or self._open(pods)
+            measurements = queries.attribute(
+                self.measurements or self._open(pods), pods.known, self._versions
+            )
             server_now = self._now + self.skew
             answers = self._context.metrics.samples.series(
                 measurements.queries.selectors, measurements.seconds(server_now)
@@ -170,10 +180,7 @@ class MetricReadings:
                 [version, *(versions or [""])],
             ),
             rollout.labels,
-            {
-                Track.CANARY: version,
-                Track.STABLE: version if self._track is Track.STABLE else None,
-            },
+            self._versions,
             self._since.timestamp() + self.skew,
             environment.prometheus.scrape_interval,
             self._track.other,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tarsrelease.context import Context
 from tarsrelease.gates.checks import ClusterState, Inputs, Patience, evaluate, judged
+from tarsrelease.gates.measure import attribution, queries
 from tarsrelease.gates.measure import pods as pod_memory
-from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
@@ -65,6 +66,9 @@ def recorded_checks(context: Context, stage: Stage, *, version: str | None) -> t
         Track.CANARY,
     )
     deployments, pods = workloads.deployments(), workloads.pods()
+    known = attribution.known(rollout, environment.kubernetes.namespace)
+    known = replace(known, pods=known.pods.seen(pods, deployments))
+    measurements = queries.attribute(measurements, known, dict.fromkeys(Track, version))
     births = {pod.name: pod.started_at.timestamp() + skew for pod in pods if pod.started_at}
     answers = metrics.series(asked.selectors, measurements.seconds(server))
     measurements = queries.enter(measurements, answers, server, births)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.gates.checks.traffic_share import FOLLOW
+from tarsrelease.gates.measure import attribution
 from tarsrelease.gates.measure.selectors import render
 from tarsrelease.gates.measure.served import Served, served
 from tarsrelease.model.checks import ProportionCheck
@@ -61,14 +62,17 @@ def ask(context: Context, since: datetime) -> Judged:
         for template in (sli.of, other)
         if template is not None
     ]
+    workloads = context.cluster.workloads
+    known = attribution.known(release.rollout, namespace)
+    known = replace(known, pods=known.pods.seen(workloads.pods(), workloads.deployments()))
     server = metrics.server_time()
     from_then = server - (context.clock.now() - since).total_seconds() + FOLLOW
     reach = max(1.0, server - from_then + interval)
     answers = metrics.series(selectors, reach)
     labels = release.rollout.labels
     return Judged(
-        requests=served(answers[0], labels, from_then, interval),
-        other=served(answers[1], labels, from_then, interval),
+        requests=served(answers[0], labels, from_then, interval, known),
+        other=served(answers[1], labels, from_then, interval, known),
         other_is_good=sli.good is not None,
         check=check,
         source=selectors[0],

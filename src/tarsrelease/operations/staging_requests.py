@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from tarsrelease.gates.measure import queries
+from tarsrelease.gates.measure import attribution, queries
 from tarsrelease.model.checks import StagingDriftCheck
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.measurement import Counts, Requests, Track, Unmeasured
@@ -42,6 +42,8 @@ def requests_in_staging(
     measurements = queries.open_measurements(
         asked, rollout.labels, dict.fromkeys(Track, release.version), shift, interval
     )
+    known = attribution.known(rollout, staging.kubernetes.namespace)
+    measurements = queries.attribute(measurements, known, dict.fromkeys(Track, release.version))
     answers = metrics.series(asked.selectors, measurements.seconds(server))
     measurements = queries.enter(measurements, answers, server, births={})
     services = [each.name for each in rollout.services]

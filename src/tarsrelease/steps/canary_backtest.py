@@ -56,8 +56,9 @@ def backtest(
     started_at = clock.now()
     rollout = release.rollout
     slot = environment.prometheus.scrape_interval
-    asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
-    recording = RecordedTraffic(history, rollout, start, end, slot, progress)
+    namespace = environment.kubernetes.namespace
+    asked = recorded_requests.selectors_of(rollout, namespace)
+    recording = RecordedTraffic(history, rollout, namespace, start, end, slot, progress)
     past = recording.read(asked)
     first, last = recording.slots
     slower = _slower(asked, past, recording)

@@ -31,7 +31,15 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
     slot = max(2 * interval, round(window / _SLOTS))
     end = history.server_time() // slot * slot
     asked = recorded_requests.selectors_of(rollout, environment.kubernetes.namespace)
-    traffic = RecordedTraffic(history, rollout, end - window, end, slot, assignment.people.progress)
+    traffic = RecordedTraffic(
+        history,
+        rollout,
+        environment.kubernetes.namespace,
+        end - window,
+        end,
+        slot,
+        assignment.people.progress,
+    )
     slots = traffic.read(asked)
     planned = plan_stages(rollout, slots, slot=slot, scrape_interval=interval)
     checks = tuple(_check(each) for each in planned)

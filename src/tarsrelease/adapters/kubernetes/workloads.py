@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from tarsrelease.model.rollout import Rollout
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
 _VERSION = "app.kubernetes.io/version"
+_VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?)")
 
 
 class KubernetesWorkloads:
@@ -30,6 +32,7 @@ class KubernetesWorkloads:
         self._canaries = {service.canary.deployment for service in rollout.services} | {
             worker.canary for worker in rollout.workers
         }
+        self._templates: dict[str, DeploymentState] = {}
         self._ours = (
             self._canaries
             | {service.stable.deployment for service in rollout.services}
@@ -38,7 +41,9 @@ class KubernetesWorkloads:
 
     def deployments(self) -> list[DeploymentState]:
         """All Deployments of the namespace."""
-        return [self._deployment(found) for found in self._cluster.select(DEPLOYMENT)]
+        states = [self._deployment(found) for found in self._cluster.select(DEPLOYMENT)]
+        self._templates = {state.name: state for state in states}
+        return states
 
     def pods(self) -> list[PodState]:
         """All pods of the application's Deployments, on either track."""
@@ -85,6 +90,7 @@ class KubernetesWorkloads:
     def _deployment(self, found: dict[str, Any]) -> DeploymentState:
         metadata, spec, status = found["metadata"], found["spec"], found.get("status") or {}
         template = spec["template"]
+        images = tuple(container["image"] for container in template["spec"]["containers"])
         return DeploymentState(
             name=metadata["name"],
             replicas=spec.get("replicas", 1),
@@ -92,8 +98,11 @@ class KubernetesWorkloads:
             updated=status.get("updatedReplicas", 0),
             available=status.get("availableReplicas", 0),
             settled=status.get("observedGeneration", 0) >= metadata.get("generation", 0),
-            images=tuple(container["image"] for container in template["spec"]["containers"]),
-            version=self._version(template.get("metadata") or {}),
+            images=images,
+            version=self._version(template.get("metadata") or {})
+            or self._version(metadata)
+            or version_in_image(images[0])
+            or _chart_version(metadata),
         )
 
     def _pod(self, found: dict[str, Any]) -> PodState | None:
@@ -103,15 +112,17 @@ class KubernetesWorkloads:
             return None
         conditions = {item["type"]: item["status"] for item in status.get("conditions") or []}
         started = status.get("startTime")
+        images = tuple(each["image"] for each in (found.get("spec") or {}).get("containers") or [])
         return PodState(
             name=metadata["name"],
             owner=owner,
             track=Track.CANARY if owner in self._canaries else Track.STABLE,
-            version=self._version(metadata),
+            version=self._version(metadata) or self._by_images(owner, images),
             ready=conditions.get("Ready") == "True",
             terminating="deletionTimestamp" in metadata,
             phase=status.get("phase", "Unknown"),
             started_at=datetime.fromisoformat(started) if started else None,
+            address=status.get("podIP") or "",
             containers=tuple(
                 _container(item, init=init)
                 for key, init in (("initContainerStatuses", True), ("containerStatuses", False))
@@ -119,10 +130,39 @@ class KubernetesWorkloads:
             ),
         )
 
+    def _by_images(self, owner: str, images: tuple[str, ...]) -> str:
+        """The version of a pod without a label: that of its Deployment, as last read, where the pod
+        has the same images (and perhaps injected sidecars); else that of its image's tag."""
+        state = self._templates.get(owner)
+        if state is not None and set(state.images) <= set(images):
+            return state.version
+        ours = _repository(state.images[0]) if state is not None else None
+        own = [image for image in images if ours is None or _repository(image) == ours]
+        return version_in_image(own[0]) if own else ""
+
     def _version(self, metadata: dict[str, Any]) -> str:
         labels = metadata.get("labels") or {}
         version: str = labels.get(self._version_label) or labels.get(_VERSION) or ""
         return version
+
+
+def version_in_image(image: str) -> str:
+    """The version that an image's tag says (`shop:v1.2.3`, also with a digest), or ""."""
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    found = _VERSION_TAG.fullmatch(tag)
+    return found[1] if found else ""
+
+
+def _repository(image: str) -> str:
+    path, slash, name = image.partition("@")[0].rpartition("/")
+    return path + slash + name.partition(":")[0]
+
+
+def _chart_version(metadata: dict[str, Any]) -> str:
+    """The version in the label that Helm's charts set: `helm.sh/chart: shop-1.2.3`."""
+    chart = (metadata.get("labels") or {}).get("helm.sh/chart", "")
+    found = re.search(r"-(\d+\.\d+\.\d+([-_].+)?)$", chart)
+    return found[1].replace("_", "+") if found else ""
 
 
 def _deployment_name(metadata: dict[str, Any]) -> str | None:

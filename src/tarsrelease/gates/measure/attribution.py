@@ -9,33 +9,106 @@ without any series of the target cannot hold a scrape back for longer than one l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from tarsrelease.gates.measure.counting import Counter, Owner, OwnerOf
+from tarsrelease.gates.measure.pod_owners import PodOwners, pod_owners
+from tarsrelease.gates.measure.side_values import SideValues, side_values
+from tarsrelease.model.format import names
 from tarsrelease.model.measurement import Counts, Key, Track, Unmeasured
-from tarsrelease.model.rollout import MetricLabels
+from tarsrelease.model.rollout import MetricLabels, Rollout
 
 
-def owners(labels: MetricLabels, versions: Mapping[Track, str | None]) -> OwnerOf:
-    """Tells whose a series is by its labels; None for another version than its side's.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What tells whose a series is, beside its labels.
+
+    `sides` says by metric which label's value stands for which side ("": of all other metrics).
+    """
+
+    pods: PodOwners = field(default_factory=PodOwners)
+    sides: Mapping[str, SideValues] = field(default_factory=dict)
+
+    def sides_of(self, labels: Mapping[str, str]) -> SideValues | None:
+        """How the sides of a series are told by a label's value; None where they are not."""
+        return self.sides.get(labels.get("__name__", "")) or self.sides.get("")
+
+
+class Whose(NamedTuple):
+    """A series' service and side, its version (None: nothing tells it) and its target."""
+
+    key: Key
+    version: str | None
+    target: str
+
+
+def known(rollout: Rollout, namespace: str) -> Known:
+    """What rollout.yaml says, before any pod was seen."""
+    return Known(pod_owners(rollout), side_values(rollout, namespace))
+
+
+def whose(found: Mapping[str, str], labels: MetricLabels, known: Known) -> Whose | None:
+    """Whose a series is: by `sides` where they are given, else by its pod, else by its labels."""
+    target = found.get(labels.pod) or found.get("instance", "")
+    sides = known.sides_of(found)
+    if sides is not None:
+        key = sides.key_of(found)
+        return None if key is None else Whose(key, None, target)
+    pod = known.pods.of(found.get(labels.pod, ""), found.get("instance", ""))
+    if pod is not None:
+        return Whose(pod.key, pod.version or found.get(labels.version) or None, pod.pod)
+    try:
+        track = Track(found.get(labels.track, ""))
+    except ValueError:
+        return None
+    return Whose((found.get(labels.service, ""), track), found.get(labels.version, ""), target)
+
+
+def owners(
+    labels: MetricLabels, versions: Mapping[Track, str | None], known: Known | None = None
+) -> OwnerOf:
+    """Tells whose a series is; None for another version than its side's.
 
     `versions` gives each side's version; None takes any. A leading v is ignored. A series without
     a pod label is told apart by its `instance`.
     """
+    beside = known or Known()
 
     def owner_of(found: Mapping[str, str]) -> Owner | None:
-        try:
-            track = Track(found.get(labels.track, ""))
-        except ValueError:
+        its = whose(found, labels, beside)
+        if its is None or not _runs(its.version, versions.get(its.key[1])):
             return None
-        wanted = versions.get(track)
-        version = found.get(labels.version, "")
-        if wanted is not None and version.removeprefix("v") != wanted.removeprefix("v"):
-            return None
-        target = found.get(labels.pod) or found.get("instance", "")
-        return Owner((found.get(labels.service, ""), track), target)
+        return Owner(its.key, its.target)
 
     return owner_of
+
+
+def _runs(version: str | None, wanted: str | None) -> bool:
+    if version is None or wanted is None:
+        return True
+    return version.removeprefix("v") == wanted.removeprefix("v")
+
+
+def why_nobody(found: Mapping[str, str], labels: MetricLabels, known: Known) -> str:
+    """Why a series belongs to no side that is judged: which label is missing, or which version."""
+    own = ",".join(f'{name}="{text}"' for name, text in sorted(found.items()) if name != "__name__")
+    series = f"{found.get('__name__', '')}{{{own}}}"
+    its, sides = whose(found, labels, known), known.sides_of(found)
+    if its is not None:
+        return f"{series} is of version {its.version or '(none)'}, which is not judged"
+    if sides is not None:
+        has = f"has {sides.label}={found[sides.label]}" if sides.label in found else "has no label"
+        return f"{series} {has}, where `sides` expects {sides.expected}"
+    pod = found.get(labels.pod)
+    if pod is None:
+        return (
+            f"{series} has no label {labels.pod}, and neither {labels.track}=canary|stable; name "
+            "the label of the pod (labels.pod) or one that tells the sides apart (sides)"
+        )
+    deployments = names(sorted(known.pods.deployments))
+    return f"{series} is of a pod of no Deployment of this release ({deployments})"
 
 
 def requests(counter: Counter, key: Key) -> float:

@@ -86,7 +86,8 @@ class Counter:
 
     `reach` is how far back the first query asked. `newest` holds each target's newest sample
     time, `settled` what it was at the fold before this one: whatever is as old as that has been
-    visible to every query of this look. `left_out` counts series without an owner.
+    visible to every query of this look. `left_out` counts series without an owner, `stranger` has
+    the labels of one of them.
     """
 
     shift: float
@@ -95,6 +96,7 @@ class Counter:
     newest: Mapping[str, float]
     settled: Mapping[str, float]
     left_out: int = 0
+    stranger: Mapping[str, str] | None = None
 
     @property
     def empty(self) -> bool:
@@ -137,12 +139,14 @@ def fold(
     """
     lines = dict(counter.lines)
     left_out = 0
+    stranger = None
     for each in series:
         identity = frozenset(each.labels.items())
         before = lines.get(identity)
         owner = before.owner if before is not None else owner_of(each.labels)
         if owner is None:
             left_out += 1
+            stranger = each.labels
         elif each.samples:
             lines[identity] = (
                 _first(counter, owner, each.samples, known, births or {})
@@ -160,6 +164,7 @@ def fold(
         newest=newest,
         settled=counter.newest,
         left_out=left_out,
+        stranger=stranger,
     )
 
 

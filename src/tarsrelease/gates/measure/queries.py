@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tarsrelease.gates.checks.traffic_share import FOLLOW
 from tarsrelease.gates.measure import attribution, counting, gauges, per_scrape, usage
+from tarsrelease.gates.measure.attribution import Known
 from tarsrelease.gates.measure.counting import Counter, OwnerOf
 from tarsrelease.gates.measure.gauges import Readings
 from tarsrelease.gates.measure.per_scrape import Rises
@@ -104,6 +105,7 @@ class Measurements:
     uses: Mapping[str, tuple[Readings, Readings]]
     known: frozenset[str] = frozenset()
     answered_at: float | None = None
+    attributed: Known = field(default_factory=Known)
 
     def seconds(self, now: float) -> float:
         """How far back to ask: to before the shift at first, then a margin before the last
@@ -147,6 +149,14 @@ def open_measurements(
         rises={selector: Rises() for selector in asked.counted},
         uses={sli: ({}, {}) for sli in asked.usages},
     )
+
+
+def attribute(
+    measurements: Measurements, known: Known, versions: Mapping[Track, str | None]
+) -> Measurements:
+    """The measurements with what is known by now of pods and sides, for series yet to come."""
+    owner_of = attribution.owners(measurements.labels, versions, known)
+    return replace(measurements, owner_of=owner_of, attributed=known)
 
 
 def enter(
@@ -240,12 +250,9 @@ def _explained(
 ) -> Counts | Unmeasured:
     """No series of anyone's, though the selector matches some: the labels do not tell whose."""
     counter = measurements.counters[of]
-    if counter.empty and counter.left_out:
-        labels = measurements.labels
-        return Unmeasured(
-            f"{counter.left_out} series match, but none carries {labels.track}=canary|stable and "
-            f"{labels.version} of the version being judged"
-        )
+    if counter.empty and counter.stranger is not None:
+        why = attribution.why_nobody(counter.stranger, measurements.labels, measurements.attributed)
+        return Unmeasured(f"{counter.left_out} series match, but none of a judged side: {why}")
     return measured
 
 

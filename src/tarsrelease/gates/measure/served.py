@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from tarsrelease.gates.measure.attribution import Known, whose
 from tarsrelease.gates.measure.counter_reset import rise
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels
@@ -57,20 +58,28 @@ def increase(series: Series, since: float) -> tuple[float, int]:
 
 
 def served(
-    found: Sequence[Series], labels: MetricLabels, since: float, scrape_interval: float
+    found: Sequence[Series],
+    labels: MetricLabels,
+    since: float,
+    scrape_interval: float,
+    known: Known | None = None,
 ) -> Served:
-    """Requests since a moment, by service, side and version; other series are left out."""
+    """Requests since a moment, by service, side and version; other series are left out.
+
+    Where neither pod nor labels tell the version, it is that of the side's Deployment.
+    """
+    beside = known or Known()
     newest = max((series.samples[-1].time for series in found if series.samples), default=0.0)
     requests: dict[Server, float] = {}
     scrapes: dict[Server, int] = {}
     for series in found:
-        try:
-            track = Track(series.labels.get(labels.track, ""))
-        except ValueError:
+        its = whose(series.labels, labels, beside)
+        if its is None:
             continue
-        server = Server(
-            series.labels.get(labels.service, ""), track, series.labels.get(labels.version, "")
-        )
+        version = its.version
+        if version is None:
+            version = beside.pods.versions.get(its.key, "")
+        server = Server(*its.key, version)
         gained, samples = increase(series, since)
         if not samples:
             continue

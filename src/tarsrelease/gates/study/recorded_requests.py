@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tarsrelease.gates.measure import attribution, per_scrape, queries
+from tarsrelease.gates.measure.attribution import Known
 from tarsrelease.gates.measure.per_scrape import Rises
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
 from tarsrelease.model.measurement import Series, Track
@@ -43,10 +44,13 @@ def start(selectors: Iterable[str], slot: float) -> Recording:
 
 
 def more(
-    recording: Recording, answers: Sequence[Sequence[Series]], labels: MetricLabels
+    recording: Recording,
+    answers: Sequence[Sequence[Series]],
+    labels: MetricLabels,
+    known: Known | None = None,
 ) -> Recording:
     """With the samples of one more chunk, later than those before."""
-    owner_of = attribution.owners(labels, {})
+    owner_of = attribution.owners(labels, {}, known)
     return Recording(
         recording.slot,
         {

@@ -1,0 +1,64 @@
+"""Sides told by the value of one label, for metrics without a pod: meshes and gateways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Template
+
+from tarsrelease.model.measurement import Key, Track
+from tarsrelease.model.rollout import ProportionSli, Rollout, Sides
+
+_METRIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class SideValues:
+    """Which values of `label` stand for which service and side."""
+
+    label: str
+    values: tuple[tuple[re.Pattern[str], Key], ...]
+
+    def key_of(self, labels: Mapping[str, str]) -> Key | None:
+        """Whose a series is; None where the value is nobody's."""
+        value = labels.get(self.label, "")
+        return next((key for pattern, key in self.values if pattern.fullmatch(value)), None)
+
+    @property
+    def expected(self) -> str:
+        """What the label must be, for messages."""
+        return f"{self.label}={'|'.join(pattern.pattern for pattern, _ in self.values)}"
+
+
+def side_values(rollout: Rollout, namespace: str) -> dict[str, SideValues]:
+    """By metric, how its sides are told; "" stands for all other metrics."""
+    found = {} if rollout.sides is None else {"": _of(rollout.sides, rollout, namespace)}
+    for sli in rollout.slis.values():
+        if isinstance(sli, ProportionSli) and sli.sides is not None:
+            values = _of(sli.sides, rollout, namespace)
+            for selector in (sli.of, sli.bad, sli.good):
+                if selector is not None and (metric := _METRIC.match(selector)):
+                    found[metric[1]] = values
+    return found
+
+
+def _of(sides: Sides, rollout: Rollout, namespace: str) -> SideValues:
+    values = []
+    for service in rollout.services:
+        for track, template, side in (
+            (Track.CANARY, sides.canary, service.canary),
+            (Track.STABLE, sides.stable, service.stable),
+        ):
+            names = {
+                "namespace": namespace,
+                "service": service.name,
+                "deployment": side.deployment,
+                "backend": side.service,
+                "port": str(service.port),
+            }
+            escaped = {name: re.escape(value) for name, value in names.items()}
+            values.append(
+                (re.compile(Template(template).substitute(escaped)), (service.name, track))
+            )
+    return SideValues(sides.label, tuple(values))
