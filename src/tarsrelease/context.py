@@ -14,7 +14,7 @@ from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Web, Workloads
-from tarsrelease.ports.metrics import ExternalAnswers, Metrics
+from tarsrelease.ports.metrics import DirectMetrics, ExternalAnswers, Metrics
 from tarsrelease.ports.people import Person, Progress
 
 
@@ -37,6 +37,7 @@ class MetricsSources:
 
     samples: Metrics
     external: ExternalAnswers
+    direct: DirectMetrics | None = None
 
 
 @dataclass(frozen=True, slots=True)

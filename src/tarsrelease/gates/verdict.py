@@ -36,3 +36,13 @@ def decide(
     if Status.PASS in statuses and statuses <= _NOT_IN_THE_WAY:
         return Verdict.PROCEED
     return None if elapsed < stage.duration + stage.max_extension else Verdict.HOLD
+
+
+def failed_by_either(checks: Sequence[Check], sooner: Sequence[Check]) -> tuple[Check, ...]:
+    """The results of the first source, with the proven failures of a second, faster one.
+
+    Only failures count: to pass, a check needs the first source. Each source has half of the
+    release's chance of a false rollback.
+    """
+    failed = {(each.id, each.service): each for each in sooner if each.status is Status.FAIL}
+    return tuple(failed.get((each.id, each.service), each) for each in checks)

@@ -136,6 +136,14 @@ class Prometheus(Value):
         return tenant | self.headers
 
 
+class PodMetricsEndpoint(Value):
+    """Where the release's pods have their metrics, if neither annotations nor a port say it."""
+
+    port: int = Field(ge=1, le=65535)
+    path: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = "/metrics"
+    scheme: Literal["http", "https"] = "http"
+
+
 class Helm(Value):
     """Helm values of this environment: `values` for both sides, `canary_values` for the canary."""
 
@@ -321,8 +329,17 @@ class GitHub(Value):
         return self
 
 
+NO_PROMETHEUS = "http://prometheus.invalid"
+
+
 class Environment(Value):
     """environments/<name>.yaml: where a release goes.
+
+    `metrics` is the source of a stage's samples: the Prometheus API, the metrics pages of the pods
+    themselves (read every second through the API server, with the right in
+    rbac/pod-metrics.yaml), or both: whichever proves a failure first acts, and Prometheus keeps
+    the long windows. With `pods`, `prometheus` may be left out. `pod_metrics` says where the pages
+    are.
 
     `staging` names the environment that runs a release first: go/no-go checks its version there,
     preflight its feature flags.
@@ -332,6 +349,8 @@ class Environment(Value):
     name: Name
     kubernetes: Kubernetes
     gateway: Gateway
+    metrics: Literal["prometheus", "pods", "both"] = "prometheus"
+    pod_metrics: PodMetricsEndpoint | None = None
     prometheus: Prometheus
     helm: Helm = Helm()
     database: Database | None = None
@@ -340,6 +359,13 @@ class Environment(Value):
     github: GitHub | None = None
     staging: Name | None = None
     overrides: Overrides = Overrides()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_prometheus(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("metrics") == "pods" and "prometheus" not in data:
+            return data | {"prometheus": {"url": NO_PROMETHEUS, "scrape_interval": "1s"}}
+        return data
 
     @model_validator(mode="after")
     def _another(self) -> Self:

@@ -19,7 +19,7 @@ from tarsrelease.gates.measure.pods import RestartCounts
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
 from tarsrelease.gates.study.recorded_requests import Past, nothing_known
-from tarsrelease.gates.verdict import decide
+from tarsrelease.gates.verdict import decide, failed_by_either
 from tarsrelease.model.details import Point
 from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import (
@@ -34,7 +34,12 @@ from tarsrelease.model.measurement import (
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.observation import Observation
-from tarsrelease.operations.readings import MetricReadings, PodReadings
+from tarsrelease.operations.readings import (
+    MetricReadings,
+    PodReadings,
+    Source,
+    second_source,
+)
 
 Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]
 Read = Mapping[str, Mapping[str, Gauges | Unmeasured]]
@@ -81,6 +86,7 @@ def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation
     """
     evaluator = _Evaluator(context, evaluation)
     pods, metrics = evaluator.pods, evaluator.metrics
+    sources = [metrics] if evaluator.direct is None else [evaluator.direct.metrics, metrics]
     pods.read()
     ticked_at = None
     while True:
@@ -88,25 +94,38 @@ def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation
             evaluation.each_tick()
             ticked_at = evaluator.now
         verdict = None
-        if evaluator.now >= metrics.next_at:
-            metrics.read(pods)
-            verdict = evaluator.judge()
+        for source in sources:
+            if verdict is None and evaluator.now >= source.next_at:
+                source.read(pods)
+                verdict = evaluator.judge()
         if verdict is None and evaluator.now >= pods.next_at:
             pods.read()
             verdict = evaluator.judge()
         if verdict is not None:
             return evaluator.observation(verdict)
-        context.clock.sleep(max(0.01, min(metrics.next_at, pods.next_at) - evaluator.now))
+        due = min(pods.next_at, *(source.next_at for source in sources))
+        context.clock.sleep(max(0.01, due - evaluator.now))
 
 
 class _Evaluator:
     """The readings and results so far. `gates` decides; this class only reads and shows."""
 
-    def __init__(self, context: Context, evaluation: StageEvaluation) -> None:
+    def __init__(
+        self,
+        context: Context,
+        evaluation: StageEvaluation,
+        source: Source | None = None,
+        pods: PodReadings | None = None,
+    ) -> None:
         self._context, self._evaluation = context, evaluation
         stage, since = evaluation.stage, evaluation.since
-        self.pods = PodReadings(context, stage, since, evaluation.restarts_before)
-        self.metrics = MetricReadings(context, stage, since, evaluation.track)
+        self.pods = pods or PodReadings(context, stage, since, evaluation.restarts_before)
+        self.metrics = MetricReadings(context, stage, since, evaluation.track, source)
+        second = second_source(context)
+        self._sources = 1 if second is None else 2
+        self.direct: _Evaluator | None = None
+        if second is not None and source is None:
+            self.direct = _Evaluator(context, evaluation, second, self.pods)
         self._checks: tuple[Check, ...] = ()
         self._history: list[Point] = []
         self._shown_at: float | None = None
@@ -123,7 +142,10 @@ class _Evaluator:
 
     def judge(self) -> Verdict | None:
         """Evaluate and show the checks; the verdict, None if there is none yet."""
-        self._checks = self._evaluation.present(self._evaluate())
+        checks = self._evaluate()
+        if self.direct is not None:
+            checks = failed_by_either(checks, self.direct._evaluate())
+        self._checks = self._evaluation.present(checks)
         verdict = decide(
             self._checks,
             self._evaluation.stage,
@@ -147,7 +169,7 @@ class _Evaluator:
 
     def _evaluate(self) -> tuple[Check, ...]:
         judging, rollout = self._evaluation, self._context.rollout
-        interval = self._context.environment.prometheus.scrape_interval
+        interval = self.metrics.source.interval
         names = [service.name for service in rollout.services]
         measurements, trouble = self.metrics.measurements, self.metrics.trouble
         counts, gauges, usages = self._measured()
@@ -163,7 +185,7 @@ class _Evaluator:
             bursts=self._bursts,
         )
         patience = Patience(
-            alpha=alpha_per_check(rollout),
+            alpha=alpha_per_check(rollout) / self._sources,
             confidence=rollout.statistics.confidence,
             stale_after=max(3 * interval, 15.0),
         )

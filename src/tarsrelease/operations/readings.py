@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tarsrelease.context import Context
@@ -15,8 +15,50 @@ from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.measurement import Track, Unmeasured
 from tarsrelease.model.rollout import Stage
+from tarsrelease.ports.metrics import DirectMetrics, Metrics
 
 _SKEW_TO_MENTION = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source of samples, and the seconds between them.
+
+    `direct` is set for the pods' own pages, which are read on request.
+    """
+
+    samples: Metrics
+    interval: float
+    direct: DirectMetrics | None = None
+
+
+def first_source(context: Context) -> Source:
+    """The source of all results."""
+    metrics = context.metrics
+    if context.environment.metrics == "pods" and metrics.direct is not None:
+        return Source(metrics.direct, metrics.direct.interval, metrics.direct)
+    return Source(metrics.samples, context.environment.prometheus.scrape_interval)
+
+
+def second_source(context: Context) -> Source | None:
+    """The pods' own pages beside Prometheus, for failures that they prove sooner."""
+    direct = context.metrics.direct
+    if context.environment.metrics != "both" or direct is None:
+        return None
+    return Source(direct, direct.interval, direct)
+
+
+def read_before_shift(context: Context, stage: Stage) -> None:
+    """Read the pods' pages once, so that requests are counted from the shift; never raises."""
+    direct = context.metrics.direct
+    if direct is None:
+        return
+    namespace = context.environment.kubernetes.namespace
+    asked = queries.queries_of(stage, context.rollout, namespace, [""])
+    try:
+        direct.series(asked.selectors, direct.interval)
+    except ReleaseError as error:
+        context.say(f"{stage.name}: the pods' metrics cannot be read: {error}")
 
 
 class PodReadings:
@@ -90,8 +132,16 @@ class MetricReadings:
     `trouble` says why the last query failed, None if it succeeded.
     """
 
-    def __init__(self, context: Context, stage: Stage, since: datetime, track: Track) -> None:
+    def __init__(
+        self,
+        context: Context,
+        stage: Stage,
+        since: datetime,
+        track: Track,
+        source: Source | None = None,
+    ) -> None:
         self._context, self._stage, self._since, self._track = context, stage, since, track
+        self.source = source or first_source(context)
         self._started_at = self._now
         self._asked_at: float | None = None
         self._answered_at: float | None = None
@@ -123,9 +173,11 @@ class MetricReadings:
             return self._started_at
         if self.trouble is not None or self.measurements is None:
             return self._asked_at + evaluation_times.TICK
+        if self.source.direct is not None:
+            return self._asked_at + self.source.interval
         newest = self.measurements.targets(self._track).values()
-        interval = self._context.environment.prometheus.scrape_interval
-        return evaluation_times.due(newest, interval, self._asked_at + self.skew) - self.skew
+        asked_at = self._asked_at + self.skew
+        return evaluation_times.due(newest, self.source.interval, asked_at) - self.skew
 
     def read(self, pods: PodReadings) -> None:
         """Query all selectors once; never raises, but reports an error at once."""
@@ -137,7 +189,7 @@ class MetricReadings:
                 self.measurements or self._open(pods), pods.known, self._versions
             )
             server_now = self._now + self.skew
-            answers = self._context.metrics.samples.series(
+            answers = self.source.samples.series(
                 measurements.queries.selectors, measurements.seconds(server_now)
             )
             births = {
@@ -159,7 +211,7 @@ class MetricReadings:
 
     def _compare_clocks(self) -> None:
         before = self._now
-        server = self._context.metrics.samples.server_time()
+        server = self.source.samples.server_time()
         self.skew = server - (before + self._now) / 2
         if abs(self.skew) > _SKEW_TO_MENTION and self.measurements is None:
             self._context.say(
@@ -172,16 +224,16 @@ class MetricReadings:
         version = self._context.release.version
         stable = [each.stable.deployment for each in rollout.services]
         versions = [pods.deployments[name].version for name in stable if name in pods.deployments]
+        asked = queries.queries_of(
+            self._stage, rollout, environment.kubernetes.namespace, [version, *(versions or [""])]
+        )
+        if self.source.direct is not None and not self.source.direct.complete:
+            asked = replace(asked, share=None)  # a sample of the pods does not tell the share
         return queries.open_measurements(
-            queries.queries_of(
-                self._stage,
-                rollout,
-                environment.kubernetes.namespace,
-                [version, *(versions or [""])],
-            ),
+            asked,
             rollout.labels,
             self._versions,
             self._since.timestamp() + self.skew,
-            environment.prometheus.scrape_interval,
+            self.source.interval,
             self._track.other,
         )

@@ -30,6 +30,14 @@ class Metrics(History, Protocol):
         """Per selector, the raw samples of the last `seconds` on the server's clock."""
 
 
+class DirectMetrics(Metrics, Protocol):
+    """Samples from the pods themselves, read `interval` seconds apart."""
+
+    interval: float
+    complete: bool
+    """All pods are read, not a sample of them."""
+
+
 class ExternalAnswers(Protocol):
     """Answers from other systems and people: numbers, test suites, yes or no."""
 

@@ -32,6 +32,7 @@ from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.observation import METRICS, Observation
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.past_requests import read_burstiness
+from tarsrelease.operations.readings import read_before_shift
 from tarsrelease.operations.scaling import scale_for
 from tarsrelease.operations.snapshot import all_routes, refuse_rolled_back
 from tarsrelease.ports.cluster import holding
@@ -111,6 +112,7 @@ def _take(
         pods = context.cluster.workloads.pods()
         restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
         _journal_entry(context, stage, restarts=restarts)
+        read_before_shift(context, stage)
         since = traffic.shift(context, stage.weight, stage.name)
     judged = StageEvaluation(
         stage=stage if lifting is None else _extended_anew(context, stage, since),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsrelease.context import Cluster, Context, MetricsSources, People
-from tarsrelease.model.environment import Environment
+from tarsrelease.model.environment import NO_PROMETHEUS, Environment
+from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Requests
 from tarsrelease.model.release import Release, Run
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tarsrelease.adapters.background import AskStaging
     from tarsrelease.model.checks import StagingDriftCheck
-    from tarsrelease.ports.metrics import History
+    from tarsrelease.ports.metrics import History, Metrics
 
 
 def connect(environment: Environment, release: Release, run: Run, people: People) -> Context:
@@ -36,11 +37,20 @@ def connect(environment: Environment, release: Release, run: Run, people: People
     from tarsrelease.adapters.kubernetes.lock import LeaseLock
     from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
     from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
+    from tarsrelease.adapters.podmetrics.source import PodMetrics
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
     from tarsrelease.adapters.pytest.suite import PytestSuite
 
     rollout = release.rollout
     api = KubernetesApi.connect(environment.kubernetes.context, environment.kubernetes.namespace)
+    direct = None
+    if environment.metrics != "prometheus":
+        direct = PodMetrics(api, rollout, environment.pod_metrics)
+    samples: Metrics
+    if direct is not None and environment.metrics == "pods":
+        samples = direct
+    else:
+        samples = PrometheusMetrics(environment.prometheus)
     return Context(
         release=release,
         environment=environment,
@@ -55,7 +65,8 @@ def connect(environment: Environment, release: Release, run: Run, people: People
             facts=KubernetesFacts(api),
         ),
         metrics=MetricsSources(
-            samples=PrometheusMetrics(environment.prometheus),
+            samples=samples,
+            direct=direct,
             external=Background(
                 read_number,
                 PytestSuite(Path(release.directory), environment),
@@ -91,5 +102,12 @@ def recorded_metrics(environment: Environment) -> History:
     """The metrics server for recorded samples, which may take a minute; no cluster."""
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 
+    if environment.prometheus.url == NO_PROMETHEUS:
+        raise UsageError(
+            doing="reading recorded metrics",
+            found=f"metrics: pods and no prometheus in the environment {environment.name}",
+            expected="a metrics server, because pods do not remember",
+            next_step="give prometheus in the environment file",
+        )
     patient = max(environment.prometheus.timeout, 60.0)
     return PrometheusMetrics(environment.prometheus.model_copy(update={"timeout": patient}))

@@ -234,6 +234,35 @@ class KubernetesApi:
         request = _Request("delete", kind, name, query=(("propagationPolicy", "Background"),))
         return self._send(request, missing_ok=True) is not None
 
+    def pod_page(self, pod: str, path: str, deadline: float, most: int) -> bytes:
+        """What a pod answers to GET `path`, through the API server's proxy.
+
+        `pod` is ``[https:]NAME:PORT``, `deadline` a time of time.monotonic(), `most` bytes. Raises
+        ForbiddenError without the right, UnreachableError where the page is not there in time.
+        """
+        doing = f"reading {path} of pod {pod} in {self.namespace}"
+        url = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/proxy/{path.lstrip('/')}"
+        left = max(0.05, deadline - time.monotonic())
+        try:
+            answer = self._dynamic.request(
+                "get",
+                url,
+                header_params={"Accept": "text/plain;version=0.0.4;q=1,*/*;q=0.1"},
+                serialize=False,
+                _request_timeout=(min(left, _TIMEOUT[0]), left),
+            )
+            try:
+                return _bounded(answer, deadline, most)
+            finally:
+                answer.release_conn()
+        except ApiException as error:
+            message = _message(error)
+            if error.status == 403 and _FORBIDDEN.search(message):
+                raise forbidden(doing, message, self.namespace, "get", "pods/proxy") from error
+            raise _no_page(doing, f"{error.status}: {message[:200]}") from error
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _no_page(doing, str(error)) from error
+
     def _complete(self, kind: Kind, body: Object) -> Object:
         own = {"namespace": self.namespace} if kind.namespaced else {}
         metadata = own | body.get("metadata", {})
@@ -346,6 +375,27 @@ def forbidden(doing: str, message: str, namespace: str, verb: str, resource: str
         expected="a ServiceAccount with the Role in rbac/role.yaml",
         next_step=f"compare with rbac/role.yaml; check with `kubectl auth can-i {verb} {resource} "
         f"-n {namespace}`",
+    )
+
+
+def _bounded(answer: Any, deadline: float, most: int) -> bytes:
+    chunks, size = [], 0
+    for chunk in answer.stream(65536):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most:
+            raise ValueError(f"more than {most >> 20} MiB")
+        if time.monotonic() > deadline:
+            raise ValueError("the answer took too long")
+    return b"".join(chunks)
+
+
+def _no_page(doing: str, found: str) -> UnreachableError:
+    return UnreachableError(
+        doing=doing,
+        found=found,
+        expected="the pod's metrics",
+        next_step="check the port and path of the pod's metrics",
     )
 
 

@@ -107,7 +107,7 @@ class KubernetesWorkloads:
 
     def _pod(self, found: dict[str, Any]) -> PodState | None:
         metadata, status = found["metadata"], found.get("status") or {}
-        owner = _deployment_name(metadata)
+        owner = deployment_of(metadata)
         if owner is None:
             return None
         conditions = {item["type"]: item["status"] for item in status.get("conditions") or []}
@@ -165,7 +165,7 @@ def _chart_version(metadata: dict[str, Any]) -> str:
     return found[1].replace("_", "+") if found else ""
 
 
-def _deployment_name(metadata: dict[str, Any]) -> str | None:
+def deployment_of(metadata: dict[str, Any]) -> str | None:
     """The pod's Deployment: its ReplicaSet's name without the template's hash."""
     template_hash = (metadata.get("labels") or {}).get("pod-template-hash")
     for owner in metadata.get("ownerReferences") or []:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 _LINE = re.compile(
-    r'[ \t]*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)[ \t]*'
+    r"[ \t]*(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)[ \t]*"
     r'(?:\{(?P<labels>(?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?[ \t]*'
     r'(?P<value>[^\s{}"#]+)(?:[ \t]|$)'
 )
@@ -44,7 +44,9 @@ def wanted_lines(page: bytes, names: Iterable[str]) -> list[Line]:
         if match is None:
             raise ValueError(f"this line is no metric: {line[:120]}")
         if match["name"] in wanted:
-            labels = {name: _unescaped(text) for name, text in _LABEL.findall(match["labels"] or "")}
+            labels = {
+                name: _unescaped(text) for name, text in _LABEL.findall(match["labels"] or "")
+            }
             found.append(Line(match["name"], labels, float(match["value"])))
     return found
 

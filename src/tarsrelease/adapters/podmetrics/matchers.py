@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 
 _SELECTOR = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*\{(.*)\}\s*", re.DOTALL)
-_MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`)")
+_STRING = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`"
+_MATCHER = re.compile(rf"([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*({_STRING})")
 _ESCAPED = re.compile(r"\\(.)")
 
 Fits = Callable[[Mapping[str, str]], bool]
@@ -21,7 +22,7 @@ def metric_and_matchers(selector: str, may_lack: frozenset[str]) -> tuple[str, F
     found = _SELECTOR.fullmatch(selector)
     if found is None:
         raise ValueError(f"{selector} does not begin with a metric's name and matchers")
-    tests = [(label, operator, _value(text)) for label, operator, text in _MATCHER.findall(found[2])]
+    tests = [(*each[:2], _value(each[2])) for each in _MATCHER.findall(found[2])]
     patterns = [
         (label, operator, value, re.compile(value) if "~" in operator else None)
         for label, operator, value in tests

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from typing import Any, NamedTuple
 
 from tarsrelease.adapters.kubernetes.client import POD, KubernetesApi
 from tarsrelease.adapters.kubernetes.workloads import deployment_of
-from tarsrelease.adapters.podmetrics.exposition import wanted_lines
+from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
 from tarsrelease.adapters.podmetrics.targets import Target, target_of
 from tarsrelease.model.environment import PodMetricsEndpoint
@@ -33,9 +33,9 @@ MOST_PODS = 30
 MOST_BYTES = 4 * 2**20
 _AT_ONCE = 8
 _KEPT = 120.0
-"""Seconds for which samples are kept: an evaluation asks for the newest, a new one from its shift."""
+"""Seconds for which samples are kept: a new evaluation asks from its shift on."""
 _SCRAPED = frozenset(
-    {"namespace", "pod", "instance", "job", "container", "endpoint", "node", "cluster", "prometheus"}
+    ("namespace", "pod", "instance", "job", "container", "endpoint", "node", "cluster")
 )
 """Labels that scraping adds."""
 
@@ -72,7 +72,7 @@ class PodMetrics:
         self._samples: dict[str, dict[_Identity, deque[Sample]]] = {}
         self._read_at = -inf
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pod-metrics")
-        self.complete = True
+        self.interval, self.complete = INTERVAL, True
 
     def server_time(self) -> float:
         """Our own present: samples have the time of their reading."""
@@ -132,7 +132,7 @@ class PodMetrics:
 
     def _targets(self) -> list[Target]:
         """The pods to read: all of a small Deployment, the same few of a large one."""
-        by_deployment: dict[str, list[Mapping[str, Any]]] = {}
+        by_deployment: dict[str, list[dict[str, Any]]] = {}
         for pod in self._api.select(POD):
             owner = deployment_of(pod["metadata"])
             running = (pod.get("status") or {}).get("phase") == "Running"
@@ -152,7 +152,7 @@ class PodMetrics:
                 doing="looking for the pods' metrics",
                 found=f"no port for metrics at {names(without)}" if without else "no running pod",
                 expected="the annotation prometheus.io/port, or a container port named metrics",
-                next_step="or give pod_metrics: {port: ..., path: /metrics} in the environment file",
+                next_step="or give pod_metrics: {port: ...} in the environment file",
             )
         return found
 
@@ -170,10 +170,10 @@ class PodMetrics:
             "pod": target.pod,
             "instance": f"{target.address}:{target.port}",
         }
-        lines = [("up", {}, float(page.body is not None))]
+        lines = [Line("up", {}, float(page.body is not None))]
         if page.body is not None:
             try:
-                lines += [tuple(line) for line in wanted_lines(page.body, self._samples)]
+                lines += wanted_lines(page.body, self._samples)
             except ValueError as error:
                 raise UsageError(
                     doing=f"reading the metrics of pod {target.pod}",
