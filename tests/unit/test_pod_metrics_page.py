@@ -7,11 +7,12 @@ from math import inf, isnan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
 from tarsrelease.adapters.podmetrics.targets import target_of
-from tarsrelease.model.environment import PodMetricsEndpoint
+from tarsrelease.model.environment import Environment, PodMetricsEndpoint
 
 TEXT = b"""# HELP http_requests_total The total number of HTTP requests.
 # TYPE http_requests_total counter
@@ -153,3 +154,25 @@ def test_where_a_pod_has_its_metrics() -> None:
     assert by_file is not None
     assert (by_file.port, by_file.path) == (1, "/x")
     assert target_of(pod(), "d", None) is None
+
+
+@pytest.mark.parametrize("metrics", ["pods", "both", "prometheus"])
+def test_only_with_the_pods_alone_prometheus_may_be_left_out(metrics: str) -> None:
+    gateway = {
+        "name": "g",
+        "namespace": "g",
+        "address": "http://gateway.example",
+        "hostnames": {"web": "shop.example"},
+    }
+    written = {
+        "schema": "tarsrelease/environment/v1",
+        "name": "e",
+        "kubernetes": {"namespace": "prod"},
+        "gateway": gateway,
+        "metrics": metrics,
+    }
+    if metrics == "pods":
+        assert Environment.model_validate(written).prometheus.scrape_interval == 1
+    else:
+        with pytest.raises(ValidationError, match="prometheus is missing"):
+            Environment.model_validate(written)

@@ -351,7 +351,9 @@ class Environment(Value):
     gateway: Gateway
     metrics: Literal["prometheus", "pods", "both"] = "prometheus"
     pod_metrics: PodMetricsEndpoint | None = None
-    prometheus: Prometheus
+    prometheus: Prometheus = Prometheus.model_validate(
+        {"url": NO_PROMETHEUS, "scrape_interval": "1s"}
+    )
     helm: Helm = Helm()
     database: Database | None = None
     limits: Limits = Limits()
@@ -360,12 +362,11 @@ class Environment(Value):
     staging: Name | None = None
     overrides: Overrides = Overrides()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_prometheus(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("metrics") == "pods" and "prometheus" not in data:
-            return data | {"prometheus": {"url": NO_PROMETHEUS, "scrape_interval": "1s"}}
-        return data
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if self.metrics != "pods" and self.prometheus.url == NO_PROMETHEUS:
+            raise ValueError("prometheus is missing; only with metrics: pods it may be left out")
+        return self
 
     @model_validator(mode="after")
     def _another(self) -> Self:
