@@ -61,7 +61,7 @@ def journaled(world: World, action: str, phase: Phase, **facts: object) -> Calla
 @pytest.mark.parametrize(
     ("action", "phase", "said"),
     [
-        ("gate", Phase.INTENT, "a stage was entered"),
+        ("gate", Phase.INTENT, "a stage has begun"),
         ("shift", Phase.INTENT, "is being shifted"),
         ("lift", Phase.RESULT, "was lifted"),
         ("promote", Phase.INTENT, "promotion has begun"),

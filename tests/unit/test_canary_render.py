@@ -34,11 +34,11 @@ STABLE = [thing("Deployment", "app"), thing("ClusterRole", "shared")]
         (thing("StatefulSet", "app-canary-db"), "storage"),
         (thing("PersistentVolumeClaim", "app-canary-data"), "storage"),
         (thing("HTTPRoute", "app-canary"), "routes"),
-        *((thing(kind, "app-canary"), "past the weights") for kind in ROUTING),
+        *((thing(kind, "app-canary"), "around the weights") for kind in ROUTING),
         (thing("Service", "public", spec={"type": "LoadBalancer"}), "type LoadBalancer"),
         (thing("Service", "public", spec={"type": "NodePort"}), "type NodePort"),
         (thing("Service", "public", spec={"externalIPs": ["192.0.2.1"]}), "externalIPs"),
-        (thing("Job", "seed"), "run again"),
+        (thing("Job", "seed"), "a second time"),
         (thing("DaemonSet", "agent"), "every node"),
         (
             thing("ScaledObject", "app", spec={"scaleTargetRef": {"name": "app"}}),

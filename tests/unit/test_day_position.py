@@ -69,7 +69,7 @@ ALONE = snapshot(stable("1.0.0"), FIRST)
             "rolling back",
             "rollback",
         ),
-        (ALONE, [*DEPLOYED, entry("rollback")], "rolled back", "repair"),
+        (ALONE, [*DEPLOYED, entry("rollback")], "rolled back", "fix it"),
         (at(100, WITH_CANARY), [*SHIFTED, entry("promote", Phase.INTENT)], "promoting", "promote"),
         (
             snapshot(stable(NEW), FIRST),

@@ -101,7 +101,7 @@ def test_every_list_is_taken_whole_or_refused(weights: list[int]) -> None:
         weights == sorted(set(weights))
         and weights[-1:] == [100]
         and weights[0] >= 1
-        and len(weights) <= schedule.SLOTS + 1
+        and len(weights) <= schedule.STAGES_BELOW_100 + 1
     )
     if good:
         assert schedule.stages_wanted(text) == tuple(weights)
@@ -139,7 +139,7 @@ def test_the_minutes_are_those_of_the_stages_and_of_the_looks() -> None:
     rollout = written(promotion={"weights": [50, 0], "look": "30s"})
     plan = schedule.schedule(rollout, rollout)
     assert (plan.minutes, plan.minutes_at_most) == (21.0, 41.0)
-    assert [stage.weight for stage in plan.slots] == [10]
+    assert [stage.weight for stage in plan.below_100] == [10]
 
 
 def test_the_pipeline_gets_its_facts_as_one_output() -> None:
@@ -202,7 +202,7 @@ class TestWindow:
         assert window.check(rollout, MONDAY, None).status is Status.PASS
         closed = window.check(rollout, at_night, None)
         assert closed.status is Status.FAIL
-        assert "opens next Tue 2026-11-24 09:00 Europe/Berlin" in closed.reason
+        assert "opens on Tue 2026-11-24 09:00 Europe/Berlin" in closed.reason
         overridden = window.check(rollout, at_night, "P0 fix (octocat)")
         assert overridden.status is Status.PASS
         assert "P0 fix (octocat)" in overridden.reason

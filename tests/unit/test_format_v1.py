@@ -98,7 +98,7 @@ def test_the_old_journal_says_what_it_said() -> None:
         if entry.facts.verdict == "rollback" and entry.phase is Phase.RESULT
     )
     assert release_journal.rolled_back(entries[: decided + 1], NEW)
-    assert not release_journal.rolled_back(entries, NEW), "it was deployed anew since"
+    assert not release_journal.rolled_back(entries, NEW), "it was deployed again since"
     assert release_journal.verdict(entries, NEW, 100) == "proceed"
     assert release_journal.promotion(entries) == entries[-1]
     pins = release_journal.pins(entries, NEW)

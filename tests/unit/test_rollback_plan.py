@@ -162,7 +162,7 @@ def test_a_canary_that_cannot_carry_the_traffic_does_not_get_it() -> None:
     changed = [state(name, NEW, ready=2) for name in stable_names(ROLLOUT)]
     found = serving_side(ROLLOUT, changed + canary(ready=1), PINS)
     assert found.track is Track.STABLE
-    assert "cannot carry" in found.reason
+    assert "cannot serve" in found.reason
 
 
 def test_a_stable_without_pods_waits_for_them_before_it_gets_the_traffic() -> None:

@@ -1,4 +1,4 @@
-"""May this be installed beside stable? Pure questions to a rendered chart."""
+"""Which rendered objects of a canary may be installed next to stable. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tarsrelease.model.bundle import Image
 
 _ONCE = {
     "CronJob": "its jobs would run twice",
-    "Job": "it would run again, beside stable",
+    "Job": "it would run a second time, next to stable's",
     "DaemonSet": "its pods would run twice on every node",
     "StatefulSet": "it owns storage that must exist once",
-    "PersistentVolumeClaim": "it is storage that must exist once",
+    "PersistentVolumeClaim": "it is storage, which must exist once",
 }
 # Kinds of the Gateway API, Istio, Traefik, Contour, NGINX, OpenShift, Emissary and APISIX.
 _ROUTING = frozenset(
@@ -46,16 +46,15 @@ Object = Mapping[str, Any]
 
 
 def name_of(found: Object) -> str:
-    """``Kind/name``, as people and kubectl write it."""
+    """``Kind/name``, as kubectl shows it."""
     return f"{found.get('kind')}/{(found.get('metadata') or {}).get('name')}"
 
 
 def must_exist_once(canary: Sequence[Object], stable: Sequence[Object]) -> dict[str, str]:
-    """What the canary's render may not contain, by ``Kind/name``, with the reason.
+    """Objects that the canary's render must not contain: the reason by ``Kind/name``.
 
-    Anything that stable's render has under the same kind and name is stable's; jobs, hooks,
-    storage and autoscalers of stable's workloads exist once; nothing but our weights leads users
-    to the canary.
+    An object with a kind and name of stable's would replace stable's. Jobs, hooks, storage and
+    autoscalers must exist once. Users may reach the canary only through the route weights.
     """
     of_stable = {name_of(found) for found in stable}
     refused: dict[str, str] = {}
@@ -65,13 +64,15 @@ def must_exist_once(canary: Sequence[Object], stable: Sequence[Object]) -> dict[
         hook = notes.get(_HOOK)
         if hook is not None:
             if "test" not in str(hook):
-                refused[name] = f"a {hook} hook would run again, beside stable"
+                refused[name] = f"a {hook} hook would run a second time, next to stable's"
         elif kind in _ONCE:
             refused[name] = _ONCE[kind]
         elif kind in _ROUTING:
-            refused[name] = "it routes requests past the weights: only tarsrelease writes routes"
+            refused[name] = (
+                "it would route requests around the weights; only tarsrelease writes routes"
+            )
         elif outside := _reachable_from_outside(found):
-            refused[name] = f"{outside} leads requests past the weights to the canary"
+            refused[name] = f"{outside} would let requests reach the canary around the weights"
         elif (scaled := _scaled(found)) in of_stable:
             refused[name] = f"it would scale stable's {scaled.partition('/')[2]}"
         elif name in of_stable:
@@ -84,7 +85,7 @@ def _spec(found: Object) -> Mapping[str, Any]:
 
 
 def _reachable_from_outside(found: Object) -> str | None:
-    """How a Service is reached from outside the cluster; None where it is not."""
+    """How a Service is reached from outside the cluster; None if it is not."""
     if found.get("kind") != "Service":
         return None
     if (kind := _spec(found).get("type")) in _OUTSIDE:
@@ -93,7 +94,7 @@ def _reachable_from_outside(found: Object) -> str | None:
 
 
 def _scaled(found: Object) -> str:
-    """``Kind/name`` of what an autoscaler (HPA, KEDA, VPA) scales; no such name for others."""
+    """``Kind/name`` that an autoscaler (HPA, KEDA, VPA) scales; no real name for other objects."""
     target = _spec(found).get("scaleTargetRef") or _spec(found).get("targetRef") or {}
     return f"{target.get('kind', 'Deployment')}/{target.get('name')}"
 
@@ -131,7 +132,7 @@ def _pod_labels(workload: Object) -> Mapping[str, Any]:
 
 
 def switches(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Where a chart's values can switch something off: paths of ``true``, outermost first."""
+    """Paths of the chart's values that are ``true`` and can be switched off, outermost first."""
     found = [(*path, key) for key, value in values.items() if value is True]
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -146,7 +147,7 @@ def switched_off(path: Sequence[str]) -> dict[str, Any]:
 
 
 def unverified_images(rendered: Sequence[Object], images: Sequence[Image]) -> list[str]:
-    """Images of the application that would not run with the digest that the bundle pins."""
+    """Containers whose image does not have the digest that the bundle pins for it."""
     pinned = {image.name: image.digest for image in images}
     wrong = []
     for found in rendered:

@@ -18,7 +18,7 @@ from tarsrelease.rollout.capacity import replicas_for
 def deploying(
     release: Release, environment: Environment, made: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """What `canary deploy` does beside pinning; `made` are the canary's rendered objects."""
+    """What `canary deploy` does after pinning; `made` are the canary's rendered objects."""
     rollout = release.rollout
     header = environment.gateway.canary_header
     flags = (
@@ -39,7 +39,7 @@ def deploying(
             for service in rollout.services
         ),
         *(
-            f"smoke test: GET {request.path} of {service.name} by that header"
+            f"smoke test: GET {request.path} of {service.name} with that header"
             for service in rollout.services
             for request in service.smoke
         ),
@@ -63,7 +63,7 @@ def pinning(release: Release, seen: Snapshot, autoscalers: Sequence[AutoscalerSt
 
 
 def stages(release: Release, seen: Snapshot, passed: Sequence[Entry] = ()) -> list[str]:
-    """Approval, scaling and traffic of each stage, without those that `passed` says are passed."""
+    """Approval, scaling and traffic of each stage that has not passed yet (journal: `passed`)."""
     rollout, lines = release.rollout, []
     replicas = {service.canary.deployment: 1 for service in rollout.services}
     for stage in rollout.stages:
@@ -77,7 +77,7 @@ def stages(release: Release, seen: Snapshot, passed: Sequence[Entry] = ()) -> li
         if release_journal.passed(passed, release.version, stage.weight):
             continue
         if stage.approval:
-            lines.append(f"{stage.name}: a person is asked first")
+            lines.append(f"{stage.name}: a person must approve first")
         if scaled:
             lines.append(f"{stage.name}: scale {', '.join(scaled)}")
         lines.append(

@@ -25,7 +25,7 @@ class _There(Protocol):
 def position(
     rollout: Rollout, seen: Snapshot, entries: Sequence[Entry], holder: LockHolder | None
 ) -> Position:
-    """Where the release of `rollout.version` is, with the stages that the journal says it has."""
+    """Where the release of `rollout.version` is, with the stages recorded in the journal."""
     rollout, flags = stage_list.played(rollout, entries)
     weight = max((route.weight for route in seen.routes), default=0)
     stages = {route.stage for route in seen.routes}
@@ -61,19 +61,19 @@ def position(
             return there(
                 "rolled back",
                 f"{rollout.version} was rolled back",
-                "repair it, then deploy it anew",
+                "fix it and deploy it again",
             )
-        return there("rolling back", "a rollback is decided, and not complete", _ROLLBACK)
+        return there("rolling back", "a rollback has begun and is not complete", _ROLLBACK)
     if release_journal.has(entries, rollout.version, release_journal.PROMOTE, Phase.INTENT):
         if release_journal.has(entries, rollout.version, release_journal.PROMOTE, Phase.RESULT):
             return there(
-                "promoted", f"{rollout.version} is stable", "watch it; nothing else is to be done"
+                "promoted", f"{rollout.version} is stable", "watch it; there is nothing else to do"
             )
         return there(
             "promoting",
             f"promotion has begun; the canary has {weight} %",
             f"tarsrelease promote, or {_ROLLBACK}",
-            waits_for="somebody to go on with it",
+            waits_for="a person to continue it",
         )
     if not canary:
         serving = {
@@ -87,7 +87,7 @@ def position(
             )
         return there(
             "idle",
-            f"no release is on its way; stable is {', '.join(sorted(serving)) or 'absent'}",
+            f"no release is in progress; stable is {', '.join(sorted(serving)) or 'absent'}",
             "tarsrelease canary deploy",
         )
     return _on_the_way(rollout, entries, weight, flags, there)
@@ -96,13 +96,13 @@ def position(
 def _on_the_way(
     rollout: Rollout, entries: Sequence[Entry], weight: int, flags: str, there: _There
 ) -> Position:
-    """`flags` are those that a gate by hand needs, so that it takes the stages of this release."""
+    """`flags`: the options for a manual gate, so that it uses the stages of this release."""
     gate = "tarsrelease canary gate --stage"
     weights = [stage.weight for stage in rollout.stages]
     if weight == 0:
         passed = [w for w in weights if release_journal.passed(entries, rollout.version, w)]
         said = (
-            f"the canary has no traffic; {passed[-1]} % was passed"
+            f"the canary has no traffic; {passed[-1]} % has passed"
             if passed
             else "the canary is deployed and has no traffic"
         )
@@ -115,8 +115,8 @@ def _on_the_way(
         step = f"{gate} {later[0]}{flags}" if later else "tarsrelease promote"
         return there(at, f"{weight} % proceeded", step, waits_for="an approval, or the next step")
     if verdict == "hold":
-        return there(at, f"{weight} % holds", again, waits_for="a person's decision")
-    return there(at, f"{weight} % is being evaluated", again, waits_for="the gate to be run")
+        return there(at, f"the gate at {weight} % holds", again, waits_for="a person's decision")
+    return there(at, f"{weight} % is being evaluated", again, waits_for="its gate to run")
 
 
 def _verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:

@@ -1,4 +1,4 @@
-"""What the journal says about one release: pure questions to its entries."""
+"""What the journal says about one release. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABORT = "abort"
 
 
 class Pins(Value):
-    """What was pinned when the canary was deployed, to be given back when the release is over.
+    """The values pinned when the canary was deployed; they are restored after the release.
 
     `version` and `revision` are stable's at that time; `replicas` by Deployment; `minimums` the
     autoscalers' minimums as they were.
@@ -36,10 +36,10 @@ class Pins(Value):
 
 
 def of_this_attempt(entries: Sequence[Entry], release: str) -> list[Entry]:
-    """The release's entries since the last time it was deployed anew, that intent included.
+    """The release's entries since its last deploy, including that deploy's intent.
 
-    A release that was rolled back and is deployed again starts afresh: nothing of the former
-    attempt counts for or against it. Empty where it was never deployed.
+    A release that is deployed again after a rollback is a new attempt: nothing of the earlier
+    attempt counts. Empty if it was never deployed.
     """
     own = [entry for entry in entries if entry.release == release]
     starts = [
@@ -51,7 +51,7 @@ def of_this_attempt(entries: Sequence[Entry], release: str) -> list[Entry]:
 
 
 def pins(entries: Sequence[Entry], release: str) -> Pins | None:
-    """What this attempt pinned; None where the journal does not tell."""
+    """What this attempt pinned; None if the journal does not say."""
     deployed = _deployed(entries, release)
     if (
         deployed is None
@@ -89,12 +89,12 @@ def has(entries: Sequence[Entry], release: str, action: str, phase: Phase) -> bo
 
 
 def promotion_begun(entries: Sequence[Entry], release: str) -> bool:
-    """Whether this attempt's promotion has begun, and it was not rolled back."""
+    """Whether this attempt's promotion has begun and was not rolled back."""
     return has(entries, release, PROMOTE, Phase.INTENT) and not rolled_back(entries, release)
 
 
 def deploy_cut_off(entries: Sequence[Entry], release: str) -> bool:
-    """Whether this attempt's deploy was begun and never ended, and it was not rolled back."""
+    """Whether this attempt's deploy began, never ended, and was not rolled back."""
     phases = [e.phase for e in of_this_attempt(entries, release) if e.action == DEPLOY]
     return phases[-1:] == [Phase.INTENT] and not rolled_back(entries, release)
 
@@ -115,7 +115,7 @@ def passed(entries: Sequence[Entry], release: str, weight: int) -> bool:
 
 
 def verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:
-    """This attempt's last verdict at `weight`; None where its gate has not ended."""
+    """This attempt's last verdict at `weight`; None if its gate has not ended."""
     verdicts = [
         entry.facts.verdict
         for entry in of_this_attempt(entries, release)
@@ -125,7 +125,7 @@ def verdict(entries: Sequence[Entry], release: str, weight: int) -> str | None:
 
 
 def cause(entries: Sequence[Entry], release: str) -> Cause | None:
-    """What led to this attempt's last verdict of a gate or of the smoke test, unless it passed."""
+    """The cause of this attempt's last gate or smoke test verdict; None if it passed."""
     verdicts = [
         entry.facts
         for entry in of_this_attempt(entries, release)
@@ -137,7 +137,7 @@ def cause(entries: Sequence[Entry], release: str) -> Cause | None:
 
 
 def kept_on_canary_because(entries: Sequence[Entry], release: str) -> str | None:
-    """Why the promotion gave all traffic back to the canary; None if it did not."""
+    """Why the promotion moved all traffic back to the canary; None if it did not."""
     reasons = [
         facts.reason
         for entry in of_this_attempt(entries, release)
@@ -149,7 +149,7 @@ def kept_on_canary_because(entries: Sequence[Entry], release: str) -> str | None
 def restarts_at_shift(
     entries: Sequence[Entry], release: str, since: datetime | None
 ) -> dict[str, int] | None:
-    """The restart counts noted before the shift that stands `since`; None where there are none."""
+    """Restart counts recorded before the shift in force `since` then; None without a record."""
     noted = [
         gate.restarts
         for entry in of_this_attempt(entries, release)
@@ -160,7 +160,7 @@ def restarts_at_shift(
 
 
 def promotion(entries: Sequence[Entry]) -> Entry | None:
-    """The end of the last promotion that still stands; None where none does."""
+    """The result of the last promotion; None if there is none or it was rolled back."""
     for number, entry in reversed(list(enumerate(entries))):
         if entry.action == PROMOTE and entry.phase is Phase.RESULT:
             after = entries[number + 1 :]

@@ -1,9 +1,9 @@
-"""What a rollback does, in which order, and why: a pure function of what was observed.
+"""What a rollback does, in which order, and why: a pure function of the snapshot.
 
-Traffic goes first, to the side that is proven good. Before promotion that is stable. Once stable
-has been touched, the canary, if it is ready, serves while Helm restores stable, and the traffic
-goes home after that. A side without ready pods never gets the traffic while the other has some,
-and nothing is removed that still serves.
+Traffic moves first. Before promotion, it moves to stable. Once the promotion has changed stable,
+the canary serves if it is ready, while Helm restores stable; then traffic moves to stable. A side
+without ready pods never gets traffic while the other side has some. Nothing that still serves is
+removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Action(StrEnum):
 
 
 class PlannedPhase(Value):
-    """One phase. `to` is where traffic goes, `revision` what Helm goes back to (None: stays)."""
+    """One phase. `to`: the side that gets traffic. `revision`: the one Helm restores, or None."""
 
     action: Action
     reason: str
@@ -42,7 +42,7 @@ class PlannedPhase(Value):
 
 
 class Side(Value):
-    """The side that serves first, and why it."""
+    """The side that serves first, and the reason."""
 
     track: Track
     reason: str
@@ -55,7 +55,7 @@ class RollbackPlan(Value):
     phases: tuple[PlannedPhase, ...]
 
     def lines(self) -> list[str]:
-        """The plan for people, one line a phase."""
+        """The plan as text, one line per phase."""
         return [f"{_words(phase)}: {phase.reason}" for phase in self.phases]
 
 
@@ -67,9 +67,8 @@ def same_version(one: str, other: str) -> bool:
 def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Revision | None:
     """The newest revision of stable that worked and is not the new version.
 
-    Worked is what Helm calls deployed or superseded; failed and pending ones are passed over.
-    Where the journal says which revision was serving, complete, when the release began, it is
-    that one; else, after a rollback has made a new one of it, the newest of that version.
+    A revision worked if Helm calls it deployed or superseded. If the journal says which revision
+    served when the release began, it is that one; after a rollback, the newest of that version.
     """
     candidates = [
         revision
@@ -86,7 +85,7 @@ def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Rev
 def _capacities(
     rollout: Rollout, found: dict[str, DeploymentState], pinned: Pins | None
 ) -> tuple[float, float]:
-    """Ready replicas of (stable, canary) as a share of stable's pinned ones, worst service."""
+    """Ready replicas of (stable, canary) over stable's pinned count, of the worst service."""
     stable, canary = [], []
     for service in rollout.services:
         state = found.get(service.stable.deployment)
@@ -115,7 +114,7 @@ def canary_names(rollout: Rollout) -> list[str]:
 def serving_side(
     rollout: Rollout, deployments: Sequence[DeploymentState], pinned: Pins | None
 ) -> Side:
-    """Where all traffic goes first. Needs the Deployments only, so that nothing delays it."""
+    """The side to move all traffic to first. Needs only the Deployments, to be fast."""
     found = {state.name: state for state in deployments}
     touched = [
         name
@@ -125,27 +124,26 @@ def serving_side(
     stable, canary = _capacities(rollout, found, pinned)
     if not touched:
         if stable > 0 or canary == 0:
-            return Side(
-                track=Track.STABLE, reason="stable was not touched and is proven by its past"
-            )
+            return Side(track=Track.STABLE, reason="the release has not changed stable")
         return Side(
             track=Track.CANARY,
-            reason="stable has a service without a ready pod; the canary has not",
+            reason="a service of stable has no ready pod; every service of the canary has one",
         )
     if canary > 0 and canary >= min(1.0, stable):
         return Side(
             track=Track.CANARY,
-            reason=f"stable is being changed ({', '.join(touched)}); the canary serves meanwhile",
+            reason=f"the release has changed stable ({', '.join(touched)}); "
+            "the canary serves until stable is restored",
         )
     return Side(
         track=Track.STABLE,
-        reason="stable was changed, but the canary cannot carry the traffic "
-        f"({canary:.0%} of the replicas are ready, stable has {stable:.0%})",
+        reason="the release has changed stable, but the canary cannot serve all traffic "
+        f"(ready replicas: canary {canary:.0%}, stable {stable:.0%})",
     )
 
 
 def plan(snapshot: Snapshot, rollout: Rollout, pinned: Pins | None) -> RollbackPlan:
-    """The phases that lead from what was observed back to the version that served before."""
+    """The phases from the snapshot back to the version that served before the release."""
     found = {state.name: state for state in snapshot.deployments}
     side = serving_side(rollout, snapshot.deployments, pinned)
     good = last_good(snapshot.stable_history, rollout.version, pinned)
@@ -157,7 +155,9 @@ def plan(snapshot: Snapshot, rollout: Rollout, pinned: Pins | None) -> RollbackP
     if side.track is Track.CANARY:
         phases.append(
             PlannedPhase(
-                action=Action.TRAFFIC, to=Track.STABLE, reason="stable is the old version again"
+                action=Action.TRAFFIC,
+                to=Track.STABLE,
+                reason="stable runs the previous version again",
             )
         )
     workers = [
@@ -169,11 +169,11 @@ def plan(snapshot: Snapshot, rollout: Rollout, pinned: Pins | None) -> RollbackP
         phases.append(
             PlannedPhase(
                 action=Action.STOP_WORKERS,
-                reason=f"{', '.join(workers)} must not go on working on what stable works on",
+                reason=f"{', '.join(workers)} must not process the same jobs as stable's workers",
             )
         )
     phases.append(
-        PlannedPhase(action=Action.RETIRE, reason="a route may not name a Service that is removed")
+        PlannedPhase(action=Action.RETIRE, reason="a route must not name a removed Service")
     )
     left = [name for name in canary_names(rollout) if name in found]
     if snapshot.canary_history or left:
@@ -182,7 +182,7 @@ def plan(snapshot: Snapshot, rollout: Rollout, pinned: Pins | None) -> RollbackP
                 action=Action.REMOVE,
                 reason=f"Helm release {rollout.canary_release}"
                 + (f" with {', '.join(left)}" if left else "")
-                + ("" if snapshot.canary_history else ", of which Helm knows nothing"),
+                + ("" if snapshot.canary_history else ", which is not in Helm's history"),
             )
         )
     if pinned is not None and pinned.minimums:
@@ -193,10 +193,11 @@ def plan(snapshot: Snapshot, rollout: Rollout, pinned: Pins | None) -> RollbackP
                 + ", ".join(f"{name} was {least}" for name, least in pinned.minimums.items()),
             )
         )
+    served = f"version {version}" if version else "the previous version"
     phases.append(
         PlannedPhase(
             action=Action.PROVE,
-            reason=f"version {version or 'of before'} must be seen to serve all requests",
+            reason=f"{served} must serve all requests",
         )
     )
     return RollbackPlan(version=version, phases=tuple(phases))
@@ -209,7 +210,7 @@ def _restore(
     good: Revision | None,
     found: dict[str, DeploymentState],
 ) -> PlannedPhase | None:
-    """Helm back to the last good revision where stable was touched; missing replicas back."""
+    """Restore the last good revision if stable was changed, and stable's missing replicas."""
     current = snapshot.stable_history[-1] if snapshot.stable_history else None
     changed = [
         name
@@ -231,20 +232,21 @@ def _restore(
         if not short:
             return None
         return PlannedPhase(
-            action=Action.RESTORE, reason=f"{', '.join(short)} lack replicas; Helm is not needed"
+            action=Action.RESTORE,
+            reason=f"{', '.join(short)} lack replicas; Helm has nothing to restore",
         )
     number = good.number if good else None
-    target = f"back to revision {number}" if number else "no good revision is known"
+    target = f"restore revision {number}" if number else "no good revision is known"
     return PlannedPhase(action=Action.RESTORE, reason=f"{why}: {target}", revision=number)
 
 
 _WORDS = {
     Action.RESTORE: "restore stable",
     Action.STOP_WORKERS: "stop the canary's workers",
-    Action.RETIRE: "take the canary out of the routes",
+    Action.RETIRE: "remove the canary from the routes",
     Action.REMOVE: "remove the canary",
-    Action.UNPIN: "give the autoscalers their minimum back",
-    Action.PROVE: "prove it",
+    Action.UNPIN: "restore the autoscalers' minimums",
+    Action.PROVE: "verify it",
 }
 
 

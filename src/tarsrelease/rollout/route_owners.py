@@ -1,4 +1,4 @@
-"""Who else may own a route: delivery controllers that would put the weights back."""
+"""Delivery controllers that own a route and would reset its weights."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 _CONTROLLERS = {
     "helm": (
         "Helm",
-        "take the HTTPRoute out of the chart, with the annotation helm.sh/resource-policy: keep "
-        "in one upgrade before it, so that Helm leaves it standing",
+        "annotate the HTTPRoute with helm.sh/resource-policy: keep in one upgrade, then remove it "
+        "from the chart in the next, so that Helm does not delete it",
     ),
     "argocd": (
         "Argo CD",
-        "take the HTTPRoute out of the Application's source, or list its /spec/rules under "
+        "remove the HTTPRoute from the Application's source, or list its /spec/rules under "
         "ignoreDifferences with RespectIgnoreDifferences=true",
     ),
     "flux": (
         "Flux",
-        "take the HTTPRoute out of the Kustomization, or annotate it with "
+        "remove the HTTPRoute from the Kustomization, or annotate it with "
         "kustomize.toolkit.fluxcd.io/reconcile: disabled",
     ),
 }
@@ -31,9 +31,9 @@ _MANAGERS = {
 
 
 def controller_of(managers: Iterable[str]) -> tuple[str, str] | None:
-    """The delivery controller among the field managers: its name, and the remedy; else None.
+    """The delivery controller among the field managers: its name and the fix; None without one.
 
-    People's tools (kubectl, a console) are none: what they wrote is adopted.
+    Tools that people use (kubectl, a console) do not count: their fields are adopted.
     """
     for manager in managers:
         key = _MANAGERS.get(manager.lower())

@@ -1,4 +1,4 @@
-"""A release day on paper: which bundle, which stages, how long, and whether it fits. Pure."""
+"""The planned release: its bundle, stages, durations, and whether it fits the window. Pure."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import stage_list, window
 
-SLOTS = 6
-"""The pipeline's jobs for stages before the one of 100 %."""
-LONGEST_DAY = 120.0
-"""Minutes that a release day should not exceed (the runbook's success criterion)."""
+STAGES_BELOW_100 = 6
+"""How many stages below 100 % the pipeline has jobs for."""
+LONGEST_RELEASE = 120.0
+"""Minutes that a release should not exceed (the runbook's success criterion)."""
 LONGEST_STAGE = 86400.0
 """Seconds."""
 _SHOWN = 60
@@ -30,7 +30,7 @@ def bundle_of(ref: str, release: str, folder: str = "release") -> str:
     """The bundle's folder: that of `release` (a version, or a folder under `folder`), else `ref`'s.
 
     ``release/v1.0.1``, ``refs/heads/release/v1.0.1`` and ``v1.0.1`` name ``release/v1_0_1``. Raises
-    UsageError for anything else, so that no other path can be reached through a field.
+    UsageError for anything else, so that a field cannot name any other path.
     """
     named = release.strip()
     if named:
@@ -54,8 +54,8 @@ def bundle_of(ref: str, release: str, folder: str = "release") -> str:
 def stages_wanted(text: str) -> tuple[int, ...] | None:
     """The weights of ``1,10,25,50,100``; None for an empty text, which means rollout.yaml's.
 
-    Raises UsageError for anything that is no list of whole percentages which rises and ends in
-    100, or has more than `SLOTS` before it.
+    Raises UsageError unless the text is a list of increasing whole percentages that ends with 100
+    and has at most `STAGES_BELOW_100` before it.
     """
     if not text.strip():
         return None
@@ -64,18 +64,19 @@ def stages_wanted(text: str) -> tuple[int, ...] | None:
     except ValueError:
         weights = ()
     rises = list(weights) == sorted(set(weights)) and weights[-1:] == (100,)
-    if rises and len(weights) <= SLOTS + 1:
+    if rises and len(weights) <= STAGES_BELOW_100 + 1:
         return weights
     raise UsageError(
         doing="reading --stages (the field canary_stages of the pipeline)",
         found=f"{text[:_SHOWN]!r}",
-        expected=f"whole percentages that rise and end in 100, at most {SLOTS} before it",
+        expected="increasing whole percentages that end with 100, at most "
+        f"{STAGES_BELOW_100} before it",
         next_step="for example 1,10,25,50,100, or 100 for one gated switch (blue/green)",
     )
 
 
 def minutes_wanted(text: str) -> float | None:
-    """Seconds a stage takes, from decimal minutes such as ``10`` or ``0.5``; None for empty."""
+    """Seconds per stage from decimal minutes such as ``10`` or ``0.5``; None for an empty text."""
     if not text.strip():
         return None
     if re.fullmatch(NUMBER, text.strip()):
@@ -91,9 +92,9 @@ def minutes_wanted(text: str) -> float | None:
 
 
 class Schedule(Value):
-    """The day on paper. The minutes are those of stages and of the looks while promoting.
+    """The planned stages. The minutes cover the stages and the evaluations while promoting.
 
-    What people and jobs take besides is not known beforehand and not guessed.
+    They do not include approvals and the start of jobs, which cannot be known in advance.
     """
 
     stages: tuple[StagePlan, ...]
@@ -102,13 +103,13 @@ class Schedule(Value):
     minutes_at_most: float
 
     @property
-    def slots(self) -> tuple[StagePlan, ...]:
-        """The stages before the one of 100 %, which has a place of its own."""
+    def below_100(self) -> tuple[StagePlan, ...]:
+        """The stages before 100 %, which has its own job in the pipeline."""
         return self.stages[:-1]
 
 
 def schedule(written: Rollout, played: Rollout) -> Schedule:
-    """The schedule of `played`, whose gates come from `written` (rollout.yaml's own stages)."""
+    """The schedule of `played`; its checks come from `written`, the stages in rollout.yaml."""
     stages = tuple(
         StagePlan(
             weight=stage.weight,
@@ -118,12 +119,12 @@ def schedule(written: Rollout, played: Rollout) -> Schedule:
         )
         for stage in played.stages
     )
-    looks = _minutes(played.promotion.look * len(played.promotion.weights))
+    evaluations = _minutes(played.promotion.look * len(played.promotion.weights))
     return Schedule(
         stages=stages,
-        promotion_minutes=looks,
-        minutes=round(sum(stage.minutes for stage in stages) + looks, 3),
-        minutes_at_most=round(sum(stage.minutes_at_most for stage in stages) + looks, 3),
+        promotion_minutes=evaluations,
+        minutes=round(sum(stage.minutes for stage in stages) + evaluations, 3),
+        minutes_at_most=round(sum(stage.minutes_at_most for stage in stages) + evaluations, 3),
     )
 
 
@@ -134,45 +135,47 @@ def _minutes(seconds: float) -> float:
 def warnings(
     rollout: Rollout, plan: Schedule, at: datetime, override: str | None = None
 ) -> tuple[str, ...]:
-    """What is allowed, and should be known before the day begins."""
-    said = []
+    """What is allowed but should be known before the release begins."""
+    lines = []
     if rollout.window is not None and override and window.closes(rollout.window, at) is None:
-        said.append(f"begins outside the deployment window ({rollout.window}): {override}")
-    if plan.minutes > LONGEST_DAY:
-        said.append(
+        lines.append(
+            f"the release begins outside the deployment window ({rollout.window}): {override}"
+        )
+    if plan.minutes > LONGEST_RELEASE:
+        lines.append(
             f"the stages and the promotion take {duration(60 * plan.minutes)}; a release should "
-            f"take at most {duration(60 * LONGEST_DAY)}"
+            f"take at most {duration(60 * LONGEST_RELEASE)}"
         )
     if rollout.window is not None:
         for what, minutes in (
             ("the stages and the promotion", plan.minutes),
-            ("with every extension, they", plan.minutes_at_most),
+            ("the stages and the promotion, with every extension,", plan.minutes_at_most),
         ):
             over = window.overrun(rollout.window, at, minutes)
             if over > 0:
-                said.append(
+                lines.append(
                     f"{what} end {duration(60 * over)} after the deployment window "
                     f"({rollout.window}) closes"
                 )
                 break
-    return tuple(said)
+    return tuple(lines)
 
 
 def outputs(
     folder: str, rollout: Rollout, plan: Schedule, environment: str, choice: Sequence[str]
 ) -> dict[str, str]:
-    """The facts that the pipeline's jobs branch on, as one output in JSON.
+    """The values that the pipeline's jobs branch on, as one output in JSON.
 
-    `choice`: the stages' duration as an option takes it (empty for the files' own), and whether
-    feature flags are on (``true``, ``false``).
+    `choice`: the stages' duration as the option accepts it (empty for that of the files), and
+    whether feature flags are on (``true``, ``false``).
     """
     duration, flags = choice
     facts = {
         "release": folder,
         "version": rollout.version,
         "environment": environment,
-        "count": len(plan.slots),
-        "weights": [stage.weight for stage in plan.slots],
+        "count": len(plan.below_100),
+        "weights": [stage.weight for stage in plan.below_100],
         "stages": ",".join(str(stage.weight) for stage in plan.stages),
         "stage_duration": duration,
         "feature_flags": flags,

@@ -1,7 +1,6 @@
 """Which stages a release has: those of rollout.yaml, or a list that was chosen for this run.
 
-Pure. The order of what decides, the last one winning: rollout.yaml, the environment's overrides,
-what was chosen for this run.
+Pure. The options of this run override the environment file, which overrides rollout.yaml.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
     """The rollout with stages of exactly these weights.
 
     A weight that is not in the rollout uses the checks of the next higher stage, never weaker
-    ones. Raises UsageError for a list that does not rise or does not end in 100.
+    ones. Raises UsageError if the list does not increase or does not end with 100.
     """
     wanted = list(weights)
     if wanted != sorted(set(wanted)) or wanted[-1:] != [100]:
@@ -26,7 +25,7 @@ def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
         raise UsageError(
             doing="choosing the stages",
             found=f"--stages {','.join(map(str, wanted[:20]))}",
-            expected=f"rising weights that end in 100 (rollout.yaml has {known})",
+            expected=f"increasing weights that end with 100 (rollout.yaml has {known})",
             next_step=f"for example --stages {sorted({rollout.stages[0].weight, 100})[0]},100",
         )
     return rollout.model_copy(
@@ -41,7 +40,7 @@ def gates_of(rollout: Rollout, weight: int) -> int:
 
 def _stage_for(rollout: Rollout, weight: int) -> Stage:
     stage = rollout.stage(gates_of(rollout, weight))
-    # The approval belongs to the stage that the release names, not to one put in before it.
+    # Only a stage in rollout.yaml requires its approval, not a stage added before it.
     own = stage.weight == weight
     return stage.model_copy(update={"weight": weight, "approval": stage.approval and own})
 
@@ -53,9 +52,9 @@ def with_duration(rollout: Rollout, seconds: float) -> Rollout:
 
 
 def facts(rollout: Rollout, stage: Stage, restarts: dict[str, int] | None = None) -> GateFacts:
-    """What the journal keeps of a stage that is entered and of the list that it was taken from.
+    """What the journal records of a stage that begins, with the list of all stages.
 
-    `restarts`: the canary's, by pod and container, before traffic is shifted.
+    `restarts`: the canary's restart counts before traffic is shifted, by pod and container.
     """
     return GateFacts(
         weight=stage.weight,
@@ -66,9 +65,9 @@ def facts(rollout: Rollout, stage: Stage, restarts: dict[str, int] | None = None
 
 
 def played(rollout: Rollout, entries: Sequence[Entry]) -> tuple[Rollout, str]:
-    """The rollout as this attempt has played it, and the flags that a gate by hand needs for it.
+    """The rollout with the stages of this attempt, and the options for a manual gate.
 
-    The flags are empty where the stages are those of the rollout.
+    The options are empty if the stages are those of the rollout.
     """
     noted = [
         gate

@@ -1,7 +1,7 @@
-"""A stage that waits for a person: when its wait began, and what has ended it.
+"""A stage that waits for a person: when its wait began, and what ended it.
 
-The wait begins with the verdict of the stage's gate. It is over as soon as the journal or the
-routes say that somebody acted: both are read, because traffic is moved before it is journaled.
+The wait begins with the verdict of the stage's gate and ends when the journal or the routes show
+that somebody acted. Both are read, because traffic is moved before it is journaled.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tarsrelease.rollout import release_journal
 
 
 class How(StrEnum):
-    """What became of a wait that somebody else ended."""
+    """How somebody else ended a wait."""
 
     WENT_ON = "went on"
     ROLLED_BACK = "rolled back"
@@ -33,7 +33,7 @@ class Over:
 
 
 _GOES_ON = {
-    (release_journal.GATE, Phase.INTENT): "a stage was entered",
+    (release_journal.GATE, Phase.INTENT): "a stage has begun",
     (release_journal.SHIFT, Phase.INTENT): "the traffic is being shifted",
     (release_journal.LIFT, Phase.RESULT): "the hold was lifted",
     (release_journal.PROMOTE, Phase.INTENT): "the promotion has begun",
@@ -46,7 +46,7 @@ _GOES_BACK = {
 
 
 def opened(entries: Sequence[Entry], release: str) -> Entry | None:
-    """The verdict with which this attempt's latest wait began; None where no stage has ended."""
+    """The verdict that began this attempt's latest wait; None if no stage has ended."""
     verdicts = [
         entry
         for entry in release_journal.of_this_attempt(entries, release)
@@ -57,7 +57,7 @@ def opened(entries: Sequence[Entry], release: str) -> Entry | None:
 
 def over(
     entries: Sequence[Entry],
-    standing: Sequence[RouteState],
+    routes_now: Sequence[RouteState],
     release: str,
     *,
     since: Entry,
@@ -65,7 +65,7 @@ def over(
 ) -> Over | None:
     """What ended the wait that began with `since`, when the routes were `routes_then`.
 
-    None while it goes on. Going back is looked for first: whatever else was tried, it decides.
+    None while it goes on. A rollback takes precedence over everything else.
     """
     later = _after(entries, since, release)
     for entry in later:
@@ -77,9 +77,9 @@ def over(
         if said := _GOES_ON.get((entry.action, entry.phase)):
             return Over(How.WENT_ON, entry.run, said)
         if entry.action == release_journal.DEPLOY:
-            return Over(How.WENT_ON, entry.run, "it was deployed anew")
+            return Over(How.WENT_ON, entry.run, "it was deployed again")
     then = {route.service: (route.weight, route.stage) for route in routes_then}
-    moved = [r for r in standing if then.get(r.service) != (r.weight, r.stage)]
+    moved = [r for r in routes_now if then.get(r.service) != (r.weight, r.stage)]
     if not moved:
         return None
     if all(route.weight == 0 for route in moved):
@@ -88,7 +88,7 @@ def over(
 
 
 def _after(entries: Sequence[Entry], since: Entry, release: str) -> list[Entry]:
-    """The release's entries after `since`; all of them where the journal has dropped it."""
+    """The release's entries after `since`; all of them if the journal no longer has it."""
     own = [entry for entry in entries if entry.release == release]
     places = [number for number, entry in enumerate(own) if entry == since]
     return own[places[-1] + 1 :] if places else own

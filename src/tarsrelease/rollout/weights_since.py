@@ -11,10 +11,10 @@ from tarsrelease.model.rollout import Stage
 
 
 def weights_since(routes: Iterable[RouteState]) -> datetime | None:
-    """When the weights were written; None where no route says so.
+    """When the weights were written; None if no route says so.
 
-    Routes are written one after another. The first write counts, so that what is measured from
-    then misses no request.
+    Routes are written one after another. The first write counts, so that a
+    measurement from then on misses no request.
     """
     return min((route.written_at for route in routes if route.written_at), default=None)
 

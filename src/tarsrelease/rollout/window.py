@@ -1,4 +1,4 @@
-"""Whether a release may begin now, and whether it will be over in time. Pure."""
+"""Whether a release may begin now, and whether it will end in time. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tarsrelease.model.window import DAYS, DeploymentWindow
 
 
 def closes(window: DeploymentWindow, at: datetime) -> datetime | None:
-    """When the window that is open at `at` closes; None where none is open."""
+    """When the window that is open at `at` closes; None if none is open."""
     begins, ends = window.on(at)
     today = DAYS[at.astimezone(window.zone).weekday()]
     return ends if today in window.days and begins <= at < ends else None
@@ -41,7 +41,7 @@ def check(rollout: Rollout, at: datetime, override: str | None) -> Check:
             id="plan.window",
             status=Status.PASS,
             expected="any time",
-            reason="rollout.yaml names no deployment window",
+            reason="rollout.yaml has no deployment window",
         )
     local = at.astimezone(hours.zone)
     observed = Observed(value=f"{local:%a %H:%M}", unit="time")
@@ -52,7 +52,7 @@ def check(rollout: Rollout, at: datetime, override: str | None) -> Check:
         status, reason = Status.PASS, f"closed, overridden: {override}"
     else:
         status = Status.FAIL
-        reason = f"closed; it opens next {opens(hours, at):%a %Y-%m-%d %H:%M} " + (hours.timezone)
+        reason = f"closed; it opens on {opens(hours, at):%a %Y-%m-%d %H:%M} " + (hours.timezone)
     return Check(
         id="plan.window", status=status, observed=observed, expected=str(hours), reason=reason
     )
