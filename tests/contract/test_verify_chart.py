@@ -16,7 +16,7 @@ from bundle_samples import TEMPLATE, write_sources
 
 from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.kubernetes.schema import pinned_schema
-from tarsrelease.bundle.chart import image_references, split_reference
+from tarsrelease.bundle.rendered_images import image_references, split_reference
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.rehearsal.binaries import resolve, standard_modules
 from tarsrelease.rehearsal.paths import cache_root, source_root

@@ -16,7 +16,7 @@ from test_verify_registry import Place, check, needs_registry, pushed, serving
 from tarsrelease.adapters.registry import credentials
 from tarsrelease.adapters.registry.credentials import CREDENTIALS, Logins
 from tarsrelease.adapters.registry.manifests import HttpRegistry
-from tarsrelease.model.errors import UsageError
+from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.outcome import Status
 
 HASHED = "$2b$05$2l6hvaLYFzX2R8Y.kIrSv.GZbYwU0EcjAaSZ1ASynUgTwC.7m801e"  # bcrypt of "secret"
@@ -159,3 +159,69 @@ def test_docker_hub_has_an_old_name(tmp_path: Path) -> None:
     (other / "config.json").write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
         Logins({"DOCKER_CONFIG": str(other), "HOME": os.fspath(tmp_path)}).of("ghcr.io")
+
+
+@pytest.mark.parametrize(
+    ("registry", "realm"),
+    [
+        ("images.example.co.uk", "https://tokens.other.co.uk/token"),
+        ("1.dkr.ecr.eu-west-1.amazonaws.com", "https://evil.s3.amazonaws.com/token"),
+        ("ghcr.io", "https://ghcr.io:8443/token"),
+        ("ghcr.io", "https://evil.ghcr.io.example/token"),
+    ],
+)
+def test_a_password_is_for_one_host_and_port(registry: str, realm: str) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        assert "Authorization" not in request.headers
+        challenge = f'Bearer realm="{realm}",service="x"'
+        return httpx.Response(401, headers={"www-authenticate": challenge})
+
+    variables = {CREDENTIALS: f"{registry}=somebody:secret"}
+    client = HttpRegistry(variables=variables, transport=httpx.MockTransport(answer))
+    with pytest.raises(UsageError, match="its token service, which is elsewhere"):
+        client.manifest(f"{registry}/o/n", "v1")
+    assert asked == [registry]
+
+
+def test_a_known_token_service_and_one_with_a_login_of_its_own_are_asked() -> None:
+    given: dict[str, str | None] = {}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            given[request.url.host] = request.headers.get("Authorization")
+            return httpx.Response(200, json={"token": "t"})
+        if request.headers.get("Authorization") == "Bearer t":
+            return httpx.Response(200, content=b"{}")
+        realm = "auth.docker.io" if "docker" in request.url.host else "login.example.org"
+        challenge = f'Bearer realm="https://{realm}/token",service="x"'
+        return httpx.Response(401, headers={"www-authenticate": challenge})
+
+    logins = "registry-1.docker.io=a:b,images.example.org=c:d,login.example.org=e:f"
+    client = HttpRegistry(variables={CREDENTIALS: logins}, transport=httpx.MockTransport(answer))
+    assert client.manifest("docker.io/debian", "12") is not None
+    assert client.manifest("images.example.org/o/n", "1") is not None
+    wanted = {"auth.docker.io": b"a:b", "login.example.org": b"e:f"}
+    assert given == {
+        host: "Basic " + base64.b64encode(login).decode() for host, login in wanted.items()
+    }
+
+
+def test_a_redirect_to_another_port_gets_no_password() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.netloc.decode(), request.headers.get("Authorization")))
+        if request.url.netloc == b"ghcr.io":
+            return httpx.Response(307, headers={"location": "https://ghcr.io:8443/v2/x"})
+        challenge = 'Basic realm="x"'
+        return httpx.Response(401, headers={"www-authenticate": challenge})
+
+    client = HttpRegistry(
+        variables={CREDENTIALS: "ghcr.io=somebody:secret"}, transport=httpx.MockTransport(answer)
+    )
+    with pytest.raises(UnreachableError, match="asks for a login"):
+        client.manifest("ghcr.io/o/n", "v1")
+    assert seen == [("ghcr.io", None), ("ghcr.io:8443", None)]

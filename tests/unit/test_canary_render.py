@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from tarsrelease.bundle.rendered_images import unverified_images
 from tarsrelease.model.bundle import Image
 from tarsrelease.rollout.canary_objects import (
     crossed_selectors,
     must_exist_once,
     switched_off,
     switches,
-    unverified_images,
 )
 
 DIGEST = "sha256:" + "a" * 64
@@ -140,7 +140,7 @@ def test_switches_are_found_and_turned() -> None:
         (f"registry:5000/org/app:v1@{OTHER}", False),
         ("registry:5000/org/app:v1", False),
         ("registry:5000/org/app", False),
-        ("docker.io/library/sidecar:1", True),
+        ("docker.io/library/sidecar:1", False),
     ],
 )
 def test_only_what_the_bundle_pins_may_run(reference: str, verified: bool) -> None:

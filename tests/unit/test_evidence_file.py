@@ -9,12 +9,14 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tarsrelease.adapters.files.evidence_file import EvidenceFile, head_of, read_segments
+from tarsrelease.adapters.files.evidence_file import FILE, EvidenceFile, head_of, read_segments
+from tarsrelease.cli import main
 from tarsrelease.evidence.chain import prove
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
@@ -44,6 +46,7 @@ def chain(folder: Path, count: int, segment: str = "a") -> bytes:
 WRITER = """\
 import sys
 from pathlib import Path
+from typing import Any
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.model.outcome import Outcome
 outcome = Outcome.model_validate_json(sys.argv[3])
@@ -183,3 +186,43 @@ def test_what_cannot_be_written_is_known_before_anything_is_done(tmp_path: Path)
 def test_no_evidence_is_no_proof(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no evidence\.jsonl"):
         read_segments(tmp_path)
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, dict[str, Any]]:
+    with pytest.raises(SystemExit) as ended:
+        main(["report", "evidence", *arguments, "--format", "json"])
+    return ended.value.code, json.loads(capsys.readouterr().out)
+
+
+def test_without_a_head_it_claims_no_more_than_consistency(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in ("one", "two"):
+        EvidenceFile(tmp_path, "run", "a").append(outcome(step))
+    head = head_of((tmp_path / FILE).read_bytes())
+    assert head
+    # Somebody drops the last record, or writes the whole chain anew.
+    (tmp_path / FILE).unlink()
+    EvidenceFile(tmp_path, "run", "a").append(outcome("one"))
+    code, said = report(capsys, str(tmp_path))
+    assert code == 0
+    assert said["summary"].endswith("consistent with itself; it was compared with nothing else")
+    (anchor,) = [one for one in said["checks"] if one["id"] == "evidence.anchor"]
+    assert anchor["status"] == "skipped"
+    code, said = report(capsys, str(tmp_path), "--head", head)
+    assert code == 1
+    assert "NOT whole" in said["summary"]
+
+
+def test_records_after_the_head_are_covered_by_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    EvidenceFile(tmp_path, "run", "a").append(outcome("one"))
+    head = head_of((tmp_path / FILE).read_bytes()) or ""
+    code, said = report(capsys, str(tmp_path), "--head", head)
+    assert code == 0
+    assert said["summary"].endswith("whole up to 1 given head")
+    EvidenceFile(tmp_path, "run", "a").append(outcome("forged"))
+    _, said = report(capsys, str(tmp_path), "--head", head)
+    reasons = [one["reason"] for one in said["checks"] if one["id"] == "evidence.head"]
+    assert "later ones have no head" in reasons[0]

@@ -106,6 +106,23 @@ def test_a_package_with_another_hash_is_not_installed(tmp_path: Path, installed:
     assert not list(temporary.glob("*/venv-*/.complete"))
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_cache_that_others_can_write_is_not_trusted(tmp_path: Path, mode: int) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(mode)
+    done = subprocess.run(
+        [ROOT / "actions/_lib/install"],
+        env={**os.environ, "TARSRELEASE_ACTIONS_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "can be written by others" in done.stderr
+    assert list(cache.iterdir()) == []
+
+
 def test_without_a_python_it_says_what_to_do(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -16,7 +16,8 @@ from tarsrelease.actions.command_lines import ACTIONS, Action
 from tarsrelease.actions.inputs import Given, read
 from tarsrelease.actions.kubeconfig import kubeconfig_file
 from tarsrelease.actions.runner import Silence, annotation, annotation_lines, masks, outputs
-from tarsrelease.actions.secret_values import (
+from tarsrelease.adapters.files.evidence_file import FILE, head_of
+from tarsrelease.cli.secret_values import (
     environment_file,
     secrets_of_environment,
     secrets_of_kubeconfig,
@@ -153,8 +154,15 @@ def _tell(
     values = _outputs(verdict, outcome.exit_code, evidence, outcome.summary)
     values |= {key: outcome.details.outputs.get(key, "") for key in action.outputs}
     _append(variables, "GITHUB_OUTPUT", outputs(values))
-    _append(variables, "GITHUB_STEP_SUMMARY", outcome_page(outcome, evidence=evidence or None))
+    _append(variables, "GITHUB_STEP_SUMMARY", outcome_page(outcome, evidence=_with_head(evidence)))
     _print(annotation_lines((level, title, text) for level, title, text in remarks(name, outcome)))
+
+
+def _with_head(evidence: str) -> str | None:
+    """The evidence's folder, and its head: the run's page keeps it where no later job writes."""
+    path = Path(evidence, FILE)
+    head = head_of(path.read_bytes()) if evidence and path.is_file() else None
+    return f"{evidence} (head {head})" if head else evidence or None
 
 
 def _outputs(verdict: str, code: int, evidence: str, summary: str) -> dict[str, str]:

@@ -21,8 +21,12 @@ from tarsrelease.model.checks import (
     SuiteCheck,
 )
 from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import ExternalAnswer, Number, Requests, Track, Unmeasured
 from tarsrelease.ports.metrics import Suites
+
+_PATIENCE = 10.0
+"""Seconds that an answer may take beyond the time when the next one was due."""
 
 ReadNumber = Callable[[ExternalCheck], float]
 AskStaging = Callable[[StagingDriftCheck, datetime], Requests]
@@ -49,6 +53,7 @@ class Background:
         self._running: dict[object, Future[ExternalAnswer]] = {}
         self._last: dict[object, ExternalAnswer] = {}
         self._asked_at: dict[object, float] = {}
+        self._answered_at: dict[object, float] = {}
 
     def answer(self, rule: CheckRule, track: Track, since: datetime) -> ExternalAnswer | None:
         """The newest answer; starts a query if one is due, and returns at once."""
@@ -86,7 +91,11 @@ class Background:
         due = key not in self._asked_at or monotonic() >= self._asked_at[key] + every
         if due and key not in self._running:
             self._start(key, rule, work)
-        return self._newest(key)
+        newest = self._newest(key)
+        age = monotonic() - self._answered_at.get(key, monotonic())
+        if age > 2 * every + _PATIENCE:
+            return Unmeasured(f"no new answer for {duration(age)}")
+        return newest
 
     def _start(self, key: object, rule: Rule, work: Callable[[], ExternalAnswer]) -> None:
         future: Future[ExternalAnswer] = Future()
@@ -108,5 +117,6 @@ class Background:
         running = self._running.get(key)
         if running is not None and running.done():
             self._last[key] = running.result()
+            self._answered_at[key] = monotonic()
             del self._running[key]
         return self._last.get(key)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tarsrelease.bundle.chart_archive import ChartArchive
 from tarsrelease.bundle.checksum_parser import shown
+from tarsrelease.bundle.rendered_images import image_references, split_reference
 from tarsrelease.bundle.results import judged, not_checked
 from tarsrelease.bundle.sources import Means, Objects
 from tarsrelease.model.bundle import Image, Manifest
@@ -92,8 +93,12 @@ def _rendered(
     images: list[str] = []
     unknown: set[str] = set()
     count = 0
-    for who, layers in ((_STABLE, []), ("the canary", [canary_values])):
-        objects = means.render(archive, layers)
+    sides: dict[str, tuple[str, list[Mapping[str, Any]]]] = {
+        _STABLE: (manifest.application, []),
+        "the canary": (f"{manifest.application}-canary", [canary_values]),
+    }
+    for who, (release, layers) in sides.items():
+        objects = means.render(release, archive, layers)
         if isinstance(objects, str):
             faults.append(f"{file} does not render for {who}: {objects}")
             continue
@@ -155,35 +160,3 @@ def _image_faults(objects: Objects, who: str, images: Sequence[Image]) -> list[s
         for image in images
         if who == _STABLE and image.service not in used  # the canary may leave some out
     ]
-
-
-def image_references(found: Any) -> Iterator[str]:
-    """Every image that an object names: of its containers, and those mounted as volumes."""
-    if isinstance(found, Mapping):
-        for key, value in found.items():
-            if key in _CONTAINERS and isinstance(value, list):
-                yield from (
-                    str(item.get("image", ""))
-                    for item in value
-                    if isinstance(item, Mapping) and ("image" in item or key == "containers")
-                )
-            if key == "volumes" and isinstance(value, list):
-                for item in value:
-                    source = item.get("image") if isinstance(item, Mapping) else None
-                    if isinstance(source, Mapping):
-                        yield str(source.get("reference", ""))
-            yield from image_references(value)
-    elif isinstance(found, list):
-        for item in found:
-            yield from image_references(item)
-
-
-_CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})
-
-
-def split_reference(reference: str) -> tuple[str, str, str]:
-    """Name, tag and digest of an image reference; what is not there is empty."""
-    rest, _, digest = reference.partition("@")
-    folder, slash, last = rest.rpartition("/")
-    name, _, tag = last.partition(":")
-    return f"{folder}{slash}{name}", tag, digest

@@ -27,7 +27,11 @@ _MOST_MEMBERS = 10_000
 _MANY = 20
 _DEEPEST = 3  # subcharts in subcharts
 _BLOCK = 512  # POSIX.1-2001, pax: ustar interchange format
-_SUBCHART = re.compile(r"[^/]+/charts/[^/]+\.tgz")
+_SUBCHART = re.compile(r"(?:[^/]+/)+charts/[^/]+\.tgz")
+_TEMPLATE = re.compile(r"(?:^|/)templates/")
+_COMMENT = re.compile(rb"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)
+_LOOKUP = re.compile(rb"\{\{(?:(?!\}\}).)*\blookup\s+[\"`$.(]", re.DOTALL)
+"""A template that asks the cluster renders something else there than here."""
 _PLAIN = re.compile(r"[ -\[\]-~]+")  # printable ASCII but the backslash, which is / on Windows
 
 ReadValues = Callable[[str, bytes], Mapping[str, Any] | tuple[str, ...]]
@@ -92,6 +96,10 @@ def _read(content: bytes, reading: _Reading, depth: int) -> None:
                     return
                 _member(archive, member, reading, depth)
             end = archive.offset
+            if archive.pax_headers:
+                reading.faults.append(
+                    "it has a PAX global header, which renames files for some readers only"
+                )
     except (tarfile.TarError, OSError, EOFError, ValueError) as problem:
         reading.faults.append(f"not a gzipped tar archive: {problem}")
         return
@@ -131,6 +139,8 @@ def _member(
     file = archive.extractfile(member)
     content = file.read() if file else b""
     reading.digests[path] = hashlib.sha256(content).hexdigest()
+    if _TEMPLATE.search(path) and _LOOKUP.search(_COMMENT.sub(b"", content)):
+        reading.faults.append(f"{path} uses lookup, so that it renders differently in a cluster")
     subchart = _SUBCHART.fullmatch(path)
     if path.count("/") == 1 or subchart:
         if subchart and depth >= _DEEPEST:

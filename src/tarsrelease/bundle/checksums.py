@@ -71,6 +71,8 @@ def names_checks(paths: Iterable[str]) -> list[Check]:
             faults.append((path, f"{shown(path)} has characters other than A-Z a-z 0-9 . _ + - /"))
         elif first != path:
             faults.append((path, f"{path} and {first} differ only in case"))
+        if ".git" in path.casefold().split("/"):
+            faults.append((path, f"{path} belongs to a Git repository, whose settings Git obeys"))
     expected = "names of plain letters, digits and . _ + - that differ in more than case"
     return _failing("bundle.names", expected, faults) or [
         _pass("bundle.names", expected, f"{len(names)} plain names", len(names))

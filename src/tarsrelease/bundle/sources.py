@@ -43,16 +43,17 @@ class Means:
     """The ways to look further. None of them is needed for checksums and agreement.
 
     `read_input` reads bundle.yaml; `values_faults` says what the chart's schema refuses in
-    values; `render` gives the objects of a chart's archive with layers of values, or what keeps it
-    from rendering; `object_faults` says what Kubernetes would refuse in an object, None for a
-    kind that it does not know, and `objects_by` whose description that goes by; `sql_faults` says
-    what stops a migration (path, content, phase); `commit` looks a commit up, None where it is
-    unknown here; `running` says which version of an application runs, None where none does.
+    values; `render` gives the objects of a Helm release's name, a chart's archive and layers of
+    values, or what keeps it from rendering; `object_faults` says what Kubernetes would refuse in
+    an object, None for a kind that it does not know, and `objects_by` whose description that goes
+    by; `sql_faults` says what stops a migration (path, content, phase); `commit` looks a commit up,
+    None where it is unknown here; `running` says which version of an application runs, None where
+    none does.
     """
 
     read_input: Callable[[str, bytes], BundleInput | tuple[str, ...]] | None = None
     values_faults: Callable[[bytes, Mapping[str, Any]], list[str]] | None = None
-    render: Callable[[bytes, Sequence[Mapping[str, Any]]], Objects | str] | None = None
+    render: Callable[[str, bytes, Sequence[Mapping[str, Any]]], Objects | str] | None = None
     object_faults: Callable[[Mapping[str, Any]], list[str] | None] | None = None
     objects_by: str = ""
     sql_faults: Callable[[str, bytes, str], list[str]] | None = None

@@ -64,10 +64,12 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except Exception as bug:  # noqa: BLE001 - the process's last line of defence
         from tarsrelease.cli.outcomes import failed, print_outcome
+        from tarsrelease.cli.redaction import redaction
 
-        now = datetime.now(UTC)
-        outcome = failed("tarsrelease", bug, started_at=now, debug="--debug" in arguments)
-        print_outcome(outcome, "json" if _wants_json(arguments) else "text")
+        shown = redaction(None)
+        debug = shown if "--debug" in arguments else None
+        outcome = failed("tarsrelease", bug, started_at=datetime.now(UTC), debug=debug)
+        print_outcome(shown.outcome(outcome), "json" if _wants_json(arguments) else "text")
         return int(outcome.exit_code)
     return result if isinstance(result, int) else 0
 

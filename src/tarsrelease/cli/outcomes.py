@@ -13,6 +13,7 @@ from typing import TextIO
 
 import click
 
+from tarsrelease.cli.redaction import Redaction
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 from tarsrelease.report.markdown import outcome_markdown
@@ -49,9 +50,12 @@ def failed(
     started_at: datetime,
     release: str | None = None,
     environment: str | None = None,
-    debug: bool = False,
+    debug: Redaction | None = None,
 ) -> Outcome:
-    """The outcome of a step that raised: a ReleaseError, an interrupt, or a bug."""
+    """The outcome of a step that raised: a ReleaseError, an interrupt, or a bug.
+
+    `debug`: print the traceback of a bug, redacted.
+    """
     match problem:
         case ReleaseError():
             code, detail = problem.exit_code, problem.detail
@@ -59,8 +63,8 @@ def failed(
             code, detail = ExitCode.INTERRUPTED, _interrupted(step)
         case _:
             code, detail = ExitCode.BUG, _bug(step, problem)
-            if debug:
-                traceback.print_exception(problem, file=sys.stderr)
+            if debug is not None:
+                sys.stderr.write(debug.text("".join(traceback.format_exception(problem))))
     return Outcome(
         step=step,
         release=release,

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsrelease.adapters.files.configuration import load_environment, load_release, newest_release
-from tarsrelease.adapters.files.evidence_file import EvidenceFile
+from tarsrelease.adapters.files.evidence_file import EvidenceFile, head_of
 from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.cli.outcomes import failed, print_outcome
+from tarsrelease.cli.redaction import RedactedProgress, log_to_stderr, redaction
 from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UsageError
@@ -37,12 +38,17 @@ class Session:
 
     def __init__(self, settings: Settings, *, changes: bool = True) -> None:
         self.settings = settings
-        self.progress = progress_on(
-            sys.stderr, quiet=settings.quiet, verbose=settings.verbose or settings.debug
+        self.redaction = redaction(settings.environment)
+        self.progress = RedactedProgress(
+            progress_on(
+                sys.stderr, quiet=settings.quiet, verbose=settings.verbose or settings.debug
+            ),
+            self.redaction,
         )
         self.run = this_run()
         self._changes = changes
         self._choice = AS_WRITTEN
+        self._open = ExitStack()
 
     @cached_property
     def environment(self) -> Environment:
@@ -78,7 +84,30 @@ class Session:
     @cached_property
     def release(self) -> Release:
         """The bundle with the environment's overrides."""
-        return load_release(self.release_folder, self.environment, self._choice)
+        folder = self.release_folder
+        as_named = partial(load_release, folder, self.environment, self._choice)
+        if not self._changes:
+            return as_named()
+        from tarsrelease.adapters.files.private_bundle import private_copy
+
+        try:
+            copy = self._open.enter_context(private_copy(folder))
+            found = load_release(copy.folder, self.environment, self._choice)
+        except ReleaseError:
+            as_named()  # its own mistakes, with the names of its own files
+            raise
+        return found.model_copy(
+            update={
+                "directory": str(folder),
+                "checked": str(copy.folder),
+                "identity": copy.identity,
+            }
+        )
+
+    def close(self) -> None:
+        """Remove the private copy, and give the terminal back."""
+        self.progress.close()
+        self._open.close()
 
     @cached_property
     def assignment(self) -> Assignment:
@@ -103,13 +132,24 @@ class Session:
         if folder is None:
             return None
         job = os.environ.get("GITHUB_JOB")
-        return EvidenceFile(folder, self.run.id, f"{self.run.id}/{job}" if job else self.run.id)
+        segment = f"{self.run.id}/{job}" if job else self.run.id
+        return EvidenceFile(
+            folder,
+            self.run.id,
+            segment,
+            redact=self.redaction.outcome,
+            identity=lambda: self._known.identity if self._known else None,
+        )
+
+    @property
+    def _known(self) -> Release | None:
+        found: Release | None = self.__dict__.get("release")
+        return found
 
     @property
     def known_release(self) -> str | None:
         """The version, if it was read already."""
-        release: Release | None = self.__dict__.get("release")
-        return release.version if release else None
+        return self._known.version if self._known else None
 
     @property
     def known_environment(self) -> Environment | None:
@@ -175,12 +215,9 @@ def carry_out(
 
     `changes`: see `Session`.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if settings.verbose or settings.debug else logging.CRITICAL,
-    )
     started_at = datetime.now(UTC)
     session = Session(settings, changes=changes)
+    log_to_stderr(session.redaction, verbose=settings.verbose or settings.debug)
     asked = recording is Recording.WHEN_ASKED
     evidence = session.evidence(None if asked else DEFAULT_EVIDENCE)
     by_step = recording is Recording.BY_STEP
@@ -197,12 +234,12 @@ def carry_out(
             started_at=started_at,
             release=session.known_release,
             environment=known.name if known else None,
-            debug=settings.debug,
+            debug=session.redaction if settings.debug else None,
         )
     finally:
-        session.progress.close()
-    outcome = _with_overrides(outcome, session.known_environment)
-    where = str(evidence.path) if evidence and by_step else _record(evidence, outcome)
+        session.close()
+    outcome = session.redaction.outcome(_with_overrides(outcome, session.known_environment))
+    where = _head(evidence) if evidence and by_step else _record(evidence, outcome)
     print_outcome(
         outcome,
         settings.format,
@@ -230,4 +267,10 @@ def _record(evidence: EvidenceFile | None, outcome: Outcome) -> str | None:
     except ReleaseError as problem:
         sys.stderr.write(f"NOT RECORDED: {problem}\n")
         return None
-    return f"{evidence.path} (record {record.number})"
+    return _head(evidence, f" (record {record.number})")
+
+
+def _head(evidence: EvidenceFile, which: str = "") -> str:
+    """Where the evidence is, and its head, which `report evidence --head` compares it with."""
+    head = head_of(evidence.path.read_bytes()) if evidence.path.exists() else None
+    return f"{evidence.path}{which}, head {head}" if head else f"{evidence.path}{which}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tarsrelease.model.evidence import Record
@@ -75,6 +75,20 @@ def prove(segments: Mapping[str, bytes], heads: Iterable[str] = ()) -> tuple[Che
     return tuple(checks)
 
 
+def anchor_check(heads: Sequence[str]) -> Check:
+    """What the chain was compared with: without a head from elsewhere, with nothing."""
+    return Check(
+        id="evidence.anchor",
+        status=Status.PASS if heads else Status.SKIPPED,
+        observed=Observed(value=len(heads), unit="count"),
+        expected="a head that was kept elsewhere",
+        reason=f"compared with {len(heads)} given by --head"
+        if heads
+        else "NOT CHECKED: no head was given, so a chain that was rewritten, cut or extended as a "
+        "whole is not noticed",
+    )
+
+
 def _chain_check(segment: Segment) -> Check:
     count = len(segment.records)
     return Check(
@@ -92,7 +106,10 @@ def _head_check(head: str, known: frozenset[str], ends: set[str | None], why: st
     if head in ends:
         status, reason = Status.PASS, f"found the segment that ends in it ({why})"
     elif head in known:
-        status, reason = Status.PASS, f"found the record, and later ones ({why})"
+        status, reason = (
+            Status.PASS,
+            f"found the record; later ones have no head ({why})",
+        )
     else:
         status, reason = Status.FAIL, f"a segment or its end is missing ({why})"
     return Check(

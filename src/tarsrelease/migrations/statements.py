@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 import postgast
+from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2 as pg
 
 from tarsrelease.model.errors import UsageError
@@ -98,6 +99,9 @@ def read_statements(file: str, content: bytes) -> SqlFile:
         raise _wrong(
             file, line, str(problem.message), "correct the statement; nothing was applied"
         ) from None
+    except DecodeError:
+        found = "an expression that is nested too deep to be read"
+        raise _wrong(file, 1, found, "split it; nothing was applied") from None
     statements = tuple(_statements(file, content, parsed.stmts))
     if not statements:
         found = "no statement, only comments" if text.strip() else "no statement: it is empty"

@@ -328,7 +328,8 @@ class NumberSource(Value):
 
     `command` is a program and its arguments, run without a shell. With `pointer` (RFC 6901), the
     answer is JSON and the pointer leads to the number; without it, the answer is the number.
-    `token_env` names the variable with a bearer token.
+    `token_env` names the variable with a bearer token. A command gets that variable and no other
+    secret.
     """
 
     command: tuple[str, ...] = ()
@@ -340,8 +341,6 @@ class NumberSource(Value):
     def _one_source(self) -> Self:
         if bool(self.command) == (self.url is not None):
             raise ValueError("give exactly one of command and url")
-        if self.command and self.token_env is not None:
-            raise ValueError("token_env goes with a url; a command reads the environment itself")
         return self
 
 

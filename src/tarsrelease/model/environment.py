@@ -130,6 +130,12 @@ class Prometheus(Value):
         return {**_WHOLE[self.backend], **self.parameters}
 
     @property
+    def secret_variables(self) -> tuple[str, ...]:
+        """The names of the variables that hold who asks."""
+        basic = (self.basic.username_env, self.basic.password_env) if self.basic else ()
+        return (self.token_env, *basic) if self.token_env else basic
+
+    @property
     def sent_headers(self) -> dict[str, str]:
         """The tenant's and the fixed headers; no secret is among them."""
         tenant = {} if self.tenant is None else {_TENANT_HEADER[self.backend]: self.tenant}

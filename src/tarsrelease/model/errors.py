@@ -45,3 +45,7 @@ class StoppedError(ReleaseError):
     """Stopped after something was changed; `tarsrelease status` says what."""
 
     exit_code = ExitCode.STOPPED
+
+
+class LostError(StoppedError):
+    """Stopped after something was changed, as an outside system went away; it may come back."""

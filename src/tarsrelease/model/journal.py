@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import (
+    Field,
     GetJsonSchemaHandler,
     SerializeAsAny,
     SerializerFunctionWrapHandler,
@@ -165,7 +166,8 @@ class Entry(Value):
     """One line of the journal.
 
     `action` is a word such as ``deploy``, ``shift``, ``promote``, ``rollback``; each has its own
-    kind of `facts`, which is chosen by `action` when an entry is read.
+    kind of `facts`, which is chosen by `action` when an entry is read. `identity` is that of the
+    bundle (the SHA-256 of its SHA256SUMS).
     """
 
     at: datetime
@@ -175,6 +177,7 @@ class Entry(Value):
     action: str
     phase: Phase
     facts: SerializeAsAny[Facts] = Facts()
+    identity: str | None = Field(None, exclude_if=lambda value: value is None)
 
     @field_validator("facts", mode="before")
     @classmethod

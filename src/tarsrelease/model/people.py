@@ -19,9 +19,12 @@ class Rules(Value):
 
 
 class Approval(Value):
-    """One review of a waiting run: whose, of which environments, and how it ended."""
+    """One review of a waiting run: whose, of which environments, and how it ended.
 
-    person: str
+    `person` is None for an account that was deleted since.
+    """
+
+    person: str | None
     state: str
     environments: tuple[str, ...]
     comment: str = ""

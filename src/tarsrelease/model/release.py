@@ -29,7 +29,9 @@ class Release(Value):
     """A bundle that was read: `directory` is its folder, `chart` the path of its archive.
 
     `rollout` has the environment's overrides and the run's options applied. `feature_flags` are
-    the Helm values that this release switches on; empty if it switches none on.
+    the Helm values that this release switches on; empty if it switches none on. `checked` is the
+    folder with the private copy of the bytes that SHA256SUMS lists, and `identity` the SHA-256 of
+    that list; both are None for commands that only read.
     """
 
     directory: str
@@ -38,6 +40,13 @@ class Release(Value):
     rollout: Rollout
     canary_values: dict[str, Any]
     feature_flags: dict[str, Any] = {}
+    checked: str | None = None
+    identity: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Where its files are read."""
+        return self.checked or self.directory
 
     @property
     def version(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tarsrelease.bundle.rendered_images import unverified_images
 from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
@@ -71,7 +72,7 @@ def check_render(context: Context) -> None:
             expected=", ".join(canary_names(rollout)),
             next_step="correct services[].canary or workers[].canary in rollout.yaml, or the chart",
         )
-    wrong = canary_objects.unverified_images(canary + stable, release.manifest.images)
+    wrong = unverified_images(canary + stable, release.manifest.images)
     if wrong:
         raise UsageError(
             doing=doing,

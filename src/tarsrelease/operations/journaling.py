@@ -20,6 +20,7 @@ def journal(
             action=action,
             phase=phase,
             facts=facts or Facts(),
+            identity=context.release.identity,
         )
     )
 

@@ -7,7 +7,13 @@ from contextlib import contextmanager
 
 from tarsrelease.context import Assignment
 from tarsrelease.model.details import Details
-from tarsrelease.model.errors import LockedError, ReleaseError, StoppedError
+from tarsrelease.model.errors import (
+    LockedError,
+    LostError,
+    ReleaseError,
+    StoppedError,
+    UnreachableError,
+)
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
 
 
@@ -75,7 +81,8 @@ def changing(next_step: str) -> Iterator[None]:
         raise
     except ReleaseError as error:
         detail = error.detail
-        raise StoppedError(
+        stopped = LostError if isinstance(error, UnreachableError) else StoppedError
+        raise stopped(
             doing=detail.doing,
             found=detail.found,
             expected=detail.expected,

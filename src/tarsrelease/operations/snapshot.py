@@ -40,6 +40,21 @@ def all_routes(context: Context) -> list[RouteState]:
     return found
 
 
+def refuse_other_bytes(doing: str, release: Release, entries: Sequence[Entry]) -> None:
+    """Raise RefusedError if the bundle is not the one that was deployed."""
+    deployed = release_journal.identity(entries, release.version)
+    if deployed is None or release.identity is None or deployed == release.identity:
+        return
+    raise RefusedError(
+        doing=doing,
+        found=f"{release.directory} has identity {release.identity[:16]}…, the canary was deployed "
+        f"from {deployed[:16]}…",
+        expected="the same bytes in every step (identity: the SHA-256 of SHA256SUMS)",
+        next_step="use the bundle that was deployed, or run `tarsrelease rollback` and deploy this "
+        "one",
+    )
+
+
 def refuse_rolled_back(doing: str, release: Release, entries: Sequence[Entry]) -> None:
     """Raise RefusedError if the release was rolled back and not deployed again since."""
     if release_journal.rolled_back(entries, release.version):

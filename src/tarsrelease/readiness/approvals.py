@@ -96,17 +96,23 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
     """
     approved: Mapping[str, list[str]] = {
         name: sorted(
-            {a.person for a in approvals if a.state == "approved" and name in a.environments}
+            {
+                a.person
+                for a in approvals
+                if a.person and a.state == "approved" and name in a.environments
+            }
         )
         for name in settings.two_people
     }
     rejected = [
-        f"{a.person} rejected {names(list(a.environments))}"
+        f"{a.person or _DELETED} rejected {names(list(a.environments))}"
         for a in approvals
         if a.state == "rejected" and set(a.environments) & set(settings.two_people)
     ]
     nobody = [name for name, people in approved.items() if not people]
     said = "; ".join(f"{name}: {names(who, 6) or 'nobody'}" for name, who in approved.items())
+    if any(a.person is None and a.state == "approved" for a in approvals):
+        said += f"; {_DELETED} approved, too, which counts for nobody"
     if not approved:
         status, reason = Status.SKIPPED, "the environment file has no two_people"
     elif rejected:
@@ -126,6 +132,9 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
         source=f"approvals of run {run}",
         samples=len(approvals),
     )
+
+
+_DELETED = "a deleted account"
 
 
 def _different(groups: Sequence[Sequence[str]], taken: frozenset[str] = frozenset()) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tarsrelease.model.bundle import Image
-
 _ONCE = {
     "CronJob": "its jobs would run twice",
     "Job": "it would run a second time, next to stable's",
@@ -144,26 +142,3 @@ def switched_off(path: Sequence[str]) -> dict[str, Any]:
     """Values that set the switch at `path` to false."""
     head, *rest = path
     return {head: switched_off(rest) if rest else False}
-
-
-def unverified_images(rendered: Sequence[Object], images: Sequence[Image]) -> list[str]:
-    """Containers whose image does not have the digest that the bundle pins for it."""
-    pinned = {image.name: image.digest for image in images}
-    wrong = []
-    for found in rendered:
-        template = ((found.get("spec") or {}).get("template") or {}).get("spec") or {}
-        for container in [
-            *(template.get("initContainers") or []),
-            *(template.get("containers") or []),
-        ]:
-            reference = str(container.get("image", ""))
-            name, _, digest = reference.partition("@")
-            repository = name if "/" not in name else _without_tag(name)
-            if repository in pinned and digest != pinned[repository]:
-                wrong.append(f"{name_of(found)}: {reference}")
-    return wrong
-
-
-def _without_tag(name: str) -> str:
-    folder, _, last = name.rpartition("/")
-    return f"{folder}/{last.partition(':')[0]}"

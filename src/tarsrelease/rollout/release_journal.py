@@ -50,6 +50,11 @@ def of_this_attempt(entries: Sequence[Entry], release: str) -> list[Entry]:
     return own[starts[-1] :] if starts else []
 
 
+def identity(entries: Sequence[Entry], release: str) -> str | None:
+    """The identity of the bundle that was deployed in this attempt; None if not recorded."""
+    return next((e.identity for e in of_this_attempt(entries, release) if e.identity), None)
+
+
 def pins(entries: Sequence[Entry], release: str) -> Pins | None:
     """What this attempt pinned; None if the journal does not say."""
     deployed = _deployed(entries, release)

@@ -29,7 +29,7 @@ from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.removal import remove_canary, retire
 from tarsrelease.operations.scaling import wait_until_complete
 from tarsrelease.operations.smoke import smoke_test
-from tarsrelease.operations.snapshot import take_snapshot
+from tarsrelease.operations.snapshot import refuse_other_bytes, take_snapshot
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
@@ -52,6 +52,7 @@ def deploy(context: Context) -> Outcome:
         seen = take_snapshot(context)
         entries = context.cluster.journal.entries()
     if has_traffic_already(release, seen, entries):
+        refuse_other_bytes(f"deploying {release.version}", release, entries)
         return report.outcome(
             Verdict.PROCEED,
             "the canary is deployed and has traffic already",

@@ -34,7 +34,7 @@ from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.readings import read_before_shift
 from tarsrelease.operations.scaling import scale_for
-from tarsrelease.operations.snapshot import all_routes, refuse_rolled_back
+from tarsrelease.operations.snapshot import all_routes, refuse_other_bytes, refuse_rolled_back
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal, stage_list
 from tarsrelease.rollout.weights_since import at_stage_since
@@ -55,6 +55,9 @@ def gate(context: Context, weight: int, lifting: Lifting | None = None) -> Outco
     with holding(context.cluster.lock):
         entries = context.cluster.journal.entries()
         refuse_rolled_back(
+            f"shifting traffic to {context.release.version}", context.release, entries
+        )
+        refuse_other_bytes(
             f"shifting traffic to {context.release.version}", context.release, entries
         )
         routes = all_routes(context)

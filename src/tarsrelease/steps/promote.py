@@ -31,7 +31,7 @@ from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.promotion_evaluation import PromotionStep, promotion_stage, stage_name
 from tarsrelease.operations.removal import remove_canary, retire
 from tarsrelease.operations.scaling import complete_stable
-from tarsrelease.operations.snapshot import refuse_rolled_back, take_snapshot
+from tarsrelease.operations.snapshot import refuse_other_bytes, refuse_rolled_back, take_snapshot
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
@@ -111,6 +111,7 @@ def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry])
     doing = f"promoting {release.version}"
     last = release.rollout.stages[-1]
     refuse_rolled_back(doing, release, entries)
+    refuse_other_bytes(doing, release, entries)
     begun = release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.INTENT)
     if begun and _stable_touched(release, seen):
         return

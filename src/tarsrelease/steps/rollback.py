@@ -12,12 +12,13 @@ All phases share one time budget. A killed rollback can be run again: the plan o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
-from tarsrelease.model.errors import ReleaseError, StoppedError
+from tarsrelease.model.errors import LostError, ReleaseError, StoppedError, UnreachableError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry, Phase, RollbackFacts
 from tarsrelease.model.measurement import Track
@@ -49,6 +50,8 @@ _AGAIN = "run `tarsrelease rollback` again; it continues from here"
 _LEAST = 15.0
 """Seconds that every phase gets even if the budget is used up, because stopping is not faster."""
 _LONGEST_PROOF = 60.0
+_PAUSE = 2.0
+"""Seconds before the API server is asked again."""
 
 
 def plan_rollback(context: Context, undoing: Callable[[], Sequence[str]] | None = None) -> Outcome:
@@ -73,8 +76,25 @@ def rollback(context: Context, reason: str) -> Outcome:
     """Roll back. Proceed (exit 0) if it is done and proven, exit 12 if done but not proven.
 
     Raises StoppedError if it stops after a change, UnreachableError or UsageError before one.
+    Retries until the budget is used up if the API server does not answer.
     """
-    report, release = StepReport(context, STEP), context.release
+    report = StepReport(context, STEP)
+    begun = False
+    while True:
+        try:
+            with changing(_AGAIN) if begun else nullcontext():
+                return _roll_back(context, reason, report)
+        except (UnreachableError, LostError) as error:
+            begun = begun or isinstance(error, LostError)
+            left = context.environment.limits.rollback - report.elapsed
+            if left <= _PAUSE:
+                raise
+            context.say(f"rollback: {error}; trying again for {duration(left)}")
+            context.clock.sleep(_PAUSE)
+
+
+def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
+    release = context.release
     pins, why = _journaled(context, reason)
     rolling = _Rollback(context, report, reason, pins, report.started_at)
     with report.phase("traffic"):
@@ -125,6 +145,9 @@ def _journaled(context: Context, reason: str) -> tuple[Pins | None, str]:
     except ReleaseError as error:
         context.say(f"journal: cannot be read ({error}); using the cluster's state only")
         return None, reason
+    deployed = release_journal.identity(entries, version)
+    if deployed and context.release.identity not in (None, deployed):
+        context.say("the bundle is not the one that was deployed; rolling back all the same")
     return release_journal.pins(entries, version), _why(reason, entries, version)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ from tarsrelease.bundle.migration_files import lint_checks
 from tarsrelease.bundle.origin import origin_checks
 from tarsrelease.bundle.plain_text import LARGEST_TEXT, document_fault
 from tarsrelease.bundle.requirements import left_out, required
-from tarsrelease.bundle.results import not_checked
+from tarsrelease.bundle.results import NOT_CHECKED, not_checked
 from tarsrelease.bundle.signatures import signature_checks
 from tarsrelease.bundle.sources import NOTHING, Means
 from tarsrelease.model.bundle import CERTIFICATION, CHECKSUMS, MANIFEST, Manifest
@@ -113,9 +113,13 @@ def verify(
         checks.append(not_checked("manifest.schema", "checked", "--checksums-only"))
     else:
         checks += names_checks(file.path for file in bundle.listing)
-        checks += _contents(bundle, readers, means, name)  # (4) to (7)
+        whole = all(check.status is Status.PASS for check in checks)
+        if not whole:  # no other program reads it
+            means = replace(NOTHING, read_input=means.read_input)
+        more = _contents(bundle, readers, means, name)  # (4) to (7)
         if bundle.manifest is not None:
-            checks += _confirmations(bundle, bundle.manifest, means, offline=scope.offline)  # (8)
+            more += _confirmations(bundle, bundle.manifest, means, offline=scope.offline)  # (8)
+        checks += more if whole else [_because_it_is_not_whole(check) for check in more]
     checks += _certification(bundle)  # (9)
     if not scope.checksums_only:
         checks = required(checks, scope.require)
@@ -238,6 +242,12 @@ def _schema_check(check: str, path: str, found: object) -> Check:
         reason="\n".join(faults) or "can be read, and has no unknown key",
         source=path,
     )
+
+
+def _because_it_is_not_whole(check: Check) -> Check:
+    if check.status is not Status.SKIPPED:
+        return check
+    return check.model_copy(update={"reason": f"{NOT_CHECKED}the bundle is not whole"})
 
 
 def _printable(check: Check) -> Check:

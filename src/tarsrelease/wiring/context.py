@@ -69,7 +69,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
             direct=direct,
             external=Background(
                 read_number,
-                PytestSuite(Path(release.directory), environment),
+                PytestSuite(Path(release.folder), environment),
                 environment.overrides.answers,
                 ask_staging(release, environment),
             ),

@@ -27,6 +27,7 @@ def database_access(assignment: Assignment) -> Iterator[DatabaseAccess]:
     from tarsrelease.adapters.files.bundle_files import FolderFiles
     from tarsrelease.adapters.postgres.database import Postgres
     from tarsrelease.adapters.postgres.squawk import squawk
+    from tarsrelease.adapters.sql_parser import ParsableSql
 
     environment = assignment.environment
     with Postgres(
@@ -36,7 +37,7 @@ def database_access(assignment: Assignment) -> Iterator[DatabaseAccess]:
         assignment.run,
     ) as postgres:
         yield DatabaseAccess(
-            files=FolderFiles(Path(assignment.release.directory)),
+            files=ParsableSql(FolderFiles(Path(assignment.release.folder))),
             catalog=postgres.catalog,
             worker=postgres.worker,
             copies=postgres.copy,

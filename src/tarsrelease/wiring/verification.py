@@ -83,7 +83,9 @@ def _means(folder: Path, wishes: Wishes) -> Means:
     return Means(
         read_input=read_bundle_input,
         values_faults=_values_faults,
-        render=renderer(),
+        render=renderer(wishes.environment.kubernetes.namespace)
+        if wishes.environment
+        else renderer(),
         object_faults=schema.faults,
         objects_by=schema_name,
         sql_faults=_sql_faults,
@@ -157,15 +159,19 @@ def _signatures(wishes: Wishes) -> Signatures | None:
 
 
 def _values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
-    from tarsrelease.adapters.helm.values_schema import values_faults
+    from tarsrelease.adapters.helm.values_schema import bounded_values_faults
 
-    return values_faults(schema, values)
+    return bounded_values_faults(schema, values)
 
 
 def _sql_faults(path: str, content: bytes, phase: str) -> list[str]:
     from tarsrelease.adapters.postgres.squawk import squawk
+    from tarsrelease.adapters.sql_parser import refusal
     from tarsrelease.bundle.sql import sql_faults
 
+    problem = refusal(path, content)
+    if problem is not None:
+        return [problem.detail.found]
     return sql_faults(path, content, phase, squawk(_POSTGRES))
 
 
@@ -174,8 +180,6 @@ _POSTGRES = 17
 
 
 def _commit(folder: Path, source: Source) -> Commit | str:
-    try:
-        from tarsrelease.adapters.git.commits import commit_of
-    except ImportError:  # GitPython refuses to be imported where there is no git
-        return "there is no git here"
+    from tarsrelease.adapters.git.commits import commit_of
+
     return commit_of(folder, source)

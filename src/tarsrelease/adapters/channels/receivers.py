@@ -1,4 +1,4 @@
-"""Slack's incoming webhook and PagerDuty's Events API, by httpx, with retries.
+"""Slack's incoming webhook and PagerDuty's Events API, with retries.
 
 400 (the message is wrong), 404 and 410 (the webhook is gone) are not retried; 429 and 5xx are,
 after Retry-After if given, within one deadline per message.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from time import monotonic
+from urllib.parse import urlsplit
 
 import httpx
-import stamina
 
+from tarsrelease.adapters.http.client import LATER, Answer, Client
 from tarsrelease.model.environment import Notifications
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.notice import Message, Notice
@@ -20,9 +22,6 @@ from tarsrelease.report.notices import PAGERDUTY, SLACK
 
 _TIMEOUT = 5.0
 _ATTEMPTS = 4
-_PATIENCE = 10.0
-"""Seconds of Retry-After at most; a longer one is not waited for."""
-_LATER = {429, 500, 502, 503, 504}
 _EXCERPT = 200
 
 
@@ -45,30 +44,27 @@ class HttpReceivers:
     def __init__(self, settings: Notifications, *, deadline: float = 20.0) -> None:
         self._settings = settings
         self._deadline = deadline
-        self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
+        self._client = Client(seconds=_TIMEOUT)
 
     def deliver(self, message: Message) -> None:
         """Return when the provider has accepted it. Raises UnreachableError or UsageError."""
         address = self._address(message)
-        post = stamina.retry(
-            on=_worth_repeating,
-            attempts=_ATTEMPTS,
-            timeout=self._deadline,
-            wait_initial=0.2,
-            wait_max=5.0,
-        )(self._post)
+        if not _is_url(address):
+            raise _no_address(message.receiver)
         try:
-            post(address, message)
-        except httpx.HTTPStatusError as error:
-            raise _refusal(message.receiver, error.response) from None
+            answer = self._client.post(
+                address,
+                json=message.body,
+                deadline=monotonic() + self._deadline,
+                attempts=_ATTEMPTS,
+            )
+        except httpx.InvalidURL:
+            raise _no_address(message.receiver) from None
         except httpx.HTTPError as error:
             # The address is a secret (Slack's webhook) and is never printed.
             raise _away(message.receiver, type(error).__name__) from None
-
-    def _post(self, address: str, message: Message) -> None:
-        answer = self._client.post(address, json=message.body)
-        if answer.status_code >= 300:
-            raise httpx.HTTPStatusError("refused", request=answer.request, response=answer)
+        if answer.status >= 300:
+            raise _refusal(message.receiver, answer)
 
     def _address(self, message: Message) -> str:
         if message.receiver == SLACK and self._settings.slack is not None:
@@ -83,27 +79,32 @@ class HttpReceivers:
         )
 
 
-def _worth_repeating(error: Exception) -> bool | float:
-    """Whether to retry, and after how many seconds if the provider says so."""
-    if isinstance(error, httpx.HTTPStatusError):
-        if error.response.status_code not in _LATER:
-            return False
-        asked = error.response.headers.get("retry-after", "")
-        if asked.isdigit():
-            return float(asked) if float(asked) <= _PATIENCE else False
-        return True
-    return isinstance(error, httpx.TransportError)
-
-
-def _refusal(receiver: str, answer: httpx.Response) -> UnreachableError | UsageError:
-    said = f"status {answer.status_code}: {answer.text[:_EXCERPT].strip() or '(no text)'}"
-    if answer.status_code in _LATER:
+def _refusal(receiver: str, answer: Answer) -> UnreachableError | UsageError:
+    said = f"status {answer.status}: {answer.text[:_EXCERPT].strip() or '(no text)'}"
+    if answer.status in LATER:
         return _away(receiver, said)
     return UsageError(
         doing=f"telling {receiver}",
         found=said,
         expected="a message that the provider accepts",
         next_step="check the webhook or the integration key; this message is not retried",
+    )
+
+
+def _is_url(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _no_address(receiver: str) -> UsageError:
+    return UsageError(
+        doing=f"telling {receiver}",
+        found="its address is no URL (it is not shown, as it may be a secret)",
+        expected="https://HOST/PATH",
+        next_step="correct the variable or the address that notifications name",
     )
 
 

@@ -12,6 +12,8 @@ from tarsrelease.bundle.files import BundleFile
 from tarsrelease.model.bundle import CHECKSUMS
 from tarsrelease.model.errors import UsageError
 
+_DEEPEST = 64
+
 
 class FolderFiles:
     """The port `BundleFiles` on a local folder.
@@ -44,22 +46,30 @@ class FolderFiles:
         """Every path except folders; a folder that cannot be read is listed with a problem."""
         found: list[BundleFile] = []
         self._regular = {}
-        self._walk(str(self._root), "", found)
+        folders = [(str(self._root), "")]
+        while folders:
+            folders += self._walk(*folders.pop(), found)
         return sorted(found, key=lambda file: file.path)
 
-    def _walk(self, folder: str, prefix: str, found: list[BundleFile]) -> None:
+    def _walk(self, folder: str, prefix: str, found: list[BundleFile]) -> list[tuple[str, str]]:
+        """The folders in `folder`, each with its prefix; everything else goes into `found`."""
         try:
             with os.scandir(folder) as entries:
                 here = list(entries)
         except OSError:
             found.append(BundleFile(prefix.rstrip("/"), 0, "a folder that cannot be read"))
-            return
+            return []
+        folders = []
         for entry in here:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
-                self._walk(entry.path, path + "/", found)
+                if path.count("/") >= _DEEPEST:
+                    found.append(BundleFile(path, 0, f"a folder below {_DEEPEST} others"))
+                else:
+                    folders.append((entry.path, path + "/"))
             else:
                 found.append(self._entry(entry, path))
+        return folders
 
     def _entry(self, entry: os.DirEntry[str], path: str) -> BundleFile:
         try:

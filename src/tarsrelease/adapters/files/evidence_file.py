@@ -25,17 +25,33 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _as_it_is(outcome: Outcome) -> Outcome:
+    return outcome
+
+
 class EvidenceFile:
     """The port `Evidence` on a folder. Several processes may append at once: a lock orders them."""
 
     def __init__(
-        self, folder: Path, run: str, segment: str, *, now: Callable[[], datetime] = _utc_now
+        self,
+        folder: Path,
+        run: str,
+        segment: str,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+        redact: Callable[[Outcome], Outcome] = _as_it_is,
+        identity: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`segment` names this job's part where the file is new; an old one keeps its name."""
+        """`segment` names this job's part where the file is new; an old one keeps its name.
+
+        `redact` gives the outcome as it may be kept, `identity` that of the bundle.
+        """
         self.path = folder / FILE
         self._run = run
         self._segment = segment
         self._now = now
+        self._redact = redact
+        self._identity = identity
 
     def append(self, outcome: Outcome) -> Record:
         """Append `outcome`, and return when it is on the disk.
@@ -78,7 +94,8 @@ class EvidenceFile:
             segment=self._segment_of(lines),
             previous=hashlib.sha256(lines[-1]).hexdigest() if lines else None,
             follows=() if lines else self._heads_of_others(),
-            outcome=outcome,
+            identity=self._identity(),
+            outcome=self._redact(outcome),
         )
         written = record.model_dump_json(by_alias=True).encode() + b"\n"
         written = (b"\n" if torn else b"") + written

@@ -1,16 +1,51 @@
-"""The git commit of a bundle's inputs, by GitPython."""
+"""The git commit of a bundle's inputs, by the git program.
+
+The repository may be anybody's: nothing that it configures is executed. Hooks, fsmonitor, external
+diffs, textconv, signatures' programs, credential helpers and fetching of what is missing are off.
+"""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import git
-
+from tarsrelease.adapters.child_environment import minimal
 from tarsrelease.model.bundle import Source
 from tarsrelease.model.bundle_input import INPUT
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.verification import Commit
+
+_LONGEST = 30.0
+_LARGEST = 2**20
+_OFF = {
+    "core.askPass": "",
+    "core.fsmonitor": "false",
+    "core.hooksPath": "/dev/null",
+    "core.sshCommand": "false",
+    "credential.helper": "",
+    "log.showSignature": "false",
+    "protocol.allow": "never",
+    "safe.bareRepository": "explicit",
+    "safe.directory": "*",  # the owner of a checkout in a container is often another user
+}
+_VARIABLES = {
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_PAGER": "cat",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+
+
+class _Refused(Exception):  # noqa: N818 - git's own answer, which the caller reads
+    """git ended with an error."""
 
 
 def source_of(paths: Sequence[Path], version: str) -> Source | None:
@@ -21,55 +56,96 @@ def source_of(paths: Sequence[Path], version: str) -> Source | None:
     Not HEAD: committing the bundle itself moves HEAD, and a rebuild must give the same bytes.
     Raises `UsageError` in a shallow clone, where the last commit that touched a file is unknown.
     """
-    try:
-        repository = git.Repo(paths[0].parent, search_parent_directories=True)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+    root = _root(paths[0].parent)
+    if root is None:
         return None
-    with repository:
-        if repository.git.rev_parse("--is-shallow-repository") == "true":
-            raise UsageError(
-                doing="recording the commit that the bundle is built from",
-                found="the repository is a shallow clone",
-                expected="the full history, to find the last commit that changed the inputs",
-                next_step="git fetch --unshallow (in GitHub Actions: fetch-depth: 0)",
-            )
-        names = [str(path.resolve()) for path in paths]
-        if not repository.head.is_valid():
-            return None
-        commit = repository.git.log("-1", "--format=%H", "--", *names)
-        if not commit:
-            return None
-        tags = set(repository.git.tag("--points-at", commit).splitlines())
-        return Source(
-            commit=commit,
-            tag=next((tag for tag in (f"v{version}", version) if tag in tags), None),
-            clean=not repository.git.status("--porcelain", "--untracked-files=all", "--", *names),
+    if _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true":
+        raise UsageError(
+            doing="recording the commit that the bundle is built from",
+            found="the repository is a shallow clone",
+            expected="the full history, to find the last commit that changed the inputs",
+            next_step="git fetch --unshallow (in GitHub Actions: fetch-depth: 0)",
         )
+    names = [str(path.resolve()) for path in paths]
+    try:
+        commit = _git(root, "rev-list", "-1", "HEAD", "--", *names).decode().strip()
+    except _Refused:  # a repository without a commit
+        return None
+    if not commit:
+        return None
+    tags = _tags(root, commit)
+    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *names)
+    return Source(
+        commit=commit,
+        tag=next((tag for tag in (f"v{version}", version) if tag in tags), None),
+        clean=not changed,
+    )
 
 
 def commit_of(folder: Path, source: Source) -> Commit | str:
-    """The commit that the bundle names, from the repository that has the bundle's `folder`.
+    """The commit that the bundle names, from the repository around the bundle's `folder`.
 
-    Returns a text instead if there is no repository, or it is a clone without this commit.
+    Returns a text instead if there is no repository, or it is a clone without this commit. A
+    repository inside the bundle is never used.
     """
-    try:
-        repository = git.Repo(folder, search_parent_directories=True)
-    except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+    folder = folder.resolve()
+    if shutil.which("git") is None:
+        return "there is no git here"
+    root = _root(folder.parent)
+    if root is None:
         return "the bundle is not in a git repository"
-    with repository:
-        root = Path(repository.working_tree_dir or repository.git_dir).resolve()
-        inside = (folder.resolve() / INPUT).relative_to(root).as_posix()
-        try:
-            repository.git.cat_file("-e", f"{source.commit}^{{commit}}")
-        except git.GitCommandError:
-            return f"the repository at {root.name}/ does not have commit {source.commit}"
-        try:
-            inputs = repository.git.execute(
-                ["git", "show", f"{source.commit}:{inside}"],
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-            )
-        except git.GitCommandError:
-            inputs = None
-        tags = repository.git.tag("--points-at", source.commit).splitlines()
-        return Commit(frozenset(tags), inputs if isinstance(inputs, bytes) else None)
+    try:
+        _git(root, "cat-file", "-e", f"{source.commit}^{{commit}}")
+    except _Refused:
+        return f"the repository at {root.name}/ does not have commit {source.commit}"
+    inside = (folder / INPUT).relative_to(root).as_posix()
+    try:
+        size = int(_git(root, "cat-file", "-s", f"{source.commit}:{inside}"))
+        # The bytes as they were committed: no textconv, no filter.
+        inputs = (
+            _git(root, "cat-file", "blob", f"{source.commit}:{inside}") if size < _LARGEST else b""
+        )
+    except _Refused:
+        return Commit(_tags(root, source.commit), None)
+    return Commit(_tags(root, source.commit), inputs)
+
+
+def _tags(root: Path, commit: str) -> frozenset[str]:
+    found = _git(
+        root, "for-each-ref", "--format=%(refname:strip=2)", f"--points-at={commit}", "refs/tags"
+    )
+    return frozenset(found.decode(errors="replace").splitlines())
+
+
+def _root(folder: Path) -> Path | None:
+    """The work tree around `folder`; None where there is none."""
+    try:
+        found = _git(folder, "rev-parse", "--show-toplevel").decode(errors="surrogateescape")
+    except _Refused:
+        return None
+    return Path(found.rstrip("\n")).resolve()
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    """What git prints. Raises _Refused where it ends with an error, UsageError without git."""
+    settings = [part for key, value in _OFF.items() for part in ("-c", f"{key}={value}")]
+    try:
+        done = subprocess.run(
+            ["git", "--no-pager", *settings, *arguments],
+            cwd=folder,
+            env={**minimal(), **_VARIABLES},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_LONGEST,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise UsageError(
+            doing=f"asking git {arguments[0]} in {folder}",
+            found=str(problem),
+            expected=f"git on the PATH, and an answer within {_LONGEST:g} s",
+            next_step="install git, or look at the repository with `git status`",
+        ) from problem
+    if done.returncode != 0:
+        raise _Refused(done.stderr.decode(errors="replace").strip())
+    return done.stdout

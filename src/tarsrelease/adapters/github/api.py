@@ -7,16 +7,24 @@ description, so it may be absent.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from pydantic import ValidationError
 
+from tarsrelease.adapters.http.client import Client
 from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.people import Approval, Rules
 
 _TIMEOUT = 10.0
+_PATIENCE = 30.0
+"""Seconds for a question, its repetitions included."""
+_LARGEST = 8 * 2**20
 _VERSION = "2022-11-28"
 _EXCERPT = 200
 
@@ -42,8 +50,9 @@ class GitHubReviews:
                 next_step=f"set {variable}; the token needs `actions: read` and, for the rules, "
                 "`metadata: read` (administration rights are not needed)",
             )
-        self._client = httpx.Client(
-            timeout=_TIMEOUT,
+        self._client = Client(
+            seconds=_TIMEOUT,
+            largest=_LARGEST,
             headers={
                 "Authorization": f"Bearer {token}",
                 "Accept": "application/vnd.github+json",
@@ -53,12 +62,14 @@ class GitHubReviews:
 
     def private(self) -> bool:
         """Whether the repository is private (or internal)."""
-        return bool(self._get("").get("private", True))
+        with _shaped("the repository"):
+            return bool(self._get("").get("private", True))
 
     def rules(self, environment: str) -> Rules | None:
         """The environment's rules; None if there is no such environment."""
         found = self._get(f"/environments/{quote(environment, safe='')}", missing_ok=True)
-        return _rules(environment, found) if found is not None else None
+        with _shaped(f"environment {environment}"):
+            return _rules(environment, found) if found is not None else None
 
     def approvals(self, run: str) -> list[Approval]:
         """All reviews of a run, also rejections."""
@@ -69,35 +80,54 @@ class GitHubReviews:
                 expected="the number in the run's URL",
                 next_step="use --approvals with GITHUB_RUN_ID",
             )
-        return [
-            Approval(
-                person=each["user"]["login"],
-                state=each["state"],
-                environments=tuple(place["name"] for place in each["environments"]),
-                comment=each.get("comment") or "",
-            )
-            for each in self._get(f"/actions/runs/{run}/approvals")
-        ]
+        with _shaped(f"the approvals of run {run}"):
+            return [
+                Approval(
+                    person=(each["user"] or {}).get("login"),  # null for a deleted account
+                    state=each["state"],
+                    environments=tuple(place["name"] for place in each["environments"]),
+                    comment=each.get("comment") or "",
+                )
+                for each in self._get(f"/actions/runs/{run}/approvals")
+            ]
 
     def _get(self, path: str, *, missing_ok: bool = False) -> Any:
         url = f"{self._api}/repos/{self._repository}{path}"
         doing = f"querying GitHub for {self._repository}{path}"
         try:
-            answer = self._client.get(url)
-        except httpx.HTTPError as error:
+            answer = self._client.get(url, deadline=monotonic() + _PATIENCE, attempts=3)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _away(doing, f"{type(error).__name__}: {error}") from error
-        if answer.status_code == 404 and missing_ok:
+        if answer.status == 404 and missing_ok:
             return None
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise _away(doing, f"status {answer.status_code}")
-        if answer.status_code != 200:
+        if answer.status >= 500 or answer.status == 429:
+            raise _away(doing, f"status {answer.status}")
+        if answer.status != 200:
             raise UsageError(
                 doing=doing,
-                found=f"status {answer.status_code}: {answer.text[:_EXCERPT]}",
+                found=f"status {answer.status}: {answer.text[:_EXCERPT]}",
                 expected="a token that may read the repository and its actions",
                 next_step="permissions: {actions: read, contents: read} in the workflow's job",
             )
-        return answer.json()
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if found is None:
+            raise _away(doing, f"an answer that is no JSON: {answer.text[:_EXCERPT]}")
+        return found
+
+
+@contextmanager
+def _shaped(what: str) -> Iterator[None]:
+    """An answer of another shape is no answer."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise _away(
+            f"asking GitHub for {what}",
+            f"an answer of another shape ({type(error).__name__}: {str(error)[:_EXCERPT]})",
+        ) from error
 
 
 def _rules(name: str, found: dict[str, Any]) -> Rules:
@@ -111,6 +141,7 @@ def _rules(name: str, found: dict[str, Any]) -> Rules:
             sorted(
                 str(each["reviewer"].get("login") or each["reviewer"].get("slug")).lower()
                 for each in people
+                if each.get("reviewer")  # null for a deleted account
             )
         ),
         prevents_self_review=all(rule.get("prevent_self_review", False) for rule in reviewing)

@@ -10,29 +10,35 @@ from typing import Any
 
 import yaml
 
+from tarsrelease.adapters.child_environment import minimal
 from tarsrelease.adapters.helm.process import find_helm
 from tarsrelease.adapters.helm.releases import Helm
+from tarsrelease.adapters.helm.rendered_yaml import AmbiguousYamlError
 from tarsrelease.model.errors import ReleaseError, UsageError
 
-Render = Callable[[bytes, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]] | str]
+Render = Callable[[str, bytes, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]] | str]
 
 
-def renderer(application: str = "verify") -> Render | None:
-    """A function that renders a chart; None if Helm is not installed."""
+def renderer(namespace: str = "default") -> Render | None:
+    """A function that renders a chart for `namespace`; None if Helm is not installed."""
     try:
         find_helm()
     except UsageError:
         return None
 
     def render(
-        archive: bytes, layers: Sequence[Mapping[str, Any]]
+        release: str, archive: bytes, layers: Sequence[Mapping[str, Any]]
     ) -> Sequence[Mapping[str, Any]] | str:
         # Render the verified bytes, not the file, which may have changed since.
         folder = Path(tempfile.mkdtemp(prefix="tarsrelease-chart-"))
         try:
             chart = folder / "packed.tgz"
             chart.write_bytes(archive)
-            found = Helm(None, "verify").render(application, str(chart), layers, values_from=None)
+            found = Helm(None, namespace, minimal()).render(
+                release, str(chart), layers, values_from=None
+            )
+        except AmbiguousYamlError as problem:
+            return f"the rendered chart is ambiguous YAML: {problem}"
         except yaml.YAMLError as problem:
             return f"the rendered chart is not YAML: {problem}"
         except ReleaseError as problem:

@@ -7,9 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError, UsageError
+from tarsrelease.adapters.child_environment import for_cluster
+from tarsrelease.model.errors import (
+    LostError,
+    ReleaseError,
+    StoppedError,
+    UnreachableError,
+    UsageError,
+)
 from tarsrelease.model.format import duration
 
 _GRACE = 10.0
@@ -75,7 +82,7 @@ class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseE
                 f"{right['verb']} {resource} -n {namespace}`",
             )
         if not self.timed_out and any(sign in self.said for sign in _UNREACHABLE):
-            return (StoppedError if changing else UnreachableError)(
+            return (LostError if changing else UnreachableError)(
                 doing=doing,
                 found=self.said,
                 expected="an API server that answers",
@@ -112,11 +119,19 @@ def find_helm() -> str:
     return found
 
 
-def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: float) -> str:
+def run(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    stdin: str | None,
+    deadline: float,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Run Helm and return its standard output. Raises Failure.
 
-    After `deadline` and a grace it is asked to end, and later killed. Helm ends well although it
-    had no right to record what it did; that is a failure here.
+    `variables` is its environment, by default what it needs to log in to the cluster. After
+    `deadline` and a grace it is asked to end, and later killed. Helm ends well although it had no
+    right to record what it did; that is a failure here.
     """
     command = [program, *arguments]
     if sys.platform == "linux":
@@ -128,6 +143,7 @@ def run(program: str, arguments: Sequence[str], *, stdin: str | None, deadline: 
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        env=dict(for_cluster() if variables is None else variables),
     )
     timed_out = False
     try:

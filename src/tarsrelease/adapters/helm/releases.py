@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from tarsrelease.adapters.helm.process import Failure, find_helm, run
+from tarsrelease.adapters.helm.rendered_yaml import rendered_objects
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.errors import StoppedError, UsageError
 
@@ -33,8 +34,12 @@ def laid_over(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class Helm:
     """Charts by the helm binary."""
 
-    def __init__(self, context: str | None, namespace: str) -> None:
+    def __init__(
+        self, context: str | None, namespace: str, variables: Mapping[str, str] | None = None
+    ) -> None:
+        """`variables` is Helm's environment, by default what it needs to log in."""
         self._namespace = namespace
+        self._variables = variables
         self._where = ["--namespace", namespace, *(["--kube-context", context] if context else [])]
 
     def history(self, release: str) -> list[Revision]:
@@ -127,14 +132,14 @@ class Helm:
         """The objects, hooks included, that `upgrade` would apply."""
         try:
             said = self._run(
-                ["template", release, chart, "--values", "-"],
+                ["template", release, chart, "--include-crds", "--values", "-", *self._asking()],
                 stdin=self._values(values, values_from),
             )
         except Failure as failure:
             raise failure.explained(
                 f"rendering {chart} as {release}", self._namespace, changing=False
             ) from failure
-        return [found for found in yaml.load_all(said, Loader=_Loader) if found]
+        return rendered_objects(said)
 
     def defaults(self, chart: str) -> dict[str, Any]:
         """The chart's own values."""
@@ -173,6 +178,10 @@ class Helm:
             )
         return int(major)
 
+    def _asking(self) -> list[str]:
+        """The cluster's capabilities and objects are asked for, where there is a cluster."""
+        return ["--dry-run=server"] if self._variables is None else []
+
     def _serverside(self) -> list[str]:
         return ["--server-side=true", "--force-conflicts"] if self._major >= 4 else []
 
@@ -202,7 +211,13 @@ class Helm:
         return found
 
     def _run(self, arguments: list[str], stdin: str | None = None) -> str:
-        return run(self._program, [*arguments, *self._where], stdin=stdin, deadline=_READING)
+        return run(
+            self._program,
+            [*arguments, *self._where],
+            stdin=stdin,
+            deadline=_READING,
+            variables=self._variables,
+        )
 
     def _change(
         self, doing: str, arguments: list[str], deadline: float, stdin: str | None = None

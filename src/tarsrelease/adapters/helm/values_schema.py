@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,31 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from tarsrelease.adapters.child_environment import minimal
+from tarsrelease.adapters.child_process import run
+
 _MANY = 20
+_LONGEST = 10.0
+_MEMORY = 2**31
+"""Bytes of the process that checks."""
+
+
+def bounded_values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
+    """`values_faults` in a process of its own: a pattern may take longer than anybody waits."""
+    given = json.dumps([schema.decode(errors="surrogateescape"), _plain(values)])
+    try:
+        ended = run(
+            [sys.executable, "-I", "-m", __name__],
+            variables=minimal(),
+            seconds=_LONGEST,
+            stdin=given.encode(),
+        )
+        found: list[str] = json.loads(ended.out)
+    except subprocess.TimeoutExpired:
+        return [f"values.schema.json: checking the values took more than {_LONGEST:g} s"]
+    except ValueError:
+        return [f"values.schema.json: checking the values ended with {ended.code}"]
+    return found
 
 
 def values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
@@ -37,3 +63,11 @@ def values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
 def _plain(value: Any) -> Any:
     """As JSON has it; YAML's dates are texts there, and keys are always text."""
     return json.loads(json.dumps(value, default=str))
+
+
+if __name__ == "__main__":
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    _schema, _values = json.loads(sys.stdin.buffer.read())
+    print(json.dumps(values_faults(_schema.encode(errors="surrogateescape"), _values)))

@@ -1,4 +1,4 @@
-"""Plain requests through the gateway, by httpx."""
+"""Plain requests through the gateway, within a deadline."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import httpx
 
+from tarsrelease.adapters.http.client import Client
 from tarsrelease.model.errors import UnreachableError
-
-_BODY_LIMIT = 1 << 20
 
 
 class GatewayWeb:
@@ -16,20 +15,14 @@ class GatewayWeb:
 
     def __init__(self, address: str, timeout: float = 5.0) -> None:
         self._address = address.rstrip("/")
-        self._client = httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False)
+        self._client = Client(seconds=timeout, proxies=False)
 
     def get(self, host: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
-        """Status and body (its first MiB) of a GET. Raises UnreachableError without an answer."""
+        """Status and body of a GET. Raises UnreachableError without an answer of a MiB at most."""
         url = self._address + path
         try:
-            with self._client.stream("GET", url, headers={**headers, "host": host}) as response:
-                body = bytearray()
-                for chunk in response.iter_bytes():
-                    body += chunk[: _BODY_LIMIT - len(body)]
-                    if len(body) >= _BODY_LIMIT:
-                        break
-                return response.status_code, body.decode("utf-8", "replace")
-        except httpx.HTTPError as error:
+            answer = self._client.get(url, headers={**headers, "host": host})
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnreachableError(
                 doing=f"GET {path} at {host} through the gateway",
                 found=f"{type(error).__name__}: {error}",
@@ -37,3 +30,4 @@ class GatewayWeb:
                 next_step="check gateway.address in the environment file, and that this machine "
                 "can reach the gateway",
             ) from error
+        return answer.status, answer.text

@@ -9,6 +9,9 @@ from typing import Any
 
 import httpx
 
+from tarsrelease.adapters.child_environment import for_logins
+from tarsrelease.adapters.child_process import run
+from tarsrelease.adapters.http.client import Client
 from tarsrelease.model.checks import ExternalCheck, NumberSource
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.format import duration
@@ -31,20 +34,24 @@ def read_number(rule: ExternalCheck) -> float:
 def _printed(source: NumberSource, timeout: float) -> str:
     doing = f"running {source.command[0]}"
     try:
-        done = subprocess.run(
-            list(source.command), capture_output=True, timeout=timeout, check=False, text=True
+        done = run(
+            source.command,
+            variables=for_logins([source.token_env] if source.token_env else []),
+            seconds=timeout,
+            largest=_LIMIT,
         )
     except FileNotFoundError as error:
         raise UsageError(
             doing=doing, found=str(error), expected="a program", next_step="install it"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise _no_answer(doing, str(error)) from error
     except subprocess.TimeoutExpired as error:
         raise _no_answer(doing, f"it did not end within {duration(timeout)}") from error
-    if done.returncode != 0:
-        raise _no_answer(doing, f"exit code {done.returncode}: {done.stderr[-_EXCERPT:].strip()}")
-    return done.stdout[:_LIMIT]
+    if done.code != 0:
+        said = done.err.decode(errors="replace")[-_EXCERPT:].strip()
+        raise _no_answer(doing, f"exit code {done.code}: {said}")
+    return done.out.decode(errors="replace")
 
 
 def _answered(source: NumberSource, timeout: float) -> str:
@@ -61,12 +68,13 @@ def _answered(source: NumberSource, timeout: float) -> str:
             )
         headers["Authorization"] = f"Bearer {token}"
     try:
-        answer = httpx.get(str(source.url), headers=headers, timeout=timeout)
-    except httpx.HTTPError as error:
+        client = Client(seconds=timeout, largest=_LIMIT)
+        answer = client.get(str(source.url), headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _no_answer(doing, f"{type(error).__name__}: {error}") from error
-    if answer.status_code != httpx.codes.OK:
-        raise _no_answer(doing, f"status {answer.status_code}")
-    return answer.text[:_LIMIT]
+    if answer.status != httpx.codes.OK:
+        raise _no_answer(doing, f"status {answer.status}")
+    return answer.text
 
 
 def _number(source: NumberSource, text: str) -> float:

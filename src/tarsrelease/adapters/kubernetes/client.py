@@ -7,31 +7,32 @@ requests, and a Role that lists exactly what is needed has no right to all of it
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import urllib3
-from kubernetes import config
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
+from tarsrelease.adapters.kubernetes.deadline import bounded, within
+from tarsrelease.adapters.kubernetes.kubeconfig import configured
 from tarsrelease.model.errors import ForbiddenError, ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 
 FIELD_MANAGER = "tarsrelease"
 _TIMEOUT = (3.0, 10.0)
 """Seconds to connect, and to wait for an answer."""
+_LONGEST = 10.0
+"""Seconds for the whole of an answer."""
+_EXCERPT = 80
 _PAUSES = (0.2, 0.5, 1.0)
 """Seconds before each new attempt of a request that was not answered (all are idempotent)."""
 _DYNAMIC_CLIENT: Any = DynamicClient  # the library has no types
-_CONFIG: Any = config
 _LATER = {429, 500, 502, 503, 504}
 
 Object = dict[str, Any]
@@ -136,39 +137,21 @@ class KubernetesApi:
 
     @staticmethod
     def _client(context: str | None) -> ApiClient:
-        configuration = Configuration()
-        try:
-            if context is None and _inside_a_pod():
-                _CONFIG.load_incluster_config(client_configuration=configuration)
-            else:
-                _CONFIG.load_kube_config(
-                    config_file=os.environ.get("KUBECONFIG"),
-                    context=context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
-        except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                doing="reading the kubeconfig"
-                + (f" for context {context!r}" if context else " (its current context)"),
-                found=_nowhere() or str(error).strip() or type(error).__name__,
-                expected="a kubeconfig with that context, in KUBECONFIG or ~/.kube/config",
-                next_step="set KUBECONFIG, and set kubernetes.context in the environment file to a "
-                "context of `kubectl config get-contexts`",
-            ) from error
+        configuration = configured(context)
         configuration.retries = urllib3.Retry(
             total=1, connect=1, read=0, redirect=0, status=0, other=0
         )
-        return ApiClient(configuration)
+        return bounded(ApiClient(configuration))
 
     def openapi(self) -> Object:
         """The cluster's description of every kind that it serves, others' too (OpenAPI v2)."""
         doing = "reading the cluster's own schema"
         try:
-            answer = self._dynamic.request(
-                "get", "/openapi/v2", serialize=False, _request_timeout=_TIMEOUT
-            )
-            found = _parsed(answer.data)
+            with within(_LONGEST):
+                answer = self._dynamic.request(
+                    "get", "/openapi/v2", serialize=False, _request_timeout=_TIMEOUT
+                )
+                found = _parsed(answer.data)
         except ApiException as error:
             raise UsageError(
                 doing=doing,
@@ -176,7 +159,7 @@ class KubernetesApi:
                 expected="the right to GET /openapi/v2, which every user has by default",
                 next_step="log in to the cluster again, or check the role system:discovery",
             ) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, _NotJsonError) as error:
             raise self._silent(error, doing) from error
         return found or {}
 
@@ -273,16 +256,17 @@ class KubernetesApi:
         renew = self._renew
         for pause in (*_PAUSES, None):
             try:
-                answer = self._dynamic.request(
-                    request.method,
-                    request.path(self.namespace),
-                    body=request.body,
-                    query_params=list(request.query),
-                    content_type=request.content,
-                    serialize=False,
-                    _request_timeout=_TIMEOUT,
-                )
-                return _parsed(answer.data)
+                with within(_LONGEST):
+                    answer = self._dynamic.request(
+                        request.method,
+                        request.path(self.namespace),
+                        body=request.body,
+                        query_params=list(request.query),
+                        content_type=request.content,
+                        serialize=False,
+                        _request_timeout=_TIMEOUT,
+                    )
+                    return _parsed(answer.data)
             except ApiException as error:
                 if error.status == 404 and missing_ok:
                     return None
@@ -294,7 +278,7 @@ class KubernetesApi:
                     continue
                 if error.status not in _LATER or pause is None:
                     raise self._explained(error, request) from error
-            except (urllib3.exceptions.HTTPError, OSError) as error:
+            except (urllib3.exceptions.HTTPError, OSError, _NotJsonError) as error:
                 if pause is None or "CERTIFICATE" in str(error):
                     raise self._silent(error, doing) from error
             time.sleep(pause)
@@ -346,6 +330,14 @@ class KubernetesApi:
                 found=f"the certificate of {self.server} is not trusted: {error}",
                 expected="a server whose certificate the kubeconfig's authority signed",
                 next_step="check certificate-authority and server in the kubeconfig",
+            )
+        if isinstance(error, _NotJsonError):
+            return UnreachableError(
+                doing=doing,
+                found=f"{self.server} answers, but not as an API server does: {error}",
+                expected="an object in JSON; this may be a login page or a proxy's message",
+                next_step="log in to what stands before the API server, or correct `server` in "
+                "the kubeconfig",
             )
         return UnreachableError(
             doing=doing,
@@ -403,30 +395,23 @@ def _no_discovery(client: Any, cache_file: str | None) -> None:  # noqa: ARG001
     return None
 
 
-def _nowhere() -> str:
-    """The kubeconfig paths if none of them exists; else an empty text."""
-    named = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
-    paths = [Path(name).expanduser() for name in named or ["~/.kube/config"]]
-    if any(path.exists() for path in paths):
-        return ""
-    also = "" if named else ", and KUBECONFIG is not set"
-    return f"there is no {' or '.join(map(str, paths))}{also}"
-
-
-def _inside_a_pod() -> bool:
-    if os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" not in os.environ:
-        return False
-    return not Path("~/.kube/config").expanduser().exists()
-
-
 def _verb(method: str, name: str | None) -> str:
     if method == "get":
         return "get" if name else "list"
     return {"post": "create", "put": "update", "patch": "patch", "delete": "delete"}[method]
 
 
+class _NotJsonError(Exception):
+    """An answer that no API server gives; its beginning."""
+
+
 def _parsed(data: bytes) -> Object:
-    parsed: Object = json.loads(data)
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise _NotJsonError(repr(data[:_EXCERPT].decode(errors="replace")))
     return parsed
 
 

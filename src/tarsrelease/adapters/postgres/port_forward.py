@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from psycopg import conninfo
 
+from tarsrelease.adapters.child_environment import for_cluster
 from tarsrelease.model.environment import Environment, PortForward
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.format import duration
@@ -58,7 +59,12 @@ def _start(environment: Environment, wanted: PortForward) -> subprocess.Popen[st
         argv += ["--context", environment.kubernetes.context]
     argv += ["port-forward", f"service/{wanted.service}", f":{wanted.port}", f"--address={_LOCAL}"]
     return subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=for_cluster(),
     )
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tarsrelease.adapters.child_environment import minimal
 from tarsrelease.migrations.findings import Finding
 from tarsrelease.migrations.linting import NOT_ASKED, read_squawk
 from tarsrelease.migrations.statements import SqlFile
@@ -33,6 +34,7 @@ def squawk(version: int) -> Callable[[SqlFile], list[Finding]]:
                 text=True,
                 check=False,
                 timeout=_LONGEST,
+                env=minimal(),
             )
             return read_squawk(done.stdout, file)
         except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as problem:

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tarsrelease.adapters.http.client import Client
 from tarsrelease.adapters.prometheus import access
 from tarsrelease.adapters.prometheus.answers import Reader
 from tarsrelease.model.environment import Prometheus
@@ -24,6 +25,8 @@ from tarsrelease.model.measurement import Series
 _INSTANT = "/api/v1/query"
 _RANGE = "/api/v1/query_range"
 _AT_ONCE = 8
+_LARGEST = 64 * 2**20
+"""Bytes of one answer: some two million samples."""
 
 
 class PrometheusMetrics:
@@ -40,12 +43,12 @@ class PrometheusMetrics:
         self._parameters = settings.sent_parameters
         self._timeout = settings.timeout
         self._reader = Reader(settings, settings.timeout)
-        self._client = httpx.Client(
+        self._client = Client(
+            seconds=settings.timeout,
+            largest=_LARGEST,
             headers=access.headers(settings),
             verify=access.verification(settings),
-            timeout=httpx.Timeout(settings.timeout),
-            limits=httpx.Limits(max_connections=_AT_ONCE, keepalive_expiry=60.0),
-            trust_env=not _is_loopback(settings.url),
+            proxies=not _is_loopback(settings.url),
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="metrics")
 
@@ -97,7 +100,7 @@ class PrometheusMetrics:
         """The `data` of one query."""
         try:
             status, body = self._post(asked, deadline, path)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self._reader.unreachable(asked["query"], _why(error)) from error
         return self._reader.data(asked["query"], status, body)
 
@@ -109,15 +112,9 @@ class PrometheusMetrics:
             return self._post_once(asked, deadline, path)
 
     def _post_once(self, asked: Mapping[str, str], deadline: float, path: str) -> tuple[int, bytes]:
-        left = max(0.001, deadline - monotonic())
         form = {**self._parameters, **asked}
-        with self._client.stream("POST", f"{self._url}{path}", data=form, timeout=left) as response:
-            chunks = []
-            for chunk in response.iter_bytes():
-                chunks.append(chunk)
-                if monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer took too long")
-            return response.status_code, b"".join(chunks)
+        answer = self._client.post(f"{self._url}{path}", data=form, deadline=deadline)
+        return answer.status, answer.content
 
 
 def _is_loopback(url: str) -> bool:
@@ -129,7 +126,7 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _why(error: httpx.TransportError) -> str:
+def _why(error: httpx.RequestError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no complete answer in time"
     return f"{type(error).__name__}: {error}"

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from tarsrelease.adapters.child_environment import for_network
 from tarsrelease.adapters.files.hashing import hash_files
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import RefusedError, UsageError
@@ -80,8 +81,7 @@ class PytestSuite:
             *("--deployment", target.value, "--ga_mode"),
             *(("-m", " or ".join(marks)) if marks else ()),
         ]
-        unset = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST")
-        variables = {name: value for name, value in os.environ.items() if name not in unset}
+        variables = for_network(self._environment.prometheus.secret_variables)
         variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         with (place / "output.txt").open("wb+") as output:
             process = subprocess.Popen(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tarsrelease.adapters.child_environment import for_logins
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
 
@@ -86,7 +87,7 @@ class Logins:
             done = subprocess.run(
                 [program, "get"],
                 input=server,
-                env=dict(self._variables),
+                env=for_logins(variables=self._variables),
                 capture_output=True,
                 text=True,
                 check=False,

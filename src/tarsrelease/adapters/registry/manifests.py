@@ -11,18 +11,25 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from tarsrelease.adapters.http.client import Client, TooLargeError
 from tarsrelease.adapters.registry.credentials import CREDENTIALS, Login, Logins
+from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS, Fetched
 
 _DOING = "querying the registry"
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 _LONGEST = 10.0
+_ATTEMPTS = 2
+_TOKEN = 2**20
+_REFUSAL = 64 * 2**10
+_REDIRECTS = {301, 302, 303, 307, 308}
 
 
 class HttpRegistry:
@@ -35,7 +42,13 @@ class HttpRegistry:
         timeout: float = _LONGEST,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._client = httpx.Client(timeout=timeout, follow_redirects=False, transport=transport)
+        self._client = Client(
+            seconds=timeout,
+            largest=LARGEST_MANIFEST,
+            headers={"Accept-Encoding": "identity"},
+            transport=transport,
+        )
+        self._seconds = timeout
         self._logins = Logins(variables)
         self._tokens: dict[tuple[str, str], str] = {}
         self._silent: dict[str, str] = {}
@@ -98,21 +111,36 @@ class HttpRegistry:
         """One request; blobs may be redirected to storage, which gets no token of ours."""
         if host in self._silent:
             raise _unreachable(host, self._silent[host])
+        deadline, asked = monotonic() + self._seconds, url
         try:
             for _ in range(4):
-                with self._client.stream(method, url, headers=dict(headers)) as answer:
-                    if answer.is_redirect and "location" in answer.headers:
-                        goal = answer.url.join(answer.headers["location"])
-                        if goal.scheme != "https" and _scheme(goal.netloc.decode()) != "http":
-                            raise _unreachable(host, f"it redirects to {goal.scheme}")
-                        if goal.netloc != answer.url.netloc:
-                            headers = {k: v for k, v in headers.items() if k != "Authorization"}
-                        url = str(goal)
-                        continue
-                    if answer.status_code >= 500 or answer.status_code == 429:
-                        raise _unreachable(host, f"it answers {answer.status_code}")
-                    content = b"" if method == "HEAD" else _bounded(answer, largest, host)
-                    return answer.status_code, answer.headers, content
+                answer = self._client.request(
+                    method,
+                    url,
+                    headers=dict(headers),
+                    # A refusal's text may be longer than a small blob.
+                    largest=max(largest, _REFUSAL),
+                    deadline=deadline,
+                    attempts=_ATTEMPTS,
+                )
+                if answer.status in _REDIRECTS and "location" in answer.headers:
+                    before, goal = httpx.URL(url), httpx.URL(url).join(answer.headers["location"])
+                    if goal.scheme != "https" and _scheme(goal.netloc.decode()) != "http":
+                        raise _unreachable(host, f"it redirects to {goal.scheme}")
+                    if (goal.scheme, goal.netloc) != (before.scheme, before.netloc):
+                        headers = {k: v for k, v in headers.items() if k != "Authorization"}
+                    url = str(goal)
+                    continue
+                if answer.status == 429 or answer.status >= 500:
+                    raise _unreachable(host, f"it answers {answer.status}")
+                if answer.status == 401 and httpx.URL(url).netloc != httpx.URL(asked).netloc:
+                    # A password for the registry is no answer to somebody else's question.
+                    raise _unreachable(host, f"it redirects to {url}, which asks for a login")
+                if answer.status == 200 and len(answer.content) > largest:
+                    raise _unreachable(host, f"its answer has more than {largest} bytes")
+                return answer.status, answer.headers, answer.content
+        except TooLargeError as problem:
+            raise _unreachable(host, str(problem)) from problem
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as problem:
             why = str(problem) or type(problem).__name__
             with self._lock:  # the other images of a registry that is silent need not wait, too
@@ -128,8 +156,13 @@ class HttpRegistry:
             return "Basic " + base64.b64encode(":".join(login).encode()).decode()
         said = dict(_PARAMETER.findall(rest))
         realm = said.get("realm", "")
-        if scheme.lower() != "bearer" or not _may_know(host, realm):
+        if scheme.lower() != "bearer":
             raise _refused(host, repository, 401, login)
+        if not _is_own(host, realm):
+            # Elsewhere, only a login that was given for that very place.
+            login = self._logins.of(urlsplit(realm).netloc) if _may_be_asked(realm) else None
+            if login is None:
+                raise _elsewhere(host, realm)
         query = {
             "service": said.get("service", host),
             "scope": f"repository:{repository}:pull",
@@ -148,12 +181,14 @@ class HttpRegistry:
     ) -> str | None:
         auth = httpx.BasicAuth(*login) if login else None
         try:
-            answer = self._client.get(realm, params=dict(query), auth=auth)
-        except httpx.HTTPError as problem:
+            answer = self._client.get(
+                realm, params=dict(query), auth=auth, largest=_TOKEN, attempts=_ATTEMPTS
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise _unreachable(host, f"its token service: {problem}") from problem
-        if answer.status_code >= 500 or answer.status_code == 429:
-            raise _unreachable(host, f"its token service answers {answer.status_code}")
-        if answer.status_code != 200:
+        if answer.status == 429 or answer.status >= 500:
+            raise _unreachable(host, f"its token service answers {answer.status}")
+        if answer.status != 200:
             return None
         try:
             said: Any = answer.json()
@@ -161,18 +196,6 @@ class HttpRegistry:
             return None
         found = (said.get("token") or said.get("access_token")) if isinstance(said, dict) else None
         return found if isinstance(found, str) and found.isascii() and found.isprintable() else None
-
-
-def _bounded(answer: httpx.Response, largest: int, host: str) -> bytes:
-    """The body as it was sent: a digest is of those bytes. What is too large is not read on."""
-    content = bytearray()
-    for piece in answer.iter_bytes():
-        content += piece
-        if answer.status_code == 200 and len(content) > largest:
-            raise _unreachable(host, f"its answer has more than {largest} bytes")
-        if len(content) > LARGEST_MANIFEST:
-            break
-    return bytes(content)
 
 
 def _place(name: str) -> tuple[str, str]:
@@ -189,18 +212,28 @@ def _scheme(host: str) -> str:
     return "http" if local else "https"
 
 
-def _may_know(host: str, realm: str) -> bool:
-    """Whether the realm is the registry's own: on its host, or on one of the same domain.
+_REALMS = {
+    "registry-1.docker.io": "auth.docker.io",
+    "registry.gitlab.com": "gitlab.com",
+}
+"""Where a registry's token service has another host; the registries' own documentation."""
 
-    auth.docker.io serves registry-1.docker.io; a realm elsewhere could collect passwords.
+
+def _is_own(host: str, realm: str) -> bool:
+    """Whether the registry's password may be sent to the realm: to host and port of the registry
+    itself, or to its known token service. Two names of one domain may belong to two people.
     """
     goal = urlsplit(realm)
-    name, own = goal.hostname or "", urlsplit(f"//{host}").hostname or ""
-    if goal.scheme != "https" and not (goal.scheme == "http" and _scheme(name) == "http"):
+    if not _may_be_asked(realm):
         return False
-    if name == own:
-        return True
-    return name.split(".")[-2:] == own.split(".")[-2:] and not own.replace(".", "").isdigit()
+    own = urlsplit(f"//{host}").hostname or ""
+    local = _scheme(host) == "http" and goal.hostname == own  # this machine's own, on any port
+    return goal.netloc in (host, _REALMS.get(host)) or local
+
+
+def _may_be_asked(realm: str) -> bool:
+    goal = urlsplit(realm)
+    return goal.scheme == "https" or (goal.scheme == "http" and _scheme(goal.netloc) == "http")
 
 
 def _unreachable(host: str, why: str) -> UnreachableError:
@@ -209,6 +242,17 @@ def _unreachable(host: str, why: str) -> UnreachableError:
         found=f"cannot reach {host}: {why}",
         expected="a registry that answers",
         next_step="check that this machine can reach it, then run this command again",
+    )
+
+
+def _elsewhere(host: str, realm: str) -> UsageError:
+    place = urlsplit(realm).netloc
+    return UsageError(
+        doing=_DOING,
+        found=f"{host} names {shown(realm) or 'nothing'} as its token service, which is elsewhere",
+        expected="a token service on the registry's own host and port; a password is sent to no "
+        "other",
+        next_step=f"if it is the right one, set {CREDENTIALS} to {shown(place)}=user:password",
     )
 
 

@@ -37,19 +37,26 @@ def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
 
     Each record stores the SHA-256 of the record before it. Lines cut off at the end of the last
     segment can only be detected with a hash stored elsewhere: give it with --head. The exit code is
-    1 if a record is missing or altered.
+    1 if a record is missing or altered. Without --head the result says only that the evidence is
+    consistent with itself: a chain that somebody wrote anew is, too. Every step prints its head.
     """
     from datetime import UTC, datetime
 
     from tarsrelease.adapters.files.evidence_file import read_segments
     from tarsrelease.cli.session import Recording, carry_out
-    from tarsrelease.evidence.chain import prove
+    from tarsrelease.evidence.chain import anchor_check, prove
     from tarsrelease.model.outcome import Outcome, Status, Verdict, exit_code_of, worst
 
     def act(_session: Session) -> Outcome:
         started_at = datetime.now(UTC)
-        checks = prove(read_segments(folder), heads)
-        whole = worst(check.status for check in checks) is Status.PASS
+        checks = (*prove(read_segments(folder), heads), anchor_check(heads))
+        made = [check.status for check in checks if check.status is not Status.SKIPPED]
+        whole = worst(made) is Status.PASS
+        good = (
+            f"whole up to {len(heads)} given {'head' if len(heads) == 1 else 'heads'}"
+            if heads
+            else "consistent with itself; it was compared with nothing else"
+        )
         verdict = Verdict.PROCEED if whole else Verdict.NO_GO
         return Outcome(
             step="report evidence",
@@ -57,7 +64,7 @@ def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
             environment=None,
             verdict=verdict,
             exit_code=exit_code_of(verdict),
-            summary=f"the evidence in {folder} is {'whole' if whole else 'NOT whole'}",
+            summary=f"the evidence in {folder} is {good if whole else 'NOT whole'}",
             checks=checks,
             started_at=started_at,
             finished_at=datetime.now(UTC),

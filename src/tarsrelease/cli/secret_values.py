@@ -21,7 +21,8 @@ _SECRET_KEYS = {
     "client-secret",
 }
 _NO_SECRETS = {"username_env", "ca_env", "certificate_env"}
-_OWN = ("GITHUB_TOKEN", "GH_TOKEN")
+_LOGINS = "TARSRELEASE_REGISTRY_AUTH"
+_OWN = ("GITHUB_TOKEN", "GH_TOKEN", _LOGINS)
 _IN_A_DSN = re.compile(r"""\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)""")
 
 
@@ -33,7 +34,8 @@ def secrets_of_environment(file: Path, variables: Mapping[str, str]) -> list[str
     """
     names = {*_OWN, *_variable_names(_parsed(file))}
     found = [variables[name] for name in sorted(names) if variables.get(name)]
-    return [*found, *(part for value in found for part in _passwords(value))]
+    logins = (item.partition(":")[2] for item in variables.get(_LOGINS, "").split(","))
+    return [*found, *filter(None, logins), *(part for value in found for part in _passwords(value))]
 
 
 def secrets_of_kubeconfig(text: str) -> list[str]:

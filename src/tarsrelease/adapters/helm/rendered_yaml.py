@@ -1,0 +1,42 @@
+"""Rendered YAML, read only where Helm's reader (sigs.k8s.io/yaml, in Go) reads the same.
+
+A merge key and a key that stands twice are read differently: what was checked would not be what is
+applied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+class AmbiguousYamlError(yaml.YAMLError):
+    """Two readers would see two different documents."""
+
+
+class _Loader(_Safe):  # type: ignore[misc]
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.tag == _MERGE:
+                raise AmbiguousYamlError(f"a merge key (<<) in line {key.start_mark.line + 1}")
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise AmbiguousYamlError(
+                    f"the key {key.value!r} twice, in line {key.start_mark.line + 1}"
+                )
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Nothing is merged."""
+
+
+def rendered_objects(text: str) -> list[dict[str, Any]]:
+    """The objects in a stream of documents. Raises yaml.YAMLError."""
+    return [found for found in yaml.load_all(text, Loader=_Loader) if found]

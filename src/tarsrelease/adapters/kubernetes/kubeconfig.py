@@ -1,0 +1,144 @@
+"""The kubeconfig in use, or the pod's ServiceAccount where there is none."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes import config
+from kubernetes.client import Configuration
+from kubernetes.config import kube_config
+from kubernetes.config.exec_provider import ExecProvider
+
+from tarsrelease.adapters.child_environment import EXTRA, for_cluster
+from tarsrelease.model.errors import UsageError
+
+_CONFIG: Any = config  # the library has no types
+_FILES: Any = kube_config
+_LOADER: Any = kube_config.KubeConfigLoader
+_PROVIDER: Any = ExecProvider
+_LONGEST_LOGIN = 60.0
+_BROKEN = (
+    config.ConfigException,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    yaml.YAMLError,
+)
+
+
+class _PluginError(Exception):
+    """The exec plugin gave no credentials."""
+
+
+def configured(context: str | None) -> Configuration:
+    """Server and credentials of `context`, by default the kubeconfig's current one.
+
+    Raises UsageError for a kubeconfig that cannot be used, and for an exec plugin that fails.
+    """
+    configuration = Configuration()
+    try:
+        if context is None and _inside_a_pod():
+            _CONFIG.load_incluster_config(client_configuration=configuration)
+        else:
+            path = os.environ.get("KUBECONFIG") or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+            found = _FILES.KubeConfigMerger(path).config
+            _Loader(config_dict=found, active_context=context).load_and_set(configuration)
+    except _PluginError as error:
+        raise UsageError(
+            doing=_reading(context),
+            found=f"its exec plugin gave no credentials: {error}",
+            expected="credentials as `kubectl get pods` gets them",
+            next_step="log in as the plugin asks; if it needs more variables than PATH, HOME, "
+            f"KUBECONFIG and its cloud's, name them in {EXTRA}",
+        ) from error
+    except _BROKEN as error:
+        raise UsageError(
+            doing=_reading(context),
+            found=_nowhere() or " ".join(str(error).split()) or type(error).__name__,
+            expected="a kubeconfig with that context, in KUBECONFIG or ~/.kube/config",
+            next_step="set KUBECONFIG, and set kubernetes.context in the environment file to a "
+            "context of `kubectl config get-contexts`",
+        ) from error
+    return configuration
+
+
+class _Loader(_LOADER):  # type: ignore[misc]
+    """The library logs that a plugin failed and goes on without credentials, so that the API
+    server's "forbidden" for anonymous users is all that is seen."""
+
+    def _load_from_exec_plugin(self) -> bool | None:
+        if "exec" not in self._user:
+            return None
+        base = self._get_base_path(self._cluster.path)
+        status = _status(self._user["exec"], base, self._cluster)
+        if "token" in status:
+            self.token = f"Bearer {status['token']}"
+        elif "clientCertificateData" in status and "clientKeyData" in status:
+            self.cert_file = self._file(status, "clientCertificateData", base)
+            self.key_file = self._file(status, "clientKeyData", base)
+        else:
+            raise _PluginError("its answer has neither a token nor a certificate with its key")
+        if "expirationTimestamp" in status:
+            self.expiry = _FILES.parse_rfc3339(status["expirationTimestamp"])
+        return True
+
+    def _file(self, status: Any, key: str, base: str) -> str:
+        made: str = _FILES.FileOrData(
+            status,
+            None,
+            data_key_name=key,
+            file_base_path=base,
+            base64_file_content=False,
+            temp_file_path=self._temp_file_path,
+        ).as_file()
+        return made
+
+
+def _status(wanted: Any, base: str, cluster: Any) -> dict[str, Any]:
+    """What the plugin answers. Raises _PluginError."""
+    found: list[dict[str, Any]] = []
+    problems: list[str] = []
+
+    def ask() -> None:
+        try:
+            provider = _PROVIDER(wanted, base, cluster)
+            own = {item["name"]: item["value"] for item in wanted.safe_get("env") or ()}
+            provider.env = {**for_cluster(), **own}
+            found.append(dict(provider.run()))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is said
+            problems.append(" ".join(str(error).split()) or type(error).__name__)
+
+    thread = threading.Thread(target=ask, name="exec plugin", daemon=True)
+    thread.start()
+    thread.join(_LONGEST_LOGIN)
+    if not found:
+        raise _PluginError(*problems or [f"no answer within {_LONGEST_LOGIN:g} s"])
+    return found[0]
+
+
+def _reading(context: str | None) -> str:
+    which = f" for context {context!r}" if context else " (its current context)"
+    return f"reading the kubeconfig{which}"
+
+
+def _nowhere() -> str:
+    """The kubeconfig paths if none of them exists; else an empty text."""
+    named = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+    paths = [Path(name).expanduser() for name in named or ["~/.kube/config"]]
+    if any(path.exists() for path in paths):
+        return ""
+    also = "" if named else ", and KUBECONFIG is not set"
+    return f"there is no {' or '.join(map(str, paths))}{also}"
+
+
+def _inside_a_pod() -> bool:
+    if os.environ.get("KUBECONFIG") or "KUBERNETES_SERVICE_HOST" not in os.environ:
+        return False
+    return not Path("~/.kube/config").expanduser().exists()

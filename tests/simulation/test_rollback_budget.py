@@ -1,0 +1,66 @@
+"""A rollback while the API server is away: it uses its budget, then says the truth."""
+
+from __future__ import annotations
+
+import pytest
+from day_world import DayWorld
+from test_rollback_reason import deployed
+from world import SERVICES
+
+from tarsrelease.model.errors import LostError, StoppedError, UnreachableError
+from tarsrelease.model.outcome import ExitCode
+from tarsrelease.steps.rollback import rollback
+
+BUDGET = 300.0
+
+
+def away_while_the_canary_is_removed(
+    day: DayWorld, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server goes away after the traffic was moved, and comes back."""
+
+    def uninstall(release: str, *, deadline: float) -> None:
+        monkeypatch.undo()
+        world = day.world
+        world.kubernetes_up = False
+        world.at(seconds, lambda: setattr(world, "kubernetes_up", True))
+        raise UnreachableError(doing="asking", found="away", expected="it", next_step="wait")
+
+    monkeypatch.setattr(day.charts, "uninstall", uninstall)
+
+
+def test_an_outage_shorter_than_the_budget_is_waited_out() -> None:
+    day = deployed()
+    day.world.kubernetes_up = False
+    day.world.at(200, lambda: setattr(day.world, "kubernetes_up", True))
+    began = day.world.now
+    outcome = rollback(day.context(), "it is slow")
+    assert outcome.exit_code is ExitCode.DONE, outcome.summary
+    assert all(day.world.weights.get(service, 0) == 0 for service in SERVICES)
+    assert 200 <= day.world.now - began <= BUDGET
+
+
+def test_an_outage_in_the_middle_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    day = deployed()
+    away_while_the_canary_is_removed(day, 100, monkeypatch)
+    outcome = rollback(day.context(), "it is slow")
+    assert outcome.exit_code is ExitCode.DONE, outcome.summary
+
+
+def test_it_gives_up_when_the_budget_is_used_and_not_before() -> None:
+    day = deployed()
+    day.world.kubernetes_up = False
+    began = day.world.now
+    with pytest.raises(UnreachableError):
+        rollback(day.context(), "it is slow")
+    assert BUDGET - 5 <= day.world.now - began <= BUDGET + 15
+
+
+def test_after_a_change_it_ends_as_stopped_however_the_last_attempt_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    day = deployed()
+    away_while_the_canary_is_removed(day, 10_000, monkeypatch)
+    with pytest.raises(StoppedError) as caught:
+        rollback(day.context(), "it is slow")
+    assert isinstance(caught.value, LostError)
