@@ -33,14 +33,16 @@ def test_a_fix_deployed_right_after_its_rolled_back_predecessor_passes(day: Day)
     """Same version, same labels: what the predecessor did is in the metrics, and is not counted."""
     day.tarsrelease("canary", "deploy")
     day.fault('{"error_share": 1.0}', CANARY)
-    taken = day.tarsrelease("canary", "gate", "--stage", "10", code=ExitCode.ROLLBACK)
+    taken = day.tarsrelease(
+        "canary", "gate", "--stage", "10", "--skip-stages", "a test", code=ExitCode.ROLLBACK
+    )
     assert {c["id"] for c in taken["checks"] if c["status"] == "fail"} >= {"canary.error_rate"}
     day.tarsrelease("rollback")
     day.forget_clients()
 
     day.tarsrelease("canary", "deploy")
     for weight in ("10", "25"):
-        passed = day.tarsrelease("canary", "gate", "--stage", weight)
+        passed = day.tarsrelease("canary", "gate", "--stage", weight, "--skip-stages", "a test")
         assert passed["verdict"] == "proceed"
         counted = [c for c in passed["checks"] if c["id"] == "canary.error_rate"]
         assert len(counted) == 3
@@ -83,9 +85,11 @@ def test_a_wait_ends_when_the_next_stage_is_entered_and_takes_traffic_off_on_pro
     day: Day,
 ) -> None:
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "10")
+    day.tarsrelease("canary", "gate", "--stage", "10", "--skip-stages", "a test")
     with watched(day, "--stage", "10") as ended:
-        day.tarsrelease("canary", "gate", "--stage", "25")  # the lock is free for it
+        day.tarsrelease(
+            "canary", "gate", "--stage", "25", "--skip-stages", "a test"
+        )  # the lock is free for it
         outcome = ended()
         assert outcome["exit_code"] == ExitCode.DONE, outcome["summary"]
         assert outcome["details"]["over"] == "went on"
@@ -106,11 +110,14 @@ def test_a_wait_ends_when_the_next_stage_is_entered_and_takes_traffic_off_on_pro
 
 def test_a_wait_that_is_too_long_takes_the_traffic_off_and_the_day_can_go_on(day: Day) -> None:
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "10")
+    day.tarsrelease("canary", "gate", "--stage", "10", "--skip-stages", "a test")
     held = day.tarsrelease(
         *("canary", "gate", "--wait", "--stage", "10", "--for", "5s"), code=ExitCode.HOLD
     )
     assert "not a rollback" in held["summary"]
     assert day.canary_weights() == [0, 0, 0]
-    assert day.tarsrelease("canary", "gate", "--stage", "10")["verdict"] == "proceed"
+    assert (
+        day.tarsrelease("canary", "gate", "--stage", "10", "--skip-stages", "a test")["verdict"]
+        == "proceed"
+    )
     day.assert_no_client_noticed()

@@ -25,7 +25,7 @@ def day(cluster: Cluster, tmp_path: Path) -> Iterator[Day]:
 def half_promoted(day: Day) -> None:
     """The canary has everything, and a promotion was killed while Helm upgraded stable."""
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "100")
+    day.tarsrelease("canary", "gate", "--stage", "100", "--skip-stages", "a test")
     touched = (
         f"until kubectl --namespace {NAMESPACE} get deployments --output jsonpath="
         "'{.items[?(@.metadata.labels.deployment==\"stable\")].spec.template.metadata.labels.version}'"
@@ -125,7 +125,7 @@ def test_a_promotion_that_is_killed_anywhere_can_be_run_again(
     day: Day, at: str, delay: float
 ) -> None:
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "100")
+    day.tarsrelease("canary", "gate", "--stage", "100", "--skip-stages", "a test")
     day.killed(at, "promote", delay=delay)
     outcome = day.tarsrelease("promote")
     assert outcome["verdict"] == "proceed"
@@ -159,7 +159,7 @@ def test_a_canary_that_is_killed_half_installed_is_taken_away(day: Day) -> None:
 @pytest.mark.full
 def test_without_metrics_the_traffic_goes_all_the_same_and_nothing_is_claimed(day: Day) -> None:
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "100")
+    day.tarsrelease("canary", "gate", "--stage", "100", "--skip-stages", "a test")
     day.cluster.control({"do": "pause", "part": "prometheus"})
     try:
         outcome = day.tarsrelease("rollback", code=ExitCode.STOPPED)
@@ -177,7 +177,7 @@ def test_without_metrics_the_traffic_goes_all_the_same_and_nothing_is_claimed(da
 @pytest.mark.full
 def test_a_journal_that_cannot_be_written_holds_nothing_up(day: Day) -> None:
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "100")
+    day.tarsrelease("canary", "gate", "--stage", "100", "--skip-stages", "a test")
     day.kubectl("patch", "configmap", "tarsrelease-tars", "--patch", '{"immutable": true}')
     day.tarsrelease("rollback")
     assert day.versions() == {"1.0.0"}
@@ -188,7 +188,7 @@ def test_a_journal_that_cannot_be_written_holds_nothing_up(day: Day) -> None:
 @pytest.mark.full
 def test_a_stable_that_fails_after_its_upgrade_gets_no_traffic(day: Day) -> None:
     day.tarsrelease("canary", "deploy")
-    day.tarsrelease("canary", "gate", "--stage", "100")
+    day.tarsrelease("canary", "gate", "--stage", "100", "--skip-stages", "a test")
     day.killed("traffic: 50 %", "promote", delay=0.0)
     day.fault('{"error_share": 1.0}', "deployment=stable,agent_type!=ppo")
     outcome = day.tarsrelease("promote", code=ExitCode.STOPPED)

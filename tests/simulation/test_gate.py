@@ -445,6 +445,7 @@ def test_a_predecessor_of_the_same_version_does_not_count_against_its_successor(
     for pod in world.running(Track.CANARY):
         world.replace_pod(pod)
     world.journal.append(world.entry("deploy", Phase.INTENT))
+    world.journal.append(world.entry("skip", Phase.RESULT, weight=10))
     world.advance(3)
     assert play(world).verdict is Verdict.PROCEED
 

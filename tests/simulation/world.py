@@ -99,6 +99,7 @@ def rollout(
                     "unit": "bytes",
                 },
             },
+            "promotion": {"bake": "0s"},
             "stages": [
                 {
                     "weight": weight,
@@ -237,6 +238,10 @@ class World:
     annotations: dict[str, dict[str, str]] = field(default_factory=dict)
     journal: list[Entry] = field(default_factory=list)
     lock_holder: str | None = None
+    managers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Other field managers of a service's route."""
+    deleted: set[str] = field(default_factory=set)
+    """Services whose route somebody deleted."""
     said: list[str] = field(default_factory=list)
     seen: list[tuple[float, tuple[Check, ...]]] = field(default_factory=list)
     writes: list[tuple[float, int]] = field(default_factory=list)
@@ -261,6 +266,8 @@ class World:
             self.set_replicas(deployment(service, Track.STABLE), stable)
             self.set_replicas(deployment(service, Track.CANARY), canary)
         self.journal.append(self.entry("deploy", Phase.INTENT))
+        for weight in (5, 10, 25, 50, 100):  # tests enter any stage at once
+            self.journal.append(self.entry("skip", Phase.RESULT, weight=weight))
         self.advance(60.0 * minutes)
         return self
 
@@ -328,6 +335,11 @@ class World:
         self.weights[service] = weight
         self.followed[service].append((self.now + self.follow, weight))
         self.writes.append((self.now, weight))
+
+    def edit(self, service: str, weight: int, by: str) -> None:
+        """Somebody edits the weight in a route by hand."""
+        self.set_weight(service, weight)
+        self.managers[service] = (by,)
 
     # Time
 
@@ -561,7 +573,7 @@ class SimulatedRoutes:
         self._answer()
         result = []
         for service in services:
-            if service.name not in self.world.weights:
+            if service.name not in self.world.weights or service.name in self.world.deleted:
                 continue
             notes = self.world.annotations[service.name]
             written, until = notes.get("shifted-at"), notes.get("traffic-until")
@@ -575,7 +587,7 @@ class SimulatedRoutes:
                     traffic_until=datetime.fromisoformat(until) if until else None,
                     accepted=True,
                     problem=None,
-                    managers=(),
+                    managers=self.world.managers.get(service.name, ()),
                     written_at=datetime.fromisoformat(written) if written else None,
                 )
             )
@@ -586,6 +598,8 @@ class SimulatedRoutes:
     ) -> None:
         self._answer()
         for service in services:
+            self.world.deleted.discard(service.name)
+            self.world.managers.pop(service.name, None)
             self.world.set_weight(service.name, weight)
             self.world.annotations[service.name] = dict(annotations)
 

@@ -30,6 +30,7 @@ class GateOptions:
     lifted_by: str | None
     reason: str | None
     answers: tuple[str, ...] = ()
+    skip_stages: str | None = None
 
 
 def play(session: Session, options: GateOptions) -> Outcome:
@@ -41,6 +42,8 @@ def play(session: Session, options: GateOptions) -> Outcome:
         raise _wrong("--lifted-by together with --wait or --observe", "a stage to be entered again")
     if seconds is not None and not (options.wait or options.observe):
         raise _wrong("--for alone", "--for with --wait or --observe")
+    if options.skip_stages is not None and (options.wait or options.observe):
+        raise _wrong("--skip-stages together with --wait or --observe", "a stage to be entered")
     if options.wait:
         # Any weight: the journal has the stages that were chosen for this release.
         return _wait(session, weight, seconds)
@@ -55,12 +58,16 @@ def play(session: Session, options: GateOptions) -> Outcome:
         raise _wrong("no --stage", "the stage, such as --stage 10")
     for check, yes in _answers(options, rollout.stage(weight)).items():
         session.context.metrics.external.answered(check, yes)
-    return _stage(session, weight, lifting)
+    return _stage(session, weight, lifting, _skipping(session, options))
 
 
-def _stage(session: Session, weight: int, lifting: Lifting | None) -> Outcome:
+def _stage(
+    session: Session, weight: int, lifting: Lifting | None, skipping: Lifting | None
+) -> Outcome:
     from tarsrelease.steps.canary_gate import gate
 
+    if skipping is not None:
+        return gate(session.context, weight, lifting, skipping)
     return gate(session.context, weight, lifting)
 
 
@@ -101,10 +108,22 @@ def _lifting(options: GateOptions) -> Lifting | None:
     if options.lifted_by is None or options.reason is None:
         given = "--reason alone" if options.lifted_by is None else "--lifted-by alone"
         raise _wrong(given, "--lifted-by NAME with --reason TEXT")
+    return who_and_why(options.lifted_by, options.reason, "--lifted-by", "--reason")
+
+
+def _skipping(session: Session, options: GateOptions) -> Lifting | None:
+    reason = options.skip_stages
+    if reason is None:
+        return None
+    return who_and_why(session.run.owner, reason, "the run's owner", "--skip-stages")
+
+
+def who_and_why(by: str, reason: str, by_field: str, reason_field: str) -> Lifting:
+    """A person's name and reason. Raises UsageError that names the flag at fault."""
     try:
-        return Lifting(by=options.lifted_by, reason=options.reason)
+        return Lifting(by=by, reason=reason)
     except ValidationError as error:
-        field = "--lifted-by" if error.errors()[0]["loc"] == ("by",) else "--reason"
+        field = by_field if error.errors()[0]["loc"] == ("by",) else reason_field
         raise _wrong(
             f"{field} is empty, longer than 300 characters, or more than one line",
             "one line of text",

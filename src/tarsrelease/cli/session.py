@@ -199,6 +199,8 @@ class Recording(Enum):
     """Its outcome, into ./evidence/ unless --evidence says otherwise."""
     WHEN_ASKED = "when asked"
     """Its outcome, if --evidence is given."""
+    IF_POSSIBLE = "if possible"
+    """Its outcome, but a folder that cannot be written stops nothing: it is reported afterwards."""
     BY_STEP = "by the step"
     """The step records its outcomes; only an error before that is added here."""
 
@@ -222,7 +224,7 @@ def carry_out(
     evidence = session.evidence(None if asked else DEFAULT_EVIDENCE)
     by_step = recording is Recording.BY_STEP
     try:
-        if evidence is not None:
+        if evidence is not None and recording is not Recording.IF_POSSIBLE:
             evidence.check_writable()
         outcome = act(session)
     except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the process's last line

@@ -266,6 +266,7 @@ class Overrides(Value):
     max_extension: Seconds | None = None
     confidence: Share | None = None
     promotion_look: Seconds | None = None
+    promotion_bake: Seconds | None = None
     any_time: bool = False
     gauge_limits: dict[CheckId, Bytes] = {}
     bad_share_limits: dict[CheckId, Share] = {}
@@ -404,6 +405,8 @@ def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
     promotion = rollout.promotion
     if overrides.promotion_look is not None:
         promotion = promotion.model_copy(update={"look": overrides.promotion_look})
+    if overrides.promotion_bake is not None:
+        promotion = promotion.model_copy(update={"bake": overrides.promotion_bake})
     return rollout.model_copy(
         update={
             "stages": tuple(_overridden_stage(stage, overrides) for stage in rollout.stages),
@@ -420,6 +423,7 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         "stage duration": overrides.stage_duration,
         "longest extension": overrides.max_extension,
         "look at each step of the promotion": overrides.promotion_look,
+        "bake after the promotion": overrides.promotion_bake,
     }
     said = [f"{what}: {duration(value)}" for what, value in seconds.items() if value is not None]
     if overrides.any_time:

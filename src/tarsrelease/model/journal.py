@@ -122,6 +122,19 @@ class LiftFacts(Facts):
     reason: str = ""
 
 
+class PersonFacts(Facts):
+    """Of ``hold``, ``resume``, ``abort`` and ``skip``: which person stepped in, and why.
+
+    Of ``restore``: which change of a route by hand was undone.
+
+    `revision`: stable's Helm revision, which a resume accepts.
+    """
+
+    by: str = ""
+    reason: str = ""
+    revision: int | None = None
+
+
 class WaitFacts(Facts):
     """Of ``wait``: why it was given up."""
 
@@ -154,6 +167,11 @@ FACTS: Mapping[str, type[Facts]] = {
     "gate": GateFacts,
     "take-off": TakeOffFacts,
     "lift": LiftFacts,
+    "hold": PersonFacts,
+    "resume": PersonFacts,
+    "abort": PersonFacts,
+    "skip": PersonFacts,
+    "restore": PersonFacts,
     "wait": WaitFacts,
     "rollback": RollbackFacts,
     "migrate": MigrateFacts,

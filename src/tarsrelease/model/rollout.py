@@ -165,6 +165,11 @@ class Stage(Value):
         """What only a person can tell of this stage, by check id."""
         return {each.id: each.question for each in self.checks if isinstance(each, ManualCheck)}
 
+    @property
+    def measured_checks(self) -> tuple[CheckRule, ...]:
+        """The checks that can be repeated at any time; all if every one is answered elsewhere."""
+        return tuple(check for check in self.checks if not check.elsewhere) or self.checks
+
 
 class Side(Value):
     """One side's Deployment and Kubernetes Service."""
@@ -251,10 +256,19 @@ class Statistics(Value):
 
 
 class Promotion(Value):
-    """How traffic returns to the upgraded stable: canary weights, with an evaluation at each."""
+    """How traffic returns to the upgraded stable: canary weights, with an evaluation at each.
+
+    `bake`: how much longer stable is evaluated at 0 % while the canary can still take the traffic
+    back; 0s switches it off.
+    """
 
     weights: tuple[int, ...] = (50, 0)
     look: Seconds = 30.0
+    bake: Seconds = 600.0
+
+    def seconds_at(self, weight: int) -> float:
+        """How long stable is evaluated while the canary has `weight` percent."""
+        return self.look + (self.bake if weight == 0 else 0.0)
 
     @model_validator(mode="after")
     def _falls_to_zero(self) -> Self:
@@ -332,6 +346,11 @@ class Rollout(Value):
             if name not in judged:
                 known = ", ".join(judged)
                 raise ValueError(f"check {check.id}: there is no {name!r}; there are {known}")
+
+    def stage_before(self, stage: Stage) -> Stage | None:
+        """The stage that comes before this one; None for the first."""
+        lower = [each for each in self.stages if each.weight < stage.weight]
+        return lower[-1] if lower else None
 
     def stage(self, weight: int) -> Stage:
         """The stage of this weight. Raises KeyError with the known weights."""

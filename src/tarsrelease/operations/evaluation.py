@@ -33,6 +33,7 @@ from tarsrelease.model.measurement import (
 )
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.rollout import Stage
+from tarsrelease.operations.interventions import Interventions
 from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.readings import (
     MetricReadings,
@@ -40,6 +41,7 @@ from tarsrelease.operations.readings import (
     Source,
     second_source,
 )
+from tarsrelease.operations.tasks import Task, result_of
 
 Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]
 Read = Mapping[str, Mapping[str, Gauges | Unmeasured]]
@@ -79,10 +81,15 @@ class StageEvaluation:
 
 
 def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation:
-    """Evaluate one track until there is a verdict.
+    """Evaluate one track until there is a verdict; see `evaluating`."""
+    return result_of(context.clock, evaluating(context, evaluation))
 
-    Raises only what `each_tick` raises: if the metrics server or API server does not answer, the
-    results are `error`.
+
+def evaluating(context: Context, evaluation: StageEvaluation) -> Task[Observation]:
+    """Evaluate one track until there is a verdict; a task, so that something else may wait beside.
+
+    Raises only what `each_tick` raises, and LockedError: if the metrics server or API server does
+    not answer, the results are `error`.
     """
     evaluator = _Evaluator(context, evaluation)
     pods, metrics = evaluator.pods, evaluator.metrics
@@ -92,6 +99,7 @@ def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation
     while True:
         if ticked_at is None or evaluator.now >= ticked_at + evaluation_times.TICK:
             evaluation.each_tick()
+            evaluator.read_interventions()
             ticked_at = evaluator.now
         verdict = None
         for source in sources:
@@ -104,7 +112,7 @@ def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation
         if verdict is not None:
             return evaluator.observation(verdict)
         due = min(pods.next_at, *(source.next_at for source in sources))
-        context.clock.sleep(max(0.01, due - evaluator.now))
+        yield max(0.01, due - evaluator.now)
 
 
 class _Evaluator:
@@ -126,6 +134,11 @@ class _Evaluator:
         self.direct: _Evaluator | None = None
         if second is not None and source is None:
             self.direct = _Evaluator(context, evaluation, second, self.pods)
+        self._interventions = (
+            Interventions(context, stage, evaluation.weight, evaluation.track)
+            if evaluation.weight is not None
+            else None
+        )
         self._checks: tuple[Check, ...] = ()
         self._history: list[Point] = []
         self._shown_at: float | None = None
@@ -140,12 +153,19 @@ class _Evaluator:
     def _elapsed(self) -> float:
         return self.now - self._evaluation.since.timestamp()
 
+    def read_interventions(self) -> None:
+        """Read what people did to the release; nothing if another tool moves the traffic."""
+        if self._interventions is not None:
+            self._interventions.read()
+
     def judge(self) -> Verdict | None:
         """Evaluate and show the checks; the verdict, None if there is none yet."""
         checks = self._evaluate()
         if self.direct is not None:
             checks = failed_by_either(checks, self.direct._evaluate())
         self._checks = self._evaluation.present(checks)
+        if self._interventions is not None:
+            self._checks += self._interventions.checks
         verdict = decide(
             self._checks,
             self._evaluation.stage,
@@ -153,6 +173,8 @@ class _Evaluator:
             without_metrics=self.metrics.seconds_without,
             outage_limit=self._context.environment.limits.metrics_outage,
         )
+        if self._interventions is not None:
+            verdict = self._interventions.ruling(verdict)
         self._show(verdict)
         return verdict
 

@@ -1,12 +1,91 @@
-"""Take the lock from another run, for steps that must not wait."""
+"""The release's lock: every change under it checks it first, and rollbacks take it over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from tarsrelease.context import Context
-from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.errors import LockedError, ReleaseError, UnreachableError
+from tarsrelease.ports.cluster import Lock, holding
+from tarsrelease.rollout import release_journal
+
+_CHANGES = frozenset(
+    {
+        *("shift", "annotate", "retire"),
+        *("scale", "keep_at_least", "remove_leftovers"),
+        *("upgrade", "rollback", "uninstall"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A port whose changes check the lock first."""
+
+    port: Any
+    lock: Lock
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.port, name)
+        if name not in _CHANGES:
+            return found
+
+        def change(*args: Any, **named: Any) -> Any:
+            self.lock.check()
+            return found(*args, **named)
+
+        return change
+
+
+@contextmanager
+def under_lock(context: Context) -> Iterator[Context]:
+    """Hold the lock for the length of the block.
+
+    The context that it yields checks the lock before each change of routes, workloads and Helm
+    releases, so that a process that lost the lock changes nothing more. A LockedError that leaves
+    the block says what the journal knows of the run that took over.
+    """
+    cluster = context.cluster
+    checked: dict[str, Any] = {
+        name: cast("Any", _Checked(getattr(cluster, name), cluster.lock))
+        for name in ("routes", "workloads", "charts")
+    }
+    with holding(cluster.lock):
+        try:
+            yield replace(context, cluster=replace(cluster, **checked))
+        except LockedError as error:
+            raise _explained(context, error) from error
+
+
+def refuse_overtaken(context: Context) -> None:
+    """Raise LockedError if another process took the lock. An API server that is away has not."""
+    try:
+        context.cluster.lock.check()
+    except UnreachableError:
+        return
+
+
+def _explained(context: Context, error: LockedError) -> LockedError:
+    """The error with the rollback that took over, if the journal has one."""
+    try:
+        entries = context.cluster.journal.entries()
+    except ReleaseError:
+        return error
+    ended = release_journal.ended_by_person(entries, context.release.version)
+    if ended is None or ended.run == context.run.id:
+        return error
+    how = "rolled back" if ended.action == release_journal.ROLLBACK else "aborted"
+    reason = getattr(ended.facts, "reason", None)
+    return LockedError(
+        doing=error.detail.doing,
+        found=f"run {ended.run} {how} {context.release.version} meanwhile"
+        + (f": {reason}" if reason else ""),
+        expected=f"run {context.run.id} to hold the release's lock until it ends",
+        next_step="nothing is to be done here; `tarsrelease status` shows where the release is",
+    )
 
 
 @contextmanager

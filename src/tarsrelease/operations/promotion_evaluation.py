@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tarsrelease.model.details import StageRow
+from tarsrelease.model.measurement import Track
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.observation import Observation
 
@@ -30,12 +31,11 @@ def promotion_stage(last: Stage, weight: int, seconds: float) -> PromotionStage:
 
     Leaves out external checks, which that stage has already evaluated.
     """
-    checks = tuple(check for check in last.checks if not check.elsewhere) or last.checks
     return PromotionStage(
         weight=weight,
         duration=seconds,
         max_extension=last.max_extension,
-        checks=checks,
+        checks=last.measured_checks,
     )
 
 
@@ -46,6 +46,7 @@ class PromotionStep:
     stage: Stage
     seconds: float
     observation: Observation
+    failed: Track | None = None
 
     def row(self) -> StageRow:
         """The step as a row of the table of stages."""

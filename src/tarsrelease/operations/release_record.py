@@ -8,7 +8,7 @@ from datetime import datetime
 from tarsrelease.context import Context
 from tarsrelease.model.details import StageRow
 from tarsrelease.model.environment import describe_overrides
-from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.errors import ReleaseError, StoppedError
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails, RunDetails
@@ -63,7 +63,11 @@ class ReleaseRecord:
         self.rolled_back = False
 
     def add(self, outcome: Outcome) -> None:
-        """Record a step's outcome."""
+        """Record a step's outcome.
+
+        Raises StoppedError where a step that proceeded cannot be recorded: the release goes no
+        further without its evidence. What leads to safety goes on; it is reported.
+        """
         took = (outcome.finished_at - outcome.started_at).total_seconds()
         gate = GateDetails.of(outcome.details)
         name = (gate.stage if gate else None) or outcome.step
@@ -71,8 +75,27 @@ class ReleaseRecord:
         self._last = outcome
         if outcome.step.startswith("migrate"):
             self.stages.append(migration_row(outcome))
-        if self._evidence is not None:
+        problem = self._not_recorded(outcome)
+        if problem is None or outcome.verdict is not Verdict.PROCEED or self.rolled_back:
+            return
+        raise StoppedError(
+            doing=f"recording {outcome.step}",
+            found=problem.detail.found,
+            expected=problem.detail.expected,
+            next_step=f"{problem.detail.next}; then run the same command again: it goes on from "
+            "here",
+        ) from problem
+
+    def _not_recorded(self, outcome: Outcome) -> ReleaseError | None:
+        """Add the outcome to the evidence; why it is not there, which is reported."""
+        if self._evidence is None:
+            return None
+        try:
             self._evidence.append(outcome)
+        except ReleaseError as problem:
+            self._context.say(f"NOT RECORDED: {outcome.step}: {problem}")
+            return problem
+        return None
 
     def close(
         self,
@@ -136,6 +159,5 @@ class ReleaseRecord:
         )
 
     def _recorded(self, outcome: Outcome) -> Outcome:
-        if self._evidence is not None:
-            self._evidence.append(outcome)
+        self._not_recorded(outcome)
         return outcome

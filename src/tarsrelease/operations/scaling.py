@@ -13,6 +13,7 @@ from tarsrelease.model.format import duration, names
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Stage
+from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.capacity import replicas_for
 from tarsrelease.rollout.release_journal import Pins
@@ -25,14 +26,11 @@ _HOPELESS_FOR = 15.0
 """Seconds that pods may crash or lack their image before the wait stops."""
 
 
-def scale_for(
-    context: Context, stage: Stage, entries: Sequence[Entry], each_tick: Callable[[], None]
-) -> Check | None:
+def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Check | None]:
     """Scale the canary for the stage's weight and wait until its replicas are ready.
 
     Returns None when they are ready; else a result: `fail` if pods cannot start, `inconclusive`
-    after `limits.deploy`. `each_tick` is called while waiting and may raise. Raises UsageError
-    if there is no canary.
+    after `limits.deploy`. Raises UsageError if there is no canary.
     """
     pins = release_journal.pins(entries, context.release.version)
     pinned = pins.replicas if pins is not None else {}
@@ -52,11 +50,7 @@ def scale_for(
         if found[canary].replicas < wanted:
             context.say(f"scaling {canary} to {wanted} replicas for {stage.weight} %")
             workloads.scale(canary, wanted)
-    return _wait_for_canary(context, stage, each_tick)
-
-
-def _wait_for_canary(context: Context, stage: Stage, each_tick: Callable[[], None]) -> Check | None:
-    clock, workloads = context.clock, context.cluster.workloads
+    clock = context.clock
     canaries = [service.canary.deployment for service in context.rollout.services]
     started = clock.now()
     while True:
@@ -81,8 +75,7 @@ def _wait_for_canary(context: Context, stage: Stage, each_tick: Callable[[], Non
                 source=names([f"deployment/{name}" for name in waiting]),
                 window=waited,
             )
-        each_tick()
-        clock.sleep(_POLL)
+        yield _POLL
 
 
 def complete_stable(
@@ -97,19 +90,22 @@ def complete_stable(
 
     Leaves autoscaled Deployments to their autoscaler. Returns as `wait_until_complete`.
     """
+    task = completing_stable(context, pins, version=version, deadline=deadline)
+    return result_of(context.clock, with_each_tick(task, each_tick))
+
+
+def completing_stable(
+    context: Context, pins: Pins | None, *, version: str, deadline: float
+) -> Task[str | None]:
+    """`complete_stable` as a task."""
     workloads = context.cluster.workloads
     least = dict.fromkeys(stable_names(context.rollout), 1) | (pins.replicas if pins else {})
     autoscaled = {scaler.deployment for scaler in workloads.autoscalers()}
     for state in workloads.deployments():
         if state.replicas < least.get(state.name, 0) and state.name not in autoscaled:
             workloads.scale(state.name, least[state.name])
-    return wait_until_complete(
-        context,
-        {name: 1 if name in autoscaled else number for name, number in least.items()},
-        version=version,
-        deadline=deadline,
-        each_tick=each_tick,
-    )
+    wanted = {name: 1 if name in autoscaled else number for name, number in least.items()}
+    return (yield from _completing(context, wanted, version=version, deadline=deadline))
 
 
 def wait_until_complete(
@@ -126,11 +122,18 @@ def wait_until_complete(
     `deadline` seconds, or earlier if pods crash or cannot start. If the API server does not
     answer, retries until the deadline.
     """
+    each_tick()
+    task = _completing(context, replicas, version=version, deadline=deadline)
+    return result_of(context.clock, with_each_tick(task, each_tick))
+
+
+def _completing(
+    context: Context, replicas: Mapping[str, int], *, version: str, deadline: float
+) -> Task[str | None]:
     clock, workloads = context.clock, context.cluster.workloads
     started = clock.now()
     hopeless_since: dict[str, datetime] = {}
     while True:
-        each_tick()
         waited = (clock.now() - started).total_seconds()
         try:
             missing = _missing(replicas, version, workloads.deployments())
@@ -145,7 +148,7 @@ def wait_until_complete(
                 return f"pod {pod} is in {hopeless[pod]}"
         if waited >= deadline:
             return f"after {duration(waited)}: {'; '.join(missing)}"
-        clock.sleep(_POLL_COMPLETE)
+        yield _POLL_COMPLETE
 
 
 def _missing(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState, Snapshot
 from tarsrelease.model.errors import RefusedError, UsageError
-from tarsrelease.model.journal import Entry
+from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.release import Release
 from tarsrelease.rollout import release_journal
 
@@ -52,6 +52,44 @@ def refuse_other_bytes(doing: str, release: Release, entries: Sequence[Entry]) -
         expected="the same bytes in every step (identity: the SHA-256 of SHA256SUMS)",
         next_step="use the bundle that was deployed, or run `tarsrelease rollback` and deploy this "
         "one",
+    )
+
+
+def refuse_unless_begun(context: Context, doing: str) -> None:
+    """Raises RefusedError where the journal has no release of this version on its way."""
+    version, entries = context.release.version, context.cluster.journal.entries()
+    over = release_journal.has(entries, version, release_journal.PROMOTE, Phase.RESULT)
+    if release_journal.of_this_attempt(entries, version) and not over:
+        refuse_rolled_back(doing, context.release, entries)
+        return
+    raise RefusedError(
+        doing=doing,
+        found=f"{version} is promoted already"
+        if over
+        else f"the journal has no deploy of {version}",
+        expected="a release on its way",
+        next_step="`tarsrelease status` shows where the release is",
+    )
+
+
+def refuse_without_journal(
+    context: Context, entries: Sequence[Entry], routes: Sequence[RouteState]
+) -> None:
+    """Raises RefusedError where the routes name the release and the journal has no deploy of it."""
+    version = context.release.version
+    if release_journal.of_this_attempt(entries, version):
+        return
+    weight = max((each.weight for each in routes if each.release == version), default=None)
+    if weight is None:
+        return
+    name = f"configmap/tarsrelease-{context.rollout.application}"
+    raise RefusedError(
+        doing=f"reading the journal of {version}",
+        found=f"{name} has no deploy of {version}, but the routes give its canary {weight} %",
+        expected="the journal that `canary deploy` began; somebody removed or emptied it",
+        next_step="`tarsrelease rollback`, then deploy again: stages that were passed are unknown"
+        if weight
+        else "`tarsrelease canary deploy` begins a new journal; the stages start afresh",
     )
 
 

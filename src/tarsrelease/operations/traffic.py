@@ -93,7 +93,6 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
         Phase.INTENT,
         ShiftFacts(weight=weight, before=dict(sorted(before.items()))),
     )
-    context.cluster.lock.check()
     context.say(f"traffic: {weight} % to the canary ({', '.join(s.name for s in services)})")
     since = context.clock.now()
     routes.shift(services, weight, route_notes(context, weight, stage) | _lease(context))

@@ -18,19 +18,16 @@ from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.rollout import Stage
-from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
+from tarsrelease.operations.evaluation import StageEvaluation, evaluating
 from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.past_requests import read_burstiness
+from tarsrelease.operations.tasks import Task, asked_until_answered, first_of
 from tarsrelease.operations.traffic import lease_and_lock_keeper
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.weights_since import weights_since
 
 T = TypeVar("T")
-
-
-class _OverError(Exception):
-    """Ends the evaluation when the wait is over."""
 
 
 def evaluate_while_waiting(
@@ -45,15 +42,13 @@ def evaluate_while_waiting(
     there is no answer before `until`, or if the metrics outage exceeds its limit and
     `limits.after_metrics_outage` is not "hold". With "hold", the wait continues on the pods alone.
     """
-    answers: list[T] = []
+    return evaluate_meanwhile(context, evaluation, until, asked_until_answered(answer))
 
-    def each_tick() -> None:
-        given = answer()
-        if given is not None:
-            answers.append(given)
-            raise _OverError
-        evaluation.each_tick()
 
+def evaluate_meanwhile(
+    context: Context, evaluation: StageEvaluation, until: datetime, pending: Task[T]
+) -> T | Observation:
+    """As `evaluate_while_waiting`, until the task `pending` ends; returns its result."""
     if context.environment.limits.after_metrics_outage == "hold":
         limits = context.environment.limits.model_copy(update={"metrics_outage": inf})
         context = context.with_environment(
@@ -65,12 +60,9 @@ def evaluate_while_waiting(
         evaluation,
         stage=stage.model_copy(update={"duration": planned, "max_extension": 0.0}),
         past=read_burstiness(context, stage),
-        each_tick=each_tick,
     )
-    try:
-        return evaluate_stage(context, waiting)
-    except _OverError:
-        return answers[0]
+    found: T | Observation = first_of(context.clock, pending, evaluating(context, waiting))[1]
+    return found
 
 
 class Answer(Enum):

@@ -97,7 +97,7 @@ def promoting(release: Release, environment: Environment) -> list[str]:
         f"canary serves, {duration(environment.limits.deploy)} at most",
         *(
             f"promote-{weight}: {weight} % to the canary, the rest to the new stable; evaluated "
-            f"for {duration(rollout.promotion.look)}"
+            f"for {duration(rollout.promotion.seconds_at(weight))}"
             for weight in rollout.promotion.weights
         ),
         "promote: the canary leaves the routes; helm uninstall "

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tarsrelease.model.base import Value
-from tarsrelease.model.journal import Cause, DeployFacts, Entry, GateFacts, Phase, TakeOffFacts
+from tarsrelease.model.journal import (
+    Cause,
+    DeployFacts,
+    Entry,
+    GateFacts,
+    PersonFacts,
+    Phase,
+    TakeOffFacts,
+)
 from tarsrelease.model.measurement import Track
 
 MIGRATE = "migrate"
@@ -18,7 +26,10 @@ ROLLBACK = "rollback"
 MOVE_ALL = "take-off"
 LIFT = "lift"
 WAIT = "wait"
+HOLD = "hold"
 RESUME = "resume"
+SKIP = "skip"
+RESTORE = "restore"
 ABORT = "abort"
 
 
@@ -175,10 +186,54 @@ def promotion(entries: Sequence[Entry]) -> Entry | None:
 
 
 def rolled_back(entries: Sequence[Entry], release: str) -> bool:
-    """Whether this attempt was rolled back, or a gate decided that it must be."""
+    """Whether this attempt was rolled back or aborted, or a gate decided that it must be."""
     for entry in of_this_attempt(entries, release):
-        if entry.action == ROLLBACK:
+        if entry.action in (ROLLBACK, ABORT):
             return True
         if entry.action == GATE and entry.facts.verdict == "rollback":
             return True
     return False
+
+
+def ended_by_person(entries: Sequence[Entry], release: str) -> Entry | None:
+    """The first rollback or abort of this attempt; None where there is none."""
+    return next(
+        (e for e in of_this_attempt(entries, release) if e.action in (ROLLBACK, ABORT)), None
+    )
+
+
+def aborted(entries: Sequence[Entry], release: str) -> Entry | None:
+    """This attempt's abort by a person; None where there is none."""
+    return next((e for e in of_this_attempt(entries, release) if e.action == ABORT), None)
+
+
+def failed_side(entries: Sequence[Entry], release: str) -> Track | None:
+    """The canary if a gate or the promotion proved in this attempt that it fails; else None."""
+    failed = any(
+        e.action == GATE and e.facts.verdict == "rollback"
+        for e in of_this_attempt(entries, release)
+    )
+    return Track.CANARY if failed else None
+
+
+def accepted_revision(entries: Sequence[Entry], release: str) -> int | None:
+    """The revision of stable that a person accepted last with a resume."""
+    found = [
+        facts.revision
+        for entry in of_this_attempt(entries, release)
+        if entry.action == RESUME and (facts := PersonFacts.of(entry.facts))
+    ]
+    return found[-1] if found else None
+
+
+def held(entries: Sequence[Entry], release: str) -> Entry | None:
+    """The hold by a person that stands: no resume came after it."""
+    steps = [e for e in of_this_attempt(entries, release) if e.action in (HOLD, RESUME)]
+    return steps[-1] if steps and steps[-1].action == HOLD else None
+
+
+def skipped(entries: Sequence[Entry], release: str, weight: int) -> bool:
+    """Whether a person let this attempt enter the stage without the one before."""
+    return any(
+        e.action == SKIP and e.facts.weight == weight for e in of_this_attempt(entries, release)
+    )

@@ -68,7 +68,8 @@ def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Rev
     """The newest revision of stable that worked and is not the new version.
 
     A revision worked if Helm calls it deployed or superseded. If the journal says which revision
-    served when the release began, it is that one; after a rollback, the newest of that version.
+    served when the release began, it is that one or a later one: a hot fix that a person installed
+    during the release stays.
     """
     candidates = [
         revision
@@ -77,9 +78,22 @@ def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Rev
     ]
     if pinned is not None:
         serving = [c for c in candidates if same_version(c.app_version, pinned.version)]
-        exactly = [c for c in serving if c.number == pinned.revision]
-        candidates = exactly or serving or candidates
+        later = [c for c in candidates if c.number >= pinned.revision]
+        candidates = later or serving or candidates
     return max(candidates, key=lambda revision: revision.number, default=None)
+
+
+def changed_by_others(
+    history: Sequence[Revision], release: str, pinned: Pins | None, accepted: int | None
+) -> Revision | None:
+    """Stable's current revision if others made it since the release began; else None.
+
+    `accepted`: the revision that a person accepted.
+    """
+    current = history[-1] if history else None
+    if current is None or pinned is None or same_version(current.app_version, release):
+        return None
+    return None if current.number in (pinned.revision, accepted) else current
 
 
 def _capacities(
@@ -112,9 +126,15 @@ def canary_names(rollout: Rollout) -> list[str]:
 
 
 def serving_side(
-    rollout: Rollout, deployments: Sequence[DeploymentState], pinned: Pins | None
+    rollout: Rollout,
+    deployments: Sequence[DeploymentState],
+    pinned: Pins | None,
+    failed: Track | None = None,
 ) -> Side:
-    """The side to move all traffic to first. Needs only the Deployments, to be fast."""
+    """The side to move all traffic to first. Needs only the Deployments, to be fast.
+
+    `failed` is the side that was proven bad, if the journal could be read and says so.
+    """
     found = {state.name: state for state in deployments}
     touched = [
         name
@@ -129,6 +149,8 @@ def serving_side(
             track=Track.CANARY,
             reason="a service of stable has no ready pod; every service of the canary has one",
         )
+    if failed is Track.CANARY and stable > 0:
+        return Side(track=Track.STABLE, reason="the canary fails; stable has ready pods")
     if canary > 0 and canary >= min(1.0, stable):
         return Side(
             track=Track.CANARY,
@@ -142,10 +164,12 @@ def serving_side(
     )
 
 
-def plan(snapshot: Snapshot, rollout: Rollout, pinned: Pins | None) -> RollbackPlan:
+def plan(
+    snapshot: Snapshot, rollout: Rollout, pinned: Pins | None, failed: Track | None = None
+) -> RollbackPlan:
     """The phases from the snapshot back to the version that served before the release."""
     found = {state.name: state for state in snapshot.deployments}
-    side = serving_side(rollout, snapshot.deployments, pinned)
+    side = serving_side(rollout, snapshot.deployments, pinned, failed)
     good = last_good(snapshot.stable_history, rollout.version, pinned)
     version = good.app_version if good else pinned.version if pinned else None
     phases = [PlannedPhase(action=Action.TRAFFIC, to=side.track, reason=side.reason)]

@@ -29,7 +29,7 @@ def with_stages(rollout: Rollout, weights: Sequence[int]) -> Rollout:
             next_step=f"for example --stages {sorted({rollout.stages[0].weight, 100})[0]},100",
         )
     return rollout.model_copy(
-        update={"stages": tuple(_stage_for(rollout, weight) for weight in wanted)}
+        update={"stages": tuple(stage_for(rollout, weight) for weight in wanted)}
     )
 
 
@@ -38,7 +38,8 @@ def gates_of(rollout: Rollout, weight: int) -> int:
     return next(stage.weight for stage in rollout.stages if stage.weight >= weight)
 
 
-def _stage_for(rollout: Rollout, weight: int) -> Stage:
+def stage_for(rollout: Rollout, weight: int) -> Stage:
+    """The stage of `weight` percent, with the checks of the next higher stage if it is new."""
     stage = rollout.stage(gates_of(rollout, weight))
     # Only a stage in rollout.yaml requires its approval, not a stage added before it.
     own = stage.weight == weight

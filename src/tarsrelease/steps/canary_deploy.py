@@ -25,12 +25,16 @@ from tarsrelease.model.step_details import DeployDetails
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.journaling import journal
+from tarsrelease.operations.locking import under_lock
 from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.removal import remove_canary, retire
 from tarsrelease.operations.scaling import wait_until_complete
 from tarsrelease.operations.smoke import smoke_test
-from tarsrelease.operations.snapshot import refuse_other_bytes, take_snapshot
-from tarsrelease.ports.cluster import holding
+from tarsrelease.operations.snapshot import (
+    refuse_other_bytes,
+    refuse_without_journal,
+    take_snapshot,
+)
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
 from tarsrelease.rollout.route_owners import controller_of
@@ -51,6 +55,8 @@ def deploy(context: Context) -> Outcome:
     with report.phase("look"):
         seen = take_snapshot(context)
         entries = context.cluster.journal.entries()
+    if any(route.weight for route in seen.routes):
+        refuse_without_journal(context, entries, seen.routes)
     if has_traffic_already(release, seen, entries):
         refuse_other_bytes(f"deploying {release.version}", release, entries)
         return report.outcome(
@@ -61,18 +67,18 @@ def deploy(context: Context) -> Outcome:
     serving = refuse(release, seen)
     with report.phase("render"):
         check_render(context)
-    with holding(context.cluster.lock), changing(_AGAIN):
+    with under_lock(context) as locked, changing(_AGAIN):
         pins = pinning.observed_pins(context, seen, serving, entries)
         flags = bool(release.feature_flags)
         _journal(context, Phase.INTENT, DeployFacts(**pins.model_dump(), feature_flags=flags))
-        pinning.pin(context, pins)
-        checks = _bring_up(context, report, seen)
+        pinning.pin(locked, pins)
+        checks = _bring_up(locked, report, seen)
         bad = [check for check in checks if check.status is not Status.PASS]
         if bad:
             with report.phase("remove"):
-                retire(context)
-                remove_canary(context)
-                pinning.unpin(context, pins)
+                retire(locked)
+                remove_canary(locked)
+                pinning.unpin(locked, pins)
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
         _journal(context, Phase.RESULT, DeployFacts(verdict=verdict, cause=Cause.of(checks)))
     if bad:

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 from tarsrelease.context import Context
@@ -18,9 +19,16 @@ from tarsrelease.gates import evaluation_times
 from tarsrelease.gates.lifted_hold import lifted
 from tarsrelease.gates.measure.pods import restart_counts
 from tarsrelease.gates.measure.queries import queries_of
-from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError, UsageError
+from tarsrelease.model.cluster import RouteState
+from tarsrelease.model.errors import (
+    RefusedError,
+    ReleaseError,
+    StoppedError,
+    UnreachableError,
+    UsageError,
+)
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Cause, Entry, GateFacts, LiftFacts, Phase
+from tarsrelease.model.journal import Cause, Entry, GateFacts, LiftFacts, PersonFacts, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
@@ -28,31 +36,45 @@ from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.evaluation import StageEvaluation, as_measured, evaluate_stage
+from tarsrelease.operations.interventions import HELD, held_until, requested
 from tarsrelease.operations.journaling import journal
+from tarsrelease.operations.locking import refuse_overtaken, under_lock
 from tarsrelease.operations.observation import METRICS, Observation
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.readings import read_before_shift
-from tarsrelease.operations.scaling import scale_for
-from tarsrelease.operations.snapshot import all_routes, refuse_other_bytes, refuse_rolled_back
-from tarsrelease.ports.cluster import holding
+from tarsrelease.operations.scaling import scaling
+from tarsrelease.operations.snapshot import (
+    all_routes,
+    refuse_other_bytes,
+    refuse_rolled_back,
+    refuse_without_journal,
+)
+from tarsrelease.operations.tasks import Task, result_of, with_each_tick
+from tarsrelease.operations.waiting import evaluate_meanwhile
 from tarsrelease.rollout import release_journal, stage_list
-from tarsrelease.rollout.weights_since import at_stage_since
+from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
 STEP = "gate"
 
 
-def gate(context: Context, weight: int, lifting: Lifting | None = None) -> Outcome:
+def gate(
+    context: Context,
+    weight: int,
+    lifting: Lifting | None = None,
+    skipping: Lifting | None = None,
+) -> Outcome:
     """Shift `weight` percent to the canary, evaluate, and decide: proceed, hold or rollback.
 
     On rollback all traffic is on stable when this returns. With `lifting`, a person has lifted
     the stage's hold: the stage is evaluated again, and inconclusive checks do not hold it
-    (gates/lifted_hold.py). Raises RefusedError if the release was rolled back, UsageError for an
-    unknown stage or missing routes, UnreachableError before any change, StoppedError after one,
-    LockedError if another run holds or takes the lock.
+    (gates/lifted_hold.py). With `skipping`, a person enters the stage although the one before has
+    not proceeded. Raises RefusedError if the release was rolled back or the stage is entered too
+    early, UsageError for an unknown stage or missing routes, UnreachableError before any change,
+    StoppedError after one, LockedError if another process holds or takes the lock.
     """
     report, stage = StepReport(context, STEP), _stage(context, weight)
-    with holding(context.cluster.lock):
+    with under_lock(context) as locked:
         entries = context.cluster.journal.entries()
         refuse_rolled_back(
             f"shifting traffic to {context.release.version}", context.release, entries
@@ -61,11 +83,14 @@ def gate(context: Context, weight: int, lifting: Lifting | None = None) -> Outco
             f"shifting traffic to {context.release.version}", context.release, entries
         )
         routes = all_routes(context)
+        refuse_without_journal(context, entries, routes)
+        _refuse_early(context, stage, entries, skipping)
         if lifting is not None:
             _lift(context, stage, entries, lifting)
         has_traffic = any(route.weight > 0 for route in routes)
         since = at_stage_since(context.release, stage, routes)
-        seen, since = _take(context, stage, entries, since, has_traffic, lifting)
+        seen, since = _take(locked, stage, entries, routes, lifting)
+        refuse_overtaken(context)
         details = seen.details(context.release, stage, since)
         if lifting is not None:
             details = GateDetails(
@@ -95,21 +120,23 @@ def _take(
     context: Context,
     stage: Stage,
     entries: Sequence[Entry],
-    since: datetime | None,
-    has_traffic: bool,
+    routes: Sequence[RouteState],
     lifting: Lifting | None,
 ) -> tuple[Observation, datetime | None]:
     """(1) to (4). Returns the observation, and since when the routes are at the stage, if so."""
     keep = traffic.lease_and_lock_keeper(context)
+    since = at_stage_since(context.release, stage, routes)
+    has_traffic = any(route.weight > 0 for route in routes)
     lacking = _wait_for_metrics(context, stage, has_traffic, keep)
+    early = None if lacking is None else Observation.of(lacking, context.clock.now())
     if since is not None:
         context.say(f"{stage.name}: at {stage.weight} % since {since:%H:%M:%S} UTC; evaluating")
         restarts = release_journal.restarts_at_shift(entries, context.release.version, since)
         _journal_entry(context, stage)
-    elif lacking is None:
-        lacking = scale_for(context, stage, entries, keep)
-    if lacking is not None:
-        return Observation.of(lacking, context.clock.now()), since
+    elif early is None:
+        early = _await_capacity(context, stage, entries, routes, keep)
+    if early is not None:
+        return early, since
     past = read_burstiness(context, stage)
     if since is None:
         pods = context.cluster.workloads.pods()
@@ -183,6 +210,89 @@ def _wait_for_metrics(
             return None
 
 
+def _refuse_early(
+    context: Context, stage: Stage, entries: Sequence[Entry], skipping: Lifting | None
+) -> None:
+    """Refuse a stage whose predecessor has not proceeded, unless a person skips it (journaled)."""
+    version, before = context.release.version, context.rollout.stage_before(stage)
+    if before is None or release_journal.passed(entries, version, before.weight):
+        return
+    if skipping is not None:
+        facts = PersonFacts(weight=stage.weight, by=skipping.by, reason=skipping.reason)
+        journal(context, stage.name, release_journal.SKIP, Phase.RESULT, facts)
+        context.say(f"{stage.name}: {before.name} skipped by {skipping.by}: {skipping.reason}")
+        return
+    if release_journal.skipped(entries, version, stage.weight):
+        return
+    verdict = release_journal.verdict(entries, version, before.weight)
+    raise RefusedError(
+        doing=f"entering {stage.name}",
+        found=f"the last verdict of {before.name} is {verdict}"
+        if verdict
+        else f"the journal has no verdict of {before.name}",
+        expected=f"{before.name} to have proceeded",
+        next_step=f"`tarsrelease canary gate --stage {before.weight}`, or "
+        f"`--stage {stage.weight} --skip-stages REASON`, which is recorded",
+    )
+
+
+# (2) Capacity
+
+
+def _await_capacity(
+    context: Context,
+    stage: Stage,
+    entries: Sequence[Entry],
+    routes: Sequence[RouteState],
+    keep: Callable[[], None],
+) -> Observation | None:
+    """Scale the canary and wait until it is ready and nobody holds the release; None then.
+
+    The traffic that the canary has stays evaluated meanwhile by the checks of its stage. Else the
+    observation that keeps the stage from being entered.
+    """
+    clock, version = context.clock, context.release.version
+    pending = _capacity_and_consent(context, stage, entries)
+    weight = max(route.weight for route in routes)
+    if weight == 0:
+        lacking = result_of(clock, with_each_tick(pending, keep))
+        return None if lacking is None else Observation.of(lacking, clock.now())
+    current = stage_list.stage_for(context.rollout, weight)
+    since = weights_since(routes) or clock.now()
+    evaluation = StageEvaluation(
+        stage=current.model_copy(update={"checks": current.measured_checks}),
+        since=since,
+        weight=weight,
+        restarts_before=release_journal.restarts_at_shift(entries, version, since),
+        each_tick=keep,
+    )
+    limits = context.environment.limits
+    until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
+    found = evaluate_meanwhile(context, evaluation, until, pending)
+    if found is None:
+        return None
+    if not isinstance(found, Observation):
+        return Observation.of(found, clock.now())
+    return found if found.verdict is Verdict.ROLLBACK else replace(found, verdict=Verdict.HOLD)
+
+
+def _capacity_and_consent(
+    context: Context, stage: Stage, entries: Sequence[Entry]
+) -> Task[Check | None]:
+    """Until the canary is ready and no person holds the release; a result that says why not."""
+    lacking = yield from scaling(context, stage, entries)
+    while lacking is None:
+        entries = context.cluster.journal.entries()
+        requests = requested(entries, context.release.version)
+        until = held_until(context, entries)
+        if not requests:
+            return None
+        if requests[0].status is Status.FAIL or (until and context.clock.now() >= until):
+            return requests[0]
+        yield 2 * evaluation_times.TICK
+    return lacking
+
+
 # (3) For a run that starts again
 
 
@@ -244,6 +354,8 @@ def _why_off(context: Context, seen: Observation, *, has_traffic: bool) -> str |
         return seen.why
     limits, blind = context.environment.limits, seen.without_metrics
     unseen = seen.verdict is Verdict.HOLD and blind >= limits.metrics_outage
+    if seen.verdict is Verdict.HOLD and has_traffic and any(c.id == HELD for c in seen.checks):
+        return f"a person's hold lasted longer than {duration(limits.wait)}; this is no rollback"
     if unseen and has_traffic and limits.after_metrics_outage == "traffic-off":
         return f"no metrics for {duration(blind)}; this is not a rollback"
     return None

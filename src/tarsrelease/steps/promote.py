@@ -12,35 +12,52 @@ moves to the canary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.details import Details
 from tarsrelease.model.errors import RefusedError, StoppedError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.drain import drain
-from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
-from tarsrelease.operations.journaling import journal
+from tarsrelease.operations.evaluation import StageEvaluation, evaluating, nothing_to_keep
+from tarsrelease.operations.interventions import ABORTED
+from tarsrelease.operations.journaling import journal, journal_if_possible
+from tarsrelease.operations.locking import refuse_overtaken, under_lock
+from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.promotion_evaluation import PromotionStep, promotion_stage, stage_name
 from tarsrelease.operations.removal import remove_canary, retire
-from tarsrelease.operations.scaling import complete_stable
-from tarsrelease.operations.snapshot import refuse_other_bytes, refuse_rolled_back, take_snapshot
-from tarsrelease.ports.cluster import holding
+from tarsrelease.operations.scaling import completing_stable
+from tarsrelease.operations.snapshot import (
+    refuse_other_bytes,
+    refuse_rolled_back,
+    refuse_without_journal,
+    take_snapshot,
+)
+from tarsrelease.operations.tasks import first_of, result_of, with_each_tick
+from tarsrelease.operations.waiting import evaluate_meanwhile
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
-from tarsrelease.rollout.rollback_plan import last_good, same_version, stable_names
+from tarsrelease.rollout.rollback_plan import (
+    changed_by_others,
+    last_good,
+    same_version,
+    serving_side,
+    stable_names,
+)
 from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
 STEP = "promote"
 PROMOTED = "promoted"
 """The stage written to the routes when the canary has left them after a promotion."""
+_ROLL_BACK = "`tarsrelease rollback` restores stable and removes the canary"
 _AGAIN = "run `tarsrelease promote` again, or `tarsrelease rollback`"
 
 
@@ -61,38 +78,56 @@ def promote(context: Context) -> Outcome:
             next_step=next_step,
         )
 
-    with holding(context.cluster.lock):
+    with under_lock(context) as locked:
         seen, entries = take_snapshot(context), context.cluster.journal.entries()
         if release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.RESULT):
             return outcome(Verdict.PROCEED, "promoted already", "tarsrelease status")
+        refuse_without_journal(context, entries, seen.routes)
         _refuse_unproven(release, seen, entries)
         pins = release_journal.pins(entries, release.version)
-        keep = traffic.lease_and_lock_keeper(context)
+        keep = traffic.lease_and_lock_keeper(locked)
         with changing(_AGAIN):
             journal(context, STEP, release_journal.PROMOTE, Phase.INTENT)
             with report.phase("upgrade stable"):
-                _upgrade_stable(context, seen, entries, pins)
-                _complete_stable(context, pins, keep)
+                _upgrade_stable(locked, seen, entries, pins)
+                failed = _complete_stable(locked, seen, entries, keep)
+            if failed is not None:
+                refuse_overtaken(context)
+                return outcome(*_end_before_return(context, failed))
             since = weights_since(seen.routes) or context.clock.now()
+            good = {Track.STABLE, Track.CANARY}
             for weight in _weights_left(release, seen):
+                if weight > 0 and Track.CANARY not in good:
+                    continue
                 with report.phase(stage_name(weight)):
-                    since, step = _step_back(context, weight, seen, keep)
+                    since, step = _step_back(locked, weight, seen, keep)
                 steps.append(step)
+                if step.observation.verdict is Verdict.PROCEED:
+                    continue
+                refuse_overtaken(context)
+                if _aborted(step.observation):
+                    return outcome(*_end_before_return(context, step.observation))
+                if step.failed is Track.CANARY:
+                    context.say(f"{step.stage.name}: the canary fails; all traffic to stable")
+                    good.remove(Track.CANARY)
+                    continue
+                if Track.CANARY not in good:
+                    return outcome(*_both_fail(context, step))
                 if step.observation.verdict is Verdict.ROLLBACK:
                     _move_to_canary(context, step)
-                if step.observation.verdict is Verdict.HOLD:
-                    return outcome(
-                        Verdict.HOLD,
-                        f"{step.stage.name} is inconclusive; the canary has {weight} %, and "
-                        f"stable and canary run {release.version}",
-                        "run `tarsrelease promote` to continue from here",
-                    )
+                traffic.move_all(context, Track.CANARY, step.observation.why)
+                return outcome(
+                    Verdict.HOLD,
+                    f"{step.stage.name} is inconclusive: {step.observation.why}; the canary, "
+                    f"which is proven, serves all requests",
+                    "run `tarsrelease promote` to try again",
+                )
             with report.phase("drain"):
-                drain(context, since, keep)
+                drain(locked, since, keep)
             with report.phase("remove canary"):
-                retire(context, PROMOTED)
-                remove_canary(context)
-                pinning.unpin(context, pins)
+                retire(locked, PROMOTED)
+                remove_canary(locked)
+                pinning.unpin(locked, pins)
             journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
     return outcome(
         Verdict.PROCEED,
@@ -115,6 +150,21 @@ def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry])
     begun = release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.INTENT)
     if begun and _stable_touched(release, seen):
         return
+    changed = changed_by_others(
+        seen.stable_history,
+        release.version,
+        release_journal.pins(entries, release.version),
+        release_journal.accepted_revision(entries, release.version),
+    )
+    if changed is not None:
+        raise RefusedError(
+            doing=doing,
+            found=f"somebody made revision {changed.number} of stable ({changed.app_version}) "
+            "during the release",
+            expected="the revision that served when the release began; a promotion replaces it",
+            next_step="check that the release contains this change, then `tarsrelease resume "
+            "--reason TEXT` accepts the revision; or `tarsrelease rollback`, which keeps it",
+        )
     if not release_journal.passed(entries, release.version, last.weight):
         raise RefusedError(
             doing=doing,
@@ -181,22 +231,80 @@ def _upgrade_stable(
     )
 
 
-def _complete_stable(context: Context, pins: Pins | None, keep: Callable[[], None]) -> None:
-    version = context.release.version
-    problem = complete_stable(
-        context,
-        pins,
-        version=version,
-        deadline=context.environment.limits.deploy,
-        each_tick=keep,
-    )
-    if problem is not None:
+def _complete_stable(
+    context: Context, seen: Snapshot, entries: Sequence[Entry], keep: Callable[[], None]
+) -> Observation | None:
+    """Wait until stable is complete; evaluate the canary meanwhile, which has the traffic.
+
+    None if stable is complete. The observation if the canary fails, or cannot be evaluated.
+    Raises StoppedError if stable does not become complete.
+    """
+    version, limits, clock = context.release.version, context.environment.limits, context.clock
+    pins = release_journal.pins(entries, version)
+    pending = completing_stable(context, pins, version=version, deadline=limits.deploy)
+    weight = max((route.weight for route in seen.routes), default=0)
+    found: Observation | str | None
+    if weight == 0:
+        found = result_of(clock, with_each_tick(pending, keep))
+    else:
+        last = context.rollout.stages[-1]
+        since = weights_since(seen.routes) or clock.now()
+        evaluation = StageEvaluation(
+            stage=last.model_copy(update={"checks": last.measured_checks})
+            if weight == last.weight
+            else promotion_stage(last, weight, context.rollout.promotion.look),
+            since=since,
+            weight=weight,
+            restarts_before=release_journal.restarts_at_shift(entries, version, since),
+            each_tick=keep,
+        )
+        until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
+        found = evaluate_meanwhile(context, evaluation, until, pending)
+    if isinstance(found, Observation):
+        return found
+    if found is not None:
+        problem = found
         raise StoppedError(
             doing=f"upgrading {context.rollout.application} to {version}",
             found=problem,
             expected=f"all of stable's replicas ready at {version}",
             next_step=f"the canary serves all requests; {_AGAIN}",
         )
+    return None
+
+
+def _aborted(observation: Observation) -> bool:
+    return any(check.id == ABORTED for check in observation.checks)
+
+
+def _end_before_return(context: Context, failed: Observation) -> tuple[Verdict, str, str]:
+    """The end of a promotion whose canary fails before traffic is back on stable.
+
+    Moves all traffic to stable if that has ready pods, which run the old version or the new one.
+    An abort has moved the traffic already.
+    """
+    if failed.verdict is not Verdict.ROLLBACK:
+        return Verdict.HOLD, f"the canary, which serves: {failed.why}", _AGAIN
+    if not _aborted(failed):
+        context_states = context.cluster.workloads.deployments()
+        _journal_failure(context, failed)
+        side = serving_side(context.rollout, context_states, None, Track.CANARY)
+        traffic.move_all(context, side.track, failed.why)
+        return Verdict.ROLLBACK, f"while stable is upgraded: {failed.why}", _ROLL_BACK
+    return Verdict.ROLLBACK, failed.why, _ROLL_BACK
+
+
+def _both_fail(context: Context, step: PromotionStep) -> tuple[Verdict, str, str]:
+    """The end of a promotion whose canary failed and whose stable is not proven, either."""
+    why = f"the canary failed, and {step.stage.name}: {step.observation.why}"
+    _journal_failure(context, step.observation)
+    return Verdict.ROLLBACK, why, _ROLL_BACK
+
+
+def _journal_failure(context: Context, failed: Observation) -> None:
+    last = context.rollout.stages[-1]
+    facts = GateFacts(weight=last.weight, verdict=Verdict.ROLLBACK, cause=Cause.of(failed.checks))
+    journal_if_possible(context, STEP, release_journal.GATE, Phase.RESULT, facts)
 
 
 # (3) Move traffic back
@@ -217,28 +325,34 @@ def _weights_left(release: Release, seen: Snapshot) -> list[int]:
 def _step_back(
     context: Context, weight: int, seen: Snapshot, keep: Callable[[], None]
 ) -> tuple[datetime, PromotionStep]:
-    """One step: shift, unless the routes are at this weight already, and evaluate stable."""
+    """One step: shift, unless the routes are at this weight already, and evaluate stable.
+
+    The canary is evaluated, too, while it has traffic, until stable has a verdict.
+    """
     rollout = context.rollout
-    stage = promotion_stage(rollout.stages[-1], weight, rollout.promotion.look)
+    stage = promotion_stage(rollout.stages[-1], weight, rollout.promotion.seconds_at(weight))
     past = read_burstiness(context, stage)
     since = at_stage_since(context.release, stage, seen.routes)
     if since is None:
         since = traffic.shift(context, weight, stage.name)
     else:
         context.say(f"{stage.name}: at {weight} % since {since:%H:%M:%S} UTC; evaluating")
-    found = evaluate_stage(
-        context,
-        StageEvaluation(
-            stage=stage,
-            since=since,
-            weight=weight,
-            track=Track.STABLE,
-            past=past,
-            each_tick=keep,
-        ),
+    judged = StageEvaluation(
+        stage=stage, since=since, weight=weight, track=Track.STABLE, past=past, each_tick=keep
     )
+    as_long = stage.model_copy(update={"duration": stage.duration + stage.max_extension})
+    tasks = {evaluating(context, judged): Track.STABLE}
+    if weight > 0:
+        beside = replace(judged, stage=as_long, track=Track.CANARY, each_tick=nothing_to_keep)
+        tasks[evaluating(context, beside)] = Track.CANARY
+    while True:
+        task, found = first_of(context.clock, *tasks)
+        track = tasks.pop(task)
+        if track is Track.STABLE or found.verdict is Verdict.ROLLBACK:
+            break
+    failed = track if found.verdict is Verdict.ROLLBACK else None
     seconds = (found.decided_at - since).total_seconds()
-    return since, PromotionStep(stage, round(seconds, 3), found)
+    return since, PromotionStep(stage, round(seconds, 3), found, failed)
 
 
 def _move_to_canary(context: Context, step: PromotionStep) -> None:

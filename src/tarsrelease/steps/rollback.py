@@ -61,8 +61,9 @@ def plan_rollback(context: Context, undoing: Callable[[], Sequence[str]] | None 
     """
     report = StepReport(context, "rollback --plan")
     seen = take_snapshot(context)
-    pins = release_journal.pins(context.cluster.journal.entries(), context.release.version)
-    made = plan(seen, context.rollout, pins)
+    entries, version = context.cluster.journal.entries(), context.release.version
+    failed = release_journal.failed_side(entries, version)
+    made = plan(seen, context.rollout, release_journal.pins(entries, version), failed)
     lines = made.lines() + [f"database: {line}" for line in (undoing() if undoing else ())]
     return report.outcome(
         Verdict.PROCEED,
@@ -95,11 +96,11 @@ def rollback(context: Context, reason: str) -> Outcome:
 
 def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
     release = context.release
-    pins, why = _journaled(context, reason)
+    pins, why, failed = _journaled(context, reason)
     rolling = _Rollback(context, report, reason, pins, report.started_at)
     with report.phase("traffic"):
         states = context.cluster.workloads.deployments()
-        side = serving_side(context.rollout, states, rolling.pins)
+        side = serving_side(context.rollout, states, rolling.pins, failed)
         context.say(f"rollback: {side.reason}")
         rolling.moved_at = traffic.move_all(context, side.track, reason)
     with changing(_AGAIN), taking_over(context):
@@ -108,7 +109,7 @@ def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
             context, STEP, release_journal.ROLLBACK, Phase.INTENT, RollbackFacts(reason=reason)
         )
         seen = take_snapshot(context)
-        made = plan(seen, context.rollout, rolling.pins)
+        made = plan(seen, context.rollout, rolling.pins, failed)
         version = made.version or _stable_version(release, seen)
         for phase in made.phases[1:]:
             if phase.action is not Action.PROVE:
@@ -137,18 +138,22 @@ def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
     return _outcome(report, why, version, checks, details)
 
 
-def _journaled(context: Context, reason: str) -> tuple[Pins | None, str]:
-    """From the journal: stable's pins, and the reason of this rollback."""
+def _journaled(context: Context, reason: str) -> tuple[Pins | None, str, Track | None]:
+    """From the journal: stable's pins, the reason of this rollback, and the side that failed."""
     version = context.release.version
     try:
         entries = context.cluster.journal.entries()
     except ReleaseError as error:
         context.say(f"journal: cannot be read ({error}); using the cluster's state only")
-        return None, reason
+        return None, reason, None
     deployed = release_journal.identity(entries, version)
     if deployed and context.release.identity not in (None, deployed):
         context.say("the bundle is not the one that was deployed; rolling back all the same")
-    return release_journal.pins(entries, version), _why(reason, entries, version)
+    return (
+        release_journal.pins(entries, version),
+        _why(reason, entries, version),
+        release_journal.failed_side(entries, version),
+    )
 
 
 def _why(reason: str, entries: Sequence[Entry], version: str) -> str:

@@ -180,7 +180,11 @@ class _ReleaseRun:
             with changing(_AGAIN), self._traffic_is_leased():
                 for stage in self.context.rollout.stages:
                     at = self._stage(stage, at)
-        self._step("promote", self._promote, after_change=True)
+        outcome = self._outcome("promote", self._promote, after_change=True)
+        if outcome.verdict is Verdict.ROLLBACK:
+            self._roll_back(outcome.summary, outcome)
+        if outcome.verdict is not Verdict.PROCEED:
+            raise _EndedError(self.record.close_like(outcome))
 
     def _deployed(self, entries: list[Entry]) -> bool:
         """Whether this attempt's canary passed its smoke test, and is still complete."""

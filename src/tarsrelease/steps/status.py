@@ -8,6 +8,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.step_details import StatusDetails
+from tarsrelease.operations.interventions import HELD, held_until, requested
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.rollout.position import position
@@ -23,6 +24,15 @@ def status(context: Context) -> Outcome:
     entries = context.cluster.journal.entries()
     holder = context.cluster.lock.holder()
     here = position(rollout, seen, entries, holder)
+    held = next((c for c in requested(entries, rollout.version) if c.id == HELD), None)
+    if held is not None:
+        here = here.model_copy(
+            update={
+                "waits_for": f"`tarsrelease resume` or `tarsrelease abort`: {held.reason}",
+                "until": held_until(context, entries),
+                "next": "tarsrelease resume --reason TEXT, or tarsrelease abort --reason TEXT",
+            }
+        )
     waits = f"; waits for {here.waits_for}" if here.waits_for else ""
     until = f" until {here.until:%H:%M:%S} UTC" if here.until else ""
     since = f" since {here.since:%Y-%m-%d %H:%M:%S} UTC" if here.since else ""

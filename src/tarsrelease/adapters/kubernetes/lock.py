@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from tarsrelease.model.journal import LockHolder
 from tarsrelease.model.release import Run
 
 _OWNER = "tarsrelease.dev/owner"
+_PROCESS = "tarsrelease.dev/process"
 _DURATION = 20
 _RENEWAL = 5.0
 """Seconds between renewals; a run that misses four of them counts as dead."""
@@ -27,14 +29,17 @@ class LeaseLock:
     """A Lease that is renewed by a thread while it is held, as Helm may block for minutes.
 
     A run that dies stops renewing, and 20 s later anyone may take the Lease; a run that lives is
-    told from it within a renewal. Expiry compares the holder's clock with ours: machines whose
-    clocks are apart by more than that must not release together.
+    told from it within a renewal. The holder is this object, not the run: two processes of one run
+    (two jobs of a workflow, or a lost runner's) never hold it together. Expiry compares the
+    holder's clock with ours: machines whose clocks are apart by more than that must not release
+    together.
     """
 
     def __init__(self, cluster: KubernetesApi, application: str, run: Run) -> None:
         self._cluster = cluster
         self._name = f"tarsrelease-{application}"
         self._run = run
+        self._process = secrets.token_hex(8)
         self._stop: threading.Event | None = None
 
     def acquire(self, *, preempt: bool = False) -> None:
@@ -46,9 +51,9 @@ class LeaseLock:
         while True:
             lease = self._cluster.get(LEASE, self._name)
             holder = _holder(lease)
-            if holder is None or holder.run == self._run.id or preempt:
+            if holder is None or self._is_ours(lease) or preempt:
                 try:
-                    self._write(lease, fresh=holder is None or holder.run != self._run.id)
+                    self._write(lease, fresh=holder is None or not self._is_ours(lease))
                 except Conflict:
                     continue
                 self._keep_renewing()
@@ -59,10 +64,19 @@ class LeaseLock:
             time.sleep(_POLL)
 
     def check(self) -> None:
-        """Raise LockedError if another run has taken the lock; renew it if due."""
+        """Raise LockedError if another process has taken the lock; renew it if due.
+
+        A Lease that somebody deleted is taken again.
+        """
         lease = self._cluster.get(LEASE, self._name)
+        if lease is None:
+            try:
+                self._write(None, fresh=True)
+            except Conflict:
+                self.check()
+            return
         holder = _holder(lease, even_expired=True)  # ours still, when nobody took it meanwhile
-        if holder is None or holder.run != self._run.id:
+        if holder is None or not self._is_ours(lease):
             self._stop_renewing()
             raise self._locked(holder, "keeping the release's lock")
         renewed = holder.expires_at - timedelta(seconds=_DURATION)
@@ -78,7 +92,7 @@ class LeaseLock:
         try:
             lease = self._cluster.get(LEASE, self._name)
             holder = _holder(lease)
-            if lease is not None and holder is not None and holder.run == self._run.id:
+            if lease is not None and holder is not None and self._is_ours(lease):
                 lease["spec"]["holderIdentity"] = None
                 self._cluster.replace(LEASE, lease)
         except (Conflict, ReleaseError):
@@ -91,7 +105,9 @@ class LeaseLock:
     def _write(self, lease: dict[str, Any] | None, *, fresh: bool) -> None:
         now = _written(datetime.now(UTC))
         body: dict[str, Any] = lease or {"metadata": {"name": self._name}, "spec": {}}
-        body["metadata"].setdefault("annotations", {})[_OWNER] = self._run.owner
+        body["metadata"].setdefault("annotations", {}).update(
+            {_OWNER: self._run.owner, _PROCESS: self._process}
+        )
         spec = body["spec"]
         if fresh:
             spec["acquireTime"] = now
@@ -105,6 +121,12 @@ class LeaseLock:
             self._cluster.create(LEASE, body)
         else:
             self._cluster.replace(LEASE, body)
+
+    def _is_ours(self, lease: dict[str, Any] | None) -> bool:
+        found = lease or {}
+        annotations = (found.get("metadata") or {}).get("annotations") or {}
+        holds = (found.get("spec") or {}).get("holderIdentity") == self._run.id
+        return holds and annotations.get(_PROCESS) == self._process
 
     def _keep_renewing(self) -> None:
         self._stop_renewing()
@@ -130,8 +152,10 @@ class LeaseLock:
         if holder is None:
             found, next_step = "nobody holds it any more", "run this command again"
         else:
+            who = "another process of this run" if holder.run == self._run.id else "run"
             found = (
-                f"run {holder.run} of {holder.owner} holds it since {_written(holder.acquired_at)}"
+                f"{who} {holder.run} of {holder.owner} holds it since "
+                f"{_written(holder.acquired_at)}"
             )
             next_step = (
                 "wait for that run, or end it: its lock expires at "

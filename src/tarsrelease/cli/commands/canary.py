@@ -84,6 +84,11 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
 @click.option("--lifted-by", metavar="NAME", help="Person who lifted the hold.")
 @click.option("--reason", metavar="TEXT", help="Reason for lifting the hold.")
 @click.option(
+    "--skip-stages",
+    metavar="REASON",
+    help="Enter the stage although the one before it has not proceeded. It is recorded.",
+)
+@click.option(
     "--answer",
     "answers",
     multiple=True,

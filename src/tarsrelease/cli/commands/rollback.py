@@ -52,7 +52,7 @@ def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: b
         "rollback",
         plan if plan_only else act,
         changes=not plan_only,
-        recording=Recording.WHEN_ASKED if plan_only else Recording.ALWAYS,
+        recording=Recording.WHEN_ASKED if plan_only else Recording.IF_POSSIBLE,
     )
 
 

@@ -1,0 +1,166 @@
+"""What people do to a release while it is evaluated: holds, aborts, and routes changed by hand.
+
+Read at each tick of every evaluation of traffic that is ours. A route that somebody deleted, or
+that sends more traffic to the side that is being judged than was written, is restored; one that
+sends less is left as it is, and the stage holds. Both name who changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from tarsrelease.context import Context
+from tarsrelease.model.cluster import RouteState
+from tarsrelease.model.errors import LockedError, ReleaseError
+from tarsrelease.model.format import names
+from tarsrelease.model.journal import Entry, PersonFacts, Phase
+from tarsrelease.model.measurement import Track
+from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.model.rollout import Service, Stage
+from tarsrelease.operations.journaling import journal_if_possible
+from tarsrelease.operations.traffic import lease_seconds, timestamp
+from tarsrelease.rollout import release_journal
+
+HELD = "release.hold"
+ABORTED = "release.abort"
+ROUTES = "routes.weight"
+_READ_JOURNAL = timedelta(seconds=2)
+
+
+class Interventions:
+    """The interventions during one evaluation of `track` at a canary weight of `weight` percent."""
+
+    def __init__(self, context: Context, stage: Stage, weight: int, track: Track) -> None:
+        self._context, self._stage, self._weight, self._track = context, stage, weight, track
+        self._journal_read_at: datetime | None = None
+        self._from_journal: tuple[Check, ...] = ()
+        self._held_until: datetime | None = None
+        self._written: dict[str, RouteState] = {}
+        self._restored: dict[str, Check] = {}
+        self._lowered: tuple[Check, ...] = ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """One result for each intervention."""
+        return (*self._from_journal, *self._lowered, *self._restored.values())
+
+    def ruling(self, verdict: Verdict | None) -> Verdict | None:
+        """The verdict after the interventions; a rollback stays one.
+
+        HOLD if somebody took traffic from the side that is judged. None, so that the evaluation
+        goes on, while a person's hold is younger than `limits.wait`.
+        """
+        if verdict is Verdict.ROLLBACK:
+            return verdict
+        if self._lowered:
+            return Verdict.HOLD
+        if self._held_until is not None and self._context.clock.now() < self._held_until:
+            return None
+        return verdict
+
+    def read(self) -> None:
+        """Read journal and routes. An API server that is away has changed nothing.
+
+        Raises LockedError where a route must be restored and another process has the lock.
+        """
+        now = self._context.clock.now()
+        try:
+            if self._journal_read_at is None or now >= self._journal_read_at + _READ_JOURNAL:
+                entries = self._context.cluster.journal.entries()
+                self._from_journal = requested(entries, self._context.release.version)
+                self._held_until = held_until(self._context, entries)
+                self._journal_read_at = now
+            self._compare(self._context.cluster.routes.read(self._context.rollout.services))
+        except LockedError:
+            raise
+        except ReleaseError:
+            return
+
+    def _compare(self, routes: Sequence[RouteState]) -> None:
+        found = {route.service: route for route in routes}
+        lowered = []
+        for service in self._context.rollout.services:
+            route = found.get(service.name)
+            written = self._written.get(service.name)
+            if route is None:
+                if written is not None:
+                    self._restore(service, written, "was deleted")
+            elif route.stage != self._stage.name:
+                continue  # another step of tarsrelease has written it since
+            elif route.weight == self._weight:
+                self._written[service.name] = route
+            else:
+                by = names(route.managers) if route.managers else "somebody"
+                changed = f"was set to {route.weight} % by {by}"
+                more = (route.weight > self._weight) == (self._track is Track.CANARY)
+                if more:
+                    self._restore(service, route, changed)
+                else:
+                    lowered.append(self._check(service, Status.ERROR, changed))
+        self._lowered = tuple(lowered)
+
+    def _restore(self, service: Service, route: RouteState, changed: str) -> None:
+        context, weight = self._context, self._weight
+        since = route.written_at or context.clock.now()
+        until = context.clock.now() + timedelta(seconds=lease_seconds(context.environment))
+        notes = {
+            "weight": str(weight),
+            "stage": self._stage.name,
+            "run": route.run or context.run.id,
+            "release": route.release or context.release.version,
+            "shifted-at": timestamp(since),
+            "traffic-until": timestamp(until),
+        }
+        context.cluster.routes.shift([service], weight, notes)
+        check = self._check(service, Status.SKIPPED, f"{changed}; restored to {weight} %")
+        context.say(f"{self._stage.name}: {check.reason}")
+        journal_if_possible(
+            context,
+            self._stage.name,
+            release_journal.RESTORE,
+            Phase.RESULT,
+            PersonFacts(weight=weight, reason=check.reason),
+        )
+        self._restored[service.name] = check
+
+    def _check(self, service: Service, status: Status, changed: str) -> Check:
+        return Check(
+            id=ROUTES,
+            status=status,
+            service=service.name,
+            expected=f"{self._weight} %, as {self._stage.name} wrote it",
+            reason=f"{service.route_names} {changed}",
+            source=service.route_names,
+        )
+
+
+def held_until(context: Context, entries: Sequence[Entry]) -> datetime | None:
+    """Until when a person's hold keeps the traffic where it is; None without a hold."""
+    held = release_journal.held(entries, context.release.version)
+    return None if held is None else held.at + timedelta(seconds=context.environment.limits.wait)
+
+
+def requested(entries: Sequence[Entry], release: str) -> tuple[Check, ...]:
+    """The abort and the hold that persons requested, as results."""
+    found = []
+    aborted, held = (
+        release_journal.aborted(entries, release),
+        release_journal.held(entries, release),
+    )
+    if aborted is not None:
+        found.append(_by_person(ABORTED, Status.FAIL, "aborted", aborted))
+    if held is not None:
+        found.append(_by_person(HELD, Status.INCONCLUSIVE, "held", held))
+    return tuple(found)
+
+
+def _by_person(check: str, status: Status, what: str, entry: Entry) -> Check:
+    facts = PersonFacts.of(entry.facts) or PersonFacts()
+    return Check(
+        id=check,
+        status=status,
+        expected="no intervention by a person",
+        reason=f"{what} by {facts.by} at {entry.at:%H:%M:%S} UTC: {facts.reason}",
+        source="the journal",
+    )
