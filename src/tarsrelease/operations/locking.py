@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from tarsrelease.context import Context
-from tarsrelease.model.errors import LockedError, ReleaseError, UnreachableError
+from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.ports.cluster import Lock, holding
 from tarsrelease.rollout import release_journal
 
@@ -64,7 +64,9 @@ def refuse_overtaken(context: Context) -> None:
     """Raise LockedError if another process took the lock. An API server that is away has not."""
     try:
         context.cluster.lock.check()
-    except UnreachableError:
+    except LockedError:
+        raise
+    except ReleaseError:
         return
 
 
