@@ -6,8 +6,9 @@ import re
 from string import Template
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from tarsrelease.model import presets
 from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
 from tarsrelease.model.checks import CheckRule, ManualCheck
 from tarsrelease.model.window import DeploymentWindow
@@ -56,7 +57,23 @@ class MetricLabels(Value):
     pod: str = "pod"
 
 
-SIDE_NAMES = frozenset({"namespace", "service", "deployment", "backend", "port"})
+SIDE_NAMES = frozenset({"namespace", "service", "deployment", "backend", "port", "route"})
+PresetName = Literal[
+    "opentelemetry",
+    "opentelemetry-old",
+    "go",
+    "python",
+    "node",
+    "spring",
+    "aspnetcore",
+    "grpc",
+    "istio",
+    "linkerd",
+    "envoy-gateway",
+    "traefik",
+    "nginx-gateway-fabric",
+    "cilium",
+]
 
 
 def _side_value(value: str) -> str:
@@ -79,8 +96,8 @@ class Sides(Value):
     """The label that tells the sides apart where a metric has no pod label (meshes, gateways).
 
     `canary` and `stable` are its values, as regular expressions for the whole value. `$namespace`,
-    `$service` (the name in rollout.yaml), `$deployment`, `$backend` (the Kubernetes Service) and
-    `$port` stand for those of each service and side.
+    `$service` (the name in rollout.yaml), `$deployment`, `$backend` (the Kubernetes Service),
+    `$port` and `$route` stand for those of each service and side.
     """
 
     label: Annotated[str, Field(pattern=r"^[a-zA-Z_]\w*$")]
@@ -89,8 +106,8 @@ class Sides(Value):
 
     @model_validator(mode="after")
     def _tell_apart(self) -> Self:
-        names = {f"${name}" for name in ("deployment", "backend")}
-        if self.canary == self.stable and not any(name in self.canary for name in names):
+        used = set(Template(self.canary).get_identifiers())
+        if self.canary == self.stable and not used & {"deployment", "backend"}:
             raise ValueError(
                 "canary and stable have the same value; give different ones, or use $deployment "
                 "or $backend"
@@ -139,7 +156,47 @@ class UsageSli(Value):
     by: tuple[str, ...] = ()
 
 
-Sli = Annotated[ProportionSli | GaugeSli | UsageSli, Field(discriminator="kind")]
+class PresetSli(Value):
+    """The requests of a well-known client, mesh or gateway: failed ones, or slow ones.
+
+    With `slower_than`, a bound of the histogram, the SLI is the share of requests that took longer;
+    without it, the share of failed requests. `buckets` are the histogram's bounds where the
+    application has others than the preset.
+    """
+
+    kind: Literal["preset"] = "preset"
+    preset: PresetName
+    slower_than: Seconds | None = None
+    buckets: tuple[Seconds, ...] = ()
+
+    def expanded(self) -> ProportionSli:
+        """The selectors that it stands for. Raises ValueError as `presets.latency`."""
+        chosen = presets.PRESETS[self.preset]
+        sides = None
+        if chosen.sides is not None:
+            label, canary, stable = chosen.sides
+            sides = Sides(label=label, canary=canary, stable=stable)
+        if self.slower_than is None:
+            of, bad = presets.errors(chosen)
+            return ProportionSli(kind="proportion", of=of, bad=bad, sides=sides)
+        of, good = presets.latency(self.preset, chosen, self.slower_than, self.buckets)
+        return ProportionSli(kind="proportion", of=of, good=good, sides=sides)
+
+
+def kind(value: Any) -> str | None:
+    """Of which kind an SLI is: as it says, or `preset` where it names one."""
+    if isinstance(value, dict):
+        return "preset" if "preset" in value else value.get("kind")
+    return getattr(value, "kind", None)
+
+
+Sli = Annotated[
+    Annotated[ProportionSli, Tag("proportion")]
+    | Annotated[GaugeSli, Tag("gauge")]
+    | Annotated[UsageSli, Tag("usage")]
+    | Annotated[PresetSli, Tag("preset")],
+    Discriminator(kind),
+]
 
 
 class Stage(Value):
@@ -153,7 +210,7 @@ class Stage(Value):
     duration: Seconds
     max_extension: Seconds = 600.0
     approval: bool = False
-    checks: tuple[CheckRule, ...] = Field(min_length=1)
+    checks: tuple[CheckRule, ...] = ()
 
     @property
     def name(self) -> str:
@@ -279,8 +336,21 @@ class Promotion(Value):
         return self
 
 
+def _with_common(stage: Stage, common: tuple[CheckRule, ...]) -> tuple[CheckRule, ...]:
+    """The checks of all stages, overridden by the stage's of the same id, then its others."""
+    own = {check.id: check for check in stage.checks}
+    fitting = [check for check in common if not (check.beside and stage.weight == 100)]
+    return (
+        *(own.get(check.id, check) for check in fitting),
+        *(check for check in stage.checks if check.id not in {each.id for each in fitting}),
+    )
+
+
 class Rollout(Value):
     """rollout.yaml: how this release is rolled out.
+
+    `checks` are those of every stage; a stage's own replace those of the same id and add others. At
+    100 % comparisons with stable are left out, as stable has no traffic there.
 
     `feature_flags` are Helm values that turn on the new behavior of the release. A release that
     requests them sets them in the canary, and in stable when it is promoted. `window` is when a
@@ -297,6 +367,7 @@ class Rollout(Value):
     services: tuple[Service, ...] = Field(min_length=1)
     workers: tuple[Worker, ...] = ()
     slis: dict[str, Sli] = Field(min_length=1)
+    checks: tuple[CheckRule, ...] = ()
     stages: tuple[Stage, ...] = Field(min_length=1)
     statistics: Statistics = Statistics()
     promotion: Promotion = Promotion()
@@ -305,6 +376,7 @@ class Rollout(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        self._write_out()
         weights = [stage.weight for stage in self.stages]
         if weights != sorted(set(weights)):
             raise ValueError(f"stages: weights must rise, found {weights}")
@@ -330,6 +402,23 @@ class Rollout(Value):
                         "judge by a limit there (kind: proportion or gauge)"
                     )
         return self
+
+    def _write_out(self) -> None:
+        """Presets become selectors, and every stage gets the checks of all stages."""
+        written = {}
+        for name, sli in self.slis.items():
+            try:
+                written[name] = sli.expanded() if isinstance(sli, PresetSli) else sli
+            except ValueError as error:
+                raise ValueError(f"slis: {name}: {error}") from error
+        stages = tuple(
+            stage.model_copy(update={"checks": _with_common(stage, self.checks)})
+            for stage in self.stages
+        )
+        for stage in stages:
+            if not stage.checks:
+                raise ValueError(f"stages: the {stage.weight}% stage has no checks")
+        self.__dict__.update(slis=written, stages=stages)  # frozen for everybody else
 
     def _fits(self, check: CheckRule) -> None:
         for name, kind in check.named_slis().items():

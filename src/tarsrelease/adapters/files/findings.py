@@ -43,7 +43,7 @@ def _finding(error: ErrorDetails, document: Document, schema: dict[str, Any]) ->
         where = (*place, str(error["loc"][-1]))
         return Finding(document.line_of(place), where, "is missing")
     if error["type"] == "union_tag_invalid":
-        place = (*place, error["ctx"]["discriminator"].strip("'"))
+        place = (*place, error["ctx"]["discriminator"].strip("'()"))
     if not place or not error["loc"]:
         place = _mentioned(error["msg"], document) or place
     return Finding(document.line_of(place), place, _said(error))
@@ -71,7 +71,7 @@ def _said(error: ErrorDetails) -> str:
                 f"; did you mean {near[0]}?" if near else ""
             )
         case "union_tag_not_found":
-            return f"the key {context['discriminator']} is missing"
+            return f"the key {context['discriminator'].replace('()', '')} is missing"
         case "too_short":
             return "must not be empty"
         case "greater_than_equal" | "less_than_equal":
@@ -105,9 +105,20 @@ def _known_keys(schema: dict[str, Any], loc: tuple[int | str, ...]) -> list[str]
             here = here.get("items", {})
         elif part in here.get("discriminator", {}).get("mapping", {}):
             here = {"$ref": here["discriminator"]["mapping"][part]}
+        elif member := _member(here, part, schema):
+            here = member
         elif isinstance(here.get("additionalProperties"), dict):
             here = here["additionalProperties"]
     return list(_resolved(here, schema).get("properties", {}))
+
+
+def _member(here: dict[str, Any], kind: str | int, schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The member of a union without a mapping, by its kind."""
+    for one in here.get("oneOf", ()):
+        found = _resolved(one, schema)
+        if found.get("properties", {}).get("kind", {}).get("const") == kind:
+            return found
+    return None
 
 
 def _resolved(here: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def _of(sides: Sides, rollout: Rollout, namespace: str) -> SideValues:
                 "port": str(service.port),
             }
             escaped = {name: re.escape(value) for name, value in names.items()}
+            routes = [service.route] if service.route else [each.name for each in service.routes]
+            escaped["route"] = f"({'|'.join(map(re.escape, routes))})"
             values.append(
                 (re.compile(Template(template).substitute(escaped)), (service.name, track))
             )
