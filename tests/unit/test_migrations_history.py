@@ -1,4 +1,4 @@
-"""The history's laws: what is left is what is not finished, whatever was broken off."""
+"""The history's laws: what is left is what is not finished, whatever was interrupted."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ALL = [("a.sql", 1), ("a.sql", 2), ("a.sql", 3), ("b.sql", 1)]
 
 @given(st.lists(st.integers(0, 3), max_size=4))
 def test_after_any_interruptions_what_is_left_is_what_is_not_finished(broken: list[int]) -> None:
-    """Each statement is tried once for every time it was broken off, and then finishes."""
+    """Each statement is tried once for every time it was interrupted, and then finishes."""
     rows: list[HistoryRow] = []
     for position, (name, statement) in enumerate(ALL):
         tries = broken.count(position)

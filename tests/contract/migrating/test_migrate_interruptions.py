@@ -1,4 +1,4 @@
-"""Broken off at any instant and run again: the same schema, no INVALID index, a true history.
+"""Interrupted at any instant and run again: the same schema, no INVALID index, a true history.
 
 The interruptions happen at places that the migration itself announces, or that the database
 reaches because a test's own transaction or trigger makes it wait there: nothing is timed.
