@@ -433,10 +433,10 @@ def test_a_stage_that_is_none_is_refused(
         (("--stage", "10", "--reason", "why"), "--lifted-by NAME"),
         (("--stage", "10", "--lifted-by", "two\nlines", "--reason", "why"), "one line"),
         (("--stage", "10", "--lifted-by", "Ada", "--reason", " "), "one line"),
-        (("--wait", "--lifted-by", "Ada", "--reason", "why"), "entered again"),
+        (("--wait", "--lifted-by", "Ada", "--reason", "why"), "--stage only"),
         (("--stage", "10", "--for", "5m"), "--for with --wait or --observe"),
         (("--wait", "--for", "5"), "30m"),
-        (("--observe", "--for", "0s"), "more than no time"),
+        (("--observe", "--for", "0s"), "more than 0s"),
     ],
 )
 def test_flags_of_the_gate_that_do_not_go_together(

@@ -40,9 +40,9 @@ BACK = [*PROMOTED[1:], record(60, "rollback", Verdict.PROCEED)]
 @pytest.mark.parametrize(
     ("records", "said"),
     [
-        (PROMOTED, "1.0.1 is promoted; 3 steps"),
-        (BACK, "1.0.1 is rolled back"),
-        ([*PROMOTED, *BACK[-1:]], "1.0.1 is rolled back"),
+        (PROMOTED, "1.0.1 was promoted; the evidence has 3 steps"),
+        (BACK, "1.0.1 was rolled back"),
+        ([*PROMOTED, *BACK[-1:]], "1.0.1 was rolled back"),
         ([record(0, "rollback", Verdict.NO_GO)], "the rollback ended NO-GO"),
         (PROMOTED[1:], "neither promoted nor rolled back; the last step, gate, ended PROCEED"),
     ],

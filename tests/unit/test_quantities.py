@@ -95,7 +95,7 @@ def test_no_stage(text: str) -> None:
 def test_commands_refuse_the_same(command: object, arguments: tuple[str, ...]) -> None:
     for option, value, said in (
         ("--stage-duration", "30s3m", "one of the units"),
-        ("--stage-duration", "0s", "more than no time"),
+        ("--stage-duration", "0s", "more than 0s"),
         ("--stages", "ten", "is not a stage"),
     ):
         done = CliRunner().invoke(command, [*arguments, option, value])  # type: ignore[arg-type]

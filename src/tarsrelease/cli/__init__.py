@@ -1,4 +1,4 @@
-"""The command line: flags to the arguments of a step, its outcome to text and an exit code."""
+"""The command line: runs a step with the given options, prints its outcome, sets the exit code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code.
 
-    Answers the most frequent requests before importing anything.
+    Answers --version and --help before importing anything else.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:

@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not end a release
-    # A cancelled CI job gets either; SIGINT, too, where whoever started us had it ignored.
+    # CI cancels a job with either signal; the parent process may have set SIGINT to be ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         _interrupt_on(number)
     try:
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
-    except Exception as bug:  # noqa: BLE001 - the process's last line of defence
+    except Exception as bug:  # noqa: BLE001 - anything else is a bug, and is reported as one
         from tarsrelease.cli.outcomes import failed, print_outcome
         from tarsrelease.cli.redaction import redaction
 

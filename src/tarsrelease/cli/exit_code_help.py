@@ -5,7 +5,7 @@ EXIT_CODES = """\
 Exit codes:
     0  done, or proceed; also a requested rollback that succeeded
     1  the answer is no (a check failed, no-go, postpone); nothing was changed
-    2  usage or configuration error; nothing was touched
+    2  usage or configuration error; nothing was changed
    10  hold
    11  rollback: a gate decided it, or the release ended rolled back
    12  stopped after something was changed; tarsrelease status says what

@@ -25,7 +25,7 @@ def explain(evidence: Path, stage: int | None, plot: Path | None) -> Outcome:
     record, details = _chosen(_records(evidence), evidence, stage)
     gate = record.outcome
     alpha = details.alpha_per_check or 0.01
-    said = {_name(check): counterfactuals(check, alpha) for check in gate.checks}
+    sentences = {_name(check): counterfactuals(check, alpha) for check in gate.checks}
     curves = _curves(details)
     if plot is not None:
         draw(plot, gate.summary, _panels(gate, curves))
@@ -43,8 +43,8 @@ def explain(evidence: Path, stage: int | None, plot: Path | None) -> Outcome:
             law=LAW,
             verdict=str(gate.verdict),
             alpha_per_check=alpha,
-            explained={name: tuple(sentences) for name, sentences in said.items()},
-            lines=tuple(_lines(gate, said, curves)),
+            explained={name: tuple(found) for name, found in sentences.items()},
+            lines=tuple(_lines(gate, sentences, curves)),
             charts=tuple(_charts(gate, curves)),
             history=details.history,
         ),
@@ -66,7 +66,7 @@ def _records(evidence: Path) -> list[Record]:
                 raise UsageError(
                     doing=f"reading {name}",
                     found=f"line {number} is not a record ({problem.error_count()} mistakes)",
-                    expected="evidence recorded by a step",
+                    expected="evidence that tarsrelease recorded",
                     next_step="check it with `tarsrelease report evidence`",
                 ) from problem
     return sorted(found, key=lambda record: record.at)
@@ -82,12 +82,14 @@ def _chosen(
     fitting = [found for found in gates if wanted is None or found[1].stage == wanted]
     if fitting:
         return fitting[-1]
-    stages = sorted({str(gate.stage) for _, gate in gates})
+    stages = ", ".join(sorted({str(gate.stage) for _, gate in gates}))
     raise UsageError(
         doing=f"finding a gate in {evidence}",
-        found=f"none of {wanted}; recorded: {', '.join(stages)}" if gates else "none",
+        found=f"no gate of {wanted}; recorded: {stages}" if gates else "no recorded gate",
         expected="the recorded outcome of a canary gate",
-        next_step="choose a recorded stage with --stage, or another folder",
+        next_step="choose a recorded stage with --stage"
+        if gates
+        else "name the evidence folder of a release that ran a stage",
     )
 
 
@@ -98,14 +100,14 @@ def _name(check: Check) -> str:
 def _curves(gate: GateDetails) -> dict[str, Points]:
     """The observed values over the stage, by check and service."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for look in gate.history:
-        for name, value in look.values.items():
-            found.setdefault(name, []).append((look.elapsed, value))
+    for point in gate.history:
+        for name, value in point.values.items():
+            found.setdefault(name, []).append((point.elapsed, value))
     return dict(found)
 
 
 def _limit(check: Check) -> float | None:
-    """The limit in the unit of the observed value: the good share for ``at_least``."""
+    """The limit in the unit of the observed value; for ``at_least``, that of the good share."""
     found = proportion_of(check)
     if found is None:
         return None
@@ -113,13 +115,13 @@ def _limit(check: Check) -> float | None:
 
 
 def _lines(
-    gate: Outcome, said: Mapping[str, Sequence[str]], curves: Mapping[str, Points]
+    gate: Outcome, sentences: Mapping[str, Sequence[str]], curves: Mapping[str, Points]
 ) -> list[str]:
     lines = []
     for check in _worst_first(gate.checks):
         name = _name(check)
         lines.append(f"{check.status.value.upper()} {name} (expected {check.expected})")
-        lines += [f"  {sentence}" for sentence in said[name]]
+        lines += [f"  {sentence}" for sentence in sentences[name]]
         if len(curves.get(name, ())) > 1:
             top = max(value for _, value in curves[name])
             unit = check.observed.unit if check.observed else ""

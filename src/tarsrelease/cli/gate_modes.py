@@ -34,18 +34,20 @@ class GateOptions:
 
 
 def play(session: Session, options: GateOptions) -> Outcome:
-    """Run the step. Raises UsageError if the options cannot be combined."""
+    """Run the step that the options select. Raises UsageError if they cannot be combined."""
     lifting, seconds, weight = _lifting(options), options.duration, options.weight
     if options.wait and options.observe:
         raise _wrong("--wait together with --observe", "one of them")
     if lifting is not None and (options.wait or options.observe):
-        raise _wrong("--lifted-by together with --wait or --observe", "a stage to be entered again")
+        raise _wrong(
+            "--lifted-by together with --wait or --observe", "--lifted-by with --stage only"
+        )
     if seconds is not None and not (options.wait or options.observe):
         raise _wrong("--for alone", "--for with --wait or --observe")
     if options.skip_stages is not None and (options.wait or options.observe):
         raise _wrong("--skip-stages together with --wait or --observe", "a stage to be entered")
     if options.wait:
-        # Any weight: the journal has the stages that were chosen for this release.
+        # Accept any weight: the journal has the stages that were chosen for this release.
         return _wait(session, weight, seconds)
     rollout = session.release.rollout
     known = [stage.weight for stage in rollout.stages]
@@ -84,22 +86,22 @@ def _observe(session: Session, weight: int | None, seconds: float | None) -> Out
 
 
 def _answers(options: GateOptions, stage: Stage) -> dict[str, bool]:
-    """People's answers to the stage's manual checks, from ``ID=yes``, ``ID=no``, ``all=yes``.
+    """Answers to the stage's manual checks, from ``ID=yes``, ``ID=no``, ``all=yes``.
 
-    ``all`` is accepted for a stage without manual checks, too.
+    A stage without manual checks accepts ``all``, too.
     """
-    said: dict[str, bool] = {}
+    answers: dict[str, bool] = {}
     for text in options.answers:
         check, _, answer = text.partition("=")
         if (check != _ALL and check not in stage.questions) or answer not in ("yes", "no"):
             known = ", ".join(stage.questions) or "none"
             raise _wrong(
                 f"--answer {text}",
-                f"ID=yes, ID=no or {_ALL}=yes; this stage asks: {known}",
+                f"ID=yes, ID=no or {_ALL}=yes; manual checks of this stage: {known}",
             )
         asked = stage.questions if check == _ALL else [check]
-        said |= dict.fromkeys(asked, answer == "yes")
-    return said
+        answers |= dict.fromkeys(asked, answer == "yes")
+    return answers
 
 
 def _lifting(options: GateOptions) -> Lifting | None:

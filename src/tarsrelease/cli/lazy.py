@@ -1,4 +1,4 @@
-"""Command groups that import a command when it is run, and know a wrong name's neighbours."""
+"""Command groups that import a command only to run it, and suggest names for a mistyped one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LazyGroup(click.Group):
         super().__init__(*args, **more)
         self.entries = dict(entries or {})
 
-    # click hands its context to each of these; none is needed here.
+    # click passes its context to each of these methods; they do not need it.
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order of a release."""
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion for a name that does not exist."""
+        """Like click's, with a suggestion for an unknown name."""
         name = args[0]
         if name not in self.entries and not name.startswith("-"):
             near = difflib.get_close_matches(name, self.entries, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""A session's migrations: each step with its connections; libraries only where they are used."""
+"""A session's migration steps, with their connections; imports libraries only to use them."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Migrations:
 
 
 class _WhereReachable:
-    """The cluster's journal for a migration by hand, which may not reach the cluster.
+    """The cluster's journal for a manual migration, which may be unable to reach the cluster.
 
-    The database's own history lists every statement. It reports entries that it cannot write.
+    Reports once that an entry could not be written; the database's history has every statement.
     """
 
     def __init__(self, session: Session) -> None:
@@ -81,7 +81,7 @@ class _WhereReachable:
         self._given_up = False
 
     def entries(self) -> list[Entry]:
-        """As the journal's."""
+        """The journal's entries."""
         return self._journal.entries()
 
     def append(self, entry: Entry) -> None:
@@ -96,7 +96,7 @@ class _WhereReachable:
             self._given_up = True
             found = problem.detail.found
             self._session.progress.say(
-                f"the cluster's journal was not written ({found}); the database's history is"
+                f"could not write the cluster's journal ({found}); the database's is complete"
             )
 
     @property

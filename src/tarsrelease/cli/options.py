@@ -1,4 +1,4 @@
-"""Options that several commands share, and the types of values that people write."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Written(click.ParamType):  # type: ignore[type-arg]
-    """A value that `parse` makes of the text; its ValueError becomes a usage error."""
+    """A value that `parse` reads from text; its ValueError becomes a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -34,7 +34,7 @@ class Written(click.ParamType):  # type: ignore[type-arg]
 def _some_time(text: str) -> float:
     seconds = quantities.parse_seconds(text)
     if seconds <= 0:
-        raise ValueError(f"{text} is not a duration of more than no time")
+        raise ValueError(f"{text} is not a duration of more than 0s")
     return seconds
 
 
@@ -53,7 +53,7 @@ DURATION = Written("duration", quantities.parse_seconds)
 SOME_TIME = Written("duration", _some_time)
 """The same, more than 0."""
 MOMENT = Written("time", _moment)
-"""A moment in ISO 8601, in UTC where it names no zone."""
+"""A time in ISO 8601; UTC without an offset."""
 STAGE = Written("stage", quantities.parse_stage)
 """The weight of ``10``, ``10%`` or ``canary-10``."""
 
@@ -79,7 +79,7 @@ FEATURE_FLAGS_OPTION = click.option(
 def day_choice(
     stages: tuple[int, ...] | None, stage_duration: float | None, *, feature_flags: bool = False
 ) -> DayChoice:
-    """The stages to play, as the options say."""
+    """The stages that the options select."""
     from tarsrelease.model.release import DayChoice
 
     return DayChoice(stages=stages, stage_duration=stage_duration, feature_flags=feature_flags)

@@ -1,4 +1,4 @@
-"""The first page of help: one line per command. Imports almost nothing, to be fast."""
+"""The help of `tarsrelease` itself: one line per command. Imports almost nothing, to be fast."""
 
 from __future__ import annotations
 

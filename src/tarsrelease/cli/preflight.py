@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from tarsrelease.ports.cluster import Settled
 
 
-def looked(session: Session, running: str | None = None) -> Outcome:
+def checked(session: Session, running: str | None = None) -> Outcome:
     """See `steps.preflight`; `running` is the version that must run now."""
     from tarsrelease.steps.check_preflight import preflight
 
-    staging = _settled_in(session.environment.staging)
+    staging = _helm_of(session.environment.staging)
     return preflight(session.context, running=running, staging=staging)
 
 
-def _settled_in(name: str | None) -> Settled | None:
+def _helm_of(name: str | None) -> Settled | None:
     """Staging's Helm releases; None if the environment has no staging."""
     from tarsrelease.adapters.files.configuration import load_environment
     from tarsrelease.adapters.helm.releases import Helm

@@ -1,4 +1,4 @@
-"""Ask a command's questions."""
+"""Who answers the questions of a command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Pausing:
-    """Asks on the terminal with the live view hidden."""
+    """Asks on the terminal while the live view is hidden."""
 
     def __init__(self, person: Person, progress: ClosingProgress) -> None:
         self._person = person
@@ -29,7 +29,7 @@ class _Pausing:
 
 
 def who_answers(settings: Settings, progress: ClosingProgress) -> Person:
-    """--yes, the person at the terminal, or nobody."""
+    """Answers with --yes, by the person at the terminal, or not at all."""
     from tarsrelease.adapters.terminal.person import AssumedYes, AtTerminal, Nobody
 
     if settings.yes:

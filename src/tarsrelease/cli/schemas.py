@@ -1,4 +1,4 @@
-"""The JSON Schemas of everything that people or programs write and read."""
+"""The JSON Schemas of all files and Outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.people import Progress
 
-# Schemas of files validate the text that people write, schemas of Outcomes the printed JSON.
+# A schema of a file describes what people write, a schema of an Outcome the printed JSON.
 _MODELS: dict[str, tuple[type[BaseModel], Literal["validation", "serialization"]]] = {
     "rollout": (Rollout, "validation"),
     "environment": (Environment, "validation"),

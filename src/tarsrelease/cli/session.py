@@ -1,4 +1,4 @@
-"""The session of one command: lazily loaded release and environment; runs and records a step."""
+"""The session of one command: loads release and environment when needed, runs the step."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ def command(
 ) -> Callable[[Callable[..., int]], click.Command]:
     """A command with the common options; its function gets `settings` and its own options.
 
-    `shared` names the ones it has besides format, quiet, verbose and debug; after a colon, the
-    option's default. The function's docstring becomes the help, followed by the example.
+    `shared` names its common options besides format, quiet, verbose and debug, with the default
+    after a colon. The function's docstring becomes the help, followed by the example.
     `attributes` go to `click.command` (``cls`` for a group that is a command, too).
     """
 

@@ -1,4 +1,4 @@
-"""The page of a whole release from its evidence, with every step in order of time. Pure."""
+"""One page about a whole release from its evidence, with its steps in order of time. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tarsrelease.model.details import StageRow
 from tarsrelease.model.evidence import Record
-from tarsrelease.model.format import duration
+from tarsrelease.model.format import count, duration
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.step_details import GateDetails, ReportDayDetails
 from tarsrelease.report.results import headline
@@ -32,7 +32,7 @@ def whole_day(records: Iterable[Record]) -> Outcome | None:
         environment=next((step.environment for step in steps if step.environment), None),
         verdict=Verdict.PROCEED,
         exit_code=exit_code_of(Verdict.PROCEED),
-        summary=f"{_ended_as(steps)}; {len(steps)} steps are in the evidence",
+        summary=f"{_ended_as(steps)}; the evidence has {count(len(steps), 'step')}",
         details=ReportDayDetails(
             steps=tuple(_row(step) for step in steps),
             stages=tuple(row for step in steps if (row := _stage_row(step))),
@@ -79,10 +79,12 @@ def _ended_as(steps: Sequence[Outcome]) -> str:
     for step in reversed(steps):
         done = step.verdict is Verdict.PROCEED
         if step.step == "promote" and done:
-            return f"{step.release} is promoted"
+            return f"{step.release} was promoted"
         if step.step == "rollback":
             return (
-                f"{step.release} is rolled back" if done else f"the rollback ended {headline(step)}"
+                f"{step.release} was rolled back"
+                if done
+                else f"the rollback ended {headline(step)}"
             )
     last = steps[-1]
     return f"neither promoted nor rolled back; the last step, {last.step}, ended {headline(last)}"

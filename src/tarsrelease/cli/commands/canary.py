@@ -25,7 +25,7 @@ _NUMBERS = "tarsrelease.cli.commands.canary_numbers"
 
 canary = LazyGroup(
     "canary",
-    help="Deploy the canary (the new version beside the old one) and run its stages.",
+    help="Deploy the canary (the new version next to the old one) and run its stages.",
     entries={
         "deploy": Entry(f"{__name__}:deploy", "Deploy the canary at weight 0 and smoke-test it."),
         "gate": Entry(f"{__name__}:gate", "Run one stage: shift traffic, evaluate, decide."),
@@ -118,7 +118,9 @@ def _gate(
     whatever moves its traffic: proceed (0), hold (10) or rollback (11).
     """
     if flags["weight"] is None and not (flags["wait"] or flags["observe"]):
-        raise click.UsageError("Missing option '--stage'; only --wait and --observe go without it.")
+        raise click.UsageError(
+            "Missing option '--stage'. Only --wait and --observe do not need it."
+        )
     from tarsrelease.cli.gate_modes import GateOptions, play
     from tarsrelease.cli.session import carry_out
 

@@ -93,8 +93,8 @@ def _backtest(
         )
         details = BacktestDetails.of(outcome.details)
         if plot is not None and details is not None:
-            title = "chance that twice the strictest limit is found within the stage"
-            axes = ("requests a second of a service", "chance")
+            title = "chance to prove twice the strictest limit within the stage"
+            axes = ("requests per second of a service", "chance")
             panel = Panel(title, *axes, details.power, logarithmic=True)
             draw(plot, outcome.summary, [panel])
         return outcome

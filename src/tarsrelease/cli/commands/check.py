@@ -48,11 +48,11 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.preflight import looked
+        from tarsrelease.cli.preflight import checked
         from tarsrelease.model.release import DayChoice
 
         session.choose(DayChoice(feature_flags=feature_flags))
-        return looked(session, running)
+        return checked(session, running)
 
     return carry_out(settings, "check preflight", act, changes=False)
 
@@ -132,7 +132,7 @@ def _go_no_go(
 
 
 def _workloads_of(name: str, session: Session) -> Workloads | ReleaseError:
-    """Another environment's workloads, or why they cannot be asked: staging's trouble is a no."""
+    """Another environment's workloads, or the error; an unreachable staging is a no-go."""
     from tarsrelease.adapters.files.configuration import load_environment
     from tarsrelease.adapters.kubernetes.client import KubernetesApi
     from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.option(
-    "--github", is_flag=True, required=True, help="Print the calls for GitHub's environments."
+    "--github", is_flag=True, required=True, help="Print the commands for GitHub's environments."
 )
 def _init(settings: Settings, github: bool) -> int:
     """Print the commands for the initial setup; run none of them.
@@ -27,7 +27,7 @@ def _init(settings: Settings, github: bool) -> int:
     from tarsrelease.cli.session import Recording, Session, carry_out
     from tarsrelease.model.errors import ReleaseError
 
-    del github  # there is nothing else to print yet
+    del github  # required, and the only choice so far
     session = Session(settings, changes=False)
     try:
         script = _script(session)
@@ -51,8 +51,8 @@ def _script(session: Session) -> str:
     repository = settings.repository or os.environ.get("GITHUB_REPOSITORY", "")
     if not repository:
         raise UsageError(
-            doing="printing the calls that create GitHub's environments",
-            found="the environment file names no github.repository",
+            doing="printing the commands that create GitHub's environments",
+            found="no github.repository in the environment file",
             expected="OWNER/NAME",
             next_step="add it, or set GITHUB_REPOSITORY",
         )

@@ -28,7 +28,7 @@ _EVENTS = ("started", "hold", "rollback", "promoted", "complete")
 
 
 def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
-    """The options of a message; both commands have them."""
+    """Add the options of a message; both commands have them."""
     for option in (
         click.option("--no-pagerduty", is_flag=True, help="Send nothing to PagerDuty."),
         click.option(

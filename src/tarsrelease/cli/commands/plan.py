@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options as they were given; an empty text leaves what the files say."""
+    """The given options; an empty text means the value in the files."""
 
     ref: str
     named: str
@@ -102,19 +102,19 @@ def _plan(settings: Settings, **given: Any) -> int:
 
 
 def _override(reason: str) -> str:
-    """The reason with who gave it. Raises UsageError where there is none."""
+    """The reason and who gave it. Raises UsageError without a reason."""
     from tarsrelease.model.errors import UsageError
 
-    said = " ".join(reason.split())
-    if not said or len(said) > 500:
+    text = " ".join(reason.split())
+    if not text or len(text) > 500:
         raise UsageError(
             doing="overriding the deployment window",
-            found="no reason" if not said else f"a reason of {len(said)} characters",
-            expected="why it cannot wait, in 1 to 500 characters",
+            found="no reason" if not text else f"a reason of {len(text)} characters",
+            expected="why the release cannot wait, in 1 to 500 characters",
             next_step='add --reason "..." (the field window_override_reason of the pipeline)',
         )
     who = os.environ.get("GITHUB_TRIGGERING_ACTOR") or os.environ.get("GITHUB_ACTOR")
-    return f"{said} ({who})" if who else said
+    return f"{text} ({who})" if who else text
 
 
 plan = command(

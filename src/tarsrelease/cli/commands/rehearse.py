@@ -1,4 +1,4 @@
-"""tarsrelease rehearse, and the cluster it plays on"""
+"""tarsrelease rehearse, and the commands for its cluster"""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ rehearse = command(
 
 
 def _report(settings: Settings, step: str, act: Callable[[Session], tuple[str, Details]]) -> int:
-    """Run `act`, which gives a summary and facts, as a step that can only succeed or raise."""
+    """Run `act`, which returns a summary and details, as a step that succeeds or raises."""
     from tarsrelease.cli.session import Recording, carry_out
 
     def whole(session: Session) -> Outcome:
@@ -123,7 +123,7 @@ def _up(settings: Settings, name: str) -> int:
 
         cluster = commands.up(name, session.progress.say)
         facts = ClusterUpDetails(kubeconfig=str(cluster.kubeconfig), context=world.CONTEXT)
-        return f"the cluster {name} is up; `{_shell_of(name)}` leads into it", facts
+        return f"the cluster {name} is up; `{_shell_of(name)}` opens a shell in it", facts
 
     return _report(settings, "rehearse up", act)
 
@@ -137,7 +137,7 @@ def _down(settings: Settings, name: str) -> int:
         from tarsrelease.rehearsal import commands
 
         commands.down(name, session.progress.say)
-        return f"there is no cluster {name} any more", Details()
+        return f"the cluster {name} is down", Details()
 
     return _report(settings, "rehearse down", act)
 
@@ -160,7 +160,7 @@ def _status(settings: Settings, name: str) -> int:
             parts=tuple(ClusterPart.model_validate(part) for part in found.parts),
         )
         others = [other for other in commands.running() if other != name]
-        also = f"; also up: {', '.join(others)}" if others else ""
+        also = f"; other clusters: {', '.join(others)}" if others else ""
         return f"the cluster {name} is {found.phase}{also}", facts
 
     return _report(settings, "rehearse status", act)

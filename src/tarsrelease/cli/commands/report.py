@@ -99,10 +99,10 @@ def _day(settings: Settings, folder: Path) -> int:
         outcome = whole_day(record for segment in segments for record in segment.records)
         if outcome is None:
             raise UsageError(
-                doing="reporting the day",
-                found=f"no record in the evidence under {folder}",
+                doing="summarizing the release",
+                found=f"no record in {folder}",
                 expected="the evidence of at least one step",
-                next_step=f"tarsrelease report evidence {folder} says what is wrong with it",
+                next_step=f"check it with `tarsrelease report evidence {folder}`",
             )
         return outcome
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     "--reason",
     default="requested by a person",
     show_default=True,
-    help="Reason. It is recorded in the journal and the evidence.",
+    help="Reason, recorded in the journal and the evidence.",
 )
 @click.option(
     "--with-database",
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="Also undo the release's migrations, after showing what is lost and asking.",
 )
 def _rollback(settings: Settings, plan_only: bool, reason: str, with_database: bool) -> int:
-    """Move all traffic to the side that is proven good, then restore the previous version.
+    """Move all traffic to the good side, then restore the previous version.
 
     It takes the lock from any other run, needs no journal to move the traffic, and can be run again
     at any point. The previous version works with the migrated database; use --with-database only if

@@ -68,7 +68,7 @@ def _plan(session: Session) -> Outcome:
 
 def _release(session: Session) -> Outcome:
     from tarsrelease.cli.migrations import Migrations
-    from tarsrelease.cli.preflight import looked
+    from tarsrelease.cli.preflight import checked
     from tarsrelease.steps.run import run_release
     from tarsrelease.wiring.verification import Wishes, verified
 
@@ -76,7 +76,7 @@ def _release(session: Session) -> Outcome:
     return run_release(
         session.context,
         verify=partial(verified, folder, wishes, clock=session.context.clock),
-        preflight=partial(looked, session),
+        preflight=partial(checked, session),
         migrator=Migrations(session),
         evidence=session.evidence(),
     )

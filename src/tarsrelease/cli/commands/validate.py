@@ -76,7 +76,7 @@ def _validate(
 def _marks(marks: tuple[str, ...]) -> tuple[str, ...]:
     for mark in marks:
         if not mark.isidentifier():
-            raise click.BadParameter(f"{mark!r} is no mark's name", param_hint="--mark")
+            raise click.BadParameter(f"{mark!r} is not the name of a mark", param_hint="--mark")
     return marks
 
 

@@ -97,7 +97,7 @@ def _groups(text: str) -> tuple[str, ...]:
     unknown = [group for group in groups if group not in GROUPS]
     if unknown:
         known = ", ".join(GROUPS)
-        raise click.BadParameter(f"{unknown[0]!r} is none of {known}", param_hint="--require")
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {known}", param_hint="--require")
     return groups
 
 

@@ -41,7 +41,7 @@ def _watch(settings: Settings, once: bool, window: float, young: float | None) -
     """
     from tarsrelease.cli.session import carry_out
 
-    del once  # there is no other way yet, and the word says so
+    del once  # required, and the only choice so far
 
     def act(session: Session) -> Outcome:
         from tarsrelease.steps.watch import nothing_to_watch
@@ -61,7 +61,7 @@ def _watch(settings: Settings, once: bool, window: float, young: float | None) -
 
 
 def _promoted(session: Session) -> Session:
-    """The same, for the bundle of the release that was promoted last."""
+    """The session for the bundle of the release that was promoted last."""
     from tarsrelease.adapters.files.configuration import release_of
     from tarsrelease.cli.session import Session
     from tarsrelease.steps.watch import promoted
