@@ -173,6 +173,17 @@ def test_a_hot_fix_of_stable_stops_the_promotion_and_survives_a_rollback() -> No
     assert "revision 2" in restored[-1]
 
 
+def test_a_hot_fix_of_stable_holds_the_next_stage_until_a_person_accepts_it() -> None:
+    day = DayWorld()
+    day.at_stage("canary-10", lambda: hot_fix(day))
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert "revision 2 of tars" in outcome.summary
+    assert day.weights == {0}
+    resume(day.context(), ALICE)
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+
+
 # Item: persons
 
 

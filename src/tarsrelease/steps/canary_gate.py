@@ -53,6 +53,7 @@ from tarsrelease.operations.snapshot import (
 from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.operations.waiting import evaluate_meanwhile
 from tarsrelease.rollout import release_journal, stage_list
+from tarsrelease.rollout.rollback_plan import changed_by_others
 from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
 STEP = "gate"
@@ -128,6 +129,7 @@ def _take(
     since = at_stage_since(context.release, stage, routes)
     has_traffic = any(route.weight > 0 for route in routes)
     lacking = _wait_for_metrics(context, stage, has_traffic, keep)
+    lacking = lacking or _changed_by_others(context, entries)
     early = None if lacking is None else Observation.of(lacking, context.clock.now())
     if since is not None:
         context.say(f"{stage.name}: at {stage.weight} % since {since:%H:%M:%S} UTC; evaluating")
@@ -233,6 +235,27 @@ def _refuse_early(
         expected=f"{before.name} to have proceeded",
         next_step=f"`tarsrelease canary gate --stage {before.weight}`, or "
         f"`--stage {stage.weight} --skip-stages REASON`, which is recorded",
+    )
+
+
+def _changed_by_others(context: Context, entries: Sequence[Entry]) -> Check | None:
+    """An inconclusive result if others made a revision of stable since the release began."""
+    version, application = context.release.version, context.rollout.application
+    pins = release_journal.pins(entries, version)
+    if pins is None:
+        return None
+    history = context.cluster.charts.history(application)
+    accepted = release_journal.accepted_revision(entries, version)
+    changed = changed_by_others(history, version, pins, accepted)
+    if changed is None:
+        return None
+    return Check(
+        id="stable.revision",
+        status=Status.INCONCLUSIVE,
+        expected=f"revision {pins.revision}, which served when the release began",
+        reason=f"somebody made revision {changed.number} of {application} "
+        f"({changed.app_version}); `tarsrelease resume` accepts it",
+        source=f"helm history {application}",
     )
 
 
