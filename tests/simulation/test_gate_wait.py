@@ -68,7 +68,7 @@ def journaled(world: World, action: str, phase: Phase, **facts: object) -> Calla
         ("resume", Phase.RESULT, "was resumed"),
         ("rollback", Phase.INTENT, "rolled back"),
         ("abort", Phase.RESULT, "aborted"),
-        ("deploy", Phase.INTENT, "deployed anew"),
+        ("deploy", Phase.INTENT, "deployed again"),
     ],
 )
 def test_a_wait_ends_quietly_when_somebody_acts(action: str, phase: Phase, said: str) -> None:
