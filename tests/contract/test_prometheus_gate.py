@@ -225,7 +225,7 @@ AWAY: dict[str, tuple[Behaviour, str]] = {
     "time-out": (hanging, "in time"),
     "truncated JSON": (cut, "not JSON"),
     "warning": (edited(lambda answer: answer.update(warnings=["store b"])), "warning"),
-    "partial": (edited(lambda answer: answer.update(isPartial=True)), "in part"),
+    "partial": (edited(lambda answer: answer.update(isPartial=True)), "incomplete"),
 }
 
 
@@ -294,12 +294,13 @@ def test_several_series_that_belong_to_nobody_hold(server: Server, target: Targe
 
     def unlabelled(answer: dict[str, Any]) -> None:
         for each in answer["data"]["result"]:
-            each["metric"].pop("version", None)
+            for label in ("version", "pod"):
+                each["metric"].pop(label, None)
 
     seen = stage_of(server, target, edited(unlabelled), lambda: count(target, 11_000, 0))
     assert statuses(seen) == {Status.ERROR}
     assert seen.verdict is Verdict.HOLD
-    assert "none carries" in reasons(seen)
+    assert "has no label version" in reasons(seen)
 
 
 def test_an_outage_in_between_ends_nothing(server: Server, target: Target) -> None:

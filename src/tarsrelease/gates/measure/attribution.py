@@ -96,8 +96,10 @@ def why_nobody(found: Mapping[str, str], labels: MetricLabels, known: Known) -> 
     own = ",".join(f'{name}="{text}"' for name, text in sorted(found.items()) if name != "__name__")
     series = f"{found.get('__name__', '')}{{{own}}}"
     its, sides = whose(found, labels, known), known.sides_of(found)
+    if its is not None and not its.version:
+        return f"{series} has no label {labels.version}, and its pod is not known"
     if its is not None:
-        return f"{series} is of version {its.version or '(none)'}, which is not judged"
+        return f"{series} is of version {its.version}, which is not judged"
     if sides is not None:
         has = f"has {sides.label}={found[sides.label]}" if sides.label in found else "has no label"
         return f"{series} {has}, where `sides` expects {sides.expected}"
