@@ -70,7 +70,7 @@ def test_yesterdays_pods_are_out_of_sight_when_the_rehearsal_begins() -> None:
     begin, end = backfill._tail(NOON + 1234.5)
     assert NOON + 1234.5 - end > lookback
     assert begin % 7200 == 0
-    assert list(backfill._stretches(NOON + 1234.5))[-1] + 7200 == begin
+    assert list(backfill._periods(NOON + 1234.5))[-1] + 7200 == begin
 
 
 def test_every_series_names_whose_it_is() -> None:

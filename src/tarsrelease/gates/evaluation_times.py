@@ -1,14 +1,14 @@
-"""When the next look is worth it: looks follow the scrapes."""
+"""When to evaluate next: evaluations follow the scrapes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 LAG = 0.1
-"""Seconds from a scrape's time to its samples being there: the scrape itself and its commit."""
+"""Seconds from a scrape's time until its samples can be read: the scrape and its commit."""
 
 TICK = 1.0
-"""The longest wait between looks at the pods, seconds."""
+"""The longest time between two readings of the pods, in seconds."""
 
 
 def shortest(scrape_interval: float) -> float:
@@ -21,8 +21,8 @@ def due(newest: Iterable[float], scrape_interval: float, asked_at: float) -> flo
 
     `newest` are the newest sample times of the judged side's targets, `asked_at` the time of the
     last query. The next scrape of a target comes an interval after its newest one; one that is
-    overdue is asked for in short steps. At least every tenth of an interval something is asked,
-    as a fresh pod's first scrape cannot be foretold.
+    overdue is polled in short steps. The server is queried at least every tenth of an interval,
+    because the first scrape of a new pod cannot be predicted.
     """
     soonest = asked_at + shortest(scrape_interval)
     latest = asked_at + max(2 * shortest(scrape_interval), scrape_interval / 10)

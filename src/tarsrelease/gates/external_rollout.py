@@ -1,4 +1,4 @@
-"""What is not expected of a rollout that something else moves."""
+"""Checks that do not apply to a rollout that another tool moves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tarsrelease.model.rollout import Stage
 def without_pods(
     checks: Sequence[Check], stage: Stage, unknown: Collection[str]
 ) -> tuple[Check, ...]:
-    """Checks of pods are not made for the services and workers of which there is no Deployment.
+    """Skip the checks of pods for services and workers without a Deployment.
 
-    `unknown` are their names. Such a check cannot say anything about pods that, say, an Argo
-    Rollout owns; those that count requests stay.
+    `unknown` are their names. Such a check cannot read pods that, for example, an Argo Rollout
+    owns; checks that count requests still apply.
     """
     of_pods = {rule.id for rule in stage.checks if rule.scope is Scope.WORKLOADS}
     return tuple(

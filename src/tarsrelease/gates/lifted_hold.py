@@ -1,7 +1,7 @@
-"""What a lifted hold changes in the checks: a proven failure wins over the person who lifted it.
+"""What a lifted hold changes: inconclusive results no longer block.
 
-So does what could not be measured (`error`). What was merely too little to tell does not: it is
-shown as not checked, with the name of whoever decided to go on without it.
+Proven failures and errors still do. An inconclusive result is shown as not checked, with the name
+of the person who lifted the hold.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tarsrelease.model.outcome import Check, Status
 
 
 def lifted(checks: Sequence[Check], lifting: Lifting) -> tuple[Check, ...]:
-    """The checks as the person sees them: `inconclusive` becomes `skipped`, nothing else."""
+    """The results after the hold was lifted: `inconclusive` becomes `skipped`."""
     return tuple(
         check.model_copy(
             update={

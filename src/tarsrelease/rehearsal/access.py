@@ -1,4 +1,4 @@
-"""A kubeconfig for the ServiceAccount that the release runs as: the shipped Role and no more."""
+"""A kubeconfig for the ServiceAccount of the release, which has only the shipped Role."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCOUNT = "tarsrelease"
 
 
 def kubectl(command: Sequence[str], *arguments: str) -> str:
-    """Run kubectl and return what it printed; UsageError with its words where it refuses."""
+    """Run kubectl and return its output. Raises UsageError with its message if it fails."""
     done = subprocess.run(
         [*command, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
@@ -34,7 +34,7 @@ def as_service_account(
 ) -> Path:
     """Apply the Role in `role`, and write `target`: `kubeconfig` with the account's token.
 
-    The names of contexts stay, so that an environment file fits both.
+    It keeps the names of contexts, so that an environment file works with both.
     """
     kubectl(command, "apply", "--namespace", namespace, "--filename", str(role))
     token = kubectl(

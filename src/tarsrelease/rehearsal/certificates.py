@@ -1,4 +1,4 @@
-"""The cluster's certificates: elliptic keys (P-256), because they take no time to make."""
+"""The cluster's certificates, with P-256 keys because these are fast to generate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tarsrelease.rehearsal import world
 
-# The clocks are one clock here; the margin is for a machine that sets its clock while we start.
+# A margin for a machine that sets its clock back while the cluster starts.
 _EARLIER = datetime.timedelta(minutes=10)
 _VALID = datetime.timedelta(days=30)
 
@@ -60,7 +60,7 @@ class Authority:
     def issue(
         self, name: str, groups: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
     ) -> KeyPair:
-        """A certificate for `name`: for a server where `hosts` are given, else for a client.
+        """A certificate for `name`: for a server if `hosts` are given, else for a client.
 
         Kubernetes reads the user from the common name and the groups from the organizations.
         """
@@ -131,7 +131,7 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ClusterCertificates:
-    """Everything that the parts need, made in memory."""
+    """All certificates and keys of the cluster's parts."""
 
     authority: bytes
     front_proxy_authority: bytes
@@ -146,7 +146,7 @@ class ClusterCertificates:
 
     @classmethod
     def make(cls) -> ClusterCertificates:
-        """New authorities and certificates; nothing of a former cluster is valid in this one."""
+        """New authorities and certificates; those of earlier clusters are not valid."""
         authority = Authority("rehearsal")
         front_proxy_authority = Authority("rehearsal-front-proxy")
         service_account = ec.generate_private_key(ec.SECP256R1())
@@ -159,8 +159,8 @@ class ClusterCertificates:
             front_proxy=front_proxy_authority.issue("front-proxy-client"),
             agent=authority.issue(world.NODE_NAME, hosts=_AGENT_NAMES),
             administrator=authority.issue("rehearsal-administrator", masters),
-            # One identity for controller manager, scheduler, agent, router and metrics: what is
-            # rehearsed is the release's rights, not theirs.
+            # One identity for controller manager, scheduler, agent, router and metrics: the
+            # rehearsal tests the release's permissions, not theirs.
             components=authority.issue("rehearsal-components", masters),
             service_account_key=_private_pem(service_account),
             service_account_public=service_account.public_key().public_bytes(
@@ -170,7 +170,7 @@ class ClusterCertificates:
         )
 
     def write(self, folder: Path) -> None:
-        """Write each as NAME.crt and NAME.key below `folder`, readable by us alone."""
+        """Write each as NAME.crt and NAME.key below `folder`, readable only by the owner."""
         folder.mkdir(parents=True, exist_ok=True)
         files = {
             "ca.crt": self.authority,

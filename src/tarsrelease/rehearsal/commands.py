@@ -1,4 +1,4 @@
-"""Up, down, status and shell: what the command line and the rehearsed day ask of a cluster."""
+"""Up, down, status and shell: what the command line and the rehearsal do with a cluster."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tarsrelease.rehearsal.processes import Process
 from tarsrelease.rehearsal.state import ClusterRecord, StateFolder
 
 _GONE_DEADLINE = 20.0
-# Seconds for which the logs of a cluster that is down may be of interest: a week.
+# Seconds to keep the logs of a cluster that is down: a week.
 _LOGS_KEPT = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """What runs. phase: absent, starting, ready, dead (it ended without `down`), or silent (it
-    runs and does not answer).
+    """The state of a cluster. phase: absent, starting, ready, dead (it ended without `down`), or
+    silent (it runs but does not answer).
 
     parts: one line each as `keeper.Part.describe` has them; since: Unix time.
     """
@@ -57,20 +57,20 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig; its addresses hold inside the cluster's network only."""
+        """The administrator's kubeconfig; its addresses work only inside the cluster's network."""
         return self.folder.kubeconfig
 
     @property
     def env(self) -> dict[str, str]:
         """The environment for a command inside: kubectl and helm on PATH, the rehearsal's own
-        database instead of any other, and no way out."""
+        database, and no proxy."""
         helm = self.folder.data / "helm"
         return {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
             world.DSN_VARIABLE: world.dsn(world.PRODUCTION),
             "PATH": f"{self.folder.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            # Another cluster was at this address before, and another will be.
+            # Clusters share this address, so the cache of one is wrong for the next.
             "KUBECACHEDIR": str(self.folder.data / "kube-cache"),
             "HELM_CACHE_HOME": str(helm / "cache"),
             "HELM_CONFIG_HOME": str(helm / "config"),
@@ -105,11 +105,11 @@ class Cluster:
         return done
 
     def control(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask the supervisor (see `control`). Raises `control.ControlError` where it refuses."""
+        """Ask the supervisor (see `control`). Raises `control.ControlError` if it refuses."""
         return control.ask(self.folder.socket, request)
 
     def close(self, *, keep_logs: bool = True) -> None:
-        """Let go of a cluster that was brought up tied; the last one to let go ends it."""
+        """Release a cluster that was started tied; the last process to release it ends it."""
         if self.hold is not None and self.hold.leave() == 0:
             down(self.folder.name, lambda _: None, keep_logs=keep_logs)
 
@@ -122,25 +122,24 @@ def up(
     tied: bool = False,
     images: Path | None = None,
 ) -> Cluster:
-    """Bring the cluster `name` up and return when everything in it is ready.
+    """Start the cluster `name` and return when everything in it is ready.
 
-    scrape_interval: Prometheus', in seconds. tied: the cluster ends when this process, and every
-    other that has brought it up tied, has ended, however that was; `Cluster.close` ends it
-    sooner. images: an images.json to use instead of the worked example's. A cluster that runs
-    already is returned as it is.
+    scrape_interval: Prometheus', in seconds. tied: the cluster ends when the last process that
+    started it tied has ended, or earlier with `Cluster.close`. images: an images.json to use
+    instead of the worked example's. A cluster that runs already is returned unchanged.
     """
-    # Only here: what is needed to build a cluster takes half a second to import.
+    # Imported here because it takes half a second.
     from tarsrelease.rehearsal.prepare import prepare
 
     _refuse_other_systems()
     folder = folder_of(name)
-    with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
+    with locked(folder.lock, lambda: say(f"waiting for another up or down of {name}")):
         there = _running(folder)
         if there is not None:
             say(f"the cluster {name} is already up (process {there.record.process.pid})")
             return replace(there, hold=control.Hold(folder.socket) if tied else None)
         _sweep(folder.root.parent)
-        _end(folder)  # one whose `up` was killed may still be about to notice
+        _end(folder)  # a cluster whose `up` was killed may still be ending
         folder.clean(keep_logs=False)
         folder.logs.mkdir(parents=True)
         folder.data.mkdir()
@@ -164,12 +163,12 @@ def up(
 
 
 def down(name: str, say: Say, *, keep_logs: bool = True) -> None:
-    """End the cluster `name` and remove what it left, its logs excepted; also of one that died."""
+    """End the cluster `name`, even a dead one, and remove everything except its logs."""
     folder = folder_of(name)
-    with locked(folder.lock, lambda: say(f"another up or down of {name} is at work; waiting")):
+    with locked(folder.lock, lambda: say(f"waiting for another up or down of {name}")):
         if not folder.root.exists():
             others = ", ".join(running())
-            say(f"there is no cluster {name}" + (f"; what runs is {others}" if others else ""))
+            say(f"there is no cluster {name}" + (f"; running: {others}" if others else ""))
             return
         _end(folder)
         folder.clean(keep_logs=keep_logs)
@@ -177,7 +176,7 @@ def down(name: str, say: Say, *, keep_logs: bool = True) -> None:
 
 
 def status(name: str) -> ClusterStatus:
-    """What is known of the cluster `name`; looks only."""
+    """The state of the cluster `name`; changes nothing."""
     folder = folder_of(name)
     record = folder.read()
     if record is None:
@@ -201,7 +200,7 @@ def status(name: str) -> ClusterStatus:
 
 
 def find(name: str) -> Cluster:
-    """The running cluster `name`. Raises UsageError where none runs."""
+    """The running cluster `name`. Raises UsageError if it does not run."""
     found = _running(folder_of(name))
     if found is None:
         others = running()

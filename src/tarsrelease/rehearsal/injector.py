@@ -1,7 +1,7 @@
-"""Makes faults happen as the canary's weight rises, and notes when they began and ended.
+"""Injects faults as the canary's weight rises, and records when they begin and end.
 
 Faults of the services are switched through the API server's pod proxy, so they work on any
-cluster whose pods have the switch on.
+cluster whose pods enable the switch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GROWTH = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PodLife:
-    """One life of a running pod: a container that restarted has forgotten its faults."""
+    """A running pod and its restarts: a container loses its faults when it restarts."""
 
     name: str
     service: str
@@ -34,26 +34,26 @@ class PodLife:
 
 
 class Target(Protocol):
-    """What the injector can reach of the world it disturbs."""
+    """The cluster and Prometheus, as the injector sees and disturbs them."""
 
     def canary_weight(self) -> int:
         """The canary's highest weight on any route, in percent."""
 
     def pods(self) -> Sequence[PodLife]:
-        """Running, not terminating pods of the services, of both sides."""
+        """Running pods of the services of both sides, without those that terminate."""
 
     def switch(self, pod: str, faults: Mapping[str, object]) -> bool:
-        """Tell a pod its faults; False where it did not answer (it may just be starting)."""
+        """Send a pod its faults; False if it does not answer, for example while it starts."""
 
     def disturb_prometheus(self, action: PartAction) -> None:
         """Kill or pause Prometheus."""
 
     def restore_prometheus(self, action: PartAction) -> None:
-        """Undo what `disturb_prometheus` did."""
+        """Undo `disturb_prometheus`."""
 
 
 class Injector:
-    """Watches the canary's weight and makes faults happen, in a thread of its own."""
+    """Polls the canary's weight and injects faults, in its own thread."""
 
     def __init__(
         self,
@@ -84,14 +84,14 @@ class Injector:
             thread.join()
 
     def seconds_to_off(self, fault: Fault) -> float | None:
-        """From the fault's beginning to the canary's weight being 0; None where it never was."""
+        """Seconds from the fault's beginning to a canary weight of 0; None if never reached."""
         begun = self._begun.get(fault.name)
         if begun is None or self._off_at is None:
             return None
         return max(0.0, self._off_at - begun)
 
     def set_up(self) -> None:
-        """Tell the pods that run already what is usual, before there is any traffic."""
+        """Send the usual faults to the running pods, before there is any traffic."""
         self._tell(self._monotonic(), ())
 
     def _run(self) -> None:
@@ -102,7 +102,7 @@ class Injector:
                 self._say(f"fault injection: {problem}")
 
     def strike(self, weight: int) -> None:
-        """One look: what is due at this weight begins, and every pod is told what holds for it."""
+        """Begin the faults that are due at this weight, and send every pod its current faults."""
         now = self._monotonic()
         due = tuple(fault for fault in self._faults if weight >= fault.at_weight)
         if weight == 0 and self._begun and self._off_at is None:

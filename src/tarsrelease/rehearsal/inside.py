@@ -1,7 +1,7 @@
-"""The rehearsed day itself, as a process inside the cluster's network.
+"""The rehearsed release, as a process inside the cluster's network.
 
-Installs the previous version, sends it traffic, and plays `tarsrelease run` as a person would,
-while the asked-for faults happen. Prints the day's Outcome as JSON on standard output.
+Installs the previous version, sends it traffic, and starts `tarsrelease run` as a person would,
+while it injects the chosen faults. Prints the Outcome as JSON on standard output.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _PATHS = {
     "insight-engine": ("/api/v1/traces/recent", "/api/v1/traces/stats"),
     "dashboard-api": ("/api/v1/missions?limit=20", "/grafana/d/tars-overview"),
 }
-"""What clients ask of the worked example; of any other service, the paths of its smoke test."""
+"""Paths that clients request; of any other service, those of its smoke test."""
 
 
 def aims(release: Release, environment: Environment, rate: float) -> list[Aim]:
-    """The load: `rate` requests a second, the same for each service and each of its paths."""
+    """The load: `rate` requests per second, spread evenly over services and their paths."""
     found: list[Aim] = []
     services = release.rollout.services
     for service in services:
@@ -59,7 +59,7 @@ def aims(release: Release, environment: Environment, rate: float) -> list[Aim]:
 
 
 def _websocket_host(release: Release, environment: Environment) -> str:
-    """The host name that leads to the worked example's WebSocket; empty where there is none."""
+    """The host name of the worked example's WebSocket; empty without one."""
     hosts = [each.hosts[-1] for each in release.rollout.services if "/ws" in each.paths]
     return environment.gateway.hostnames[hosts[0]] if hosts else ""
 
@@ -78,25 +78,25 @@ Say = Callable[[str], None]
 
 
 def _wait_for_answers(load: Load) -> None:
-    """Until a second's worth of requests was answered without one error since the last one."""
+    """Wait until one second's requests are all answered without an error."""
     deadline = time.monotonic() + _FIRST_ANSWERS
     while time.monotonic() < deadline:
         load.reset()
-        time.sleep(0.5)  # the span that is looked at, not a wait for something
+        time.sleep(0.5)  # the period to measure, not a wait for something
         seen = load.report()
         good = sum(count for status, count in seen["by_status"].items() if status.startswith("2"))
         if good and good == seen["answered"] and not seen["lost"]:
             return
     raise UnreachableError(
-        doing="sending traffic to the version that is installed",
+        doing="sending traffic to the installed version",
         found=f"after {duration(_FIRST_ANSWERS)} still {load.report()['by_status']}",
-        expected="every request is answered",
+        expected="a response to every request",
         next_step="inspect the pods and the routes with `tarsrelease rehearse shell`",
     )
 
 
 def _play(options: DayOptions, environment: Environment, kubeconfig: str) -> Outcome:
-    """`tarsrelease run` in a process of its own, with its live view on our standard error."""
+    """Run `tarsrelease run` in its own process, with its live view on our standard error."""
     argv = [sys.executable, "-m", "tarsrelease", "run", "--format", "json", "--yes"]
     argv += ["--release", options.release, "--environment", options.environment]
     argv += ["--evidence", options.evidence]
@@ -110,7 +110,7 @@ def _play(options: DayOptions, environment: Environment, kubeconfig: str) -> Out
 
 
 def play(options: DayOptions, say: Say) -> Outcome:
-    """Plays the day that `options` describe on the cluster of the KUBECONFIG in use."""
+    """Run the rehearsal that `options` describe on the cluster of the current KUBECONFIG."""
     started_at = datetime.now(UTC)
     begun = time.monotonic()
     faults = [parse_fault(text) for text in options.faults]
@@ -170,7 +170,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
 
 
 def _next(run: Outcome, options: DayOptions) -> str:
-    """What can be done after the day; the embedded cluster usually ends with it."""
+    """The next step after the rehearsal; the embedded cluster has usually ended."""
     if options.control is None or run.error is not None:
         return run.next
     if run.verdict is Verdict.PROCEED:

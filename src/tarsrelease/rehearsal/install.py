@@ -1,4 +1,4 @@
-"""Installs T.A.R.S. into a rehearsal cluster, by the adapters that the release itself uses."""
+"""Installs T.A.R.S. into a rehearsal cluster, with the adapters of a real release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps one part running: starts it again when it dies, unless somebody wanted it down."""
+"""Keeps one part running: restarts it when it dies, unless it was stopped on purpose."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tarsrelease.rehearsal.spawn import Child, ProcessTable
 
 Check = Callable[[], bool]
 
-# Between a death and the next start: doubled each time, so that a part that cannot run does not
-# take the machine; begun anew once it has run for a while.
+# The pause before a restart: doubled each time, so that a part that cannot run does not use up the
+# CPU; reset once the part has run for a while.
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _LONG_ENOUGH = 30.0
-# While the cluster starts, a part that dies this often will not come.
+# A part that dies this often while the cluster starts has failed.
 _DEATHS_ALLOWED = 3
 _LOOK_EVERY = 0.05
 _STOP_DEADLINE = 10.0
 
 
 class PartError(Exception):
-    """A part did not come up, or was asked for something that it cannot do now."""
+    """A part did not start, or cannot do what was requested in its current state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Part:
         }
 
     def start(self) -> None:
-        """Start it and keep it running. Raises PartError where it runs already."""
+        """Start it and keep it running. Raises PartError if it runs already."""
         if self._wanted:
             raise PartError(f"{self.name} is {self.state} already")
         self._wanted = True
@@ -108,7 +108,7 @@ class Part:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def stop(self, *, by: signal.Signals = signal.SIGTERM) -> None:
-        """End it and leave it down; SIGKILL where it does not end in ten seconds."""
+        """End it and leave it down; SIGKILL if it does not end within ten seconds."""
         self._wanted = False
         child, keeping = self._child, self._keeping
         if child is not None:
@@ -126,12 +126,12 @@ class Part:
     def pause(self) -> None:
         """Hang it (SIGSTOP): it keeps its connections and answers nothing."""
         if self._child is None:
-            raise PartError(f"{self.name} is {self.state}: there is nothing to pause")
+            raise PartError(f"{self.name} is {self.state}: it cannot be paused")
         self._child.signal(signal.SIGSTOP)
         self._paused = True
 
     def resume(self) -> None:
-        """Let it go on after a pause."""
+        """Continue it after a pause."""
         if self._child is not None and self._paused:
             self._child.signal(signal.SIGCONT)
         self._paused = False

@@ -1,6 +1,6 @@
 """The few requests to the API server that bring the cluster up, on the standard library.
 
-The supervisor is on the clock and needs four verbs; the official client takes longer to import
+The supervisor must start fast and needs four verbs; importing the official client takes longer
 than the API server takes to answer. Everything after `up` uses the official client.
 """
 
@@ -49,7 +49,7 @@ class KubeApi:
     def get(self, path: str) -> dict[str, Any] | None:
         """The object at `path`; None for 404.
 
-        Raises KubeApiError on any other refusal, NoAnswerError where there is none.
+        Raises KubeApiError on any other error status, NoAnswerError without an answer.
         """
         status, body = self._request("GET", path)
         if status == http.client.NOT_FOUND:

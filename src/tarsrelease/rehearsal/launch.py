@@ -17,9 +17,9 @@ _END_DEADLINE = 20.0
 class Launch:
     """The supervisor's process and its pipes.
 
-    The lifeline is a pipe that only this process can write to: when it closes, by a word or by
-    death, the supervisor sees its end and ends the cluster, unless it was told to detach or is
-    held by a control connection.
+    The lifeline is a pipe that only this process can write to: when it closes, or this process
+    dies, the supervisor ends the cluster, unless it was detached or a control connection holds
+    it.
     """
 
     # Children of this process, so that `down` in the same process leaves no zombie.
@@ -42,9 +42,9 @@ class Launch:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    cwd="/",  # no folder of the caller's is kept busy
+                    cwd="/",  # keep no folder of the caller busy
                     pass_fds=(lifeline, report),
-                    start_new_session=True,  # Ctrl-C is the caller's, who then lets go
+                    start_new_session=True,  # only the caller gets Ctrl-C
                 )
         finally:
             os.close(lifeline)
@@ -52,13 +52,13 @@ class Launch:
         self._started[folder.name] = self._process
 
     def messages(self) -> Iterator[dict[str, Any]]:
-        """What the supervisor reports, until it ends or the caller has heard enough."""
+        """What the supervisor reports, until it ends or the caller stops reading."""
         with os.fdopen(self._report, "rb") as lines:
             for line in lines:
                 yield json.loads(line)
 
     def hand_over(self) -> None:
-        """Close the lifeline of a supervisor that has another reason to live on by now."""
+        """Close the lifeline of a supervisor that is detached or held otherwise."""
         os.close(self._lifeline)
 
     def let_go(self) -> None:

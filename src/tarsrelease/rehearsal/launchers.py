@@ -29,7 +29,7 @@ class LaunchError(Exception):
 def _required(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
-        raise LaunchError(f"{name} is not set: it must be, for this image to start")
+        raise LaunchError(f"{name} is not set; this image requires it")
     return value
 
 
@@ -80,7 +80,7 @@ def _become_unprivileged(server: str) -> NoReturn:
 
 
 def _create_cluster(data: Path, *, user: str, password: str, database: str) -> None:
-    """Run initdb beside the final folder and move it there, so that a killed one is begun anew."""
+    """Run initdb in a temporary folder and rename it, so that a killed run starts again."""
     unfinished = Path(tempfile.mkdtemp(prefix="initdb-", dir=data.parent))
     with tempfile.NamedTemporaryFile("w", dir=data.parent, prefix="password-") as password_file:
         password_file.write(password + "\n")

@@ -1,4 +1,4 @@
-"""The load generator seen from outside: started as a process, asked for its own counts."""
+"""Runs the load generator as a process and reads its counts."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Sockets:
 class Load:
     """A running load generator. Leaving the context ends it.
 
-    `target` is the gateway's address, `report` the host:port that it answers on. Beside the
-    requests it keeps `sockets` open, and opens again what was dropped.
+    `target` is the gateway's address, `report` the host:port that it answers on. It also
+    keeps `sockets` open and reopens dropped ones.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Load:
         return found
 
     def reset(self) -> None:
-        """Start the counts anew."""
+        """Reset the counts."""
         self._ask("POST", "/reset")
 
     def rate(self, rate: float) -> None:

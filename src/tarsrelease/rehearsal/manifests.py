@@ -49,7 +49,7 @@ def gateway() -> list[Document]:
 def resource_metrics(authority: bytes) -> list[Document]:
     """metrics.k8s.io, served by the node agent: what `kubectl top` and autoscalers ask.
 
-    The Service has no selector, as no pod stands behind it: its endpoint is the node.
+    The Service has no selector, because it has no pods: its endpoint is the node.
     """
     address, _, port = world.NODE_AGENT.rpartition(":")
     name = {"name": "metrics-server", "namespace": "kube-system"}

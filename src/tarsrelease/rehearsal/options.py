@@ -1,4 +1,4 @@
-"""What a rehearsed day is asked to be."""
+"""The options of the process that runs a rehearsal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from tarsrelease.model.base import Value
 
 
 class DayOptions(Value):
-    """What the process that plays the day inside the cluster's network is told.
+    """The options of the process that runs the rehearsal inside the cluster's network.
 
     `release`, `previous` and `staged` are bundles' folders, `environment` and `staging` files,
-    `work` a folder for what the day needs only while it lasts; all paths are absolute. `rate` is
+    `work` a folder for temporary files; all paths are absolute. `rate` is
     the load in requests a second over all services, `websockets` the sessions
     beside it; `tools` how helpers are started. `control`
     is the socket of the embedded cluster's supervisor; None on a cluster that is not our own, where

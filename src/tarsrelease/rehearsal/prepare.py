@@ -1,4 +1,4 @@
-"""What must be there before a cluster can start: programs, definitions, images, its spec."""
+"""Prepares a cluster: programs, definitions, images and its spec."""
 
 from __future__ import annotations
 

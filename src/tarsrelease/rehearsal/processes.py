@@ -23,7 +23,7 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The process that has `pid` now; None where there is none or only its zombie."""
+        """The process that has `pid` now; None if there is none or only its zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The day's own outcome: what the run decided, together with what the clients saw."""
+"""The outcome of a rehearsal: what the run decided, and what the clients saw."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FaultReport:
 
 
 def expectation_check(run: Outcome, faults: Sequence[FaultReport], expected: Verdict) -> Check:
-    """The day came to what its faults lead to. It tells of the gates, not of the release."""
+    """Check that the run ended as its faults should lead to. It judges the gates."""
     got = run.verdict
     named = " and ".join(fault.name for fault in faults) or "no fault"
     took = [fault.seconds for fault in faults if fault.seconds is not None]
@@ -75,7 +75,7 @@ def expectation_check(run: Outcome, faults: Sequence[FaultReport], expected: Ver
 
 @dataclass(frozen=True, slots=True)
 class DayFacts:
-    """What a rehearsed day was, besides its run.
+    """The results of a rehearsal, without those of its run.
 
     `clients` is the load generator's report, `expected` the verdict that the faults lead to.
     """
@@ -96,9 +96,9 @@ def day_outcome(
     started_at: datetime,
     finished_at: datetime,
 ) -> Outcome:
-    """The outcome of a rehearsed day.
+    """The outcome of a rehearsal.
 
-    It ends as the run ended, but a day that was promoted while clients lost requests is a no.
+    It ends as the run ended, but a promotion during which clients lost requests is a no-go.
     """
     faults, clients = day.faults, client_check(day.clients)
     verdict, exit_code, summary = run.verdict, run.exit_code, run.summary

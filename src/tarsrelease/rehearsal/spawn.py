@@ -65,7 +65,7 @@ class ProcessTable:
         return child
 
     def _reap(self) -> None:
-        # Look at who ended before taking the status: a child of ours is reaped by its Popen.
+        # Check which process ended before reaping it: a child of ours is reaped by its Popen.
         while True:
             try:
                 info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

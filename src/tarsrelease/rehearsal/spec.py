@@ -1,4 +1,4 @@
-"""What the supervisor is told, in a file: everything is resolved before it starts."""
+"""The supervisor's settings, in a file; everything is resolved before it starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tarsrelease.rehearsal.paths import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the supervisor is told (spec.json).
+    """The supervisor's settings (spec.json).
 
     tools: program name to argument vector. crds: the Gateway API's definitions, a JSON list.
     manifests: the folder of the backing services. history: the command that writes the blocks

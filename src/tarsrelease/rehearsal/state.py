@@ -1,4 +1,4 @@
-"""What is known about a cluster from outside: its folder and cluster.json."""
+"""A cluster's state on disk: its folder and cluster.json."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class StateFolder:
 
     @property
     def spec(self) -> Path:
-        """What the supervisor was told to start."""
+        """The supervisor's settings."""
         return self.root / "spec.json"
 
     @property
@@ -68,7 +68,7 @@ class StateFolder:
         return self.root / "control.sock"
 
     def read(self) -> ClusterRecord | None:
-        """The cluster that is said to run here, running or not; None where none was started."""
+        """The recorded cluster, running or not; None if none was started."""
         try:
             return ClusterRecord.from_json(self.record.read_text())
         except FileNotFoundError:

@@ -1,8 +1,8 @@
 """Process 1 of the cluster's namespaces: when it ends, the kernel ends everything in them.
 
 Run by `commands.up` as ``python -m tarsrelease.rehearsal.supervisor FOLDER LIFELINE REPORT``:
-the cluster's state folder, the end of a pipe that closes when the caller dies (then we end, too,
-unless we were told to detach or somebody else holds us by then), and the end of a pipe that we
+the cluster's state folder, the end of a pipe that closes when the caller dies (then the
+supervisor ends, unless it was detached or somebody else holds it), and the end of a pipe that we
 write our progress to, one JSON object a line: {"say": TEXT}, {"listening": true},
 {"ready": SECONDS}, {"failed": TEXT}.
 """
@@ -45,7 +45,7 @@ class Supervisor:
         self._holders = 1  # the lifeline, until it closes
         self._over = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        # The threads wait for answers, they do not compute: one for each thing that is asked.
+        # One thread per request; the threads only wait for answers.
         self._loop.set_default_executor(ThreadPoolExecutor(max_workers=32))
         layout = Layout(data=folder.data, logs=folder.logs, images=folder.images)
         self._cluster = Cluster(
@@ -92,7 +92,7 @@ class Supervisor:
 
     def _started(self, starting: asyncio.Task[None]) -> None:
         if not starting.cancelled() and starting.exception() is not None:
-            starting.print_stack()  # a bug; the log has it, and the caller sees us end
+            starting.print_stack()  # a bug: it is logged, and the caller sees the supervisor end
             self._over.set()
 
     def _caller_left(self) -> None:

@@ -33,7 +33,7 @@ STAGING: Final = "tars-staging"
 GATEWAY_NAMESPACE: Final = "tars-gateway"
 GATEWAY_NAME: Final = "tars-gateway"
 
-# What others are told about the running cluster, by name.
+# Addresses of the running cluster, by name.
 ADDRESSES: Final[dict[str, str]] = {
     "kubernetes": f"https://{API_SERVER}",
     "router": f"http://{ROUTER}",

@@ -1,7 +1,7 @@
 """A stage's checks: measurements in, results out. One file per kind of check.
 
-`fail` says that the side under judgement is bad; `error` that it could not be measured;
-`inconclusive` that it cannot be told yet. Nothing passes because there was nothing to see.
+`fail` means that the judged side is bad, `error` that it could not be measured, `inconclusive`
+that there is not enough data yet. A check never passes without data.
 
 A new kind is a model in model/checks.py, a file here with its `judge`, a line in `JUDGES`, and a
 heading in docs/checks.md.

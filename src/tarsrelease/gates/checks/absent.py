@@ -1,4 +1,4 @@
-"""No container in a state that says trouble."""
+"""No container is in a bad state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 
 def judge(rule: AbsentCheck, subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
-    """One container in one of the states fails; no pod at all is no answer."""
+    """Fails if a container is in one of the states; inconclusive without pods."""
 
     def check(status: Status, reason: str, found: int | None = None) -> Check:
         return Check(

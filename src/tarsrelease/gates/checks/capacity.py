@@ -1,4 +1,4 @@
-"""Nothing that has an end is used up: nodes, quotas, connection pools."""
+"""Resources with a limit have room left: nodes, quotas, connection pools."""
 
 from __future__ import annotations
 

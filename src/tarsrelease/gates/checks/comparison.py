@@ -1,4 +1,4 @@
-"""The parts that the results of every kind share."""
+"""Code that the kinds of checks share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tarsrelease.model.outcome import Observed, Status
 
 
 def age(counts: Counts, inputs: Inputs) -> float:
-    """Seconds since the newest sample that the counts stand on; 0 where there is none."""
+    """Seconds since the newest sample of the counts; 0 without samples."""
     return 0.0 if counts.newest is None else inputs.now - counts.newest
 
 
 def stale(counts: Counts, inputs: Inputs, patience: Patience) -> str | None:
-    """Why the counts are too old to decide on; None where they are not."""
+    """Why the counts are too old to decide; None if they are not."""
     old = age(counts, inputs)
     return (
         f"the newest sample of a pod is {duration(old)} old" if old > patience.stale_after else None
@@ -24,7 +24,7 @@ def stale(counts: Counts, inputs: Inputs, patience: Patience) -> str | None:
 
 
 class Sides(NamedTuple):
-    """The requests of the judged side and of the one beside it; both have some."""
+    """The requests of the judged side and of its baseline; both have some."""
 
     ours: Counts
     theirs: Counts

@@ -52,7 +52,7 @@ def judge(rule: DriftCheck, subject: Subject, inputs: Inputs, patience: Patience
 def judge_staging(
     rule: StagingDriftCheck, subject: Subject, inputs: Inputs, patience: Patience
 ) -> Check:
-    """Against what staging has answered over the same time, by the same law."""
+    """Compare with staging over the same time, by the same method."""
     told = inputs.external.get(rule.id)
     if isinstance(told, Requests) and told.by_service is not None:
         theirs = told.by_service.get(subject.name or "", Unmeasured("it has no such service"))
@@ -60,7 +60,7 @@ def judge_staging(
     if told is None:
         status, reason = Status.INCONCLUSIVE, "staging has not answered yet"
     elif isinstance(told, Requests):
-        status, reason = Status.SKIPPED, "the environment's file names no staging"
+        status, reason = Status.SKIPPED, "the environment file has no staging"
     else:
         status, reason = Status.ERROR, f"staging is not measured: {not_told(told)}"
     return Check(

@@ -1,4 +1,4 @@
-"""Every check of a stage, for everybody it is judged for."""
+"""Every check of a stage, for each service and worker that it judges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tarsrelease.model.outcome import Check
 from tarsrelease.model.rollout import Rollout, Stage
 
 Judge = Callable[[Any, Subject, Inputs, Patience], Check]
-"""A kind's law: a rule of that kind, whom to judge, what was seen, how sure to be."""
+"""The method of a kind: judges one subject by a rule, the inputs and alpha."""
 
 JUDGES: Mapping[str, Judge] = {
     "absent": absent.judge,
@@ -60,7 +60,7 @@ def evaluate(
 
 
 def subjects(rule: CheckRule, rollout: Rollout, track: Track) -> list[Subject]:
-    """Whom the rule judges, in the rollout's order."""
+    """The subjects of the rule, in the rollout's order."""
     if rule.scope is Scope.RELEASE:
         return [Subject(None, track)]
     services = {each.name for each in rollout.services}

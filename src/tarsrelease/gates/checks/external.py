@@ -13,7 +13,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 
 def judge(rule: ExternalCheck, _subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
-    """Outside of a limit fails at once: the number is taken for what it says."""
+    """A number outside of a limit fails at once; it is not tested statistically."""
     answer = inputs.external.get(rule.id)
     limits = [
         f"{sign} {amount(limit, rule.unit)}"

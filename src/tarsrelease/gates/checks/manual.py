@@ -1,4 +1,4 @@
-"""What only a person can tell."""
+"""A question that only a person can answer."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ HOPELESS = frozenset(
         "CreateContainerError",
     }
 )
-"""Reasons of waiting containers that time alone does not mend."""
+"""Reasons of waiting containers that waiting does not resolve."""
 
 
 def judge(rule: ReadyCheck, subject: Subject, inputs: Inputs, _patience: Patience) -> Check:

@@ -1,7 +1,7 @@
 """WebSocket clients that lost their connection get their session back.
 
-Connections stay where they are when a weight changes: the attempts to come back are the events
-that tell, and the number of open connections says how many could. The proof is that of
+A changed weight does not move open connections. The check judges the attempts to reconnect; the
+number of open connections shows how many clients could. The proof is that of
 proportions, so that one refused client of a dropped thousand is no failure, and three of three are.
 """
 

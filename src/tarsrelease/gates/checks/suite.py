@@ -1,4 +1,4 @@
-"""A marked part of the release's own tests, run against the side under judgement."""
+"""A marked part of the release's own tests, run against the judged side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a counter's reset is handled, everywhere that counters are read."""
+"""How the reset of a counter is handled, wherever counters are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate remembers of pods between looks: restarts since the stage began, and patience."""
+"""What a gate remembers of pods between evaluations: restarts and how long pods are missing."""
 
 from __future__ import annotations
 

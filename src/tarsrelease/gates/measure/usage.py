@@ -1,4 +1,4 @@
-"""What is used of things that have an end, from readings of gauges."""
+"""Shares of limited resources in use, from readings of gauges."""
 
 from __future__ import annotations
 

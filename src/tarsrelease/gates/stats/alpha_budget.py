@@ -1,4 +1,4 @@
-"""The chance of a false rollback, divided over everything that could cause one."""
+"""Divides the chance of a false rollback over all checks that could cause one."""
 
 from __future__ import annotations
 

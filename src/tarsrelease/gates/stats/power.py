@@ -1,4 +1,4 @@
-"""What a stage can tell from its traffic: the chance that a regression is proven, look by look.
+"""The chance that a stage proves a regression with its traffic, by evaluation.
 
 Requests are taken as a Poisson process, so the bad ones of a look are Poisson distributed (rate
 times share); the total is taken at its mean. Given the totals, a proof is a boundary: the smallest
