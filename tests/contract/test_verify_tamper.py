@@ -176,7 +176,7 @@ CONTENT: list[Case] = [
     ("a least version below bundle.yaml's", manifest(
         lambda m: m.update(min_previous_version="1.0.0")), "'1.1.0' in bundle.yaml"),
     ("a hotfix less", manifest(lambda m: m.update(hotfixes=[])), "DEMO-1 is only in bundle.yaml"),
-    ("a hotfix twice", manifest(lambda m: second(m, "hotfixes")), "DEMO-1 stands twice"),
+    ("a hotfix twice", manifest(lambda m: second(m, "hotfixes")), "DEMO-1 is listed twice"),
     ("another title", manifest(lambda m: m["hotfixes"][0].update(title="x")), "DEMO-1: title"),
     ("another digest", manifest(lambda m: m["images"][0].update(digest="sha256:" + "b" * 64)),
      "images: web: digest"),
@@ -184,7 +184,7 @@ CONTENT: list[Case] = [
      "\\x1b[2J"),
     ("a digest of another algorithm", manifest(
         lambda m: m["images"][0].update(digest="md5:" + "b" * 32)), "images[0].digest"),
-    ("an image twice", manifest(lambda m: second(m, "images")), "web stands twice"),
+    ("an image twice", manifest(lambda m: second(m, "images")), "web is listed twice"),
     ("no images", manifest(lambda m: m.update(images=[])), "images"),
     ("a migration's content", then_listed(written("migrations/1.sql", "SELECT 2;\n")),
      "migrations/1.sql: the manifest pins"),

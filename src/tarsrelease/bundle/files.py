@@ -27,7 +27,7 @@ class BundleFiles(Protocol):
         """Everything in it but folders, sorted by path; links are not followed into folders."""
 
     def read(self, path: str) -> bytes | None:
-        """The content, or None where there is no such file."""
+        """The content, or None if there is no such file."""
 
     def digests(self, paths: Sequence[str]) -> dict[str, str | None]:
         """The SHA-256 (hex) of each file, None where it cannot be read; large files streamed."""

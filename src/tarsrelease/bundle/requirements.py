@@ -15,7 +15,7 @@ GROUPS = {
     "migrations": ("manifest.migrations", "migrations.lint"),
     "previous": ("manifest.previous",),
 }
-"""What can be required, with the checks that it stands for."""
+"""What --require accepts, with the checks that each name selects."""
 
 
 def left_out(check: Check) -> bool:

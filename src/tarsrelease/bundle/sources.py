@@ -22,7 +22,7 @@ class Registry(Protocol):
         """The manifest or index of a tag or digest; None if it does not exist."""
 
     def blob(self, name: str, digest: str, largest: int) -> bytes | None:
-        """A small blob; None where there is none. One of more than `largest` bytes is not read."""
+        """A small blob; None if there is none. One of more than `largest` bytes is not read."""
 
     def has_blob(self, name: str, digest: str) -> bool:
         """Whether the blob exists; it is not read."""

@@ -76,7 +76,7 @@ class Footprint:
 
     @property
     def strongest(self) -> Mode | None:
-        """The strongest lock on any table or index; None where there is none."""
+        """The strongest lock on any table or index; None if there is none."""
         return max((lock.mode for lock in self.locks), default=None)
 
 

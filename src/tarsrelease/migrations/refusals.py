@@ -52,7 +52,7 @@ def refuse_objections(release: Release, objections: Sequence[str]) -> None:
 def phase_files(
     release: Release, files: Mapping[str, SqlFile], phase: str
 ) -> list[tuple[str, SqlFile]]:
-    """The phase's files. Raises UsageError where the release has no such phase at all."""
+    """The phase's files. Raises UsageError if the release has no such phase at all."""
     if phase not in {"expand", "contract"}:
         raise UsageError(
             doing="choosing the phase",

@@ -132,5 +132,5 @@ class Manifest(Value):
         ):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
-                raise ValueError(f"{what}: {min(twice)} stands twice")
+                raise ValueError(f"{what}: {min(twice)} is listed twice")
         return self

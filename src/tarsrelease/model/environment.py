@@ -327,7 +327,7 @@ class GitHub(Value):
         known = [place.name for place in self.environments]
         twice = {name for name in known if known.count(name) > 1}
         if twice:
-            raise ValueError(f"environments: {min(twice)} stands twice")
+            raise ValueError(f"environments: {min(twice)} is listed twice")
         for name in self.two_people:
             if name not in known:
                 raise ValueError(f"two_people: {name!r} is none of environments")
@@ -418,7 +418,7 @@ def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
 
 
 def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
-    """One line an override, for reports; empty where there is none."""
+    """One line an override, for reports; empty if there is none."""
     seconds = {
         "stage duration": overrides.stage_duration,
         "longest extension": overrides.max_extension,

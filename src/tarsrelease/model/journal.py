@@ -40,16 +40,16 @@ class Cause(Value):
 
     @classmethod
     def of(cls, checks: Iterable[Check]) -> Self | None:
-        """The first of the gravest results; None if all passed or were skipped."""
-        gravest = max(checks, key=lambda check: _GRAVITY.get(check.status, 0), default=None)
-        if gravest is None or gravest.status not in _GRAVITY:
+        """The first of the most severe results; None if all passed or were skipped."""
+        worst = max(checks, key=lambda check: _GRAVITY.get(check.status, 0), default=None)
+        if worst is None or worst.status not in _GRAVITY:
             return None
         return cls(
-            check=gravest.id,
-            service=gravest.service,
-            observed=gravest.observed,
-            expected=gravest.expected,
-            reason=gravest.reason,
+            check=worst.id,
+            service=worst.service,
+            observed=worst.observed,
+            expected=worst.expected,
+            reason=worst.reason,
         )
 
 

@@ -44,7 +44,7 @@ class Series:
 class Counts:
     """Requests since the shift: how many, and how many of them were bad.
 
-    `newest` is the Unix time of the newest sample they stand on, None where there is none.
+    `newest` is the Unix time of the newest sample they stand on, None if there is none.
     """
 
     bad: float
@@ -87,7 +87,7 @@ class Unmeasured:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Another environment's requests by service; None where there is no such environment."""
+    """Another environment's requests by service; None if there is no such environment."""
 
     by_service: Mapping[str, Counts | Unmeasured] | None
 

@@ -27,7 +27,7 @@ STAGE = r"(?:canary-)?(100|[1-9][0-9]?)\s?%?"
 def parse_seconds(text: Any) -> float:
     """Seconds from text such as ``10m`` or ``3m30s``; a ``float`` (already parsed) passes.
 
-    Raises ValueError where a unit is missing or unknown.
+    Raises ValueError if a unit is missing or unknown.
     """
     if isinstance(text, float):
         return text

@@ -278,7 +278,7 @@ class Service(Value):
             raise ValueError("give exactly one of route and routes")
         twice = {str(ref) for ref in self.routes if self.routes.count(ref) > 1}
         if twice:
-            raise ValueError(f"routes: {min(twice)} stands twice")
+            raise ValueError(f"routes: {min(twice)} is listed twice")
         return self
 
     @property
@@ -392,7 +392,7 @@ class Rollout(Value):
         ):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
-                raise ValueError(f"{what}: {min(twice)} stands twice")
+                raise ValueError(f"{what}: {min(twice)} is listed twice")
         for stage in self.stages:
             for check in stage.checks:
                 self._fits(check)

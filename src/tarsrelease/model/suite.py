@@ -31,7 +31,7 @@ class SuiteResult(Value):
 
     @property
     def status(self) -> Status:
-        """The gravest of all; no test at all is `error`, and skipped ones alone are no pass."""
+        """The most severe status; `error` without tests, and never `pass` if all were skipped."""
         judged = [test.status for test in self.tests if test.status is not Status.SKIPPED]
         found = worst(judged)
         return worst([found, Status.ERROR]) if self.trouble else found

@@ -30,7 +30,7 @@ class DeploymentWindow(Value):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if len(set(self.days)) != len(self.days):
-            raise ValueError("a day stands twice in days")
+            raise ValueError("a day is listed twice in days")
         begins, ends = self.hours.split("-")
         if begins >= ends:
             raise ValueError(f"hours: {self.hours} ends before it begins")

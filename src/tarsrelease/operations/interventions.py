@@ -62,7 +62,7 @@ class Interventions:
     def read(self) -> None:
         """Read journal and routes. An API server that is away has changed nothing.
 
-        Raises LockedError where a route must be restored and another process has the lock.
+        Raises LockedError if a route must be restored and another process has the lock.
         """
         now = self._context.clock.now()
         try:

@@ -65,7 +65,7 @@ class ReleaseRecord:
     def add(self, outcome: Outcome) -> None:
         """Record a step's outcome.
 
-        Raises StoppedError where a step that proceeded cannot be recorded: the release goes no
+        Raises StoppedError if a step that proceeded cannot be recorded: the release goes no
         further without its evidence. What leads to safety goes on; it is reported.
         """
         took = (outcome.finished_at - outcome.started_at).total_seconds()

@@ -56,7 +56,7 @@ def refuse_other_bytes(doing: str, release: Release, entries: Sequence[Entry]) -
 
 
 def refuse_unless_begun(context: Context, doing: str) -> None:
-    """Raises RefusedError where the journal has no release of this version on its way."""
+    """Raises RefusedError if the journal has no release of this version on its way."""
     version, entries = context.release.version, context.cluster.journal.entries()
     over = release_journal.has(entries, version, release_journal.PROMOTE, Phase.RESULT)
     if release_journal.of_this_attempt(entries, version) and not over:
@@ -75,7 +75,7 @@ def refuse_unless_begun(context: Context, doing: str) -> None:
 def refuse_without_journal(
     context: Context, entries: Sequence[Entry], routes: Sequence[RouteState]
 ) -> None:
-    """Raises RefusedError where the routes name the release and the journal has no deploy of it."""
+    """Raises RefusedError if the routes name the release and the journal has no deploy of it."""
     version = context.release.version
     if release_journal.of_this_attempt(entries, version):
         return

@@ -68,7 +68,7 @@ _Make = Callable[..., Check]
 def _self_review(check: _Make, wanted: GitHubEnvironment, found: Rules) -> Check:
     prevents = bool(found.prevents_self_review)
     expected = (
-        "whoever started the run cannot approve it"
+        "the person who started the run cannot approve it"
         if wanted.prevent_self_review
         else "self-review is allowed"
     )

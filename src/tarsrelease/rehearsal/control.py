@@ -85,7 +85,7 @@ class Hold:
 
 
 def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Send one request and return its reply. Raises ControlError where it is refused or lost."""
+    """Send one request and return its reply. Raises ControlError if it is refused or lost."""
     with _connected(path) as connection:
         return _exchange(connection, request)
 

@@ -24,7 +24,7 @@ def digests_of(entries: Iterable[ImageEntry]) -> dict[tuple[str, str], str]:
 def pinned(text: str, digests: Mapping[tuple[str, str], str]) -> str:
     """bundle.yaml's text with the digests set; everything else stays as it is.
 
-    Raises ValueError where it names an image that was not built, or none at all.
+    Raises ValueError if it names an image that was not built, or none at all.
     """
     lines = []
     found: dict[str, str] = {}

@@ -48,7 +48,7 @@ class ProcessTable:
         folder: Path,
         pass_fds: Sequence[int] = (),
     ) -> Child:
-        """Start `argv` with its output appended to `log`. Raises OSError where it cannot."""
+        """Start `argv` with its output appended to `log`. Raises OSError if it cannot."""
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 list(argv),

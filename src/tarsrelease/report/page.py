@@ -50,7 +50,7 @@ def cut(text: str, largest: int = LARGEST_PAGE) -> str:
 
 def remarks(action: str, outcome: Outcome) -> Iterator[tuple[str, str, str]]:
     """(level, title, text): first how it ended where that is not well, then every check that
-    was not passed, the gravest first.
+    was not passed, the most severe first.
     """
     if outcome.verdict is not Verdict.PROCEED:
         level = "warning" if outcome.verdict in (Verdict.HOLD, Verdict.POSTPONE) else "error"

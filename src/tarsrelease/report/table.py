@@ -13,7 +13,7 @@ def _width(text: str) -> int:
 
 
 def text_table(header: Row, rows: Sequence[Row], indent: str = "  ") -> list[str]:
-    """Aligned lines under `header`; columns in which nothing stands are left out."""
+    """Aligned lines under `header`; empty columns are left out."""
     kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
     lines = [[header[i] for i in kept], *([row[i] for i in kept] for row in rows)]
     widths = [max(_width(line[i]) for line in lines) for i in range(len(kept))]

@@ -196,14 +196,14 @@ def rolled_back(entries: Sequence[Entry], release: str) -> bool:
 
 
 def ended_by_person(entries: Sequence[Entry], release: str) -> Entry | None:
-    """The first rollback or abort of this attempt; None where there is none."""
+    """The first rollback or abort of this attempt; None if there is none."""
     return next(
         (e for e in of_this_attempt(entries, release) if e.action in (ROLLBACK, ABORT)), None
     )
 
 
 def aborted(entries: Sequence[Entry], release: str) -> Entry | None:
-    """This attempt's abort by a person; None where there is none."""
+    """This attempt's abort by a person; None if there is none."""
     return next((e for e in of_this_attempt(entries, release) if e.action == ABORT), None)
 
 

@@ -19,7 +19,7 @@ STEP = "abort"
 def abort(context: Context, person: Lifting) -> Outcome:
     """Move the traffic, then journal the abort; waits for neither lock nor journal.
 
-    A process that runs the release rolls it back within seconds. Raises StoppedError where a
+    A process that runs the release rolls it back within seconds. Raises StoppedError if a
     route cannot be written.
     """
     report = StepReport(context, STEP)

@@ -18,7 +18,7 @@ STEP = "hold"
 def hold(context: Context, person: Lifting) -> Outcome:
     """Journal the hold; the process that evaluates the release obeys within seconds.
 
-    Raises RefusedError where no release is on its way.
+    Raises RefusedError if no release is on its way.
     """
     report = StepReport(context, STEP)
     refuse_unless_begun(context, f"holding {context.release.version}")

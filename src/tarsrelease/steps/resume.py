@@ -17,7 +17,7 @@ STEP = "resume"
 def resume(context: Context, person: Lifting) -> Outcome:
     """Journal the resume. Proven failures still roll back.
 
-    Raises RefusedError where no release is on its way.
+    Raises RefusedError if no release is on its way.
     """
     report = StepReport(context, STEP)
     refuse_unless_begun(context, f"resuming {context.release.version}")

@@ -128,7 +128,7 @@ def _running(wishes: Wishes) -> Callable[[str], str | None] | None:
 
 
 def _signatures(wishes: Wishes) -> Signatures | None:
-    """None without attestations. Raises UsageError where they cannot be pinned or verified."""
+    """None without attestations. Raises UsageError if they cannot be pinned or verified."""
     from tarsrelease.model.errors import UsageError
 
     if not wishes.attestations:

@@ -118,7 +118,7 @@ def _tags(root: Path, commit: str) -> frozenset[str]:
 
 
 def _root(folder: Path) -> Path | None:
-    """The work tree around `folder`; None where there is none."""
+    """The work tree around `folder`; None if there is none."""
     try:
         found = _git(folder, "rev-parse", "--show-toplevel").decode(errors="surrogateescape")
     except _Refused:

@@ -47,7 +47,7 @@ _HIDDEN = re.compile(r'^level=DEBUG msg="[^"]*[Ff]ail[^"]*".* error=(.*)$', re.M
 _CHANGING = {"create", "update", "patch", "delete"}
 
 
-class Failure(Exception):  # noqa: N818 - whoever asked sorts it into a ReleaseError
+class Failure(Exception):  # noqa: N818 - the caller turns it into a ReleaseError
     """Helm ended with an error: `said` is its message, `log` all that it wrote beside it."""
 
     def __init__(self, said: str, *, log: str = "", timed_out: bool = False) -> None:
@@ -103,7 +103,7 @@ def _sort(changing: bool) -> type[ReleaseError]:
 
 
 def find_helm() -> str:
-    """The path of the helm binary: TARSRELEASE_HELM, else PATH. UsageError where there is none."""
+    """The path of the helm binary: TARSRELEASE_HELM, else PATH. UsageError if there is none."""
     named = os.environ.get("TARSRELEASE_HELM")
     found = shutil.which(named or "helm")
     if found is None:

@@ -43,7 +43,7 @@ class Helm:
         self._where = ["--namespace", namespace, *(["--kube-context", context] if context else [])]
 
     def history(self, release: str) -> list[Revision]:
-        """The release's revisions, oldest first; empty where there is no such release."""
+        """The release's revisions, oldest first; empty if there is no such release."""
         try:
             said = self._run(["history", release, "--max", "256", "--output", "json"])
         except Failure as failure:
@@ -66,7 +66,7 @@ class Helm:
         )
 
     def running(self, release: str) -> str | None:
-        """The version that is deployed, as Helm records it; None where there is none."""
+        """The version that is deployed, as Helm records it; None if there is none."""
         deployed = [one for one in self.history(release) if one.status == "deployed"]
         return deployed[-1].app_version if deployed else None
 
@@ -191,11 +191,11 @@ class Helm:
         return json.dumps(laid_over([*below, *values]))
 
     def values(self, release: str) -> dict[str, Any] | None:
-        """All values that the release was rendered with; None where there is no such release."""
+        """All values that the release was rendered with; None if there is no such release."""
         return self._values_of(release, "--all")
 
     def _given_to(self, release: str) -> dict[str, Any]:
-        """The values that the user gave the release; none where there is no such release."""
+        """The values that the user gave the release; none if there is no such release."""
         return self._values_of(release) or {}
 
     def _values_of(self, release: str, *which: str) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ _EXCERPT = 200
 def read_number(rule: ExternalCheck) -> float:
     """The number there is now, asked for the rule's `timeout` seconds at most.
 
-    Raises UnreachableError where there is no answer or one that is no number, UsageError where
+    Raises UnreachableError if there is no answer or one that is no number, UsageError where
     the variable of the token is not set or the command does not exist.
     """
     source = rule.source

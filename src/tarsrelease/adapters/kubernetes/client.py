@@ -221,7 +221,7 @@ class KubernetesApi:
         """What a pod answers to GET `path`, through the API server's proxy.
 
         `pod` is ``[https:]NAME:PORT``, `deadline` a time of time.monotonic(), `most` bytes. Raises
-        ForbiddenError without the right, UnreachableError where the page is not there in time.
+        ForbiddenError without the right, UnreachableError if the page is not there in time.
         """
         doing = f"reading {path} of pod {pod} in {self.namespace}"
         url = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/proxy/{path.lstrip('/')}"

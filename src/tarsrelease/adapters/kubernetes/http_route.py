@@ -82,7 +82,7 @@ def desired(
     """What to apply: by service, the percentage for the canary, or None for no canary at all.
 
     Of a route that somebody else made only the rules are applied, made from those that stand and
-    bound to the version that was read. Raises UsageError where none of them leads to stable.
+    bound to the version that was read. Raises UsageError if none of them leads to stable.
     """
     notes = {PREFIX + key: value for key, value in annotations.items()}
     if any(percent is not None for percent in weights.values()):
@@ -131,12 +131,12 @@ def by_header(target: Target, gateway: Gateway, route: Route) -> Route:
 
 
 def header_route_of(route: Route) -> str | None:
-    """The name of the route with the header's rules; None where none was made."""
+    """The name of the route with the header's rules; None if none was made."""
     return _annotations(route).get(_BY_HEADER)
 
 
 def annotated_weight(route: Route) -> int | None:
-    """The weight that was written with the annotations; None where none was."""
+    """The weight that was written with the annotations; None if none was."""
     text = _annotations(route).get(PREFIX + "weight", "")
     return int(text) if text.isdigit() else None
 

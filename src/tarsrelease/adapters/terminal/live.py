@@ -76,7 +76,7 @@ class StagePanel:
         )
 
     def __rich__(self) -> Panel:
-        """Panel of the time left and the checks, the gravest first."""
+        """Panel of the time left and the checks, the most severe first."""
         since = min(self._monotonic() - self._at, _FRESH)
         now = self.elapsed + since
         left = round(self.planned - now)
