@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 
 from law_world import ALPHA, KINDS, STEADY, TICK, first_failure, sides, taken_back
 
+import gates_field
 from tarsrelease.model.checks import CheckRule, CompareCheck, ProportionCheck
 
 RATE = 0.005
@@ -140,6 +141,7 @@ def main() -> None:
     print(HEALTHY)
     for line in mistakes(releases):
         print(line, flush=True)
+    gates_field.main()
 
 
 if __name__ == "__main__":

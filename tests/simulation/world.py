@@ -229,6 +229,7 @@ class World:
     metrics_state: str = "up"
     """``up``, ``down`` (refuses, and scrapes nothing), ``refused`` or ``hung`` (scrapes on)."""
     kubernetes_up: bool = True
+    smoke_status: int = 200
     skew: float = 0.0
     """The metrics server's clock is ahead by this many seconds."""
     pods: list[Pod] = field(default_factory=list)
@@ -690,6 +691,17 @@ class RecordedProgress:
         self.world.seen.append((elapsed, tuple(checks)))
 
 
+class SimulatedGateway:
+    """The port Web: smoke requests by header."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def get(self, host: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+        self.world.advance(0.01)
+        return self.world.smoke_status, ""
+
+
 class Missing:
     """A port that this world does not have: any use of it fails."""
 
@@ -721,7 +733,7 @@ def context(
         charts=missing,
         journal=SimulatedJournal(world),
         lock=SimulatedLock(world, run),
-        gateway=missing,
+        gateway=SimulatedGateway(world),
         facts=missing,
     )
     metrics = MetricsSources(SimulatedMetrics(world), NoExternalAnswers())

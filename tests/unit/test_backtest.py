@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from random import Random
@@ -138,7 +139,8 @@ class Timed(Past):
             if "_bucket" not in selector:
                 found.append([self.until(name, "+Inf", moments, step) for name in SERVICES])
                 continue
-            wanted = [le for le in BOUNDS if f'le="{le}"' in selector] or BOUNDS
+            asked = selector.partition("le=")[2].strip('~"}')
+            wanted = [le for le in BOUNDS if re.fullmatch(asked, le)]
             found.append(
                 [self.until(name, le, moments, step) for name in SERVICES for le in wanted]
             )

@@ -22,6 +22,8 @@ class PlannedCheck(Value):
     rate takes to bring the `needed` requests, None without any. `found` is the chance that a
     canary at twice the limit is rolled back within the stage, `found_in` the time by which 95 % of
     them are (None: not within the stage). `stable` is stable's own bad share.
+    `like_stable` is how many requests it takes until nine of ten canaries with stable's share pass
+    (None: they cannot, or the check has no limit of its own).
     """
 
     stage: str
@@ -38,6 +40,7 @@ class PlannedCheck(Value):
     found_in: float | None
     stable: float
     trouble: str | None
+    like_stable: float | None = None
 
     @property
     def decides(self) -> bool:

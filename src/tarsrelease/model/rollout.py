@@ -120,6 +120,10 @@ class ProportionSli(Value):
 
     `sides` tells the sides apart for the metrics of this SLI, as `sides` of the rollout does for
     all metrics.
+
+    `absent`: what it means that no series has the label or the metric that `bad` asks for.
+    ``unmeasured`` (a misspelled selector looks like that) or ``zero`` (the application creates it
+    with the first bad request).
     """
 
     kind: Literal["proportion"]
@@ -127,6 +131,7 @@ class ProportionSli(Value):
     bad: Selector | None = None
     good: Selector | None = None
     sides: Sides | None = None
+    absent: Literal["unmeasured", "zero"] = "unmeasured"
 
     @model_validator(mode="after")
     def _one_side(self) -> Self:
@@ -305,11 +310,13 @@ class Statistics(Value):
 
     `confidence` sets how many requests an error-free stage requires to pass.
     `false_rollback_budget` is the chance, per release, that a healthy release is rolled back; it is
-    divided over stages, services and checks.
+    divided over stages, services and checks. `false_pass` is the chance that a canary at twice a
+    limit passes its stage; it sets how many more requests a stage with errors requires.
     """
 
     confidence: Share = 0.95
     false_rollback_budget: Share = 0.01
+    false_pass: Share = 0.05
 
 
 class Promotion(Value):

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
 from tarsrelease.gates.checks import Inputs, Patience, evaluate, judged, traffic_share
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.measure.pods import RestartCounts
+from tarsrelease.gates.stats import late_change
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
 from tarsrelease.gates.study.recorded_requests import Past, nothing_known
@@ -143,6 +145,7 @@ class _Evaluator:
         self._history: list[Point] = []
         self._shown_at: float | None = None
         self._extended = False
+        self._starts: late_change.Starts = {}
 
     @property
     def now(self) -> float:
@@ -195,6 +198,7 @@ class _Evaluator:
         names = [service.name for service in rollout.services]
         measurements, trouble = self.metrics.measurements, self.metrics.trouble
         counts, gauges, usages = self._measured()
+        lag = 0.0 if measurements is None or measurements.lag == inf else measurements.lag
         inputs = Inputs(
             counts=counts,
             gauges=gauges,
@@ -205,11 +209,17 @@ class _Evaluator:
             usages=usages,
             external=self._external(),
             bursts=self._bursts,
+            starts=self._starts,
+        )
+        stage = judging.stage
+        self._starts = late_change.remember(
+            self._starts, counts, self._elapsed, stage.duration + stage.max_extension
         )
         patience = Patience(
             alpha=alpha_per_check(rollout) / self._sources,
             confidence=rollout.statistics.confidence,
-            stale_after=max(3 * interval, 15.0),
+            stale_after=max(3 * interval, 15.0) + lag,
+            false_pass=rollout.statistics.false_pass,
         )
         checks = evaluate(judging.stage, rollout, judging.track, inputs, patience)
         if judging.weight is None or measurements is None:

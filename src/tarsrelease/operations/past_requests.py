@@ -103,7 +103,7 @@ def _growing(
     at = start // slot * slot
     while at < end:
         until = min(at + _MOMENTS * slot, end)
-        found = more(found, history.recorded(found.selectors, at, until, slot))
+        found = more(found, history.recorded(found.asked, at, until, slot))
         yield found, until
         at = until // slot * slot if until < end else end
 

@@ -190,7 +190,7 @@ class MetricReadings:
             )
             server_now = self._now + self.skew
             answers = self.source.samples.series(
-                measurements.queries.selectors, measurements.seconds(server_now)
+                measurements.queries.asked, measurements.seconds(server_now)
             )
             births = {
                 pod.name: pod.started_at.timestamp() + self.skew

@@ -70,7 +70,7 @@ def recorded_checks(context: Context, stage: Stage, *, version: str | None) -> t
     known = replace(known, pods=known.pods.seen(pods, deployments))
     measurements = queries.attribute(measurements, known, dict.fromkeys(Track, version))
     births = {pod.name: pod.started_at.timestamp() + skew for pod in pods if pod.started_at}
-    answers = metrics.series(asked.selectors, measurements.seconds(server))
+    answers = metrics.series(asked.asked, measurements.seconds(server))
     measurements = queries.enter(measurements, answers, server, births)
     memory = pod_memory.remember(
         pod_memory.PodMemory(baseline={}), deployments, pods, since=since, now=now.timestamp()
@@ -94,5 +94,6 @@ def recorded_checks(context: Context, stage: Stage, *, version: str | None) -> t
         alpha=alpha_per_check(rollout),
         confidence=rollout.statistics.confidence,
         stale_after=max(3 * interval, 15.0),
+        false_pass=rollout.statistics.false_pass,
     )
     return evaluate(stage, rollout, Track.STABLE, inputs, patience)

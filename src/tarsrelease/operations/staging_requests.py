@@ -44,7 +44,7 @@ def requests_in_staging(
     )
     known = attribution.known(rollout, staging.kubernetes.namespace)
     measurements = queries.attribute(measurements, known, dict.fromkeys(Track, release.version))
-    answers = metrics.series(asked.selectors, measurements.seconds(server))
+    answers = metrics.series(asked.asked, measurements.seconds(server))
     measurements = queries.enter(measurements, answers, server, births={})
     services = [each.name for each in rollout.services]
     found = queries.counts(measurements, services, alive=None)[rule.sli]

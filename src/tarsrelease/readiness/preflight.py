@@ -20,6 +20,7 @@ HELM = "preflight.helm_release"
 ROUTES = "preflight.route_owner"
 DEPLOY = "preflight.deploy"
 TARGETS = "preflight.targets"
+SELECTORS = "preflight.selectors"
 FLAGS = "preflight.feature_flags"
 
 EXPECTED = {
@@ -30,6 +31,7 @@ EXPECTED = {
     ROUTES: "no delivery controller owns the route",
     DEPLOY: "canary deploy would not refuse",
     TARGETS: "every ready pod is scraped",
+    SELECTORS: "series that have what the SLIs' selectors ask for",
     FLAGS: "staging runs with the same feature flags",
 }
 

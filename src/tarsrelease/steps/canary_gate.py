@@ -189,7 +189,7 @@ def _wait_for_metrics(
     started, said = clock.now(), False
     while True:
         try:
-            context.metrics.samples.series(asked.selectors, environment.prometheus.scrape_interval)
+            context.metrics.samples.series(asked.asked, environment.prometheus.scrape_interval)
         except UnreachableError as error:
             if not has_traffic:
                 raise

@@ -101,6 +101,7 @@ HEADER = (
     "finds 2x the limit",
     "95 % of them in",
     "stable has",
+    "like stable",
 )
 
 
@@ -117,4 +118,5 @@ def _row(each: PlannedCheck) -> list[str]:
         percent(each.found),
         duration(each.found_in),
         percent(each.stable),
+        "" if each.like_stable is None else f"{each.like_stable:.0f}",
     ]

@@ -17,6 +17,7 @@ from tarsrelease.model.rights import ROLE
 from tarsrelease.model.versions import precedence
 from tarsrelease.operations.canary_render import check_render
 from tarsrelease.operations.outcome import StepReport
+from tarsrelease.operations.selectors_checked import check_selectors
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled
 from tarsrelease.readiness import preflight as judge
@@ -73,6 +74,12 @@ def preflight_checks(context: Context, running: str | None) -> tuple[Check, ...]
         *_measured(judge.ROUTES, lambda: _routes(release, cluster.routes)),
         *_measured(judge.DEPLOY, lambda: [_deploy(context)]),
         *_measured(judge.TARGETS, lambda: _scraped(context)),
+        *_measured(
+            judge.SELECTORS,
+            lambda: check_selectors(
+                context.rollout, context.environment, context.metrics.samples, judge.SELECTORS
+            ),
+        ),
     )
 
 

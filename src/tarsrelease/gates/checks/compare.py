@@ -17,6 +17,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import Sides, share, sides, undecidable
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial, widest
+from tarsrelease.gates.stats.pass_side import tail
 from tarsrelease.gates.stats.sequential_test import (
     ODDS_ABOVE,
     log_evidence_above,
@@ -41,6 +42,23 @@ def log_evidence_worse(
     either = widest(spread, ODDS_ABOVE)
     worse = log_evidence_above(ours.bad, ours.bad + theirs.bad, exposed, either)
     return min(worse, log_evidence_above(ours.bad, ours.total, rule.tolerated, spread))
+
+
+def chance_by_luck(
+    ours: Counts, theirs: Counts, rule: CompareCheck, inputs: Inputs, subject: Subject
+) -> float:
+    """The chance of so many bad requests on a canary that is just within the rule's margins.
+
+    1 where the estimate is within them. Counts are divided by how bursty errors are.
+    """
+    weighed = (1.0 + rule.worse_by) * ours.total
+    exposed = weighed / (weighed + theirs.total)
+    bad, all_bad = ours.bad, ours.bad + theirs.bad
+    if bad <= exposed * all_bad or bad <= rule.tolerated * ours.total:
+        return 1.0
+    packs = inputs.spread(rule.sli, subject, ours)(2.0)
+    worse = tail(bad / packs, all_bad / packs, exposed)
+    return max(worse, tail(bad / packs, ours.total / packs, rule.tolerated))
 
 
 def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
@@ -87,5 +105,9 @@ def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patien
         return check(
             Status.INCONCLUSIVE,
             f"{said}: it seems worse (evidence {odds(evidence)} to 1), but that is not proven",
+        )
+    if chance_by_luck(ours, theirs, rule, inputs, subject) < 1 - patience.confidence:
+        return check(
+            Status.INCONCLUSIVE, f"{said}: beyond the margin, and hardly by chance; not proven"
         )
     return check(Status.PASS, f"{said}; no sign that it is worse")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tarsrelease.gates.stats.bursts import Burstiness, Spread, binomial, largest
+from tarsrelease.gates.stats.late_change import Starts
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.measurement import (
     Counts,
@@ -25,12 +26,14 @@ class Patience:
     """How sure and how patient the checks are. Times in seconds.
 
     `alpha` is the chance of a false alarm that one check which spends the budget may have;
-    readings older than `stale_after` are no readings.
+    readings older than `stale_after` are no readings. `false_pass` is the chance that a canary at
+    twice a limit passes a stage.
     """
 
     alpha: float
     confidence: float
     stale_after: float
+    false_pass: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Inputs:
     usages: Mapping[str, Usage | Unmeasured] = field(default_factory=dict)
     external: Mapping[str, ExternalAnswer] = field(default_factory=dict)
     bursts: Callable[[str, str], Sequence[Burstiness]] = _nothing_known
+    starts: Starts = field(default_factory=dict)
 
     def counted(self, sli: str, subject: Subject, track: Track) -> Counts | Unmeasured:
         """The requests of one side of the subject."""

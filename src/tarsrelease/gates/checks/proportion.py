@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tarsrelease.gates.checks.comparison import stale
+from tarsrelease.gates.checks.comparison import age, stale
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
+from tarsrelease.gates.stats import late_change
+from tarsrelease.gates.stats.pass_side import allows, requests_to_pass
 from tarsrelease.gates.stats.sequential_test import (
-    log_evidence_above,
     log_evidence_below,
     proof_needs,
     required_requests,
@@ -14,6 +15,9 @@ from tarsrelease.model.checks import ProportionCheck
 from tarsrelease.model.format import count, odds, percent
 from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
+
+LATE = 30.0
+"""Seconds from which on the age of the newest sample explains that there are no requests."""
 
 
 def judge(rule: ProportionCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
@@ -49,14 +53,19 @@ def judge(rule: ProportionCheck, subject: Subject, inputs: Inputs, patience: Pat
     if isinstance(measured, Unmeasured):
         return check(Status.ERROR, f"not measured: {measured.reason}")
     if measured.total <= 0:
-        since = "no requests yet" if measured.newest is not None else "no series yet"
+        since = "no series yet"
+        if measured.newest is not None:
+            seconds = age(measured, inputs)
+            late = f"; the newest sample is {seconds:.0f} s old" if seconds > LATE else ""
+            since = f"no requests yet{late}"
         return check(Status.INCONCLUSIVE, f"{since}; {needed} are needed to tell")
     bad, total = measured.bad, measured.total
     said = f"{bad:.0f} of {count(total, 'request')} bad ({percent(bad / total)})"
-    evidence = log_evidence_above(bad, total, limit)
+    starts = inputs.starts.get((rule.sli, subject.name or "", subject.track), ())
+    evidence = late_change.log_evidence(starts, bad, total, limit)
     if evidence >= proof_needs(patience.alpha):
         naive, spread = evidence, inputs.spread(rule.sli, subject, measured)
-        evidence = log_evidence_above(bad, total, limit, spread)
+        evidence = late_change.log_evidence(starts, bad, total, limit, spread)
         if evidence >= proof_needs(patience.alpha):
             return check(
                 Status.FAIL,
@@ -77,6 +86,11 @@ def judge(rule: ProportionCheck, subject: Subject, inputs: Inputs, patience: Pat
     beyond = share > limit if good_is_shown else share >= limit
     if beyond:
         return check(Status.INCONCLUSIVE, f"{said}: beyond the limit, but not proven")
+    if not allows(bad, total, limit, patience.false_pass):
+        needed = requests_to_pass(bad, limit, patience.false_pass)
+        return check(
+            Status.INCONCLUSIVE, f"{said}: within the limit, but with so many it takes {needed}"
+        )
     if rule.proof == "strict":
         sure = log_evidence_below(bad, total, limit) >= proof_needs(1 - patience.confidence)
         if not sure:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
-from tarsrelease.gates.measure.counting import Counter, recent
+from tarsrelease.gates.measure.counting import Counter, recent, several
 from tarsrelease.gates.stats.sequential_test import (
     log_evidence_above,
     log_evidence_below,
@@ -59,7 +59,8 @@ def shares(counter: Counter, service: str, scrape_interval: float) -> Shares:
     window = recent(scrape_interval)
     rates = {Track.CANARY: 0.0, Track.STABLE: 0.0}
     total = 0.0
-    for line in counter.lines.values():
+    for lines in several(counter):
+        line = max(lines, key=lambda each: each.increase()) if len(lines) > 1 else lines[0]
         name, track = line.owner.key
         if name != service:
             continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from tarsrelease.gates.measure.counting import Counter, Owner, OwnerOf
+from tarsrelease.gates.measure.counting import Counter, Line, Owner, OwnerOf, gained, several
 from tarsrelease.gates.measure.pod_owners import PodOwners, pod_owners
 from tarsrelease.gates.measure.side_values import SideValues, side_values
 from tarsrelease.model.format import names
@@ -115,7 +115,7 @@ def why_nobody(found: Mapping[str, str], labels: MetricLabels, known: Known) -> 
 
 def requests(counter: Counter, key: Key) -> float:
     """All requests of one service and side since the shift."""
-    return sum(line.increase() for line in counter.lines.values() if line.owner.key == key)
+    return sum(gained(lines) for lines in several(counter) if lines[0].owner.key == key)
 
 
 def proportion(
@@ -128,13 +128,17 @@ def proportion(
     or where none of them was scraped yet, `newest` is the newest of all.
     """
     horizons = {target: _horizon(of, part, target) for target in of.newest}
-    totals, others = _totals(of, horizons), _totals(part, horizons)
+    all_of_them, some = several(of), several(part)
+    totals, others = _totals(all_of_them, horizons), _totals(some, horizons)
     targets = _targets(of)
     bad_unknown = part_is_good and part.empty and not of.empty
+    troubles = _troubles((*all_of_them, *some))
 
     def of_key(key: Key) -> Counts | Unmeasured:
         if bad_unknown:
             return Unmeasured("the selector of good requests matches no series of either side")
+        if key in troubles:
+            return Unmeasured(troubles[key])
         total, other = totals.get(key, 0.0), others.get(key, 0.0)
         bad = total - other if part_is_good else other
         return Counts(
@@ -151,11 +155,23 @@ def _horizon(of: Counter, part: Counter, target: str) -> float:
     return max(shared, of.settled.get(target, -inf))
 
 
-def _totals(counter: Counter, horizons: Mapping[str, float]) -> dict[Key, float]:
+def _totals(counters: Iterable[list[Line]], horizons: Mapping[str, float]) -> dict[Key, float]:
     found: dict[Key, float] = {}
-    for line in counter.lines.values():
-        gained = line.increase(horizons.get(line.owner.target, -inf))
-        found[line.owner.key] = found.get(line.owner.key, 0.0) + gained
+    for lines in counters:
+        owner = lines[0].owner
+        more = gained(lines, horizons.get(owner.target, -inf))
+        found[owner.key] = found.get(owner.key, 0.0) + more
+    return found
+
+
+def _troubles(counters: Iterable[list[Line]]) -> dict[Key, str]:
+    """By (service, side), why one of its series counts no requests."""
+    found: dict[Key, str] = {}
+    for lines in counters:
+        for line in lines:
+            if (trouble := line.trouble) is not None:
+                which = f"of {line.owner.target} " if line.owner.target else ""
+                found.setdefault(line.owner.key, f"a series {which}{trouble}")
     return found
 
 

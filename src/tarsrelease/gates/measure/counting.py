@@ -14,20 +14,33 @@ while; counting a lifetime as if it were new would blame a release for its past.
 - the target's pod is younger than the reach, or nothing is known of it: new, from zero;
 - the pod is older than the reach: it was not scraped, so its first sample becomes the start.
 
+One counter may arrive as several series: two scrape jobs, two Prometheus replicas, two clusters
+(`several`). It counts once. What is no counter of requests (a rate, a sum over pods, a number that
+has outgrown its precision) is marked (`Line.trouble`), and nothing is decided from it. Probes
+of the kubelet and scrapes are no users' requests and are left out where a label tells them.
+
 Staleness: range selectors never return Prometheus' stale markers. A series that ended gives no
 more samples, and what it had gained stands, as those requests were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import inf
 
 from tarsrelease.gates.measure.counter_reset import rise
-from tarsrelease.model.measurement import Key, Sample, Series
+from tarsrelease.gates.measure.vocabulary import SCRAPE_LABELS, is_probe
+from tarsrelease.model.measurement import Key, Sample, Series, Track
 
 SeriesId = frozenset[tuple[str, str]]
+
+PRECISE = 2.0**53
+"""From here on a float cannot count single requests."""
+
+_FALLS = 3
+"""Drops to more than half of the value before: a counter that starts again falls to near 0."""
 
 
 def recent(scrape_interval: float) -> float:
@@ -52,7 +65,8 @@ class Line:
     """One series so far: `gained` up to `anchor`, then the samples of `tail`, oldest first.
 
     `since` is the time of the sample (or the shift) that it is counted from. `born` says that it
-    is counted from zero. The tail is kept for as long as late samples may come.
+    is counted from zero. The tail is kept for as long as late samples may come. `origin` are its
+    labels without those of the collecting side, `falls` how often it dropped to more than half.
     """
 
     owner: Owner
@@ -61,6 +75,8 @@ class Line:
     anchor: Sample
     gained: float
     tail: tuple[Sample, ...]
+    origin: SeriesId = frozenset()
+    falls: int = 0
 
     def increase(self, until: float = inf) -> float:
         """What the series gained from the shift to `until` (Unix time)."""
@@ -79,6 +95,20 @@ class Line:
         """The time of the newest sample."""
         return self.tail[-1].time if self.tail else self.anchor.time
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not count requests one by one; None where it may."""
+        value = (self.tail[-1] if self.tail else self.anchor).value
+        if not self.owner.target:
+            return "carries neither a pod nor an instance: a sum over pods hides their restarts"
+        if value >= PRECISE:
+            return f"has outgrown its precision ({value:.3g} is beyond 2^53)"
+        if value != int(value):
+            return f"is no counter of requests (its value is {value:g}): a recorded rate or average"
+        if self.falls >= _FALLS:
+            return f"is no counter (it fell {self.falls} times to more than half of its value)"
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Counter:
@@ -87,7 +117,9 @@ class Counter:
     `reach` is how far back the first query asked. `newest` holds each target's newest sample
     time, `settled` what it was at the fold before this one: whatever is as old as that has been
     visible to every query of this look. `left_out` counts series without an owner, `stranger` has
-    the labels of one of them.
+    the labels of one of them, `probes` those that a label among `path_labels` shows to be probes.
+    `labels` are the names of the labels that each service's side has; `sides` holds each side's
+    newest sample time.
     """
 
     shift: float
@@ -97,6 +129,10 @@ class Counter:
     settled: Mapping[str, float]
     left_out: int = 0
     stranger: Mapping[str, str] | None = None
+    path_labels: frozenset[str] = frozenset()
+    probes: int = 0
+    labels: Mapping[Key, frozenset[str]] = field(default_factory=dict)
+    sides: Mapping[Track, float] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -104,11 +140,13 @@ class Counter:
         return not self.lines
 
 
-def start(shift: float, reach: float) -> Counter:
+def start(shift: float, reach: float, path_labels: frozenset[str] = frozenset()) -> Counter:
     """A counter that has seen nothing. `reach` <= `shift`, both Unix times."""
     if reach > shift:
         raise ValueError(f"the first query must reach back to the shift: {reach} > {shift}")
-    return Counter(shift=shift, reach=reach, lines={}, newest={}, settled={})
+    return Counter(
+        shift=shift, reach=reach, lines={}, newest={}, settled={}, path_labels=path_labels
+    )
 
 
 def scraped_before(series: Iterable[Series], owner_of: OwnerOf, shift: float) -> frozenset[str]:
@@ -137,26 +175,32 @@ def fold(
     target), `births` the pods' start times (Unix), where known. Samples stay open for late ones
     for `keep` seconds before the newest of all.
     """
-    lines = dict(counter.lines)
-    left_out = 0
+    lines, labels = dict(counter.lines), dict(counter.labels)
+    left_out = probes = 0
     stranger = None
     for each in series:
         identity = frozenset(each.labels.items())
         before = lines.get(identity)
-        owner = before.owner if before is not None else owner_of(each.labels)
+        if before is not None:
+            if each.samples:
+                lines[identity] = _more(before, counter.shift, each.samples)
+            continue
+        owner = owner_of(each.labels)
         if owner is None:
             left_out += 1
             stranger = each.labels
+        elif is_probe(each.labels, counter.path_labels):
+            probes += 1
         elif each.samples:
-            lines[identity] = (
-                _first(counter, owner, each.samples, known, births or {})
-                if before is None
-                else _more(before, counter.shift, each.samples)
-            )
+            first = _first(counter, owner, each.samples, known, births or {})
+            lines[identity] = replace(first, origin=origin(each.labels))
+            labels[owner.key] = labels.get(owner.key, frozenset()) | each.labels.keys()
     newest: dict[str, float] = {}
+    sides: dict[Track, float] = {}
     for line in lines.values():
-        target = line.owner.target
-        newest[target] = max(line.newest, newest.get(target, -inf))
+        target, track, last = line.owner.target, line.owner.key[1], line.newest
+        newest[target] = max(last, newest.get(target, -inf))
+        sides[track] = max(last, sides.get(track, -inf))
     horizon = max(newest.values(), default=-inf) - keep
     return replace(
         counter,
@@ -165,7 +209,49 @@ def fold(
         settled=counter.newest,
         left_out=left_out,
         stranger=stranger,
+        probes=probes,
+        labels=labels,
+        sides=sides,
     )
+
+
+def origin(labels: Mapping[str, str]) -> SeriesId:
+    """What identifies a counter in its process: the labels that collecting it does not add."""
+    return frozenset(item for item in labels.items() if item[0] not in SCRAPE_LABELS)
+
+
+def several(counter: Counter) -> list[list[Line]]:
+    """The counter's lines, those together that are one and the same counter, collected twice.
+
+    Series of one pod that differ in labels of the collecting side alone. They are the same
+    counter unless their values contradict it: two processes that count apart do not rise together
+    from sample to sample.
+    """
+    groups: dict[tuple[Owner, SeriesId], list[Line]] = {}
+    for line in counter.lines.values():
+        groups.setdefault((line.owner, line.origin), []).append(line)
+    found: list[list[Line]] = []
+    for lines in groups.values():
+        if len(lines) == 1 or _rise_together(lines):
+            found.append(lines)
+        else:
+            found += ([line] for line in lines)
+    return found
+
+
+def gained(lines: Sequence[Line], until: float = inf) -> float:
+    """What one counter gained from the shift to `until`, by the collector that has seen most."""
+    return max(line.increase(until) for line in lines)
+
+
+def _rise_together(lines: Sequence[Line]) -> bool:
+    own = [_drops(line.tail) for line in lines]
+    merged = sorted(sample for line in lines for sample in line.tail)
+    return _drops(merged) <= max(own)
+
+
+def _drops(samples: Iterable[Sample]) -> int:
+    return sum(now.value < before.value for before, now in pairwise(samples))
 
 
 def _first(
@@ -212,5 +298,15 @@ def _compact(line: Line, horizon: float) -> Line:
     if not line.tail or line.tail[0].time > horizon:
         return line
     closed = [sample for sample in line.tail if sample.time <= horizon]
-    anchor, gained = _walk(line.anchor, line.gained, closed)
-    return replace(line, anchor=anchor, gained=gained, tail=line.tail[len(closed) :])
+    anchor, gain = _walk(line.anchor, line.gained, closed)
+    falls = sum(
+        before.value / 2 < now.value < before.value
+        for before, now in pairwise((line.anchor, *closed))
+    )
+    return replace(
+        line,
+        anchor=anchor,
+        gained=gain,
+        tail=line.tail[len(closed) :],
+        falls=line.falls + falls,
+    )

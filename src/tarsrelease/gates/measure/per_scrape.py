@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tarsrelease.gates.measure.counter_reset import rise
-from tarsrelease.gates.measure.counting import OwnerOf, SeriesId
+from tarsrelease.gates.measure.counting import Owner, OwnerOf, SeriesId, origin
+from tarsrelease.gates.measure.vocabulary import is_probe
 from tarsrelease.gates.stats.bursts import Ticks
 from tarsrelease.model.measurement import Sample, Series, Track
 
@@ -16,24 +17,38 @@ class Rises:
     """By (service, pod), the increase in each slot of a scrape interval, of one selector.
 
     `last` holds each series' newest sample: what comes again is not counted again, and nothing
-    older than it.
+    older than it. `counted` is the series that counts where one counter is collected twice.
     """
 
     last: Mapping[SeriesId, Sample] = field(default_factory=dict)
+    counted: Mapping[tuple[Owner, SeriesId, str], SeriesId] = field(default_factory=dict)
     slots: Mapping[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)
 
 
 def gather(
-    rises: Rises, series: Iterable[Series], owner_of: OwnerOf, track: Track, interval: float
+    rises: Rises,
+    series: Iterable[Series],
+    owner_of: OwnerOf,
+    track: Track,
+    interval: float,
+    path_labels: frozenset[str] = frozenset(),
 ) -> Rises:
-    """The rises with these samples of one side added, over resets."""
-    last = dict(rises.last)
+    """The rises with these samples of one side added. A drop is a reset: the new value counts.
+
+    Probes, told by `path_labels`, are left out.
+    """
+    last, counted = dict(rises.last), dict(rises.counted)
     fresh: dict[tuple[str, str], dict[int, float]] = {}
     for each in series:
         owner = owner_of(each.labels)
         if owner is None or owner.key[1] is not track:
             continue
         identity = frozenset(each.labels.items())
+        if identity not in last and is_probe(each.labels, path_labels):
+            continue
+        same = (owner, origin(each.labels), each.labels.get("instance", ""))
+        if counted.setdefault(same, identity) != identity:
+            continue
         whose = (owner.key[0], owner.target)
         before = last.get(identity)
         for sample in each.samples:
@@ -47,7 +62,7 @@ def gather(
             before = sample
         if before is not None:
             last[identity] = before
-    return Rises(last, {**rises.slots, **fresh})
+    return Rises(last, counted, {**rises.slots, **fresh})
 
 
 def ticks(

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from tarsrelease.gates.checks.traffic_share import FOLLOW
-from tarsrelease.gates.measure import attribution, counting, gauges, per_scrape, usage
+from tarsrelease.gates.measure import (
+    attribution,
+    counting,
+    gauges,
+    per_scrape,
+    presence,
+    usage,
+    vocabulary,
+)
 from tarsrelease.gates.measure.attribution import Known
 from tarsrelease.gates.measure.counting import Counter, OwnerOf
 from tarsrelease.gates.measure.gauges import Readings
@@ -39,6 +48,8 @@ class Queries:
     """The selector whose requests are compared with the weight: the first proportion's."""
     usages: Mapping[str, tuple[str, str, tuple[str, ...]]] = field(default_factory=dict)
     """By SLI: the selectors of what is used and of the limits, and the labels that they share."""
+    may_be_absent: frozenset[str] = frozenset()
+    """SLIs whose bad requests have no series before the first one."""
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -51,6 +62,11 @@ class Queries:
         """All selectors, each once, counters first."""
         things = [selector for used, limit, _ in self.usages.values() for selector in (used, limit)]
         return tuple(dict.fromkeys((*self.counted, *self.gauges.values(), *things)))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The same as they are sent: a bucket's bound in every spelling."""
+        return tuple(map(vocabulary.any_spelling, self.selectors))
 
     @property
     def sources(self) -> dict[str, str]:
@@ -66,6 +82,7 @@ def queries_of(stage: Stage, rollout: Rollout, namespace: str, versions: Iterabl
     proportions: dict[str, tuple[str, str, bool]] = {}
     gauge_selectors: dict[str, str] = {}
     usages: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+    may_be_absent: set[str] = set()
 
     def filled(template: str) -> str:
         return render(template, rollout, namespace, in_play, stage.duration)
@@ -75,12 +92,14 @@ def queries_of(stage: Stage, rollout: Rollout, namespace: str, versions: Iterabl
         if isinstance(sli, ProportionSli):
             part = sli.good if sli.good is not None else sli.bad or ""
             proportions[name] = (filled(sli.of), filled(part), sli.good is not None)
+            if sli.absent == "zero":
+                may_be_absent.add(name)
         elif isinstance(sli, GaugeSli):
             gauge_selectors[name] = filled(sli.value)
         elif isinstance(sli, UsageSli):
             usages[name] = (filled(sli.used), filled(sli.limit), sli.by)
     share = next((of for of, _, _ in proportions.values()), None)
-    return Queries(proportions, gauge_selectors, share, usages)
+    return Queries(proportions, gauge_selectors, share, usages, frozenset(may_be_absent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +108,8 @@ class Measurements:
 
     `rises` are those of the side `beside` the one under judgement, from before the shift on;
     `uses` the readings of usages, by SLI: what is used, and the limits. `answered_at` is the time
-    of the last complete answer, None before the first.
+    of the last complete answer, None before the first. `lag` is how old the newest sample of an
+    answer was at least: how late the store has its samples (inf before the first).
     """
 
     queries: Queries
@@ -106,13 +126,25 @@ class Measurements:
     known: frozenset[str] = frozenset()
     answered_at: float | None = None
     attributed: Known = field(default_factory=Known)
+    lag: float = inf
 
     def seconds(self, now: float) -> float:
-        """How far back to ask: to before the shift at first, then a margin before the last
-        answer, for scrapes that were under way."""
+        """How far back to ask: to before the shift at first, then a margin before the newest
+        sample of the side that is furthest behind: stores may have samples late."""
         if self.answered_at is None:
             return now - (self.shift - REACH)
-        return now - self.answered_at + max(2 * self.scrape_interval, 15.0)
+        margin = max(2 * self.scrape_interval, 15.0)
+        return max(now - self.answered_at, min(now - self._behind(), REACH)) + margin
+
+    def _behind(self) -> float:
+        """The oldest of the newest sample times by selector and side; -inf: a side has none."""
+        newest = [
+            counter.sides.get(track, -inf)
+            for counter in self.counters.values()
+            for track in Track
+            if not counter.empty
+        ]
+        return min(newest, default=-inf)
 
     def targets(self, track: Track) -> dict[str, float]:
         """The newest sample time of each of the side's targets."""
@@ -138,12 +170,17 @@ def open_measurements(
         owner_of=attribution.owners(labels, versions),
         scrape_interval=scrape_interval,
         shift=shift,
-        counters={selector: counting.start(shift, reach) for selector in asked.counted},
+        counters={
+            selector: counting.start(shift, reach, vocabulary.path_labels(selector))
+            for selector in asked.counted
+        },
         # From when the gateway follows, and one scrape later, so that no sample that it is
         # counted from is older than that.
         share=None
         if asked.share is None
-        else counting.start(shift + FOLLOW + scrape_interval, reach),
+        else counting.start(
+            shift + FOLLOW + scrape_interval, reach, vocabulary.path_labels(asked.share)
+        ),
         readings={selector: {} for selector in asked.gauges.values()},
         beside=beside,
         rises={selector: Rises() for selector in asked.counted},
@@ -204,13 +241,20 @@ def enter(
                 measurements.owner_of,
                 measurements.beside,
                 measurements.scrape_interval,
+                vocabulary.path_labels(selector),
             )
             for selector, each in measurements.rises.items()
         },
         uses={sli: _more_uses(measurements, sli, found) for sli in measurements.uses},
         known=known,
         answered_at=now,
+        lag=min(measurements.lag, max(0.0, now - _newest(found.values()))),
     )
+
+
+def _newest(answers: Iterable[Sequence[Series]]) -> float:
+    times = (each.samples[-1].time for series in answers for each in series if each.samples)
+    return max(times, default=-inf)
 
 
 def _more_uses(
@@ -241,7 +285,14 @@ def counts(
             part_is_good=is_good,
             alive=alive,
         )
-        result[sli] = {key: _explained(of_key(key), measurements, of) for key in keys}
+        absent = sli in measurements.queries.may_be_absent
+        result[sli] = {
+            key: _explained(of_key(key), measurements, of)
+            if absent
+            or (why := presence.missing(measurements.counters, of, part, is_good, key)) is None
+            else Unmeasured(why)
+            for key in keys
+        }
     return result
 
 

@@ -16,11 +16,12 @@ from math import ceil, exp, inf, log, log1p
 
 from tarsrelease.gates.stats.bursts import Spread, binomial
 
-ODDS_ABOVE = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
-"""Odds of the alternatives in multiples of the limit's odds: from a limit that is slightly
-broken, over the doubling that matters most, to a canary that only fails."""
+ODDS_ABOVE = (1.001, 1.01, 1.05, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
+"""Odds of the alternatives in multiples of the limit's odds. A bet on f grows where the true odds
+are more than about (1 + f) / 2 times the limit's; so the grid begins just above 1, and any breach
+is proven with enough requests. The large ones are for a canary that only fails."""
 
-_ODDS_BELOW = (1 / 1.5, 1 / 2, 1 / 3, 1 / 5, 1 / 10, 0.0)
+_ODDS_BELOW = (1 / 1.01, 1 / 1.05, 1 / 1.2, 1 / 1.5, 1 / 2, 1 / 3, 1 / 5, 1 / 10, 0.0)
 """The same below the limit; 0 is a canary that never fails."""
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from math import ceil, inf
 
+from tarsrelease.gates.stats.pass_side import allows
 from tarsrelease.gates.stats.power import fewest_bad
 from tarsrelease.gates.stats.sequential_test import log_evidence_above
 from tarsrelease.model.format import count, odds, percent, reading
@@ -51,7 +52,7 @@ LAW = (
 )
 
 
-def counterfactuals(check: Check, alpha: float) -> list[str]:
+def counterfactuals(check: Check, alpha: float, false_pass: float = 0.05) -> list[str]:
     """The numbers of one check, and what would have changed its result, a sentence each."""
     found = proportion_of(check)
     if found is None:
@@ -64,6 +65,8 @@ def counterfactuals(check: Check, alpha: float) -> list[str]:
         f"evidence {odds(evidence)} to 1, proof at {1 / alpha:.0f} to 1"
     ]
     within = int(limit * total) if found.inclusive else ceil(limit * total) - 1
+    while within >= 0 and not allows(within, total, limit, false_pass):
+        within -= 1
     match check.status:
         case Status.FAIL if bad >= proof:
             said.append(_fewer(int(proof) - 1, bad, "would not have been proof"))
@@ -71,7 +74,7 @@ def counterfactuals(check: Check, alpha: float) -> list[str]:
                 said.append(_fewer(within, bad, "would have been within the limit"))
         case Status.PASS:
             said.append(_more(proof, bad, "would have been proof that the limit is broken"))
-            said.append(_more(within + 1, bad, "would have been beyond the limit, and extended it"))
+            said.append(_more(within + 1, bad, "would not have passed, and extended it"))
         case Status.INCONCLUSIVE:
             if total < found.needed:
                 said.append(f"{found.needed - total} more requests would have been enough to tell")

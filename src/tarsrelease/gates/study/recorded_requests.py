@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tarsrelease.gates.measure import attribution, per_scrape, queries
+from tarsrelease.gates.measure import attribution, per_scrape, queries, vocabulary
 from tarsrelease.gates.measure.attribution import Known
 from tarsrelease.gates.measure.per_scrape import Rises
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
@@ -37,6 +37,11 @@ class Recording:
         """In the order in which `more` takes their answers."""
         return tuple(self.rises)
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The same as they are sent: a bucket's bound in every spelling."""
+        return tuple(map(vocabulary.any_spelling, self.rises))
+
 
 def start(selectors: Iterable[str], slot: float) -> Recording:
     """A recording of nothing yet."""
@@ -54,7 +59,14 @@ def more(
     return Recording(
         recording.slot,
         {
-            selector: per_scrape.gather(rises, series, owner_of, Track.STABLE, recording.slot)
+            selector: per_scrape.gather(
+                rises,
+                series,
+                owner_of,
+                Track.STABLE,
+                recording.slot,
+                vocabulary.path_labels(selector),
+            )
             for (selector, rises), series in zip(recording.rises.items(), answers, strict=True)
         },
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median, quantiles
 
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
+from tarsrelease.gates.stats.pass_side import required_at
 from tarsrelease.gates.stats.power import detection, time_to
 from tarsrelease.gates.stats.sequential_test import required_requests
 from tarsrelease.model.checks import (
@@ -17,7 +19,7 @@ from tarsrelease.model.checks import (
 )
 from tarsrelease.model.format import duration
 from tarsrelease.model.planning import PlannedCheck
-from tarsrelease.model.rollout import Rollout, Stage
+from tarsrelease.model.rollout import Rollout, Stage, Statistics
 
 Slots = Sequence[tuple[float, float]]
 """Bad requests and all requests of a service, one entry a slot of the recording."""
@@ -42,7 +44,6 @@ def plan_stages(
     traffic.
     """
     alpha = alpha_per_check(rollout)
-    confidence = rollout.statistics.confidence
     found = []
     for stage in rollout.stages:
         for rule in stage.checks:
@@ -54,7 +55,14 @@ def plan_stages(
                 slots = recorded.get((rule.sli, service.name), ())
                 traffic = _Traffic(slots, slot, scrape_interval)
                 found.append(
-                    _planned(stage, rule, service.name, traffic, alpha=alpha, confidence=confidence)
+                    _planned(
+                        stage,
+                        rule,
+                        service.name,
+                        traffic,
+                        alpha=alpha,
+                        statistics=rollout.statistics,
+                    )
                 )
     return tuple(found)
 
@@ -86,7 +94,7 @@ def _planned(
     traffic: _Traffic,
     *,
     alpha: float,
-    confidence: float,
+    statistics: Statistics,
 ) -> PlannedCheck:
     slots = traffic.slots
     usual, quiet = (
@@ -95,7 +103,7 @@ def _planned(
     bad, total = sum(b for b, _ in slots), sum(n for _, n in slots)
     stable = bad / total if total else 0.0
     limit, told_by = _limit(rule, stable)
-    needed = required_requests(told_by, confidence)
+    needed = required_requests(told_by, statistics.confidence)
     allowed = stage.duration + stage.max_extension
     # A comparison needs as many requests on stable, too, which has the rest of the traffic.
     slower = usual
@@ -137,7 +145,15 @@ def _planned(
         found_in=time_to(curve, 0.95),
         stable=stable,
         trouble=trouble,
+        like_stable=_like_stable(rule, stable, needed, statistics.false_pass),
     )
+
+
+def _like_stable(rule: OnRequests, stable: float, needed: int, false_pass: float) -> float | None:
+    if not isinstance(rule, ProportionCheck):
+        return None
+    found = max(needed, required_at(stable, rule.bad_limit, false_pass))
+    return found if found < inf else None
 
 
 def _limit(rule: OnRequests, stable: float) -> tuple[float, float]:

@@ -1,0 +1,112 @@
+"""What a selector says of its metric and labels, and what of it the series do not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
+
+_METRIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
+_MATCHER = re.compile(
+    r"""([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|`([^`]*)`)"""
+)
+_BOUND = re.compile(r'\ble\s*=\s*"([^"]+)"')
+
+SCRAPE_LABELS = frozenset(
+    {
+        "__replica__",
+        "cluster",
+        "endpoint",
+        "instance",
+        "job",
+        "monitor",
+        "prometheus",
+        "prometheus_replica",
+        "receive",
+        "replica",
+        "rule_replica",
+        "tenant_id",
+    }
+)
+"""Labels that the collecting side adds: two series of one pod that differ in these alone may be
+the same counter, collected twice (kube-prometheus, Thanos, Mimir, Grafana Agent)."""
+
+PATH_LABELS = frozenset(
+    {"endpoint", "grpc_service", "handler", "http_route", "path", "route", "uri", "url"}
+)
+"""Labels that usually name what was asked for."""
+
+_PROBE = re.compile(
+    r"(?i)(https?://[^/]+)?/?(-/|actuator/|status/)*"
+    r"((api/)?(healthz?|health[-_]?check|livez?|liveness|readyz?|readiness|startupz?)"
+    r"|metrics|prometheus|ping)"
+    r"(/(live(ness|z)?|ready|readiness|readyz|startup))?/?|grpc\.health\.v1\.Health"
+)
+
+
+class Matcher(NamedTuple):
+    """One condition of a selector."""
+
+    label: str
+    operator: str
+    value: str
+
+
+def metric_of(selector: str) -> str:
+    """The metric's name; "" where the selector begins with no name."""
+    found = _METRIC.match(selector)
+    return found[1] if found else ""
+
+
+def matchers_of(selector: str) -> tuple[Matcher, ...]:
+    """The selector's conditions, in order."""
+    inside = selector.partition("{")[2]
+    return tuple(
+        Matcher(label, operator, double or single or raw)
+        for label, operator, double, single, raw in _MATCHER.findall(inside)
+    )
+
+
+def labels_only_in(part: str, of: str) -> tuple[str, ...]:
+    """Labels that one selector has conditions on and the other has not."""
+    known = {matcher.label for matcher in matchers_of(of)}
+    return tuple(dict.fromkeys(m.label for m in matchers_of(part) if m.label not in known))
+
+
+def path_labels(selector: str) -> frozenset[str]:
+    """Labels that tell probes from users' requests: those that the selector does not choose by."""
+    return PATH_LABELS - {matcher.label for matcher in matchers_of(selector)}
+
+
+def is_probe(labels: Mapping[str, str], among: Iterable[str]) -> bool:
+    """A probe of the kubelet, a health check or a scrape, told by one of the labels `among`."""
+    return any(label in labels and _PROBE.fullmatch(labels[label]) for label in among)
+
+
+def any_spelling(selector: str) -> str:
+    """The selector with its bucket bound (`le="0.12"`) in every spelling of that number.
+
+    Client libraries and Prometheus 3 write 0.12, 0.120 and 1.2e-01, or 1, 1.0 and 1e+00, for the
+    same bound; a rename between two versions must not look like a slow release.
+    """
+    return _BOUND.sub(_spellings, selector)
+
+
+def _spellings(match: re.Match[str]) -> str:
+    try:
+        bound = Decimal(match[1])
+    except InvalidOperation:
+        return match[0]
+    if bound.is_infinite():
+        return 'le=~"[+]?Inf"'
+    if not bound.is_finite() or bound <= 0:
+        return match[0]
+    whole, _, fraction = f"{bound:f}".partition(".")
+    whole, fraction = whole.lstrip("0"), fraction.rstrip("0")
+    decimals = f"[.]{fraction}0*" if fraction else "([.]0*)?"
+    digits = "".join(map(str, bound.as_tuple().digits)).strip("0")
+    exponent = bound.adjusted()
+    sign = "-" if exponent < 0 else "[+]?"
+    mantissa = f"{digits[0]}[.]{digits[1:]}0*" if digits[1:] else f"{digits[0]}([.]0*)?"
+    return f'le=~"0*{whole}{decimals}|{mantissa}[eE]{sign}0*{abs(exponent)}"'
