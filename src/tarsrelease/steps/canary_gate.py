@@ -282,8 +282,10 @@ def _await_capacity(
         return None if lacking is None else Observation.of(lacking, clock.now())
     current = stage_list.stage_for(context.rollout, weight)
     since = weights_since(routes) or clock.now()
+    # The replicas that are waited for are not ready yet.
+    measured = [c for c in current.measured_checks if c.kind not in ("ready", "capacity")]
     evaluation = StageEvaluation(
-        stage=current.model_copy(update={"checks": current.measured_checks}),
+        stage=current.model_copy(update={"checks": tuple(measured)}),
         since=since,
         weight=weight,
         restarts_before=release_journal.restarts_at_shift(entries, version, since),
