@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from jsonschema import validators
@@ -20,6 +21,9 @@ _MANY = 20
 _LONGEST = 10.0
 _MEMORY = 2**31
 """Bytes of the process that checks."""
+_SOURCE = str(Path(__file__).resolve().parents[3])
+_CHILD = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__} import child; child()"
+"""The package may be a checkout on sys.path instead of an installed one, as in an action."""
 
 
 def bounded_values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]:
@@ -27,7 +31,7 @@ def bounded_values_faults(schema: bytes, values: Mapping[str, Any]) -> list[str]
     given = json.dumps([schema.decode(errors="surrogateescape"), _plain(values)])
     try:
         ended = run(
-            [sys.executable, "-I", "-m", __name__],
+            [sys.executable, "-I", "-c", _CHILD, _SOURCE],
             variables=minimal(),
             seconds=_LONGEST,
             stdin=given.encode(),
@@ -65,9 +69,10 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-if __name__ == "__main__":
+def child() -> None:
+    """Check what standard input holds, with bounded memory; print the faults as JSON."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    _schema, _values = json.loads(sys.stdin.buffer.read())
-    print(json.dumps(values_faults(_schema.encode(errors="surrogateescape"), _values)))
+    schema, values = json.loads(sys.stdin.buffer.read())
+    print(json.dumps(values_faults(schema.encode(errors="surrogateescape"), values)))
