@@ -279,6 +279,13 @@ def write_release(folder: Path, migrations: Mapping[str, Sql], version: str = "1
             (folder / entry["down"]).write_text(one.down)
         manifest["migrations"].append(entry)
     (folder / "manifest.production.json").write_text(json.dumps(manifest))
+    listed = sorted(one for one in folder.rglob("*") if one.is_file() and one.name != "SHA256SUMS")
+    (folder / "SHA256SUMS").write_text(
+        "".join(
+            f"{hashlib.sha256(one.read_bytes()).hexdigest()}  {one.relative_to(folder)}\n"
+            for one in listed
+        )
+    )
     release = load_release(folder, None)
     if version != release.version:
         changed = release.manifest.model_copy(update={"version": version})

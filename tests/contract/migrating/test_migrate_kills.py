@@ -65,7 +65,7 @@ class Command:
     def run(self) -> None:
         process = self.start()
         out, error = process.communicate(timeout=180)
-        assert process.returncode == 0, (out[-2000:], error[-2000:])
+        assert process.returncode == 0, out.decode() + error.decode()
 
 
 def restart(rig: Rig, phase: str) -> None:
