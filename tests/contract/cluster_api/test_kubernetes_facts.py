@@ -34,13 +34,16 @@ Become = Callable[[str], KubernetesApi]
 """Apply a Role file, and be its ServiceAccount from now on."""
 
 
+NOT_THERE = UnreachableError(
+    doing="asking", found=NO_METRICS, expected="an answer", next_step="start it"
+)
+
+
 class NoMetrics:
     """A metrics server that does not answer."""
 
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
-        raise UnreachableError(
-            doing="asking", found=NO_METRICS, expected="an answer", next_step="start it"
-        )
+        raise NOT_THERE
 
     def recorded(
         self, selectors: Sequence[str], start: float, end: float, step: float
@@ -48,7 +51,7 @@ class NoMetrics:
         raise AssertionError
 
     def server_time(self) -> float:
-        raise NotImplementedError
+        raise NOT_THERE
 
 
 def node(name: str, *conditions: tuple[str, str], unschedulable: bool = False) -> str:
