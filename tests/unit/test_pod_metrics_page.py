@@ -7,6 +7,7 @@ from math import inf, isnan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
@@ -97,11 +98,10 @@ def test_every_written_line_is_found_and_no_other(
 
 @given(PAGES)
 def test_the_reference_parser_agrees(lines: list[tuple[str, dict[str, str], float]]) -> None:
-    parser = pytest.importorskip("prometheus_client.parser")
     page = written(lines)
     reference = [
         (sample.name, sample.labels, sample.value)
-        for family in parser.text_string_to_metric_families(page)
+        for family in text_string_to_metric_families(page)
         for sample in family.samples
         if sample.name == "other"
     ]
