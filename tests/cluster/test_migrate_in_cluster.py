@@ -209,6 +209,14 @@ def with_contract(folder: Path) -> Path:
         {"file": "migrations/contract.sql", "phase": "contract", "order": 1, "sha256": digest}
     )
     path.write_text(json.dumps(manifest))
+    listed = sorted(each for each in bundle.rglob("*") if each.is_file())
+    (bundle / "SHA256SUMS").write_text(
+        "".join(
+            f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.relative_to(bundle)}\n"
+            for each in listed
+            if each.name != "SHA256SUMS"
+        )
+    )
     return bundle
 
 

@@ -50,12 +50,13 @@ def outcome(text: str) -> Outcome:
 
 
 def test_every_text_of_an_outcome_passes_and_ids_stay() -> None:
-    redacted = Redaction(["pass", "hunter22"]).outcome(outcome("pass: hunter22\x1b[2J\tend\n"))
+    redacted = Redaction(["proceed", "hunter22"]).outcome(outcome("proceed: hunter22\x1b[2J\tend\n"))
     said = redacted.model_dump_json()
     assert "hunter22" not in said
     assert "\\u001b" not in said
     assert redacted.summary == "***: ***\\x1b[2J\tend\n"
     assert redacted.checks[0].status is Status.PASS
+    assert redacted.verdict is Verdict.PROCEED
     deep = redacted.details.model_dump()["deep"]
     assert deep == [{"text": redacted.summary, "count": 3}]
 
