@@ -50,7 +50,8 @@ def outcome(text: str) -> Outcome:
 
 
 def test_every_text_of_an_outcome_passes_and_ids_stay() -> None:
-    redacted = Redaction(["proceed", "hunter22"]).outcome(outcome("proceed: hunter22\x1b[2J\tend\n"))
+    shown = outcome("proceed: hunter22\x1b[2J\tend\n")
+    redacted = Redaction(["proceed", "hunter22"]).outcome(shown)
     said = redacted.model_dump_json()
     assert "hunter22" not in said
     assert "\\u001b" not in said

@@ -265,6 +265,7 @@ class Overrides(Value):
     stage_duration: Seconds | None = None
     max_extension: Seconds | None = None
     confidence: Share | None = None
+    false_pass: Share | None = None
     promotion_look: Seconds | None = None
     promotion_bake: Seconds | None = None
     any_time: bool = False
@@ -399,9 +400,10 @@ def _overridden_stage(stage: Stage, overrides: Overrides) -> Stage:
 
 def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
     """The rollout as this environment plays it."""
-    statistics = rollout.statistics
-    if overrides.confidence is not None:
-        statistics = statistics.model_copy(update={"confidence": overrides.confidence})
+    sure = {"confidence": overrides.confidence, "false_pass": overrides.false_pass}
+    statistics = rollout.statistics.model_copy(
+        update={name: share for name, share in sure.items() if share is not None}
+    )
     promotion = rollout.promotion
     if overrides.promotion_look is not None:
         promotion = promotion.model_copy(update={"look": overrides.promotion_look})
@@ -430,6 +432,8 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         said.append("deployment window: any time")
     if overrides.confidence is not None:
         said.append(f"confidence: {overrides.confidence * 100:g} %")
+    if overrides.false_pass is not None:
+        said.append(f"chance that twice a limit passes: {overrides.false_pass * 100:g} %")
     said += [
         f"limit of {name}: {limit / 1e6:g} MB" for name, limit in overrides.gauge_limits.items()
     ]
