@@ -9,11 +9,21 @@ route it stands (gateway.networking.k8s.io, HTTPRouteRule.matches).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from tarsrelease.adapters.kubernetes.route_split import (
+    Backend,
+    Route,
+    Rule,
+    Target,
+    backend_names,
+    canary_percentage,
+    rules_of,
+    split,
+    split_services,
+)
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import UsageError
@@ -25,34 +35,6 @@ _BY_HEADER = PREFIX + "by-header"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _HEADER_VALUE = "always"
 _GROUP = "gateway.networking.k8s.io"
-_SCALE = 100
-_MOST_WEIGHT = 1_000_000  # gateway.networking.k8s.io, BackendRef.weight
-
-Route = dict[str, Any]
-Rule = dict[str, Any]
-Backend = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One route and the services that it leads to, each with its own reference to the route."""
-
-    ref: RouteRef
-    services: tuple[tuple[Service, RouteRef], ...]
-
-    @property
-    def header_route(self) -> str:
-        """The name of our route with the header's rules."""
-        return f"{self.ref.name}-by-header"
-
-
-def targets(services: Iterable[Service]) -> list[Target]:
-    """The routes of these services, each once, in the order of the services."""
-    found: dict[tuple[str, str], list[tuple[Service, RouteRef]]] = {}
-    for service in services:
-        for ref in service.route_refs:
-            found.setdefault((ref.kind, ref.name), []).append((service, ref))
-    return [Target(members[0][1], tuple(members)) for members in found.values()]
 
 
 def is_ours(route: Route | None) -> bool:
@@ -69,7 +51,7 @@ def is_adopted(route: Route | None) -> bool:
 def names_canary(target: Target, route: Route | None) -> bool:
     """Whether a rule of the route leads to the canary of one of the target's services."""
     canaries = {service.canary.service for service, _ in target.services}
-    return any(canaries & set(_names(rule)) for rule in _rules(route))
+    return any(canaries & set(backend_names(rule)) for rule in rules_of(route))
 
 
 def desired(
@@ -93,11 +75,11 @@ def desired(
         metadata["resourceVersion"] = standing["metadata"]["resourceVersion"]
         rules = [
             rule
-            for rule in _rules(standing)
+            for rule in rules_of(standing)
             # Earlier versions kept the header's rules in the route itself.
             if not _leads_by_header(rule, target, gateway)
         ]
-        return {"metadata": metadata, "spec": {"rules": _split(rules, target, weights)}}
+        return {"metadata": metadata, "spec": {"rules": split(rules, target, weights)}}
     metadata["labels"] = {_MANAGED_BY: "tarsrelease"}
     return {"metadata": metadata, "spec": _made(target, gateway, weights)}
 
@@ -110,10 +92,10 @@ def by_header(target: Target, gateway: Gateway, route: Route) -> Route:
     """
     header = {"type": "Exact", "name": gateway.canary_header, "value": _HEADER_VALUE}
     rules: list[Rule] = []
-    for rule in _rules(route):
+    for rule in rules_of(route):
         canaries = [
             {**stable[0], "name": service.canary.service, "weight": 1}
-            for service, stable in _split_here(rule, target)
+            for service, stable in split_services(rule, target)
         ]
         if not canaries:
             continue
@@ -142,7 +124,7 @@ def annotated_weight(route: Route) -> int | None:
 
 
 def annotated(standing: Route, annotations: Mapping[str, str]) -> Route:
-    """What to apply to change annotations alone: ours as it stands, at its resourceVersion."""
+    """What to apply to change only annotations, bound to the version that was read."""
     notes = {
         key: value for key, value in _annotations(standing).items() if key.startswith(PREFIX)
     } | {PREFIX + key: value for key, value in annotations.items()}
@@ -183,7 +165,7 @@ def state(
     first = next((found for found in problems if found), None)
     return RouteState(
         service=service.name,
-        weight=max(_weight(service, ref, route) for ref, route in routes),
+        weight=max(canary_percentage(service, ref, route) for ref, route in routes),
         stage=notes.get(PREFIX + "stage"),
         run=notes.get(PREFIX + "run"),
         release=notes.get(PREFIX + "release"),
@@ -215,27 +197,6 @@ def managers(route: Route) -> tuple[str, ...]:
 
 def _annotations(route: Route | None) -> dict[str, str]:
     return ((route or {}).get("metadata") or {}).get("annotations") or {}
-
-
-def _rules(route: Route | None) -> list[Rule]:
-    return ((route or {}).get("spec") or {}).get("rules") or []
-
-
-def _names(rule: Rule) -> list[str]:
-    return [backend.get("name", "") for backend in rule.get("backendRefs") or []]
-
-
-def _leading(rule: Rule, name: str, ref: RouteRef) -> list[Backend]:
-    """The backends of a rule that are the Service `name`; none of a rule outside the reference."""
-    if ref.rules and rule.get("name") not in ref.rules:
-        return []
-    return [
-        backend
-        for backend in rule.get("backendRefs") or []
-        if backend.get("name") == name
-        and backend.get("kind", "Service") == "Service"
-        and not backend.get("group")
-    ]
 
 
 def _made(target: Target, gateway: Gateway, weights: Mapping[str, int | None]) -> dict[str, Any]:
@@ -289,101 +250,11 @@ def _parent(gateway: Gateway) -> dict[str, str]:
     return parent | ({"sectionName": gateway.listener} if gateway.listener else {})
 
 
-def _split(rules: list[Rule], target: Target, weights: Mapping[str, int | None]) -> list[Rule]:
-    """The rules with the stable backends' weights split, or whole again where there is no canary.
-
-    A rule that names a canary has all its weights a hundredfold, so that a percentage of any
-    weight is a whole number; without one they are what their owner wrote.
-    """
-    for service, ref in target.services:
-        if not any(_leading(rule, service.stable.service, ref) for rule in rules):
-            raise UsageError(
-                doing=f"splitting the traffic of {ref}",
-                found=f"no rule leads to the Service {service.stable.service}"
-                + (f" among those named {', '.join(ref.rules)}" if ref.rules else ""),
-                expected="a rule whose backendRefs name it",
-                next_step="check services[].stable.service and the service's routes in "
-                "rollout.yaml",
-            )
-    return [
-        {**rule, "backendRefs": _split_backends(_whole(rule, target), rule, target, weights)}
-        if _split_here(rule, target)
-        else rule
-        for rule in rules
-    ]
-
-
-def _split_here(rule: Rule, target: Target) -> list[tuple[Service, list[Backend]]]:
-    """The services that the rule leads to, each with its stable backends."""
-    found = [
-        (service, _leading(rule, service.stable.service, ref)) for service, ref in target.services
-    ]
-    return [(service, stable) for service, stable in found if stable]
-
-
-def _whole(rule: Rule, target: Target) -> list[Backend]:
-    """The backends as their owner wrote them: no canary, weights undivided."""
-    backends: list[Backend] = rule["backendRefs"]
-    pairs = [
-        (stable, canary)
-        for service, ref in target.services
-        # Pairs of stable and canary stand in the same order.
-        for stable, canary in zip(
-            _leading(rule, service.stable.service, ref),
-            _leading(rule, service.canary.service, ref),
-            strict=False,
-        )
-    ]
-    if not pairs:
-        return backends
-    canaries = [canary for _, canary in pairs]
-
-    def whole(backend: Backend) -> int:
-        shared = [canary for stable, canary in pairs if stable is backend]
-        weight = _sum([backend, *shared])
-        return round(weight / _SCALE) or min(1, weight)
-
-    return [
-        {**backend, "weight": whole(backend)}
-        for backend in backends
-        if not any(backend is canary for canary in canaries)
-    ]
-
-
-def _split_backends(
-    backends: list[Backend], rule: Rule, target: Target, weights: Mapping[str, int | None]
-) -> list[Backend]:
-    """The undivided backends with each stable one split by its service's percentage."""
-    percents = {
-        service.stable.service: (service.canary.service, percent)
-        for service, _ in _split_here(rule, target)
-        if (percent := weights[service.name]) is not None
-    }
-    if not percents:
-        return backends
-    heaviest = max(backend.get("weight", 1) for backend in backends)
-    if heaviest * _SCALE > _MOST_WEIGHT:
-        raise UsageError(
-            doing=f"splitting the traffic of {target.ref}",
-            found=f"a weight of {heaviest}",
-            expected=f"weights up to {_MOST_WEIGHT // _SCALE}, of which a percentage can be taken",
-            next_step="divide the weights of the rule's backendRefs by a common factor",
-        )
-    split: list[Backend] = []
-    for backend in backends:
-        weight = backend.get("weight", 1)
-        canary, percent = percents.get(backend["name"], (None, 0))
-        split.append({**backend, "weight": weight * (_SCALE - percent)})
-        if canary is not None:
-            split.append({**backend, "name": canary, "weight": weight * percent})
-    return split
-
-
 def _leads_by_header(rule: Rule, target: Target, gateway: Gateway) -> bool:
     """Whether only requests with the canary header match the rule, and it leads to a canary."""
     matches = rule.get("matches") or []
     canaries = [[service.canary.service] for service, _ in target.services]
-    return _names(rule) in canaries and all(
+    return backend_names(rule) in canaries and all(
         any(
             header.get("name", "").lower() == gateway.canary_header.lower()
             and header.get("value") == _HEADER_VALUE
@@ -391,21 +262,6 @@ def _leads_by_header(rule: Rule, target: Target, gateway: Gateway) -> bool:
         )
         for match in matches
     )
-
-
-def _weight(service: Service, ref: RouteRef, route: Route) -> int:
-    """The canary's percentage of what leads to the service; the largest where rules disagree."""
-    shares = [0]
-    for rule in _rules(route):
-        stable = _sum(_leading(rule, service.stable.service, ref))
-        canary = _sum(_leading(rule, service.canary.service, ref))
-        if stable + canary:
-            shares.append(round(100 * canary / (stable + canary)))
-    return max(shares)
-
-
-def _sum(backends: list[Backend]) -> int:
-    return sum(backend.get("weight", 1) for backend in backends)
 
 
 def problem_of(gateway: Gateway, route: Route) -> str | None:

@@ -14,7 +14,7 @@ from tarsrelease.adapters.kubernetes.client import (
     Kind,
     KubernetesApi,
 )
-from tarsrelease.adapters.kubernetes.http_route import Route, Target, targets
+from tarsrelease.adapters.kubernetes.route_split import Route, Target, targets
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
@@ -139,8 +139,8 @@ class GatewayRoutes:
                 _refuse_controlled(target.ref, standing)
             wanted = http_route.desired(target, self._gateway, standing, weights, annotations)
             try:
-                # Force: adopting takes the rules over from whoever wrote them, and a route that
-                # is ours is written as it must be even where somebody changed it by hand.
+                # Force: adopting takes the rules from their last writer, and a route of ours is
+                # written even if somebody changed it by hand.
                 return standing, self._cluster.apply(kind, wanted, force=True)
             except Conflict:
                 continue
