@@ -152,7 +152,7 @@ def test_a_second_day_on_the_same_cluster_is_refused_before_it_changes_anything(
             check=False,
         )
     assert done.returncode == ExitCode.LOCKED, done.stderr
-    assert "another rehearsal runs" in done.stderr + done.stdout
+    assert "another rehearsal is running" in done.stderr + done.stdout
     assert cluster.run(releases).stdout == before
 
 
