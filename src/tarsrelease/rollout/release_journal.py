@@ -227,7 +227,7 @@ def accepted_revision(entries: Sequence[Entry], release: str) -> int | None:
 
 
 def held(entries: Sequence[Entry], release: str) -> Entry | None:
-    """The hold by a person that stands: no resume came after it."""
+    """A person's hold that no resume has ended; None if there is none."""
     steps = [e for e in of_this_attempt(entries, release) if e.action in (HOLD, RESUME)]
     return steps[-1] if steps and steps[-1].action == HOLD else None
 

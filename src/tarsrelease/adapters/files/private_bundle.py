@@ -1,6 +1,6 @@
 """A private copy of a bundle's checked bytes: what was verified is what acts.
 
-Whoever can write to the bundle's folder could exchange a file between the check and its use. Every
+Anyone with write access to the folder could exchange a file between the check and its use. Every
 file that SHA256SUMS lists is read once, compared, and kept where only this user can write.
 """
 

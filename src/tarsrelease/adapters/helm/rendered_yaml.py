@@ -1,6 +1,6 @@
 """Rendered YAML, read only where Helm's reader (sigs.k8s.io/yaml, in Go) reads the same.
 
-A merge key and a key that stands twice are read differently: what was checked would not be what is
+Parsers disagree on merge keys and duplicate keys: what was checked would not be what is
 applied.
 """
 
