@@ -24,7 +24,7 @@ BUNDLE = ROOT / "release/v1_0_1"
 SCHEMA = ROOT / "examples/tars/services/internal/store/schema.sql"
 IMAGE = ":".join(TARSRELEASE)
 SERVICE = f"tars-postgres.{world.PRODUCTION}.svc.cluster.local"
-DSN = "postgresql://tars:tars@{host}:5432/{database}"
+DSN = "postgresql://tars:rehearsal-only@{host}:5432/{database}"
 VARIABLE = "TARS_DATABASE_DSN"
 
 

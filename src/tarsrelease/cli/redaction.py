@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tarsrelease.adapters.terminal.progress import ClosingProgress
 
 _MASK = "***"
-_SHORTEST = 6
+_SHORTEST = 4
 """Characters: masking a shorter value would star out words."""
 _LARGEST_KUBECONFIG = 2**20
 _LIBRARIES = ("httpx", "httpcore", "urllib3", "kubernetes")

@@ -50,4 +50,4 @@ DSN_SECRET: Final = "tars-database"  # noqa: S105 - the name of a Secret
 
 def dsn(namespace: str) -> str:
     """The address of the worked example's database in a namespace."""
-    return f"postgresql://tars:tars@tars-postgres.{namespace}.svc.{CLUSTER_DOMAIN}/tars"
+    return f"postgresql://tars:rehearsal-only@tars-postgres.{namespace}.svc.{CLUSTER_DOMAIN}/tars"
