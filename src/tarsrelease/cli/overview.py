@@ -22,6 +22,7 @@ COMMANDS = {
     "rehearse": ("rehearse:rehearse", "Rehearse a whole release on a local Kubernetes cluster."),
     "watch": ("watch:watch", "Check the promoted release."),
     "notify": ("notify:notify", "Send messages to Slack and PagerDuty."),
+    "incident": ("incident:incident", "Classify an incident, and show what to do."),
     "report": ("report:report", "Check and summarize the recorded evidence."),
     "init": ("init:init", "Print the commands for the initial setup."),
     "schema": ("schema:schema", "Print the JSON Schemas of all files and Outcomes."),

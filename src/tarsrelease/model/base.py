@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     WithJsonSchema,
 )
@@ -19,6 +20,7 @@ from tarsrelease.model.quantities import (
     PERCENTAGE,
     SIZE,
     parse_bytes,
+    parse_percentage,
     parse_seconds,
     parse_share,
 )
@@ -43,6 +45,7 @@ def _quantity(parse: Any, pattern: str, example: str) -> Any:
 
 _seconds = _quantity(parse_seconds, rf"^{DURATION}$", "10m")
 _bytes = _quantity(parse_bytes, rf"^{SIZE}$", "2.5GB")
+_percentage = _quantity(parse_percentage, rf"^{PERCENTAGE}$", "20%")
 _share = _quantity(parse_share, rf"^{PERCENTAGE}$", "0.5%")
 
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -51,6 +54,8 @@ Seconds = Annotated[float, _seconds[0], _seconds[1]]
 """A duration in seconds, written as ``10m`` or ``3m30s``."""
 Bytes = Annotated[float, _bytes[0], _bytes[1]]
 """An amount of memory in bytes, written as ``2.5GB``."""
+Percentage = Annotated[float, _percentage[0], _percentage[1], Field(ge=0, allow_inf_nan=False)]
+"""A percentage that may be above 100, as a number: 1.5 for ``150%``."""
 Share = Annotated[float, _share[0], _share[1]]
 """A share between 0 and 1, written as ``0.5%``."""
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=53)]

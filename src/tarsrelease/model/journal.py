@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from tarsrelease.model.base import Value
+from tarsrelease.model.incident import Action, Severity
 from tarsrelease.model.open_value import OpenValue, chosen_by
 from tarsrelease.model.result import Check, Observed, Status
 
@@ -155,6 +156,19 @@ class MigrateFacts(Facts):
     statements: int | None = None
 
 
+class IncidentFacts(Facts):
+    """Of ``incident`` and ``incident-closed``: who said so, and why.
+
+    `must` is the answer of the decision tree, `until` the deadline after which to roll back.
+    """
+
+    severity: Severity | None = None
+    must: Action | None = None
+    until: datetime | None = None
+    by: str = ""
+    reason: str = ""
+
+
 class UnpinFacts(Facts):
     """Of ``unpin``: the autoscalers' minimums, as they were given back."""
 
@@ -176,6 +190,8 @@ FACTS: Mapping[str, type[Facts]] = {
     "rollback": RollbackFacts,
     "migrate": MigrateFacts,
     "unpin": UnpinFacts,
+    "incident": IncidentFacts,
+    "incident-closed": IncidentFacts,
 }
 """The kind of facts by the action; the others have no facts of their own."""
 

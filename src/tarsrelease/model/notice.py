@@ -15,6 +15,7 @@ class Event(StrEnum):
     ROLLBACK = "rollback"
     PROMOTED = "promoted"
     COMPLETE = "complete"
+    INCIDENT = "incident"
 
 
 class Notice(Value):

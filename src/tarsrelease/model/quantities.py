@@ -54,18 +54,22 @@ def parse_bytes(text: Any) -> float:
     return float(found[1]) * _BYTES[found[2]]
 
 
-def parse_share(text: Any) -> float:
-    """A share between 0 and 1 from text such as ``2%``; a ``float`` (already a share) passes.
+def parse_percentage(text: Any) -> float:
+    """1.5 from ``150%``; a ``float`` (already a share) passes.
 
     A bare whole number is refused: ``2`` could mean 2 % or 200 %.
     """
     if isinstance(text, float):
-        share = text
-    else:
-        found = re.fullmatch(PERCENTAGE, text) if isinstance(text, str) else None
-        if found is None:
-            raise ValueError(f"{_quoted(text)} needs a percentage, such as 0.5%")
-        share = float(found[1]) / 100
+        return text
+    found = re.fullmatch(PERCENTAGE, text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"{_quoted(text)} needs a percentage, such as 0.5%")
+    return float(found[1]) / 100
+
+
+def parse_share(text: Any) -> float:
+    """A share between 0 and 1 from text such as ``2%``; otherwise as `parse_percentage`."""
+    share = parse_percentage(text)
     if not 0 <= share <= 1:
         raise ValueError(f"{_quoted(text)} is not between 0% and 100%")
     return share

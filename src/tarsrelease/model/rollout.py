@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from tarsrelease.model import presets
 from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
 from tarsrelease.model.checks import CheckRule, ManualCheck
+from tarsrelease.model.incident import IncidentRules
 from tarsrelease.model.window import DeploymentWindow
 
 TEMPLATE_NAMES = frozenset({"namespace", "service", "track", "version", "window"})
@@ -361,7 +362,8 @@ class Rollout(Value):
 
     `feature_flags` are Helm values that turn on the new behavior of the release. A release that
     requests them sets them in the canary, and in stable when it is promoted. `window` is when a
-    release may start; without it, at any time.
+    release may start; without it, at any time. `incidents`: how severe an incident is, and whom to
+    ask.
     """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")
@@ -380,6 +382,7 @@ class Rollout(Value):
     promotion: Promotion = Promotion()
     feature_flags: dict[str, Any] = {}
     window: DeploymentWindow | None = None
+    incidents: IncidentRules = IncidentRules()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

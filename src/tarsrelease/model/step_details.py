@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import DeploymentState, Revision, RouteState
 from tarsrelease.model.details import Details
+from tarsrelease.model.incident import Classification
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.people import Approval, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
@@ -321,6 +322,13 @@ class WatchDetails(Details):
     confidence: str
 
 
+class IncidentDetails(Details):
+    """Of `incident classify` and `incident open`; `escalate_to` is None after the last level."""
+
+    classification: Classification
+    escalate_to: str | None = None
+
+
 class NotifyDetails(Details):
     """Of `notify send`: receivers told now, and those that this run had told before."""
 
@@ -384,6 +392,8 @@ DETAILS: Mapping[str, type[Details]] = {
     "rehearse status": ClusterStatusDetails,
     "validate": ValidateDetails,
     "watch": WatchDetails,
+    "incident classify": IncidentDetails,
+    "incident open": IncidentDetails,
     "notify send": NotifyDetails,
     "notify preview": NotifyPreviewDetails,
     "status": StatusDetails,

@@ -26,6 +26,7 @@ _WORDS = {
     Event.ROLLBACK: "is rolled back",
     Event.PROMOTED: "is promoted",
     Event.COMPLETE: "is complete",
+    Event.INCIDENT: "has an incident",
 }
 _SIGNS = {
     Event.STARTED: ":rocket:",
@@ -33,8 +34,9 @@ _SIGNS = {
     Event.ROLLBACK: ":rotating_light:",
     Event.PROMOTED: ":arrow_up:",
     Event.COMPLETE: ":white_check_mark:",
+    Event.INCIDENT: ":warning:",
 }
-_SEVERITY = {Event.HOLD: "warning", Event.ROLLBACK: "critical"}
+_SEVERITY = {Event.HOLD: "warning", Event.ROLLBACK: "critical", Event.INCIDENT: "error"}
 
 
 def headline(notice: Notice) -> str:

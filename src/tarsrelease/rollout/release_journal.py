@@ -31,6 +31,8 @@ RESUME = "resume"
 SKIP = "skip"
 RESTORE = "restore"
 ABORT = "abort"
+INCIDENT = "incident"
+INCIDENT_CLOSED = "incident-closed"
 
 
 class Pins(Value):
@@ -230,6 +232,16 @@ def held(entries: Sequence[Entry], release: str) -> Entry | None:
     """A person's hold that no resume has ended; None if there is none."""
     steps = [e for e in of_this_attempt(entries, release) if e.action in (HOLD, RESUME)]
     return steps[-1] if steps and steps[-1].action == HOLD else None
+
+
+def incident(entries: Sequence[Entry], release: str) -> Entry | None:
+    """The release's newest incident if it is open; None if there is none."""
+    found = [
+        entry
+        for entry in entries
+        if entry.release == release and entry.action in (INCIDENT, INCIDENT_CLOSED)
+    ]
+    return found[-1] if found and found[-1].action == INCIDENT else None
 
 
 def skipped(entries: Sequence[Entry], release: str, weight: int) -> bool:

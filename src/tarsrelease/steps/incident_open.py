@@ -1,0 +1,76 @@
+"""incident open: record an incident in the journal, start its deadline, and tell people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from tarsrelease.context import Context
+from tarsrelease.incidents.classification import classify
+from tarsrelease.incidents.escalation import described, next_level
+from tarsrelease.model.incident import Symptoms
+from tarsrelease.model.journal import IncidentFacts, Phase
+from tarsrelease.model.lifting import Lifting
+from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.step_details import IncidentDetails
+from tarsrelease.operations.journaling import journal
+from tarsrelease.operations.outcome import StepReport
+from tarsrelease.rollout import release_journal
+from tarsrelease.steps.incident_classify import NEXT, VERDICTS, summary
+
+STEP = "incident open"
+
+
+def incident_open(
+    context: Context,
+    symptoms: Symptoms,
+    person: Lifting,
+    announce: Callable[[Notice], Sequence[str]],
+) -> Outcome:
+    """Classify the incident, journal it with its deadline, and tell people.
+
+    `announce` sends a notice and returns warnings. The verdict is that of `incident classify`.
+    """
+    report = StepReport(context, STEP)
+    rules = context.rollout.incidents
+    found = classify(symptoms, rules)
+    until = (
+        None
+        if found.deadline is None
+        else report.started_at.replace(microsecond=0) + timedelta(seconds=found.deadline)
+    )
+    facts = IncidentFacts(
+        severity=found.severity,
+        must=found.action,
+        until=until,
+        by=person.by,
+        reason=person.reason,
+    )
+    journal(context, STEP, release_journal.INCIDENT, Phase.RESULT, facts)
+    said = summary(found)
+    if until is not None:
+        said += f", at {until:%H:%M} UTC"
+    notice = Notice(
+        event=Event.INCIDENT,
+        application=context.rollout.application,
+        release=context.release.version,
+        environment=context.environment.name,
+        run=context.run.id,
+        about=found.severity or "",
+        reason=f"{person.reason}; {said}",
+        link=context.run.owner if context.run.owner.startswith("https://") else "",
+    )
+    following = next_level(rules, 0)
+    escalate = described(*following) if following else None
+    return report.outcome(
+        VERDICTS.get(found.action, Verdict.PROCEED),
+        said,
+        details=IncidentDetails(
+            classification=found,
+            escalate_to=escalate,
+            lines=(f"next on the escalation path: {escalate}",) if escalate else (),
+            warnings=tuple(announce(notice)),
+        ),
+        next_step=NEXT.get(found.action, "tarsrelease incident close"),
+    )

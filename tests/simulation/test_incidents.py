@@ -1,0 +1,53 @@
+"""An incident is recorded with its deadline, told once, shown by status, and closed."""
+
+from __future__ import annotations
+
+import pytest
+from day_world import DayWorld
+
+from tarsrelease.model.errors import RefusedError
+from tarsrelease.model.incident import Report, Symptoms
+from tarsrelease.model.lifting import Lifting
+from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.outcome import Verdict
+from tarsrelease.steps.incident_close import incident_close
+from tarsrelease.steps.incident_open import incident_open
+from tarsrelease.steps.status import status
+
+ALICE = Lifting(by="alice", reason="checkout fails")
+SLOW = Symptoms(availability=0.9999, error_rate=0.0, degradation=0.8)
+
+
+def test_its_deadline_stands_in_status_until_it_is_closed() -> None:
+    day = DayWorld()
+    told: list[Notice] = []
+
+    def announce(notice: Notice) -> tuple[str, ...]:
+        told.append(notice)
+        return ("slack: no answer",)
+
+    outcome = incident_open(day.context(), SLOW, ALICE, announce)
+    assert outcome.verdict is Verdict.HOLD
+    assert outcome.details.warnings == ("slack: no answer",)
+    assert [(each.event, each.about) for each in told] == [(Event.INCIDENT, "P1")]
+    assert told[0].reason.startswith("checkout fails; P1: prepare the rollback and investigate")
+    (line,) = status(day.context()).details.lines
+    assert "P1, prepare the rollback and investigate (alice: checkout fails); deadline" in line
+    day.world.now += 901
+    (line,) = status(day.context()).details.lines
+    assert "the deadline has passed: roll back" in line
+    assert incident_close(day.context(), ALICE).verdict is Verdict.PROCEED
+    assert status(day.context()).details.lines == ()
+    with pytest.raises(RefusedError, match="no open incident"):
+        incident_close(day.context(), ALICE)
+
+
+def test_p0_says_to_roll_back_and_moves_nothing_itself() -> None:
+    day = DayWorld()
+    before = dict(day.world.weights)
+    corrupt = Symptoms(reported=frozenset({Report.DATA_CORRUPTION}))
+    outcome = incident_open(day.context(), corrupt, ALICE, lambda notice: ())
+    assert outcome.verdict is Verdict.ROLLBACK
+    assert outcome.next == "tarsrelease rollback"
+    assert day.world.weights == before
+    assert [entry.action for entry in day.world.journal] == ["incident"]
