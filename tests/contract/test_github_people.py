@@ -68,8 +68,30 @@ RULE = {
 ENVIRONMENT = {
     "type": "object",
     "required": ["id", "node_id", "name", "url", "html_url", "created_at", "updated_at"],
-    "properties": {"protection_rules": {"type": "array", "items": RULE}},
+    "properties": {
+        "protection_rules": {"type": "array", "items": RULE},
+        "deployment_branch_policy": {
+            "anyOf": [
+                {"type": "null"},
+                {
+                    "type": "object",
+                    "required": ["protected_branches", "custom_branch_policies"],
+                    "properties": {
+                        "protected_branches": {"type": "boolean"},
+                        "custom_branch_policies": {"type": "boolean"},
+                    },
+                },
+            ]
+        },
+    },
 }
+CUSTOM = {"protected_branches": False, "custom_branch_policies": True}
+BRANCH_RULES = [
+    {"type": "creation"},
+    {"type": "deletion"},
+    {"type": "non_fast_forward"},
+    {"type": "pull_request", "parameters": {"required_approving_review_count": 1}},
+]
 APPROVALS = {
     "type": "array",
     "items": {
@@ -120,6 +142,7 @@ def place(name: str, *reviewers: str, prevents: bool = True, **more: object) -> 
         "created_at": time,
         "updated_at": time,
         "protection_rules": rules,
+        "deployment_branch_policy": CUSTOM,
         **more,
     }
     jsonschema.validate(found, ENVIRONMENT)
@@ -147,6 +170,10 @@ class StandIn(ThreadingHTTPServer):
             SRE: place(SRE, "Bob", "team:sre", can_admins_bypass=False),
         }
         self.reviews = [review("alice", MANAGER), review("bob", SRE)]
+        self.policies: list[dict[str, Any]] = [
+            {"id": 1, "node_id": "x", "name": "release/**", "type": "branch"}
+        ]
+        self.rules: list[dict[str, Any]] = list(BRANCH_RULES)
         self.private = False
         self.status = 200
 
@@ -162,6 +189,13 @@ class Handler(BaseHTTPRequestHandler):
             found = {"private": self.server.private}
         elif self.path == f"{base}/actions/runs/7/approvals":
             found = self.server.reviews
+        elif self.path.endswith("/deployment-branch-policies?per_page=100"):
+            found = {
+                "total_count": len(self.server.policies),
+                "branch_policies": self.server.policies,
+            }
+        elif self.path == f"{base}/rules/branches/release%2Fx?per_page=100":
+            found = self.server.rules
         elif self.path.startswith(f"{base}/environments/"):
             found = self.server.places.get(self.path.rpartition("/")[2])
         there = found is not None
@@ -240,7 +274,7 @@ def test_no_reviewers_at_all_and_the_plan_is_named_where_it_is_private(github: S
 @pytest.mark.parametrize(
     ("found", "check_id", "said"),
     [
-        (place(SRE, "bob"), "environments.reviewers", "missing: sre"),
+        (place(SRE, "bob"), "environments.reviewers", "missing: org/sre"),
         (place(SRE, "bob", "team:sre", "eve"), "environments.reviewers", "not configured: eve"),
         (place(SRE, "bob", "team:sre", prevents=False), "environments.self_review", "allowed"),
         (
@@ -301,7 +335,7 @@ def test_where_nobody_is_asked_for_nobody_is_proven(github: StandIn) -> None:
     """An empty list of people is no proof that two of them approved."""
     chosen = settings(github).model_copy(update={"two_people": ()})
     check = two_people(chosen, [], "7")
-    assert check.status is Status.SKIPPED
+    assert check.status is Status.FAIL
 
 
 def test_one_person_who_approved_both_may_be_covered_by_another(github: StandIn) -> None:
@@ -332,8 +366,14 @@ def test_the_script_creates_the_environments(github: StandIn, tmp_path: Path) ->
     gh = tmp_path / "gh"
     gh.write_text(
         "#!/bin/bash\n"
-        'if [ "$2" = --method ]; then echo "$3 $4 $(cat)" >> "$CALLS"; else\n'
-        'echo "$2" >> "$CALLS"; echo "${#2}"; fi\n'
+        'if [ "$2" = --method ]; then\n'
+        'if [ "$3" = DELETE ]; then echo "$3 $4" >> "$CALLS"; else '
+        'echo "$3 $4 $(cat)" >> "$CALLS"; fi\n'
+        'elif [[ "$2" = */deployment-branch-policies && "$4" = *index* ]]; then echo 41; echo 42\n'
+        'elif [[ "$2" = */deployment-branch-policies ]]; then :\n'
+        'elif [[ "$2" = */rulesets && "$4" = *creates* ]]; then echo 77\n'
+        'elif [[ "$2" = */rulesets ]]; then :\n'
+        'else echo "$2" >> "$CALLS"; echo "${#2}"; fi\n'
     )
     gh.chmod(0o755)
     calls = tmp_path / "calls"
@@ -350,9 +390,123 @@ def test_the_script_creates_the_environments(github: StandIn, tmp_path: Path) ->
     lines = calls.read_text().splitlines()
     assert lines[0] == "users/alice"
     assert "orgs/org/teams/sre" in lines
-    method, address, body = lines[-1].split(" ", 2)
+    puts = [line for line in lines if line.startswith("PUT") and "/environments/" in line]
+    method, address, body = puts[-1].split(" ", 2)
     assert (method, address) == ("PUT", f"repos/org/tars/environments/{SRE}")
     sent = json.loads(body)
     assert sent["prevent_self_review"] is True
     assert [each["type"] for each in sent["reviewers"]] == ["User", "Team"]
     assert all(isinstance(each["id"], int) for each in sent["reviewers"])
+    assert sent["deployment_branch_policy"] == CUSTOM
+    place_ = f"repos/org/tars/environments/{SRE}/deployment-branch-policies"
+    assert f"DELETE {place_}/41" in lines
+    posted = next(line for line in lines if line.startswith(f"POST {place_} "))
+    assert json.loads(posted.split(" ", 2)[2]) == {"name": "release/**", "type": "branch"}
+    content, creation = lines[-2:]
+    assert content.startswith("POST repos/org/tars/rulesets {")
+    assert creation.startswith("PUT repos/org/tars/rulesets/77 {"), "it exists, so it is changed"
+    ruleset = json.loads(content.split(" ", 2)[2])
+    assert ruleset["conditions"]["ref_name"]["include"] == ["refs/heads/release/**"]
+    assert ruleset["bypass_actors"] == []
+    created = {
+        rule["type"]
+        for text in (content, creation)
+        for rule in json.loads(text.split(" ", 2)[2])["rules"]
+    }
+    assert created == {"creation", "deletion", "non_fast_forward", "pull_request"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "policies", "said"),
+    [
+        (None, [], "every branch"),
+        ({"protected_branches": True, "custom_branch_policies": False}, [], "protected branch"),
+        (CUSTOM, [("release/**", "branch"), ("*", "branch")], "*"),
+        (CUSTOM, [("release/**", "tag")], "(tag) release/**"),
+        (CUSTOM, [], "missing: release/**"),
+    ],
+)
+def test_an_environment_with_secrets_that_other_branches_may_use_is_a_no(
+    github: StandIn, policy: object, policies: list[tuple[str, str]], said: str
+) -> None:
+    github.places[SRE] = place(
+        SRE, "Bob", "team:sre", can_admins_bypass=False, deployment_branch_policy=policy
+    )
+    github.policies = [
+        {"id": n, "node_id": "x", "name": name, "type": kind}
+        for n, (name, kind) in enumerate(policies)
+    ]
+    outcome = asked(github)
+    assert outcome.verdict is Verdict.NO_GO
+    found = [check for check in failing(outcome) if check.service == SRE]
+    assert [check.id for check in found] == ["environments.branches"]
+    assert said in found[0].reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([], "missing rules: pull_request, deletion, non_fast_forward, creation"),
+        (BRANCH_RULES[1:], "missing rules: creation"),
+        ([*BRANCH_RULES[:3], {"type": "pull_request", "parameters": {}}], "no approval"),
+    ],
+)
+def test_a_release_branch_that_takes_unreviewed_workflows_is_a_no(
+    github: StandIn, rules: list[dict[str, Any]], said: str
+) -> None:
+    github.rules = rules
+    (check,) = failing(asked(github))
+    assert (check.id, check.service) == ("environments.branch_rules", "release/**")
+    assert said in check.reason
+
+
+def test_a_file_that_lists_only_production_does_not_pass_with_nobody(github: StandIn) -> None:
+    github.places["production"] = place("production")
+    alone: dict[str, object] = {"environments": [{"name": "production"}], "two_people": []}
+    outcome = asked(github, "7", **alone)
+    assert outcome.verdict is Verdict.NO_GO
+    assert [check.id for check in failing(outcome)] == [
+        "environments.two_people_configured",
+        "environments.two_people",
+    ]
+    in_words = {**alone, "one_person_is_enough": "a team of one person"}
+    assert asked(github, "7", **in_words).verdict is Verdict.NO_GO, "but one person there must be"
+
+
+def test_one_person_is_enough_only_if_the_file_gives_the_reason(github: StandIn) -> None:
+    one: dict[str, object] = {
+        "environments": [{"name": MANAGER, "reviewers": ["alice"]}],
+        "two_people": [],
+        "one_person_is_enough": "a team of one person",
+    }
+    outcome = asked(github, "7", **one)
+    assert outcome.verdict is Verdict.PROCEED
+    said = [check.reason for check in outcome.checks if check.status is Status.SKIPPED]
+    assert said == ["one person is enough: a team of one person"]
+    github.reviews = []
+    assert asked(github, "7", **one).verdict is Verdict.NO_GO
+    with pytest.raises(ValueError, match="not both"):
+        settings(github, one_person_is_enough="a team of one person")
+
+
+def test_reviewers_of_two_people_are_two_people(github: StandIn) -> None:
+    github.places[SRE] = place(SRE, "ALICE", can_admins_bypass=False)
+    places = [{"name": MANAGER, "reviewers": ["alice"]}, {"name": SRE, "reviewers": ["Alice"]}]
+    (check,) = failing(asked(github, environments=places))
+    assert check.reason == "one person is the only reviewer of both"
+    places[1] = {"name": SRE}
+    github.places[SRE] = place(SRE)
+    (check,) = failing(asked(github, environments=places))
+    assert check.reason == f"no reviewers: {SRE}"
+
+
+def test_a_user_named_like_a_team_is_not_the_team(github: StandIn) -> None:
+    github.places[SRE] = place(SRE, "bob", "sre", can_admins_bypass=False)
+    (check,) = failing(asked(github))
+    assert check.reason == "missing: org/sre; not configured: sre"
+
+
+def test_a_login_in_other_letters_is_the_same_person(github: StandIn) -> None:
+    github.reviews = [review("alice", MANAGER), review("Alice", SRE)]
+    (check,) = failing(asked(github, "7"))
+    assert "the same person" in check.reason

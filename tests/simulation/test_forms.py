@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from contexts import Missing
 from day_world import DayWorkloads, SimulatedCharts
 from world import NEW, OLD, SERVICES, Track, World, context, deployment, environment
 
@@ -12,6 +14,7 @@ from tarsrelease.model.cluster import NodeState
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.rights import Right
 from tarsrelease.rollout.release_journal import PROMOTE, ROLLBACK
 from tarsrelease.steps.check_go_no_go import Vote, go_no_go, parse_vote
 from tarsrelease.steps.watch import nothing_to_watch, promoted, watch
@@ -114,6 +117,27 @@ def test_what_deploy_would_refuse_is_found_before_the_database_is_touched() -> N
     for service in SERVICES:
         world.annotations[service] = {"release": NEW}
     assert deployable(world)["status"] == "pass", "this very canary, in a job that is run again"
+
+
+class ReadsOnly(Carries):
+    def lacking(self, rights: Sequence[Right]) -> list[object]:
+        return [right for right in rights if right.resource == "secrets"]
+
+
+def test_with_credentials_that_only_read_helm_is_left_to_preflight() -> None:
+    world = stable_world()
+    outcome = go_no_go(
+        context(world, charts=Missing(), workloads=DayWorkloads(world), facts=ReadsOnly()),
+        votes=[],
+        required=(),
+        window=240,
+        recorded=(verified(),),
+        staging=None,
+    )
+    assert of(outcome, "go_no_go.no_other_release")[0].status is Status.PASS
+    found = outcome.details.model_dump(mode="json")["preflight"]
+    skipped = {check["id"] for check in found if check["status"] == "skipped"}
+    assert {"preflight.rights", "preflight.helm_release", "preflight.deploy"} <= skipped
 
 
 def test_stable_with_errors_is_a_no() -> None:

@@ -41,6 +41,7 @@ def settings(name: str, address: str) -> dict[str, Any]:
             "environments": [
                 {"name": name},
                 {"name": f"{name}-rollback"},
+                {"name": f"{name}-read", "branches": ["release/**", "main"]},
                 *(
                     {"name": f"{name}-{ending}", "reviewers": [who]}
                     for ending, who in PEOPLE.items()
@@ -95,7 +96,7 @@ def told(record: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _environment(name: str) -> dict[str, Any] | None:
     ending = name.partition("-")[2]
-    if ending not in ("", "rollback", *PEOPLE):
+    if ending not in ("", "rollback", "read", *PEOPLE):
         return None
     person = {"type": "User", "reviewer": {"login": PEOPLE.get(ending), "id": 1, "type": "User"}}
     review = {
@@ -108,6 +109,7 @@ def _environment(name: str) -> dict[str, Any] | None:
     return {
         "name": name,
         "can_admins_bypass": False,
+        "deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True},
         "protection_rules": [review] if ending in PEOPLE else [],
     }
 
@@ -132,7 +134,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != f"Bearer {SECRETS['GITHUB_TOKEN']}":
             return self._answer(401, {"message": "Bad credentials"})
         found: Any = {"private": False} if len(parts) == 3 else None
-        if parts[3:4] == ["environments"]:
+        if parts[-1].startswith("deployment-branch-policies"):
+            names = ["release/**", *(["main"] if parts[4].endswith("-read") else [])]
+            found = {"branch_policies": [{"name": name, "type": "branch"} for name in names]}
+        elif parts[3:4] == ["rules"]:
+            review = {"required_approving_review_count": 1}
+            found = [{"type": rule} for rule in ("creation", "deletion", "non_fast_forward")]
+            found.append({"type": "pull_request", "parameters": review})
+        elif parts[3:4] == ["environments"]:
             found = _environment(parts[4])
         elif parts[3:4] == ["actions"] and parts[-1] == "approvals":
             found = _approvals()

@@ -120,9 +120,10 @@ def test_a_job_with_secrets_is_in_an_environment_without_being_an_approval(name:
     for job, found in content(name)["jobs"].items():
         text = json.dumps(found)
         if "secrets." in text:
-            assert found["environment"] in (ENVIRONMENT, f"{ENVIRONMENT}-rollback", "production"), (
-                job
-            )
+            assert found["environment"] in (
+                *(ENVIRONMENT, f"{ENVIRONMENT}-rollback"),
+                *(f"{ENVIRONMENT}-read", "production-read"),
+            ), job
         else:
             assert found.get("environment") not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback"), job
 
@@ -138,7 +139,8 @@ def test_each_approval_is_in_the_environment_of_its_name_and_touches_nothing() -
     waiting = {
         job: found["environment"].removeprefix(ENVIRONMENT)
         for job, found in jobs.items()
-        if found.get("environment", ENVIRONMENT) not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback")
+        if found.get("environment", ENVIRONMENT)
+        not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback", f"{ENVIRONMENT}-read")
     }
     assert waiting == APPROVALS
     for job in APPROVALS:
@@ -147,9 +149,26 @@ def test_each_approval_is_in_the_environment_of_its_name_and_touches_nothing() -
     assert approve["environment"] == f"{ENVIRONMENT}-contract"
 
 
+def test_before_the_approvals_every_credential_only_reads() -> None:
+    """A job that needs no approval runs in the environment of the read-only credentials."""
+    jobs = content(PIPELINE)["jobs"]
+
+    def approved(job: str) -> bool:
+        needs = jobs[job].get("needs", [])
+        before = [needs] if isinstance(needs, str) else needs
+        return job in APPROVALS or any(map(approved, before))
+
+    early = {job for job in jobs if not approved(job)}
+    assert early == {"plan", "verify", "environments", "go_no_go"}
+    assert {jobs[job].get("environment") for job in early} == {None, f"{ENVIRONMENT}-read"}
+    assert "TARS_DATABASE_DSN" not in json.dumps([jobs[job] for job in early])
+    monitoring = content("post_ga_monitoring.yaml")["jobs"]
+    assert {job["environment"] for job in monitoring.values()} == {"production-read"}
+
+
 def test_every_environment_is_in_the_documentation() -> None:
     text = (ROOT / "docs" / "pipeline.md").read_text()
-    for ending in {*APPROVALS.values(), "-contract", "-rollback"}:
+    for ending in {*APPROVALS.values(), "-contract", "-rollback", "-read"}:
         assert f"`production{ending}`" in text
 
 

@@ -298,30 +298,50 @@ class Notifications(Value):
     pagerduty: PagerDuty | None = None
 
 
+BranchPattern = Annotated[str, StringConstraints(pattern=r"^[^\s'\"\\]+$")]
+
+
 class GitHubEnvironment(Value):
     """A GitHub environment. `reviewers` are logins, or teams as ``org/team``.
 
     GitHub requires the approval of only one reviewer, so two people need two environments.
+    `branches` are the branches whose workflows may use the environment and read its secrets, by
+    default those of `github`.
     """
 
     name: str
     reviewers: tuple[str, ...] = Field(default=(), max_length=6)
     prevent_self_review: bool = True
     administrators_bypass: bool = False
+    branches: tuple[BranchPattern, ...] | None = Field(default=None, min_length=1)
 
 
 class GitHub(Value):
     """Where the pipeline runs, and who must approve there.
 
     `repository` is OWNER/NAME; by default the repository that runs the workflow. `two_people` names
-    the environments that must each be approved by a different person.
+    the environments that must each be approved by a different person; without it,
+    `one_person_is_enough` must give the reason in words. `branches` are patterns of the branches
+    that may deploy.
     """
 
     repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     token_env: VariableName = "GITHUB_TOKEN"  # noqa: S105 - the name of a variable
     api: HttpUrl = "https://api.github.com"
     environments: tuple[GitHubEnvironment, ...] = ()
+    branches: tuple[BranchPattern, ...] = Field(default=("release/**",), min_length=1)
     two_people: tuple[str, ...] = ()
+    one_person_is_enough: Annotated[str, StringConstraints(min_length=10)] | None = None
+
+    def branches_of(self, place: GitHubEnvironment) -> tuple[str, ...]:
+        """The patterns of the branches that may use the environment."""
+        return place.branches or self.branches
+
+    @property
+    def protected_branches(self) -> tuple[str, ...]:
+        """Every pattern of a branch that may use one of the environments."""
+        of_all = [self.branches, *map(self.branches_of, self.environments)]
+        return tuple(dict.fromkeys(each for branches in of_all for each in branches))
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -334,6 +354,8 @@ class GitHub(Value):
                 raise ValueError(f"two_people: {name!r} is none of environments")
         if len(self.two_people) == 1:
             raise ValueError("two_people: give at least two environments, or none")
+        if self.two_people and self.one_person_is_enough is not None:
+            raise ValueError("give two_people or one_person_is_enough, not both")
         return self
 
 

@@ -6,16 +6,29 @@ from tarsrelease.model.base import Value
 
 
 class Rules(Value):
-    """One GitHub environment. `reviewers` are logins and teams' slugs, lower case.
+    """One GitHub environment. `reviewers` are logins, and teams as ``org/team``, in lower case.
 
+    `branches` are the patterns of the branches that may use it; None: every branch may.
     `prevents_self_review` is None where nobody must review; `bypass` (administrators may go past
     the rules) is None where GitHub does not say.
     """
 
     name: str
     reviewers: tuple[str, ...] = ()
+    branches: tuple[str, ...] | None = None
     prevents_self_review: bool | None = None
     bypass: bool | None = None
+
+
+class BranchRules(Value):
+    """The active rules of a branch: their types, and the approvals that a pull request needs.
+
+    `problem` says why they cannot be read.
+    """
+
+    types: tuple[str, ...] = ()
+    approvals: int = 0
+    problem: str | None = None
 
 
 class Approval(Value):

@@ -40,3 +40,6 @@ ROLE = tuple(
     for (group, resource), verbs in _ROLE.items()
     for verb in verbs.split()
 )
+
+HELM_HISTORY = Right(group="", resource="secrets", verb="list")
+"""Helm stores its history in Secrets; rbac/read-only.yaml has no right to read them."""

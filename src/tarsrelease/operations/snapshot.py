@@ -14,14 +14,25 @@ from tarsrelease.rollout import release_journal
 
 def take_snapshot(context: Context) -> Snapshot:
     """Routes, Deployments, pods and both Helm histories."""
-    rollout, cluster = context.rollout, context.cluster
+    rollout, charts = context.rollout, context.cluster.charts
+    return snapshot_without_helm(context).model_copy(
+        update={
+            "stable_history": tuple(charts.history(rollout.application)),
+            "canary_history": tuple(charts.history(rollout.canary_release)),
+        }
+    )
+
+
+def snapshot_without_helm(context: Context) -> Snapshot:
+    """Routes, Deployments and pods; the histories are empty. Needs no right to read Secrets."""
+    cluster = context.cluster
     return Snapshot(
         taken_at=context.clock.now(),
-        routes=tuple(cluster.routes.read(rollout.services)),
+        routes=tuple(cluster.routes.read(context.rollout.services)),
         deployments=tuple(cluster.workloads.deployments()),
         pods=tuple(cluster.workloads.pods()),
-        stable_history=tuple(cluster.charts.history(rollout.application)),
-        canary_history=tuple(cluster.charts.history(rollout.canary_release)),
+        stable_history=(),
+        canary_history=(),
     )
 
 

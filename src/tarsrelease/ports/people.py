@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tarsrelease.model.notice import Message
 from tarsrelease.model.outcome import Check
-from tarsrelease.model.people import Approval, Rules
+from tarsrelease.model.people import Approval, BranchRules, Rules
 
 
 class Receivers(Protocol):
@@ -25,6 +25,9 @@ class Reviews(Protocol):
 
     def rules(self, environment: str) -> Rules | None:
         """The rules of an environment, None if it does not exist."""
+
+    def branch_rules(self, branch: str) -> BranchRules:
+        """The rules of a branch of this name, which need not exist."""
 
     def approvals(self, run: str) -> list[Approval]:
         """All reviews of a run, also rejections."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from tarsrelease.model.environment import GitHub, GitHubEnvironment
 from tarsrelease.model.format import names
 from tarsrelease.model.outcome import Check, Observed, Status
-from tarsrelease.model.people import Approval, Rules
+from tarsrelease.model.people import Approval, BranchRules, Rules
 
 EXISTS = "environments.exists"
 REVIEWERS = "environments.reviewers"
 SELF_REVIEW = "environments.self_review"
 BYPASS = "environments.bypass"
+BRANCHES = "environments.branches"
+BRANCH_RULES = "environments.branch_rules"
 TWO_PEOPLE = "environments.two_people"
+CONFIGURED = "environments.two_people_configured"
 
 
-def rules(wanted: GitHubEnvironment, found: Rules | None, *, private: bool) -> tuple[Check, ...]:
-    """Compare one GitHub environment with the environment file."""
+def rules(
+    wanted: GitHubEnvironment, branches: Sequence[str], found: Rules | None, *, private: bool
+) -> tuple[Check, ...]:
+    """Compare one GitHub environment with the environment file.
+
+    `branches` are the patterns of the branches that may use it.
+    """
 
     def check(
         check_id: str, status: Status, reason: str, expected: str, observed: str | None = None
@@ -39,7 +47,7 @@ def rules(wanted: GitHubEnvironment, found: Rules | None, *, private: bool) -> t
         )
         return (check(EXISTS, Status.FAIL, reason, "it exists"),)
     results = [check(EXISTS, Status.PASS, "it exists", "it exists")]
-    asked = {each.lower().rpartition("/")[2] for each in wanted.reviewers}
+    asked = {each.lower() for each in wanted.reviewers}
     have = set(found.reviewers)
     expected = f"reviewers: {names(sorted(asked), 6)}" if asked else "no reviewers"
     said = names(sorted(have), 6) or "nobody"
@@ -59,7 +67,76 @@ def rules(wanted: GitHubEnvironment, found: Rules | None, *, private: bool) -> t
     if asked:
         results.append(_self_review(check, wanted, found))
         results.append(_bypass(check, wanted, found))
+    results.append(_branches(check, branches, found))
     return tuple(results)
+
+
+def branch_rules(pattern: str, found: BranchRules) -> Check:
+    """Check that nobody can put an unreviewed workflow on a branch that may deploy.
+
+    A pattern with a wildcard also needs a rule on who may create such branches.
+    """
+    needed = ["pull_request", "deletion", "non_fast_forward"]
+    needed += ["creation"] if "*" in pattern else []
+    missing = [rule for rule in needed if rule not in found.types]
+    if found.problem is not None:
+        reason = f"the rules cannot be read: {found.problem}"
+    elif missing:
+        reason = f"missing rules: {', '.join(missing)}; run `tarsrelease init --github`"
+    elif not found.approvals:
+        reason = "a pull request needs no approval"
+    else:
+        reason = f"{', '.join(found.types)}; a pull request needs {found.approvals} approvals"
+    wrong = found.problem is not None or missing or not found.approvals
+    return Check(
+        id=BRANCH_RULES,
+        status=Status.FAIL if wrong else Status.PASS,
+        service=pattern,
+        observed=Observed(value=", ".join(found.types) or "no rules", unit="rules"),
+        expected=f"{', '.join(needed)}, with at least one approval",
+        reason=reason,
+        source=f"GitHub rulesets of {pattern}",
+    )
+
+
+def example_of(pattern: str) -> str:
+    """The name of a branch that matches the pattern."""
+    return pattern.replace("**", "*").replace("*", "x").replace("?", "x")
+
+
+def two_people_required(settings: GitHub) -> Check:
+    """Check that the environment file requires two people, or says why one is enough."""
+
+    def check(status: Status, reason: str) -> Check:
+        return Check(
+            id=CONFIGURED,
+            status=status,
+            expected="two_people: environments with reviewers",
+            reason=reason,
+            source="environment file",
+        )
+
+    reviewed = [place.name for place in settings.environments if place.reviewers]
+    if settings.one_person_is_enough is not None:
+        if not reviewed:
+            return check(Status.FAIL, "no environment has reviewers: nobody has to approve")
+        return check(Status.SKIPPED, f"one person is enough: {settings.one_person_is_enough}")
+    if not settings.two_people:
+        return check(
+            Status.FAIL,
+            "the environment file has no two_people; if one person is enough, give the reason as "
+            "one_person_is_enough",
+        )
+    if nobody := [name for name in settings.two_people if name not in reviewed]:
+        return check(Status.FAIL, f"no reviewers: {names(nobody)}")
+    people = [
+        sorted({each.casefold() for each in place.reviewers})
+        for place in settings.environments
+        if place.name in settings.two_people
+    ]
+    if all("/" not in each for group in people for each in group) and not _different(people):
+        return check(Status.FAIL, "one person is the only reviewer of both")
+    return check(Status.PASS, f"{names(list(settings.two_people))} require different people")
 
 
 _Make = Callable[..., Check]
@@ -89,37 +166,53 @@ def _bypass(check: _Make, wanted: GitHubEnvironment, found: Rules) -> Check:
     return check(BYPASS, status, said, expected)
 
 
+def _branches(check: _Make, wanted: Sequence[str], found: Rules) -> Check:
+    expected = f"only {names(sorted(wanted), 6)}"
+    have = set(found.branches or ())
+    said = "every branch" if found.branches is None else names(sorted(have), 6) or "no branch"
+    more = "every branch" if found.branches is None else names(sorted(have - set(wanted)), 6)
+    missing = names(sorted(set(wanted) - have), 6)
+    if found.branches is None or have - set(wanted):
+        reason = f"a workflow on these branches reads its secrets: {more}"
+        reason += "; run `tarsrelease init --github`"
+    elif missing:
+        reason = f"missing: {missing}; run `tarsrelease init --github`"
+    else:
+        reason = f"{said}, as configured"
+    status = Status.PASS if found.branches is not None and have == set(wanted) else Status.FAIL
+    return check(BRANCHES, status, reason, expected, said)
+
+
 def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Check:
     """Check that the environments of `two_people` were approved by different people.
 
-    An environment that several people approved counts for any of them, if the others remain.
+    An environment that several people approved counts for any of them, if the others remain. With
+    `one_person_is_enough`, one approval of any environment with reviewers is required. GitHub's
+    logins ignore case.
     """
-    approved: Mapping[str, list[str]] = {
-        name: sorted(
-            {
-                a.person
-                for a in approvals
-                if a.person and a.state == "approved" and name in a.environments
-            }
-        )
-        for name in settings.two_people
-    }
+    wanted = settings.two_people or tuple(
+        place.name
+        for place in settings.environments
+        if place.reviewers and settings.one_person_is_enough is not None
+    )
+    approved = {name: _approvers(approvals, name) for name in wanted}
     rejected = [
         f"{a.person or _DELETED} rejected {names(list(a.environments))}"
         for a in approvals
-        if a.state == "rejected" and set(a.environments) & set(settings.two_people)
+        if a.state == "rejected" and set(a.environments) & set(wanted)
     ]
     nobody = [name for name, people in approved.items() if not people]
     said = "; ".join(f"{name}: {names(who, 6) or 'nobody'}" for name, who in approved.items())
     if any(a.person is None and a.state == "approved" for a in approvals):
         said += f"; {_DELETED} approved, too, which counts for nobody"
+    one = settings.one_person_is_enough is not None
     if not approved:
-        status, reason = Status.SKIPPED, "the environment file has no two_people"
+        status, reason = Status.FAIL, "the environment file has no two_people"
     elif rejected:
         status, reason = Status.FAIL, "; ".join(rejected)
-    elif nobody:
+    elif len(nobody) == len(approved) or (nobody and not one):
         status, reason = Status.FAIL, f"nobody approved {names(nobody)} ({said})"
-    elif not _different(list(approved.values())):
+    elif not one and not _different([_folded(people) for people in approved.values()]):
         status, reason = Status.FAIL, f"the same person gave both approvals ({said})"
     else:
         status, reason = Status.PASS, said
@@ -127,11 +220,27 @@ def two_people(settings: GitHub, approvals: Sequence[Approval], run: str) -> Che
         id=TWO_PEOPLE,
         status=status,
         observed=Observed(value=said, unit="people") if said else None,
-        expected=f"a different person for each of {', '.join(settings.two_people) or 'two_people'}",
+        expected="an approval"
+        if one
+        else f"a different person for each of {', '.join(wanted) or 'two_people'}",
         reason=reason,
         source=f"approvals of run {run}",
         samples=len(approvals),
     )
+
+
+def _approvers(approvals: Sequence[Approval], name: str) -> list[str]:
+    return sorted(
+        {
+            a.person
+            for a in approvals
+            if a.person and a.state == "approved" and name in a.environments
+        }
+    )
+
+
+def _folded(people: Sequence[str]) -> list[str]:
+    return sorted({each.casefold() for each in people})
 
 
 _DELETED = "a deleted account"

@@ -47,6 +47,12 @@ def unmeasured(check_id: str, reason: str, *, service: str | None = None) -> Che
     return _check(check_id, Status.ERROR, reason, source="", service=service)
 
 
+def after_approval(check_id: str) -> Check:
+    """The skipped result of a check that read-only credentials do not allow."""
+    reason = "not with read-only credentials; `check preflight` checks it after the approvals"
+    return _check(check_id, Status.SKIPPED, reason, source="SelfSubjectAccessReview")
+
+
 def nodes(found: Sequence[NodeState] | None) -> Check:
     """Check all nodes. None: no right to list them, which a namespace's Role cannot give."""
     source = "nodes"

@@ -26,8 +26,15 @@ def check_environments(
     checks: list[Check] = [
         check
         for wanted in settings.environments
-        for check in judge.rules(wanted, reviews.rules(wanted.name), private=private)
+        for check in judge.rules(
+            wanted, settings.branches_of(wanted), reviews.rules(wanted.name), private=private
+        )
     ]
+    checks += [
+        judge.branch_rules(pattern, reviews.branch_rules(judge.example_of(pattern)))
+        for pattern in settings.protected_branches
+    ]
+    checks.append(judge.two_people_required(settings))
     given: list[Approval] = []
     if approvals_of is not None:
         given = reviews.approvals(approvals_of)

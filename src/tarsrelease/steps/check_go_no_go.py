@@ -14,11 +14,11 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import GoNoGoDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
-from tarsrelease.operations.snapshot import take_snapshot
+from tarsrelease.operations.snapshot import snapshot_without_helm
 from tarsrelease.ports.cluster import Workloads
 from tarsrelease.rollout.position import position
 from tarsrelease.rollout.rollback_plan import same_version, stable_names
-from tarsrelease.steps.check_preflight import go_or_no_go, preflight_checks
+from tarsrelease.steps.check_preflight import checks_before_approval, go_or_no_go
 
 STEP = "check go-no-go"
 VERIFIED = "go_no_go.verified"
@@ -44,7 +44,7 @@ def go_no_go(
     `staging` gives staging's workloads, or the error reading them; None if there is no staging.
     """
     report, release = StepReport(context, STEP), context.release
-    before = preflight_checks(context, None)
+    before = checks_before_approval(context)
     checks = [
         verified(recorded, release.version),
         _preflight(before),
@@ -114,17 +114,22 @@ def _preflight(checks: Sequence[Check]) -> Check:
         id=PREFLIGHT,
         status=status,
         expected="every check of preflight passes",
-        reason="; ".join(wrong) or f"{len(checks)} checks, none failed",
+        reason="; ".join(wrong) or f"{len(checks)} checks, none failed" + _left_out(checks),
         source="check preflight",
         samples=len(checks),
     )
+
+
+def _left_out(checks: Sequence[Check]) -> str:
+    skipped = [check.id for check in checks if check.status is Status.SKIPPED]
+    return f"; NOT CHECKED: {names(skipped, 6)}" if skipped else ""
 
 
 def _in_progress(context: Context) -> Check:
     expected = "no release in progress, and nobody holds the lock"
     release, cluster = context.release, context.cluster
     try:
-        seen = take_snapshot(context)
+        seen = snapshot_without_helm(context)
         holder = cluster.lock.holder()
         here = position(release.rollout, seen, cluster.journal.entries(), holder)
     except ReleaseError as error:

@@ -13,7 +13,7 @@ from tarsrelease.model.errors import ForbiddenError, RefusedError, ReleaseError,
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
-from tarsrelease.model.rights import ROLE
+from tarsrelease.model.rights import HELM_HISTORY, ROLE
 from tarsrelease.model.versions import precedence
 from tarsrelease.operations.canary_render import check_render
 from tarsrelease.operations.outcome import StepReport
@@ -67,12 +67,32 @@ def preflight_checks(context: Context, running: str | None) -> tuple[Check, ...]
     """The results of all checks; a system that does not answer affects only its own checks."""
     release, cluster, facts = context.release, context.cluster, context.cluster.facts
     return (
-        *_measured(judge.NODES, lambda: [judge.nodes(_nodes(facts))]),
-        *_measured(judge.NAMESPACE, lambda: [_namespace(context)]),
         *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, facts.lacking(ROLE))]),
         *_measured(judge.HELM, lambda: [_helm(release, running, cluster.charts)]),
-        *_measured(judge.ROUTES, lambda: _routes(release, cluster.routes)),
         *_measured(judge.DEPLOY, lambda: [_deploy(context)]),
+        *read_only_checks(context),
+    )
+
+
+def checks_before_approval(context: Context) -> tuple[Check, ...]:
+    """The checks that the credentials allow: without the right to read Secrets, no Helm."""
+    try:
+        lacking = context.cluster.facts.lacking((HELM_HISTORY,))
+    except ReleaseError as error:
+        return (judge.unmeasured(judge.RIGHTS, f"{error}; {error.detail.next}"),)
+    if not lacking:
+        return preflight_checks(context, None)
+    later = tuple(map(judge.after_approval, (judge.RIGHTS, judge.HELM, judge.DEPLOY)))
+    return (*later, *read_only_checks(context))
+
+
+def read_only_checks(context: Context) -> tuple[Check, ...]:
+    """The results of the checks that rbac/read-only.yaml allows."""
+    release, cluster, facts = context.release, context.cluster, context.cluster.facts
+    return (
+        *_measured(judge.NODES, lambda: [judge.nodes(_nodes(facts))]),
+        *_measured(judge.NAMESPACE, lambda: [_namespace(context)]),
+        *_measured(judge.ROUTES, lambda: _routes(release, cluster.routes)),
         *_measured(judge.TARGETS, lambda: _scraped(context)),
         *_measured(
             judge.SELECTORS,

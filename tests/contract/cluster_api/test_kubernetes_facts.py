@@ -18,17 +18,21 @@ from contexts import context
 from tarsrelease.adapters.helm.releases import Helm
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
+from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
+from tarsrelease.adapters.kubernetes.lock import LeaseLock
 from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
 from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError, UnreachableError
 from tarsrelease.model.measurement import Series
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
-from tarsrelease.model.release import Release
+from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rights import ROLE, Right
+from tarsrelease.steps.check_go_no_go import go_no_go
 from tarsrelease.steps.check_preflight import preflight
 
 ROLE_FILE = Path(__file__).parents[3] / "rbac" / "role.yaml"
+READ_ONLY = ROLE_FILE.with_name("read-only.yaml")
 NO_METRICS = "nothing listens"
 Become = Callable[[str], KubernetesApi]
 """Apply a Role file, and be its ServiceAccount from now on."""
@@ -83,7 +87,8 @@ def become(api: BareApi, cluster: KubernetesApi, monkeypatch: pytest.MonkeyPatch
     def as_role(text: str) -> KubernetesApi:
         space = ("--namespace", cluster.namespace)
         api.kubectl("apply", *space, "--filename", "-", stdin=text)
-        token = api.kubectl("create", "token", "tarsrelease", *space).strip()
+        account = next(d for d in yaml.safe_load_all(text) if d["kind"] == "ServiceAccount")
+        token = api.kubectl("create", "token", account["metadata"]["name"], *space).strip()
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(token)))
         return KubernetesApi.connect("bare", cluster.namespace)
 
@@ -206,3 +211,58 @@ def test_a_missing_right_is_a_no_go_that_names_it(
     assert check.status is Status.FAIL
     assert "patch httproutes.gateway.networking.k8s.io" in check.reason
     assert outcome.verdict is Verdict.NO_GO
+
+
+def test_go_no_go_needs_exactly_the_role_that_only_reads(
+    api: BareApi,
+    cluster: KubernetesApi,
+    become: Become,
+    release: Release,
+    environment: Environment,
+) -> None:
+    """No error for want of a right; the audit log says which rights were used."""
+    chart = str(Path(release.directory).parent / "v1_0_0" / "tars-1.0.0.tgz")
+    Helm("bare", cluster.namespace).upgrade(
+        "tars", chart, [], values_from=None, deadline=60, wait=False
+    )
+    reader = become(READ_ONLY.read_text())
+    ours = context(
+        release,
+        environment,
+        facts=KubernetesFacts(reader),
+        workloads=KubernetesWorkloads(reader, release.rollout),
+        routes=GatewayRoutes(reader, environment.gateway),
+        journal=ConfigMapJournal(reader, release.rollout.application),
+        lock=LeaseLock(reader, release.rollout.application, Run(id="r1", owner="me")),
+        metrics=NoMetrics(),
+    )
+    outcome = go_no_go(
+        ours,
+        votes=[],
+        required=(),
+        window=60,
+        recorded=[],
+        staging=KubernetesWorkloads(reader, release.rollout),
+    )
+    assert one(outcome, "go_no_go.no_other_release").status is Status.PASS, outcome.checks
+    assert "runs 1.0.0" in one(outcome, "go_no_go.staging").reason
+    found = outcome.details.model_dump(mode="json")["preflight"]
+    assert not [check for check in found if "the right to" in check["reason"]], found
+    name = f"system:serviceaccount:{reader.namespace}:tarsrelease-read"
+    mine = [event for event in api.audit() if event["user"]["username"] == name]
+    kinds = {e["objectRef"]["resource"] for e in mine if e["responseStatus"]["code"] == 403}
+    assert kinds <= {"nodes", "namespaces"}, "these are asked in case a ClusterRole allows them"
+    used = {
+        (e["objectRef"].get("apiGroup", ""), e["objectRef"]["resource"], e["verb"])
+        for e in mine
+        if "objectRef" in e and e["responseStatus"]["code"] != 403
+    } - {("authorization.k8s.io", "selfsubjectaccessreviews", "create")}
+    rules = next(d for d in yaml.safe_load_all(READ_ONLY.read_text()) if d["kind"] == "Role")
+    granted = {
+        (group, resource, verb)
+        for rule in rules["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert used == granted

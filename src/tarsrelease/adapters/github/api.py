@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from tarsrelease.adapters.http.client import Client
 from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UnreachableError, UsageError
-from tarsrelease.model.people import Approval, Rules
+from tarsrelease.model.people import Approval, BranchRules, Rules
 
 _TIMEOUT = 10.0
 _PATIENCE = 30.0
@@ -67,9 +67,37 @@ class GitHubReviews:
 
     def rules(self, environment: str) -> Rules | None:
         """The environment's rules; None if there is no such environment."""
-        found = self._get(f"/environments/{quote(environment, safe='')}", missing_ok=True)
+        path = f"/environments/{quote(environment, safe='')}"
+        found = self._get(path, missing_ok=True)
+        if found is None:
+            return None
         with _shaped(f"environment {environment}"):
-            return _rules(environment, found) if found is not None else None
+            policy = found.get("deployment_branch_policy")
+            branches: tuple[str, ...] | None = None
+            if policy and policy["custom_branch_policies"]:
+                answer = self._get(f"{path}/deployment-branch-policies?per_page=100")
+                branches = tuple(map(_pattern, answer["branch_policies"]))
+            elif policy and policy["protected_branches"]:
+                branches = ("(every protected branch)",)
+            return _rules(environment, found, self._repository.partition("/")[0], branches)
+
+    def branch_rules(self, branch: str) -> BranchRules:
+        """The active rules (rulesets) of a branch of this name, which need not exist."""
+        path = f"/rules/branches/{quote(branch, safe='')}?per_page=100"
+        try:
+            found = self._get(path)
+        except UsageError as error:  # a plan without rulesets answers 403
+            return BranchRules(problem=error.detail.found)
+        with _shaped(f"the rules of branch {branch}"):
+            needed = [
+                int((rule.get("parameters") or {}).get("required_approving_review_count", 0))
+                for rule in found
+                if rule["type"] == "pull_request"
+            ]
+            return BranchRules(
+                types=tuple(sorted({str(rule["type"]) for rule in found})),
+                approvals=max(needed, default=0),
+            )
 
     def approvals(self, run: str) -> list[Approval]:
         """All reviews of a run, also rejections."""
@@ -123,14 +151,25 @@ def _shaped(what: str) -> Iterator[None]:
     """An answer of another shape is no answer."""
     try:
         yield
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as error:
         raise _away(
             f"asking GitHub for {what}",
             f"an answer of another shape ({type(error).__name__}: {str(error)[:_EXCERPT]})",
         ) from error
 
 
-def _rules(name: str, found: dict[str, Any]) -> Rules:
+def _pattern(policy: dict[str, Any]) -> str:
+    kind = policy.get("type") or "branch"
+    return str(policy["name"]) if kind == "branch" else f"({kind}) {policy['name']}"
+
+
+def _reviewer(each: dict[str, Any], owner: str) -> str:
+    """``login``, or ``org/team``: a repository's reviewing teams belong to its owner."""
+    login = each["reviewer"].get("login")
+    return str(login or f"{owner}/{each['reviewer']['slug']}").lower()
+
+
+def _rules(name: str, found: dict[str, Any], owner: str, branches: tuple[str, ...] | None) -> Rules:
     reviewing = [
         rule for rule in found.get("protection_rules") or [] if rule["type"] == "required_reviewers"
     ]
@@ -139,11 +178,12 @@ def _rules(name: str, found: dict[str, Any]) -> Rules:
         name=name,
         reviewers=tuple(
             sorted(
-                str(each["reviewer"].get("login") or each["reviewer"].get("slug")).lower()
+                _reviewer(each, owner)
                 for each in people
                 if each.get("reviewer")  # null for a deleted account
             )
         ),
+        branches=branches,
         prevents_self_review=all(rule.get("prevent_self_review", False) for rule in reviewing)
         if reviewing
         else None,
