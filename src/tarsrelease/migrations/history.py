@@ -15,7 +15,8 @@ class HistoryRow:
     """One attempt at one statement, as the table `tarsrelease_migrations` keeps it.
 
     `statements` is how many the file had, `undoes` (of a down file) the files it undoes;
-    `finished` is None while it runs, and stays None if it was interrupted.
+    `finished` is None while it runs, and stays None if it was interrupted or ended in an `error`
+    that left nothing behind.
     """
 
     id: int
@@ -31,6 +32,7 @@ class HistoryRow:
     finished: datetime | None
     by: str
     run: str
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _after(before: Applied | None, row: HistoryRow) -> Applied:
         statements=row.statements,
         file_sha256=row.file_sha256,
         done=done,
-        interrupted=None if row.finished is not None else row,
+        interrupted=row if row.finished is None and row.error is None else None,
         undoes=row.undoes,
     )
 

@@ -173,6 +173,22 @@ def index_on(statement: Statement, table: str, index: str) -> str:
     return str(postgast.deparse(parsed))
 
 
+def acts_on_one_object(statement: Statement) -> bool:
+    """Whether all of it is undone if its object is absent; a block or a list may do a part."""
+    node = statement.node
+    match node.WhichOneof("node"):
+        case "drop_stmt":
+            return len(node.drop_stmt.objects) == 1
+        case "alter_table_stmt":
+            return len(node.alter_table_stmt.cmds) == 1
+        case "grant_stmt":
+            return len(node.grant_stmt.objects) == 1 and len(node.grant_stmt.grantees) == 1
+        case "delete_stmt" | "update_stmt" | "insert_stmt" | "truncate_stmt":
+            return sum(isinstance(one, pg.RangeVar) for _, one in postgast.walk(node)) == 1
+        case kind:
+            return kind in {"rename_stmt", "comment_stmt", "reindex_stmt", "index_stmt"}
+
+
 def _non_transactional(node: Any) -> tuple[NonTransactional | None, tuple[str, ...], str | None]:
     match node.WhichOneof("node"):
         case "index_stmt" if node.index_stmt.concurrent:

@@ -43,8 +43,8 @@ class Catalog(Protocol):
     def owned(self, relation: str) -> bool | None:
         """Whether the role may act as the relation's owner; None: it does not exist."""
 
-    def table_of(self, index: str) -> str | None:
-        """The table that an index is on; None if there is no such index."""
+    def table_of(self, name: str) -> str | None:
+        """The table that an index is on, or the table of this name; None if there is neither."""
 
     def users_of(self, relations: Iterable[str]) -> list[Session]:
         """Sessions with an open transaction that hold locks on these, the oldest first."""
@@ -59,7 +59,10 @@ class Catalog(Protocol):
         """An index in the catalog; None if there is none."""
 
     def index_difference(self, statement: Statement) -> str:
-        """How the index of this name differs from what the statement creates; "" if it does not."""
+        """How the index of this name differs from what the statement creates; "" if it does not.
+
+        Raises SqlError 42501 if the role may not make temporary tables.
+        """
 
     def column_type(self, table: str, column: str) -> str | None:
         """A column's type as PostgreSQL prints it."""
@@ -124,6 +127,9 @@ class Worker(Protocol):
 
     def finish(self, row: HistoryRow) -> None:
         """Mark the row of an interrupted attempt as finished."""
+
+    def record_failure(self, error: str) -> None:
+        """Record that the last attempt at a non-transactional statement failed and left nothing."""
 
     def drop_invalid(self, index: str) -> Running:
         """DROP INDEX CONCURRENTLY of what an interrupted build left."""

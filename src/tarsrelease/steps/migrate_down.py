@@ -35,7 +35,7 @@ from tarsrelease.operations.migrations.session import (
     refuse_unusable,
     take_lock,
 )
-from tarsrelease.ports.database import DatabaseAccess
+from tarsrelease.ports.database import Catalog, DatabaseAccess
 
 
 def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> Outcome:
@@ -47,16 +47,7 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
     release = assignment.release
     step = Step(assignment, "down")
     database = database_of(assignment.environment)
-    read = read_migrations(release, access.files)
-    with errors_as_outcomes(database):
-        catalog = access.catalog()
-        refuse_unusable(catalog)
-        state = fold(catalog.history())
-    work, _ = undoing_work(release, read, state)
-    for one in work:
-        refuse(written_findings(one.file.statements, "down"))
-    with errors_as_outcomes(database):
-        undoing = try_undoing(assignment, access, catalog, work)
+    work, undoing, catalog = try_down(assignment, access)
     for line in undoing.lost:
         assignment.people.progress.say(f"would be lost: {line}")
     if work and not assignment.people.person.approves(_question(assignment, work, undoing)):
@@ -65,7 +56,7 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
         worker = access.worker()
         take_lock(assignment, worker, wait)
         state = fold(catalog.history())  # another run may have worked while the person thought
-    work, undoes = undoing_work(release, read, state)
+    work, undoes = undoing_work(release, read_migrations(release, access.files), state)
     applier = Applier(assignment, access, catalog, worker)
     try:
         apply_all(applier, undoing.without_effect(work), "down", undoes)
@@ -87,6 +78,22 @@ def down(assignment: Assignment, access: DatabaseAccess, wait: float = 5.0) -> O
         [check, *applier.guards],
         details=MigrateDownDetails(lost=tuple(undoing.lost), statements=finished),
     )
+
+
+def try_down(assignment: Assignment, access: DatabaseAccess) -> tuple[list[Work], Undoing, Catalog]:
+    """What is left to undo, and what that would lose: all of `down` that changes nothing.
+
+    Raises ReleaseError as `down` does before it asks.
+    """
+    release = assignment.release
+    read = read_migrations(release, access.files)
+    with errors_as_outcomes(database_of(assignment.environment)):
+        catalog = access.catalog()
+        refuse_unusable(catalog)
+        work, _ = undoing_work(release, read, fold(catalog.history()))
+        for one in work:
+            refuse(written_findings(one.file.statements, "down"))
+        return work, try_undoing(assignment, access, catalog, work), catalog
 
 
 def undoing_work(

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from tarsrelease.context import Assignment
-from tarsrelease.migrations.history import fold
-from tarsrelease.migrations.refusals import refuse, written_findings
-from tarsrelease.operations.migrations.files import database_of, read_migrations
-from tarsrelease.operations.migrations.losses import try_undoing
-from tarsrelease.operations.migrations.session import errors_as_outcomes, refuse_unusable
 from tarsrelease.ports.database import DatabaseAccess
-from tarsrelease.steps.migrate_down import undoing_work
+from tarsrelease.steps.migrate_down import try_down
 
 
 def plan_down(assignment: Assignment, access: DatabaseAccess) -> list[str]:
@@ -17,20 +12,9 @@ def plan_down(assignment: Assignment, access: DatabaseAccess) -> list[str]:
 
     Raises ReleaseError as `down` does before it changes anything.
     """
-    release = assignment.release
-    database = database_of(assignment.environment)
-    read = read_migrations(release, access.files)
-    with errors_as_outcomes(database):
-        catalog = access.catalog()
-        refuse_unusable(catalog)
-        state = fold(catalog.history())
-    work, _ = undoing_work(release, read, state)
-    for one in work:
-        refuse(written_findings(one.file.statements, "down"))
-    with errors_as_outcomes(database):
-        undoing = try_undoing(assignment, access, catalog, work)
+    work, undoing, _ = try_down(assignment, access)
     if not work:
-        return [f"nothing of {release.version} is applied"]
+        return [f"nothing of {assignment.release.version} is applied"]
     return [
         *(f"{line.place}: {line.first_line}" for one in work for line in one.statements),
         *(f"LOST FOR GOOD: {line}" for line in undoing.lost),

@@ -32,6 +32,7 @@ from tarsrelease.model.step_details import (
 from tarsrelease.operations.migrations.files import database_of, read_migrations
 from tarsrelease.operations.migrations.outcome import NO_MIGRATIONS, Step, left_alone, not_usable
 from tarsrelease.operations.migrations.prove_down import prove_down
+from tarsrelease.operations.migrations.recovery import objections_of
 from tarsrelease.operations.migrations.session import errors_as_outcomes
 from tarsrelease.operations.migrations.trials import Planned, Trials
 from tarsrelease.ports.database import DatabaseAccess
@@ -58,7 +59,11 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         linted = {file.file: tuple(lint(file)) for file in chosen}
         problem = not_usable(server)
         against = objections(migrations, read, state, release=release.version, phase=phase)
-        left = {one.file.file: one.statements for one in pending(migrations, read, state, phase)}
+        work = pending(migrations, read, state, phase)
+        left = {one.file.file: one.statements for one in work}
+        in_the_way = [
+            _refused(statement.place, reason) for statement, reason in objections_of(work, catalog)
+        ]
         assignment.people.progress.say(
             f"copying the schema of {server.database} (PostgreSQL {server.release})"
         )
@@ -80,7 +85,12 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         *(_applied(file, state) for file in chosen if file.file not in left),
         *(_statement_check(one) for one in planned),
         *failed,
-        *(_finding_check(item) for item in unknown if item.refuses),
+        *in_the_way,
+        *(
+            _refused(f"{item.file}:{item.line}", f"{item}; {item.remedy}")
+            for item in unknown
+            if item.refuses
+        ),
         *_down_rules(assignment.release.manifest.migrations, read, phase),
         *proof,
     ]
@@ -172,13 +182,13 @@ def _statement_check(one: Planned) -> Check:
     )
 
 
-def _finding_check(item: Finding) -> Check:
+def _refused(source: str, reason: str) -> Check:
     return Check(
         id="migrate.statement",
         status=Status.FAIL,
-        expected="rules that exist",
-        reason=f"{item}; {item.remedy}",
-        source=f"{item.file}:{item.line}",
+        expected="a statement that `migrate up` applies",
+        reason=reason,
+        source=source,
     )
 
 

@@ -41,7 +41,10 @@ def status(assignment: Assignment, access: DatabaseAccess) -> Outcome:
     ]
     checks += [_unfinished(f"{build.index} is being built right now: {build}") for build in builds]
     checks += [
-        _unfinished(f"{name} on {table} is INVALID; `migrate up` repairs those of the release")
+        _unfinished(
+            f"{name} on {table} is INVALID; `migrate up` replaces it if this history has an "
+            "interrupted attempt at it, else drop it"
+        )
         for name, table in invalid.items()
         if name not in {build.index for build in builds}
     ]

@@ -102,6 +102,30 @@ def test_plan_applies_the_rules_of_down(rig: Rig) -> None:
     assert "unbounded-write" in failed[0].reason
 
 
+@pytest.mark.parametrize(
+    "down",
+    [
+        "ALTER TABLE missions DROP COLUMN a, DROP COLUMN b;",
+        "DO $$BEGIN ALTER TABLE missions DROP COLUMN a; DROP TABLE c; END$$;",
+        "DROP INDEX i, j;",
+    ],
+)
+def test_a_statement_that_undoes_a_part_is_not_taken_for_done(rig: Rig, down: str) -> None:
+    sql = "ALTER TABLE missions ADD COLUMN a int; CREATE INDEX i ON missions (a); SELECT 1 / 0;\n"
+    sql += "ALTER TABLE missions ADD COLUMN b int; CREATE TABLE c (id int);"
+    release = rig.release({"a.sql": Sql(sql, down=down)})
+    with pytest.raises(ReleaseError):
+        rig.up(release)
+    asked = Asked()
+    with pytest.raises(RefusedError):
+        rig.down(release, person=asked)
+    assert "MORE MAY BE LOST: rollback/a.sql:1 fails on a copy" in asked.question
+    with pytest.raises(RefusedError) as caught:
+        rig.down(release)
+    assert "does not exist" in caught.value.detail.found
+    assert [row.direction for row in rig.history()] == ["up"] * 2
+
+
 def test_a_half_applied_file_can_be_taken_back(rig: Rig) -> None:
     before = rig.schema()
     sql = "ALTER TABLE missions ADD COLUMN a int; CREATE TABLE b (id int); SELECT 1 / 0;\n"

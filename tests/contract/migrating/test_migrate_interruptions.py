@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-import psycopg
 import pytest
 from migration_proxy import Proxy, tcp_dsn
 from migration_rig import EVERY_VERSION, VARIABLE, Heard, Rig, Sql
@@ -267,18 +266,6 @@ def test_a_wrong_unique_index_is_not_left_to_refuse_rows(rig: Rig) -> None:
     with rig.connect() as connection:
         connection.execute("INSERT INTO missions (name, status, agent) VALUES ('m', 'active', 'a')")
     assert [row.finished for row in rig.history()] == [None]
-
-
-def test_an_index_that_was_left_invalid_before_is_built_anew(rig: Rig, release: Release) -> None:
-    """By hand, or by another tool: IF NOT EXISTS alone would take it for a finished one."""
-    with rig.connect() as builder, writer(rig, "missions"):
-        builder.execute("SET statement_timeout = '300ms'")
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            builder.execute("CREATE INDEX CONCURRENTLY one ON missions (status)")
-    assert rig.invalid_indexes() == ["one"]
-    outcome = rig.up(release)
-    assert outcome.details.model_dump(mode="json")["repaired"] == 1
-    assert rig.invalid_indexes() == []
 
 
 def test_a_reindex_that_was_broken_off_leaves_no_copies(rig: Rig) -> None:

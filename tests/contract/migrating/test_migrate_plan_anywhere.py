@@ -65,6 +65,33 @@ def test_a_statement_that_fails_only_on_an_empty_copy_can_be_allowed(rig: Rig) -
     assert failed(rig, allowed) == []
 
 
+SETVAL = "SELECT setval('missions_id_seq', (SELECT {} FROM missions));"
+
+
+def test_a_sequence_can_follow_its_rows(rig: Rig) -> None:
+    assert failed(rig, SETVAL.format("max(id)")) == []
+    zero = SETVAL.format("coalesce(max(id), 0)")
+    assert "out of bounds for sequence" in failed(rig, zero)[0]
+    release = rig.release(
+        {
+            "a.sql": Sql(
+                f"-- tarsrelease:allow empty-copy: missions has rows\n{zero}",
+                down=f"-- tarsrelease:allow empty-copy: missions has rows\n{zero}",
+            )
+        }
+    )
+    outcome = rig.plan(release)
+    assert outcome.exit_code is ExitCode.DONE, [one.reason for one in outcome.checks]
+    assert {one.id: one.status for one in outcome.checks}["migrate.down"] is Status.PASS
+    assert rig.up(release).exit_code is ExitCode.DONE
+    assert rig.down(release).exit_code is ExitCode.DONE
+    with rig.connect() as connection:
+        row = connection.execute(
+            "SELECT last_value = (SELECT max(id) FROM missions) FROM missions_id_seq"
+        ).fetchone()
+    assert row == (True,)
+
+
 def test_cluster_wide_statements_are_refused_on_a_server_that_is_not_ours(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

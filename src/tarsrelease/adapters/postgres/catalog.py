@@ -133,11 +133,12 @@ class PostgresCatalog:
         )
         return bool(rows[0][0]) if rows else None
 
-    def table_of(self, index: str) -> str | None:
-        """The table that an index is on; None if there is no such index."""
+    def table_of(self, name: str) -> str | None:
+        """The table that an index is on, or the table of this name; None if there is neither."""
         rows = self._all(
-            f"SELECT {name_of('indrelid')} FROM pg_index WHERE indexrelid = to_regclass(%s)",  # noqa: S608 - constants only
-            [regclass(index)],
+            f"SELECT {name_of('coalesce(i.indrelid, c.oid)')} FROM pg_class c "  # noqa: S608 - constants only
+            "LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE c.oid = to_regclass(%s)",
+            [regclass(name)],
         )
         return rows[0][0] if rows else None
 
@@ -241,25 +242,29 @@ class PostgresCatalog:
         """How the index of this name differs from what the statement creates; "" if it does not.
 
         The server itself writes the definition: of the same index on an empty copy of the table,
-        in a transaction that is rolled back. Without the right to make temporary tables it is "".
+        in a transaction that is rolled back. Raises SqlError 42501 without the right to make
+        temporary tables.
         """
+        table, index = regclass(str(statement.table)), regclass(statement.names[0])
+        on = self._all(
+            f"SELECT {name_of('indrelid')}, indrelid = to_regclass(%s) FROM pg_index "  # noqa: S608 - constants only
+            "WHERE indexrelid = to_regclass(%s)",
+            [table, index],
+        )
+        if not (on and on[0][1]):
+            return f"it is on {on[0][0]}" if on else "it is no index"
         like, twin = "tarsrelease_like", "tarsrelease_index"
-        try:
-            with own_errors(), self._connection.transaction(force_rollback=True):
-                self._connection.execute(
-                    sql.SQL("CREATE TEMP TABLE {} (LIKE {})").format(
-                        sql.Identifier(like), sql.Identifier(*str(statement.table).split(".", 1))
-                    )
+        with own_errors(), self._connection.transaction(force_rollback=True):
+            self._connection.execute(
+                sql.SQL("CREATE TEMP TABLE {} (LIKE {})").format(
+                    sql.Identifier(like), sql.Identifier(*str(statement.table).split(".", 1))
                 )
-                self._connection.execute(index_on(statement, like, twin).encode())
-                row = self._connection.execute(
-                    "SELECT pg_get_indexdef(to_regclass(%s)), pg_get_indexdef(to_regclass(%s))",
-                    (f"pg_temp.{twin}", regclass(statement.names[0])),
-                ).fetchone()
-        except SqlError as problem:
-            if problem.state != "42501":
-                raise
-            return ""
+            )
+            self._connection.execute(index_on(statement, like, twin).encode())
+            row = self._connection.execute(
+                "SELECT pg_get_indexdef(to_regclass(%s)), pg_get_indexdef(to_regclass(%s))",
+                (f"pg_temp.{twin}", index),
+            ).fetchone()
         wanted, found = (_definition(str(one)) for one in row or ("", ""))
         return "" if wanted == found else f"it is {found}, not {wanted}"
 

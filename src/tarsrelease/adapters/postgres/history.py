@@ -31,7 +31,8 @@ CREATE TABLE {history} (
     started timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished timestamptz,
     by text NOT NULL,
-    run text NOT NULL
+    run text NOT NULL,
+    error text
 );
 CREATE TABLE {owner} (
     application text PRIMARY KEY,
@@ -42,8 +43,8 @@ CREATE TABLE {owner} (
 )
 """
 _COLUMNS = (
-    "id, release, file, direction, statement, statements, sha256, file_sha256, undoes, started, "
-    "finished, by, run"
+    *("id", "release", "file", "direction", "statement", "statements", "sha256", "file_sha256"),
+    *("undoes", "started", "finished", "by", "run"),
 )
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -81,16 +82,30 @@ class History:
         with own_errors(), self._connection.transaction():
             self._connection.execute(self._sql(_TABLES))
 
+    def complete(self) -> None:
+        """Add the column that tables of earlier versions lack."""
+        with own_errors():
+            found = self._connection.execute(
+                "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'error'",
+                (f'"{self._schema}".{HISTORY}',),
+            ).fetchone()
+            if found is None:
+                self._connection.execute(self._sql("ALTER TABLE {history} ADD COLUMN error text"))
+
     def rows(self) -> list[HistoryRow]:
         """All of this application's rows, oldest first."""
         if not self.exists():
             return []
         with own_errors():
             found = self._connection.execute(
-                self._sql(f"SELECT {_COLUMNS} FROM {{history}} WHERE application = %s ORDER BY id"),  # noqa: S608 - constants only
+                self._sql(
+                    # Tables of earlier versions have no column `error`.
+                    f"SELECT {', '.join(_COLUMNS)}, to_jsonb(h) ->> 'error' FROM {{history}} h "  # noqa: S608 - constants only
+                    "WHERE application = %s ORDER BY id"
+                ),
                 (self._application,),
             ).fetchall()
-        names = _COLUMNS.split(", ")
+        names = (*_COLUMNS, "error")
         return [
             HistoryRow(**{**dict(zip(names, row, strict=True)), "undoes": tuple(row[8])})
             for row in found
@@ -118,6 +133,13 @@ class History:
         self._connection.execute(
             self._sql("UPDATE {history} SET finished = clock_timestamp() WHERE id = %s"), (row_id,)
         )
+
+    def fail(self, row_id: int, error: str) -> None:
+        """Record that the attempt ended in an error and left nothing behind."""
+        with own_errors():
+            self._connection.execute(
+                self._sql("UPDATE {history} SET error = %s WHERE id = %s"), (error, row_id)
+            )
 
     def try_lock(self) -> bool:
         """Take the lock for this session if it is free. It never waits: a session that waits for

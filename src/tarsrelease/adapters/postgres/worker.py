@@ -82,6 +82,8 @@ class PostgresWorker:
         )
         self._history = History(self._connection, database.schema_name, application)
         self.pid = backend_pid(self._connection)
+        self._attempt = 0
+        """The row of the last attempt at a non-transactional statement."""
         self._end_with_the_client()
         # The server's own default lets an index build take two cores more from production.
         self._connection.execute(
@@ -123,7 +125,9 @@ class PostgresWorker:
 
     def prepare_history(self) -> None:
         """Create the history's tables if they do not exist, and record who holds the lock."""
-        if not self._history.exists():
+        if self._history.exists():
+            self._history.complete()
+        else:
             self._history.create()
         self._history.sign_lock(self._run.id, self._run.owner)
 
@@ -157,14 +161,15 @@ class PostgresWorker:
     def _non_transactional(
         self, statement: Statement, row: HistoryRow, lock_timeout: float, deadline: float
     ) -> None:
-        row_id = self._history.insert(row, finished=False).fetchone()
+        inserted = self._history.insert(row, finished=False).fetchone()
+        self._attempt = int(inserted[0]) if inserted else 0
         self._limits(lock_timeout, deadline, local=False)
         try:
             self._connection.execute(statement.text.encode())
         finally:
             if not self._connection.closed:
                 self._limits(0, 0, local=False)
-        self._history.finish(int(row_id[0]) if row_id else 0)
+        self._history.finish(self._attempt)
 
     def _limits(self, lock_timeout: float, deadline: float, *, local: bool) -> None:
         for name, seconds in (("lock_timeout", lock_timeout), ("statement_timeout", deadline)):
@@ -180,6 +185,10 @@ class PostgresWorker:
         """Mark the row of an interrupted attempt as finished."""
         with own_errors():
             self._history.finish(row.id)
+
+    def record_failure(self, error: str) -> None:
+        """Record that the last attempt at a non-transactional statement failed."""
+        self._history.fail(self._attempt, error)
 
     def drop_invalid(self, index: str) -> Task:
         """DROP INDEX CONCURRENTLY of what an interrupted build left."""

@@ -19,7 +19,17 @@ from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check
 from tarsrelease.operations.migrations.files import database_of
-from tarsrelease.operations.migrations.outcome import connection_gone, statement_failed
+from tarsrelease.operations.migrations.outcome import (
+    connection_gone,
+    in_the_way,
+    statement_failed,
+)
+from tarsrelease.operations.migrations.recovery import (
+    NotOursError,
+    is_attempt,
+    left_by_this_run,
+    remains,
+)
 from tarsrelease.ports.database import Catalog, DatabaseAccess, Running, Worker
 
 _POLL = 1.0
@@ -30,6 +40,8 @@ _REPORT_EVERY = 10.0
 """Seconds between two lines about the same build."""
 _ATTEMPTS = 3
 """Attempts at a build that the guards cancel."""
+_DUPLICATE = "42P07"
+"""duplicate_table, also for an index."""
 
 
 class HeldError(Exception):
@@ -93,6 +105,8 @@ class Applier:
         except SqlError as problem:
             changed = self.counts.finished > 0 or self.counts.left_behind
             raise statement_failed(statement, problem, changed) from problem
+        except NotOursError as problem:
+            raise in_the_way(statement, problem, self.counts.finished > 0) from problem
         except ConnectionGoneError as problem:
             raise connection_gone(
                 statement, problem, self.counts.started, self._database
@@ -136,67 +150,53 @@ class Applier:
     def _non_transactional(
         self, statement: Statement, row: HistoryRow, interrupted: HistoryRow | None
     ) -> None:
+        begun = is_attempt(interrupted, statement)
         for attempt in range(1, _ATTEMPTS + 1):
-            if self._finished_before(statement, interrupted):
+            if self._finished_before(statement, interrupted if begun else None):
                 return
             self._wait_for_guards(statement)
             try:
                 self._run(statement, row)
             except _CancelledByGuardError as why:
-                self._repair(statement)
+                self._drop_remains(statement)
+                self._worker.record_failure(f"cancelled, because {why}")
                 self._progress.say(f"{statement.place}: cancelled, because {why}")
                 if attempt == _ATTEMPTS:
                     raise HeldError(
                         statement, f"cancelled {_ATTEMPTS} times: {why}", self.guards
                     ) from why
-            except SqlError:
-                # Repaired now: even an INVALID unique index refuses rows.
-                self.counts.left_behind = True
-                self._repair(statement)
-                self.counts.left_behind = False
+            except SqlError as problem:
+                if problem.state != _DUPLICATE:  # else the index is not of this attempt
+                    # Repaired now: even an INVALID unique index refuses rows.
+                    self.counts.left_behind = True
+                    self._drop_remains(statement)
+                    self.counts.left_behind = False
+                self._worker.record_failure(f"{problem.state}: {problem.message}")
                 raise
             else:
                 self._require_valid(statement)
                 return
 
     def _finished_before(self, statement: Statement, interrupted: HistoryRow | None) -> bool:
-        """Repair what an interrupted attempt left; True if it had finished its work."""
-        self._repair(statement)
-        self._refuse_another_index(statement)
-        if interrupted is None or interrupted.statement != statement.number:
-            return False
-        states = [self._catalog.index(name) for name in statement.names]
-        done = (
-            statement.non_transactional is NonTransactional.CREATE_INDEX
-            and all(state is not None and state.valid for state in states)
-        ) or (statement.non_transactional is NonTransactional.DROP_INDEX and not any(states))
-        if done:
+        """Drop what an interrupted attempt left; True if it had finished its work."""
+        try:
+            found = remains(statement, interrupted is not None, self._catalog)
+        except NotOursError as problem:
+            if problem.building:
+                raise HeldError(statement, problem.found) from problem
+            raise
+        self._drop(statement, found.drop)
+        if found.done and interrupted is not None:
             self._worker.finish(interrupted)
             self._progress.say(f"{statement.place}: was finished by run {interrupted.run}")
-        return done
+        return found.done
 
-    def _refuse_another_index(self, statement: Statement) -> None:
-        """Neither IF NOT EXISTS nor an interrupted attempt makes another index the wanted one."""
-        if statement.non_transactional is not NonTransactional.CREATE_INDEX:
-            return
-        [name] = statement.names
-        if self._catalog.index(name) is None:
-            return
-        difference = self._catalog.index_difference(statement)
-        if difference:
-            raise SqlError("42P07", f"another index {name} exists: {difference}")
+    def _drop_remains(self, statement: Statement) -> None:
+        """Drop what the attempt of this run left."""
+        self._drop(statement, left_by_this_run(statement, self._catalog))
 
-    def _repair(self, statement: Statement) -> None:
-        """Drop what an interrupted build left: an INVALID index of this name, or REINDEX's copies.
-
-        IF NOT EXISTS would take an INVALID index for a finished one. An index that another session
-        is building is left alone.
-        """
-        for name in self._left_behind(statement):
-            if any(build.index.endswith(name) for build in self._catalog.builds()):
-                raise HeldError(
-                    statement, f"index {name} is being built by another session right now"
-                )
+    def _drop(self, statement: Statement, indexes: Sequence[str]) -> None:
+        for name in indexes:
             self._progress.say(f"{statement.place}: dropping the INVALID index {name}")
             try:
                 self._watch(self._worker.drop_invalid(name), statement, None)
@@ -207,25 +207,6 @@ class Applier:
                 self._progress.say(f"{statement.place}: a superuser must drop {name}")
             else:
                 self.counts.repaired += 1
-
-    def _left_behind(self, statement: Statement) -> list[str]:
-        if statement.non_transactional is NonTransactional.CREATE_INDEX:
-            states = {name: self._catalog.index(name) for name in statement.names}
-            return [
-                name
-                for name, state in states.items()
-                if state is not None and not (state.valid and state.ready)
-            ]
-        if statement.non_transactional is NonTransactional.REINDEX:
-            # REINDEX CONCURRENTLY names them after the index: docs, "REINDEX", "Rebuilding
-            # Indexes Concurrently".
-            tables = {*statement.names, *map(self._catalog.table_of, statement.names)}
-            return [
-                name
-                for name, table in self._catalog.invalid_indexes().items()
-                if name.rstrip("0123456789").endswith(("_ccnew", "_ccold")) and table in tables
-            ]
-        return []
 
     def _require_valid(self, statement: Statement) -> None:
         """An index must be valid; the statement's success does not prove it."""

@@ -11,7 +11,7 @@ from tarsrelease.migrations.history import Work
 from tarsrelease.migrations.locks import documented
 from tarsrelease.migrations.losses import Loss, losses
 from tarsrelease.migrations.problems import SqlError
-from tarsrelease.migrations.statements import Statement
+from tarsrelease.migrations.statements import Statement, acts_on_one_object
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.operations.migrations.files import database_of
 from tarsrelease.ports.database import Catalog, DatabaseAccess, ScratchDatabase
@@ -90,7 +90,9 @@ def _walk(
             try:
                 trial = scratch.run(statement, outside)
             except SqlError as problem:
-                if one.partial and problem.state in _ABSENT:
+                if "empty-copy" in statement.allowed:
+                    continue
+                if one.partial and problem.state in _ABSENT and acts_on_one_object(statement):
                     found.nothing_to_do.add((statement.file, statement.number))
                     continue
                 found.unproven = f"{statement.place} fails on a copy: {problem.message}"

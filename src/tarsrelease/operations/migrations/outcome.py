@@ -20,6 +20,7 @@ from tarsrelease.model.errors import (
 )
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, worst
+from tarsrelease.operations.migrations.recovery import NotOursError
 from tarsrelease.operations.outcome import StepReport
 
 _REMEDIES = {
@@ -148,6 +149,18 @@ def statement_failed(statement: Statement, problem: SqlError, changed: bool) -> 
     if changed:
         return StoppedError(**arguments)
     return RefusedError(**arguments)
+
+
+def in_the_way(statement: Statement, problem: NotOursError, changed: bool) -> ReleaseError:
+    """An index that no attempt of ours has left is in the way; see `statement_failed`."""
+    arguments = {
+        "doing": f"preparing statement {statement.number} of {statement.file}: "
+        f"{statement.first_line}",
+        "found": f"{statement.place}: {problem.found}",
+        "expected": "no index of this name, or the one that an interrupted attempt left",
+        "next_step": f"{problem.remedy}; then run migrate again: it continues at this statement",
+    }
+    return StoppedError(**arguments) if changed else RefusedError(**arguments)
 
 
 def connection_gone(

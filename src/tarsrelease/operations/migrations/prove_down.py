@@ -79,6 +79,8 @@ def _one(statement: Statement, scratch: ScratchDatabase) -> None:
     try:
         scratch.run(statement, documented(statement, ()) if statement.non_transactional else None)
     except SqlError as problem:
+        if "empty-copy" in statement.allowed:
+            return
         raise _FailedError(
             f"{statement.place}: {problem.message} {problem.hint}".strip()
         ) from problem

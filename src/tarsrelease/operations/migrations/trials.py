@@ -111,7 +111,7 @@ class Trials:
             case NonTransactional.VACUUM:
                 tables = list(statement.names)
             case _:
-                # REINDEX names an index or a table.
+                # The migration itself may make an index that REINDEX names.
                 tables = [self.catalog.table_of(name) for name in statement.names]
                 if statement.non_transactional is NonTransactional.REINDEX and not any(tables):
                     tables = list(statement.names)
