@@ -79,7 +79,7 @@ def test_who_owns_a_route() -> None:
     assert preflight.route_owner("web", "tars-web", route("kubectl")).status is Status.PASS
     owned = preflight.route_owner("web", "tars-web", route("helm"))
     assert owned.status is Status.FAIL
-    assert "resource-policy" in owned.reason
+    assert "tarsrelease route adopt" in owned.reason
     lost = preflight.route_owner("web", "tars-web", route(accepted=False))
     assert lost.status is Status.FAIL
     assert "no such Service" in lost.reason

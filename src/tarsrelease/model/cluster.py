@@ -80,7 +80,8 @@ class RouteState(Value):
     `weight` is the canary's percentage. `stage`, `run` and `traffic_until` are the annotations
     written together with it. `accepted` covers Accepted and ResolvedRefs at the current
     generation; `problem` is the gateway's message otherwise. `managers` are the field managers
-    that own part of the spec, other than ours.
+    that own part of the spec, other than ours. `adopted`: no delivery controller among them writes
+    the weights any more.
     """
 
     service: str
@@ -92,6 +93,7 @@ class RouteState(Value):
     accepted: bool
     problem: str | None
     managers: tuple[str, ...]
+    adopted: bool = False
     written_at: datetime | None = None
 
 

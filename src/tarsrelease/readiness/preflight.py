@@ -152,7 +152,7 @@ def route_owner(service: str, route: str, state: RouteState | None) -> Check:
     if state is None:
         reason = "it does not exist yet; the release creates it"
         return _check(ROUTES, Status.PASS, reason, source=source, service=service)
-    controller = controller_of(state.managers)
+    controller = None if state.adopted else controller_of(state.managers)
     observed = Observed(value=names(list(state.managers)) or "tarsrelease", unit="managers")
     if controller is not None:
         reason = f"{controller[0]} manages it and would overwrite the weights: {controller[1]}"

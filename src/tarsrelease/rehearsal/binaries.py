@@ -43,6 +43,9 @@ _OLDEST: Final[dict[str, tuple[int, ...]]] = {
     "promtool": (3, 0),
     "helm": (3, 16),
 }
+# Prometheus without the service discoveries that the rehearsal does not use: the SDKs of the clouds
+# take minutes to compile (prometheus/plugins).
+_TAGS: Final = ("remove_all_sd", "enable_kubernetes_sd")
 _VERSION_ARGUMENTS: Final = {"helm": ("version", "--short")}
 
 
@@ -68,10 +71,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A Go module of ours and the programs that are built in it."""
+    """A Go module of ours, the programs that are built in it, and the build's tags."""
 
     folder: Path
     programs: tuple[Program, ...]
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ def standard_modules() -> tuple[Module, ...]:
     )
     agent = Program("agent", "./cmd/agent", "", ("go.mod", "go.sum", "cmd/agent", "internal"))
     loadgen = Program("loadgen", ".", "", (".",))
-    return (Module(cluster, (*third_party, agent)), Module(load, (loadgen,)))
+    return (Module(cluster, (*third_party, agent), _TAGS), Module(load, (loadgen,)))
 
 
 def _pinned_versions(module: Path) -> dict[str, str]:
@@ -260,7 +264,7 @@ def _build(cache: Path, module: Module, programs: list[Program], say: Say) -> No
             packages = [program.package for program in wanted]
             built = Path(scratch) / "built"
             built.mkdir()
-            GoBuild(go, module.folder, say).build(packages, symbols, built)
+            GoBuild(go, module.folder, say, module.tags).build(packages, symbols, built)
             for program in wanted:
                 target = _cached(cache, module, program)
                 staged = Path(scratch) / target.parent.name

@@ -90,10 +90,11 @@ def _install_wheel(scratch: Path) -> None:
 class GoBuild:
     """One module's build, with the same flags for every program so that they share packages."""
 
-    def __init__(self, go: Path, module: Path, say: Say) -> None:
+    def __init__(self, go: Path, module: Path, say: Say, tags: Sequence[str] = ()) -> None:
         self._go = go
         self._module = module
         self._say = say
+        self._tags = ["-tags", ",".join(tags)] if tags else []
         # The user's own flags could change the build, so they are replaced.
         self._environment = {
             **os.environ,
@@ -109,7 +110,7 @@ class GoBuild:
         """
         total = self._count(packages)
         set_symbols = [f"-X {name}={value}" for name, value in sorted(symbols.items())]
-        flags = ["-trimpath", "-ldflags", " ".join(["-s -w", *set_symbols])]
+        flags = ["-trimpath", *self._tags, "-ldflags", " ".join(["-s -w", *set_symbols])]
         began = said = time.monotonic()
         compiled, others = 0, []
         command = [str(self._go), "build", "-v", *flags, "-o", f"{into}/", *packages]
@@ -166,7 +167,7 @@ class GoBuild:
         """The largest number of packages in the build; fetches missing modules and reports them."""
         fetched, said = 0, time.monotonic()
         others = []
-        command = [str(self._go), "list", "-deps", *packages]
+        command = [str(self._go), "list", *self._tags, "-deps", *packages]
         with tempfile.TemporaryFile("w+") as listing, self._popen(command, listing.fileno()) as run:
             for line in run.stderr or ():
                 if line.startswith("go: downloading "):

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-_CONTROLLERS = {
-    "helm": (
-        "Helm",
-        "annotate the HTTPRoute with helm.sh/resource-policy: keep in one upgrade, then remove it "
-        "from the chart in the next, so that Helm does not delete it",
-    ),
-    "argocd": (
-        "Argo CD",
-        "remove the HTTPRoute from the Application's source, or list its /spec/rules under "
-        "ignoreDifferences with RespectIgnoreDifferences=true",
-    ),
-    "flux": (
-        "Flux",
-        "remove the HTTPRoute from the Kustomization, or annotate it with "
-        "kustomize.toolkit.fluxcd.io/reconcile: disabled",
-    ),
-}
-_MANAGERS = {
-    "helm": "helm",
-    "argocd-controller": "argocd",
-    "argocd-application-controller": "argocd",
-    "kustomize-controller": "flux",
-    "helm-controller": "flux",
+_ADOPT = (
+    "run `tarsrelease route adopt` (--plan shows what it changes; `tarsrelease route return` "
+    "gives the route back)"
+)
+_NAMES = {
+    "argocd-controller": "Argo CD",
+    "argocd-application-controller": "Argo CD",
+    "kustomize-controller": "Flux",
+    "helm-controller": "Flux",
+    "helm": "Helm",
 }
 
 
@@ -36,7 +23,7 @@ def controller_of(managers: Iterable[str]) -> tuple[str, str] | None:
     Tools that people use (kubectl, a console) do not count: their fields are adopted.
     """
     for manager in managers:
-        key = _MANAGERS.get(manager.lower())
-        if key is not None:
-            return _CONTROLLERS[key]
+        name = _NAMES.get(manager.lower())
+        if name is not None:
+            return name, _ADOPT
     return None

@@ -137,7 +137,7 @@ def refuse(release: Release, seen: Snapshot) -> Revision:
             "`tarsrelease rollback`",
         )
     for route in seen.routes:
-        controller = controller_of(route.managers)
+        controller = None if route.adopted else controller_of(route.managers)
         if route.release is None and controller is not None:
             raise UsageError(
                 doing=f"taking over the route of {route.service}",

@@ -28,9 +28,13 @@ from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.rollout import RouteRef, Service
+from tarsrelease.rollout.route_owners import controller_of
 
 PREFIX = "tarsrelease.dev/"
-_ADOPTED = PREFIX + "adopted"
+ADOPTED = PREFIX + "adopted"
+ADOPTED_FROM = PREFIX + "adopted-from"
+"""The delivery tool that `route adopt` has taken the route over from."""
+FLUX_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
 _BY_HEADER = PREFIX + "by-header"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 _HEADER_VALUE = "always"
@@ -40,12 +44,18 @@ _GROUP = "gateway.networking.k8s.io"
 def is_ours(route: Route | None) -> bool:
     """Whether tarsrelease has written this route before."""
     labels = ((route or {}).get("metadata") or {}).get("labels") or {}
-    return labels.get(_MANAGED_BY) == "tarsrelease" or _ADOPTED in _annotations(route)
+    return labels.get(_MANAGED_BY) == "tarsrelease" or ADOPTED in _annotations(route)
 
 
 def is_adopted(route: Route | None) -> bool:
     """Whether another tool owns the route; all but the split weights is kept."""
-    return route is not None and (not is_ours(route) or _ADOPTED in _annotations(route))
+    return route is not None and (not is_ours(route) or ADOPTED in _annotations(route))
+
+
+def released_by_owner(route: Route) -> bool:
+    """Whether the delivery tool that owns the route leaves its weights alone."""
+    notes = _annotations(route)
+    return ADOPTED_FROM in notes or notes.get(FLUX_RECONCILE) == "disabled"
 
 
 def names_canary(target: Target, route: Route | None) -> bool:
@@ -71,7 +81,7 @@ def desired(
         notes[_BY_HEADER] = target.header_route
     metadata: dict[str, Any] = {"name": target.ref.name, "annotations": notes}
     if standing is not None and is_adopted(standing):
-        notes[_ADOPTED] = "true"
+        notes[ADOPTED] = "true"
         metadata["resourceVersion"] = standing["metadata"]["resourceVersion"]
         rules = [
             rule
@@ -173,6 +183,7 @@ def state(
         accepted=first is None,
         problem=first,
         managers=tuple(dict.fromkeys(name for _, route in routes for name in managers(route))),
+        adopted=all(released_by_owner(route) for _, route in routes if controller(route)),
         written_at=_moment(notes.get(PREFIX + "shifted-at")),
     )
 
@@ -193,6 +204,11 @@ def managers(route: Route) -> tuple[str, ...]:
     if "kustomize.toolkit.fluxcd.io/name" in labels or "helm.toolkit.fluxcd.io/name" in labels:
         found.append("kustomize-controller")
     return tuple(dict.fromkeys(found))
+
+
+def controller(route: Route) -> tuple[str, str] | None:
+    """The delivery controller that owns the route, and the fix; None without one."""
+    return controller_of(managers(route))
 
 
 def _annotations(route: Route | None) -> dict[str, str]:

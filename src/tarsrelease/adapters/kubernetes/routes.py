@@ -19,7 +19,6 @@ from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.rollout import RouteRef, Service
-from tarsrelease.rollout.route_owners import controller_of
 
 _ATTEMPTS = 5
 _KINDS: Mapping[str, Kind] = {"HTTPRoute": HTTP_ROUTE, "GRPCRoute": GRPC_ROUTE}
@@ -153,8 +152,8 @@ class GatewayRoutes:
 
 
 def _refuse_controlled(ref: RouteRef, standing: Route) -> None:
-    controller = controller_of(http_route.managers(standing))
-    if controller is not None:
+    controller = http_route.controller(standing)
+    if controller is not None and not http_route.released_by_owner(standing):
         name, remedy = controller
         raise UsageError(
             doing=f"taking over {ref}",
