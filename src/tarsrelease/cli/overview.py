@@ -26,6 +26,7 @@ COMMANDS = {
     "incident": ("incident:incident", "Classify an incident, and show what to do."),
     "report": ("report:report", "Check and summarize the recorded evidence."),
     "init": ("init:init", "Print the commands for the initial setup."),
+    "import": ("import_:import_", "Turn Argo Rollouts' or Flagger's objects into a rollout."),
     "schema": ("schema:schema", "Print the JSON Schemas of all files and Outcomes."),
 }
 """Name: (module of `tarsrelease.cli.commands` and attribute in it, help line)."""

@@ -322,6 +322,21 @@ class WatchDetails(Details):
     confidence: str
 
 
+class NotImported(Value):
+    """What `import` found no counterpart for, and why."""
+
+    object: str
+    what: str
+    why: str
+
+
+class ImportDetails(Details):
+    """Of `import`: the rollout, and what is not in it."""
+
+    document: dict[str, Any]
+    missing: tuple[NotImported, ...]
+
+
 class IncidentDetails(Details):
     """Of `incident classify` and `incident open`; `escalate_to` is None after the last level."""
 
@@ -392,6 +407,7 @@ DETAILS: Mapping[str, type[Details]] = {
     "rehearse status": ClusterStatusDetails,
     "validate": ValidateDetails,
     "watch": WatchDetails,
+    "import": ImportDetails,
     "incident classify": IncidentDetails,
     "incident open": IncidentDetails,
     "notify send": NotifyDetails,

@@ -1,0 +1,1 @@
+"""Turn other tools' canary objects into stages, SLIs and checks. Pure."""
