@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from verify_tampering import listed_again
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
+
+from contexts import assignment
+
+from tarsrelease.adapters.files.configuration import load_environment
 from tarsrelease.adapters.files.private_bundle import private_copy
 from tarsrelease.cli.session import Session
 from tarsrelease.cli.settings import Settings
-from tarsrelease.model.errors import RefusedError, UsageError
-from tarsrelease.model.journal import DeployFacts, Entry, Phase
-from tarsrelease.operations.snapshot import refuse_other_bytes
+from tarsrelease.model.errors import RefusedError, UnreachableError, UsageError
+from tarsrelease.model.journal import DeployFacts, Entry, Facts, Phase
+from tarsrelease.model.outcome import Outcome, Status
+from tarsrelease.model.release import Release
+from tarsrelease.operations.migrations.release_phase import journaled
+from tarsrelease.operations.snapshot import (
+    check_identity,
+    refuse_other_bytes,
+    refuse_other_than_migrated,
+)
 
 ROOT = Path(__file__).parents[2]
+OUTCOME = {
+    "step": "migrate up",
+    "release": "1.0.1",
+    "environment": None,
+    "verdict": "proceed",
+    "exit_code": 0,
+    "summary": "done",
+    "started_at": "2026-01-01T00:00:00Z",
+    "finished_at": "2026-01-01T00:00:00Z",
+}
 
 
 @pytest.fixture
@@ -94,3 +117,82 @@ def test_a_bundle_that_was_loosened_and_listed_again_is_another(bundle: Path) ->
     refuse_other_bytes("promoting", verified, [deployed])
     with pytest.raises(RefusedError, match="was deployed from"):
         refuse_other_bytes("promoting", loosened, [deployed])
+
+
+@pytest.fixture
+def verified_and_loosened(bundle: Path) -> tuple[Release, Release]:
+    verified = session(bundle).release
+    text = (bundle / "rollout.yaml").read_text()
+    (bundle / "rollout.yaml").write_text(text + "# loosened\n")
+    listed_again(bundle)
+    return verified, session(bundle).release
+
+
+def entry(release: Release, action: str, facts: Facts) -> Entry:
+    return Entry(
+        at=datetime.now(UTC),
+        run="r",
+        release=release.version,
+        step="test",
+        action=action,
+        phase=Phase.INTENT,
+        facts=facts,
+        identity=release.identity,
+    )
+
+
+class InMemory:
+    def __init__(self, *entries: Entry) -> None:
+        self.written = list(entries)
+
+    def entries(self) -> list[Entry]:
+        return self.written
+
+    def append(self, new: Entry) -> None:
+        self.written.append(new)
+
+
+def test_migrate_records_the_identity_and_refuses_another_than_was_deployed(
+    verified_and_loosened: tuple[Release, Release],
+) -> None:
+    verified, loosened = verified_and_loosened
+    place = load_environment(str(ROOT / "environments/rehearsal.yaml"))
+    journal = InMemory()
+    done = Outcome.model_validate(OUTCOME)
+    journaled(assignment(verified, place), journal, "expand", lambda: done)
+    assert {each.identity for each in journal.written} == {verified.identity}
+    refuse_other_than_migrated("deploying", verified, journal.written)
+    with pytest.raises(RefusedError, match="expand migrations are those of"):
+        refuse_other_than_migrated("deploying", loosened, journal.written)
+    rolled_back = [*journal.written, entry(verified, "rollback", Facts())]
+    refuse_other_than_migrated("deploying", loosened, rolled_back)
+
+    def never() -> Outcome:
+        raise AssertionError("the migration began")
+
+    deployed = InMemory(entry(verified, "deploy", DeployFacts()))
+    with pytest.raises(RefusedError, match="was deployed from"):
+        journaled(assignment(loosened, place), deployed, "contract", never)
+    assert len(deployed.written) == 1
+
+
+def test_validate_compares_the_bundle_with_the_journal_before_it_runs_the_suite(
+    verified_and_loosened: tuple[Release, Release],
+) -> None:
+    verified, loosened = verified_and_loosened
+    deployed = [entry(verified, "deploy", DeployFacts())]
+
+    def check(release: Release, entries: list[Entry]) -> Status:
+        return check_identity(release, lambda: entries, "validation.identity").status
+
+    assert check(verified, deployed) is Status.PASS
+    assert check(verified, []) is Status.SKIPPED
+    with pytest.raises(RefusedError, match="was deployed from"):
+        check(loosened, deployed)
+
+    def away() -> list[Entry]:
+        raise UnreachableError(doing="asking", found="nobody", expected="one", next_step="wait")
+
+    found = check_identity(verified, away, "validation.identity")
+    assert found.status is Status.SKIPPED
+    assert "cannot be read" in found.reason

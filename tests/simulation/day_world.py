@@ -65,6 +65,8 @@ class SimulatedCharts:
             for service in SERVICES
         ]
 
+    planned = render
+
     def upgrade(
         self,
         release: str,

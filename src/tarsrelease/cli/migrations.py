@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from tarsrelease.cli.same_bundle import same_bundle
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
     from tarsrelease.ports.cluster import Journal
 
+T = TypeVar("T")
 WAIT = 5.0
 """Seconds to wait for another migration's lock, unless --wait sets them."""
 
@@ -42,8 +45,11 @@ class Migrations:
         from tarsrelease.steps.migrate_verify import verify as step
         from tarsrelease.wiring.migrations import database_access
 
+        self._session.use_listed_bytes()
+        same = [] if inside_a_job() else [same_bundle(self._session, "migrate.identity")]
         with database_access(self._session.assignment) as access:
-            return step(self._session.assignment, access)
+            outcome = step(self._session.assignment, access)
+        return outcome.model_copy(update={"checks": (*outcome.checks, *same)})
 
     def status(self) -> Outcome:
         """See `steps.migrate_status.status`."""
@@ -81,23 +87,30 @@ class _WhereReachable:
         self._given_up = False
 
     def entries(self) -> list[Entry]:
-        """The journal's entries."""
-        return self._journal.entries()
+        """The journal's entries; none, which is reported, if it cannot be read."""
+        return self._attempted(self._journal_entries) or []
 
     def append(self, entry: Entry) -> None:
         """Write it, or report once that it could not be written."""
+        self._attempted(lambda: self._journal.append(entry))
+
+    def _journal_entries(self) -> list[Entry]:
+        return self._journal.entries()
+
+    def _attempted(self, act: Callable[[], T]) -> T | None:
         from tarsrelease.model.errors import ReleaseError
 
         if self._given_up:
-            return
+            return None
         try:
-            self._journal.append(entry)
+            return act()
         except ReleaseError as problem:
             self._given_up = True
             found = problem.detail.found
             self._session.progress.say(
-                f"could not write the cluster's journal ({found}); the database's is complete"
+                f"could not use the cluster's journal ({found}); the database's is complete"
             )
+        return None
 
     @property
     def _journal(self) -> Journal:

@@ -47,6 +47,7 @@ class Session:
         )
         self.run = this_run()
         self._changes = changes
+        self._listed = changes
         self._choice = AS_WRITTEN
         self._open = ExitStack()
 
@@ -77,6 +78,10 @@ class Session:
             )
         return newest_release()
 
+    def use_listed_bytes(self) -> None:
+        """Work on a private copy of the bytes in SHA256SUMS; call it before reading `release`."""
+        self._listed = True
+
     def choose(self, choice: DayChoice) -> None:
         """Set the options of this run; call it before reading `release`."""
         self._choice = choice
@@ -86,7 +91,7 @@ class Session:
         """The bundle with the environment's overrides."""
         folder = self.release_folder
         as_named = partial(load_release, folder, self.environment, self._choice)
-        if not self._changes:
+        if not self._listed:
             return as_named()
         from tarsrelease.adapters.files.private_bundle import private_copy
 

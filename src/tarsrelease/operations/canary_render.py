@@ -23,8 +23,11 @@ def canary_values(release: Release, environment: Environment) -> list[Mapping[st
     return [own, shared.values, shared.canary_values, release.feature_flags]
 
 
-def check_render(context: Context) -> None:
-    """Raise UsageError if the canary contains a singleton or an image that the bundle lacks."""
+def check_render(context: Context) -> list[dict[str, Any]]:
+    """The canary's objects, checked.
+
+    Raises UsageError if the canary contains a singleton or an image that the bundle lacks.
+    """
     release, environment, charts = context.release, context.environment, context.cluster.charts
     rollout = release.rollout
     values = canary_values(release, environment)
@@ -81,6 +84,7 @@ def check_render(context: Context) -> None:
             next_step="remove the image from stable's Helm values and from helm.values in the "
             "environment file",
         )
+    return canary
 
 
 def _switch(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState, Snapshot
-from tarsrelease.model.errors import RefusedError, UsageError
+from tarsrelease.model.errors import RefusedError, ReleaseError, UsageError
 from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.release import Release
 from tarsrelease.rollout import release_journal
 
@@ -64,6 +65,48 @@ def refuse_other_bytes(doing: str, release: Release, entries: Sequence[Entry]) -
         next_step="use the bundle that was deployed, or run `tarsrelease rollback` and deploy this "
         "one",
     )
+
+
+def refuse_other_than_migrated(doing: str, release: Release, entries: Sequence[Entry]) -> None:
+    """Raise RefusedError if the expand migrations are those of another bundle of this version."""
+    migrated = release_journal.migrated_identity(entries, release.version)
+    if migrated is None or release.identity is None or migrated == release.identity:
+        return
+    raise RefusedError(
+        doing=doing,
+        found=f"{release.directory} has identity {release.identity[:16]}…, the expand migrations "
+        f"are those of {migrated[:16]}…",
+        expected="the same bytes in every step (identity: the SHA-256 of SHA256SUMS)",
+        next_step="use the bundle that was migrated, or run `tarsrelease migrate up` with this one",
+    )
+
+
+def check_identity(
+    release: Release, entries: Callable[[], Sequence[Entry]], check_id: str
+) -> Check:
+    """Whether the bundle is the one that was deployed; skipped if the journal cannot be read.
+
+    Raises RefusedError if it is another one.
+    """
+
+    def check(status: Status, reason: str) -> Check:
+        return Check(
+            id=check_id,
+            status=status,
+            expected="the bundle that was deployed",
+            reason=reason,
+            source="journal",
+        )
+
+    try:
+        found = entries()
+    except ReleaseError as error:
+        return check(Status.SKIPPED, f"the journal cannot be read: {error}")
+    refuse_other_bytes(f"reading the journal of {release.version}", release, found)
+    deployed = release_journal.identity(found, release.version)
+    if deployed is None or release.identity is None:
+        return check(Status.SKIPPED, f"the journal has no identity of {release.version}")
+    return check(Status.PASS, f"identity {deployed[:16]}…")
 
 
 def refuse_unless_begun(context: Context, doing: str) -> None:

@@ -93,6 +93,16 @@ class Charts(Protocol):
     ) -> list[dict[str, Any]]:
         """The objects, hooks included, that `upgrade` with the same arguments would apply."""
 
+    def planned(
+        self,
+        release: str,
+        chart: str,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        values_from: str | None,
+    ) -> list[dict[str, Any]]:
+        """The objects, hooks included, of a dry run of `upgrade` on the server."""
+
     def defaults(self, chart: str) -> dict[str, Any]:
         """The chart's default values."""
 

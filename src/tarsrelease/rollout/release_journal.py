@@ -11,6 +11,7 @@ from tarsrelease.model.journal import (
     DeployFacts,
     Entry,
     GateFacts,
+    MigrateFacts,
     PersonFacts,
     Phase,
     TakeOffFacts,
@@ -66,6 +67,23 @@ def of_this_attempt(entries: Sequence[Entry], release: str) -> list[Entry]:
 def identity(entries: Sequence[Entry], release: str) -> str | None:
     """The identity of the bundle that was deployed in this attempt; None if not recorded."""
     return next((e.identity for e in of_this_attempt(entries, release) if e.identity), None)
+
+
+def migrated_identity(entries: Sequence[Entry], release: str) -> str | None:
+    """The identity of the bundle whose expand migrations were applied last.
+
+    None if that is not recorded, or the release was rolled back since.
+    """
+    found = None
+    for entry in entries:
+        if entry.release != release:
+            continue
+        if entry.action in (ROLLBACK, ABORT):
+            found = None
+        facts = MigrateFacts.of(entry.facts)
+        if entry.action == MIGRATE and facts is not None and facts.direction == "expand":
+            found = entry.identity
+    return found
 
 
 def pins(entries: Sequence[Entry], release: str) -> Pins | None:

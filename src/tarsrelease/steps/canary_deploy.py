@@ -13,7 +13,8 @@ an answer from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision, Snapshot
@@ -23,6 +24,7 @@ from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import DeployDetails
 from tarsrelease.operations import pinning, traffic
+from tarsrelease.operations.applied_as_checked import refuse_unchecked
 from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.locking import under_lock
@@ -32,6 +34,7 @@ from tarsrelease.operations.scaling import wait_until_complete
 from tarsrelease.operations.smoke import smoke_test
 from tarsrelease.operations.snapshot import (
     refuse_other_bytes,
+    refuse_other_than_migrated,
     refuse_without_journal,
     take_snapshot,
 )
@@ -42,6 +45,7 @@ from tarsrelease.rollout.route_owners import controller_of
 STEP = "canary deploy"
 STAGE = "deployed"
 READY_ID = "canary.ready"
+RENDERED_ID = "canary.rendered"
 _AGAIN = "run `tarsrelease canary deploy` again, or `tarsrelease rollback`"
 
 
@@ -64,15 +68,16 @@ def deploy(context: Context) -> Outcome:
             "the canary is deployed and has traffic already",
             next_step="tarsrelease status",
         )
+    refuse_other_than_migrated(f"deploying {release.version}", release, entries)
     serving = refuse(release, seen)
     with report.phase("render"):
-        check_render(context)
+        checked = check_render(context)
     with under_lock(context) as locked, changing(_AGAIN):
         pins = pinning.observed_pins(context, seen, serving, entries)
         flags = bool(release.feature_flags)
         _journal(context, Phase.INTENT, DeployFacts(**pins.model_dump(), feature_flags=flags))
         pinning.pin(locked, pins)
-        checks = _bring_up(locked, report, seen)
+        checks = _bring_up(locked, report, seen, checked)
         bad = [check for check in checks if check.status is not Status.PASS]
         if bad:
             with report.phase("remove"):
@@ -96,10 +101,15 @@ def deploy(context: Context) -> Outcome:
     )
 
 
-def _bring_up(context: Context, report: StepReport, seen: Snapshot) -> tuple[Check, ...]:
+def _bring_up(
+    context: Context, report: StepReport, seen: Snapshot, checked: Sequence[Mapping[str, Any]]
+) -> tuple[Check, ...]:
     """(4) to (6). Returns the results up to the first that did not pass."""
     with report.phase("install"):
         _remove_former(context, seen)
+        rendered = _as_checked(context, checked)
+        if rendered.status is not Status.PASS:
+            return (rendered,)
         ready = _install(context)
     if ready.status is not Status.PASS:
         return (ready,)
@@ -196,6 +206,25 @@ def _remove_former(context: Context, seen: Snapshot) -> None:
     context.say(f"removing the former canary of {version} ({last.status})")
     retire(context)
     remove_canary(context)
+
+
+def _as_checked(context: Context, checked: Sequence[Mapping[str, Any]]) -> Check:
+    """Whether Helm would apply what was rendered and checked; asked right before it does."""
+    rollout = context.rollout
+    values = canary_values(context.release, context.environment)
+    try:
+        refuse_unchecked(context, rollout.canary_release, values, checked)
+    except RefusedError as error:
+        status, reason = Status.FAIL, f"{error.detail.found}; {error.detail.next}"
+    else:
+        status, reason = Status.PASS, f"{len(checked)} objects"
+    return Check(
+        id=RENDERED_ID,
+        status=status,
+        expected="Helm applies what was rendered and checked",
+        reason=reason,
+        source=f"helm upgrade {rollout.canary_release} --dry-run=server",
+    )
 
 
 def _install(context: Context) -> Check:

@@ -11,9 +11,10 @@ moves to the canary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
@@ -24,6 +25,7 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.operations import pinning, traffic
+from tarsrelease.operations.applied_as_checked import refuse_unchecked
 from tarsrelease.operations.drain import drain
 from tarsrelease.operations.evaluation import StageEvaluation, evaluating, nothing_to_keep
 from tarsrelease.operations.interventions import ABORTED
@@ -84,6 +86,8 @@ def promote(context: Context) -> Outcome:
             return outcome(Verdict.PROCEED, "promoted already", "tarsrelease status")
         refuse_without_journal(context, entries, seen.routes)
         _refuse_unproven(release, seen, entries)
+        if not _upgraded(release, seen) and not _interrupted(seen):
+            _refuse_unchecked_stable(context, entries)
         pins = release_journal.pins(entries, release.version)
         keep = traffic.lease_and_lock_keeper(locked)
         with changing(_AGAIN):
@@ -205,30 +209,55 @@ def _upgrade_stable(
     """Upgrade stable with Helm and the canary's feature flags, unless that is done already."""
     release, rollout, limits = context.release, context.rollout, context.environment.limits
     charts, current = context.cluster.charts, seen.stable_history[-1:]
-    if any(
-        revision.status == "deployed" and same_version(revision.app_version, release.version)
-        for revision in current
-    ):
+    if _upgraded(release, seen):
         return
     # Helm may take as long as its deadline, and nothing extends the lease meanwhile.
     traffic.extend_lease(context, 2 * limits.deploy + traffic.lease_seconds(context.environment))
-    if current and current[0].status.startswith("pending"):
+    if _interrupted(seen):
         good = last_good(seen.stable_history, release.version, pins)
         context.say(f"an upgrade of {rollout.application} was interrupted ({current[0].status})")
         if good is not None:
             charts.rollback(rollout.application, good.number, deadline=limits.deploy, wait=False)
+        _refuse_unchecked_stable(context, entries)
     context.say(
         f"upgrading {rollout.application} to {release.version}; the canary serves all requests"
     )
-    flags_on = release_journal.feature_flags(entries, release.version)
     charts.upgrade(
         rollout.application,
         release.chart,
-        [context.environment.helm.values, *([rollout.feature_flags] if flags_on else [])],
+        _stable_values(context, entries),
         values_from=rollout.application,
         deadline=limits.deploy,
         wait=False,
     )
+
+
+def _upgraded(release: Release, seen: Snapshot) -> bool:
+    return any(
+        revision.status == "deployed" and same_version(revision.app_version, release.version)
+        for revision in seen.stable_history[-1:]
+    )
+
+
+def _interrupted(seen: Snapshot) -> bool:
+    return any(each.status.startswith("pending") for each in seen.stable_history[-1:])
+
+
+def _stable_values(context: Context, entries: Sequence[Entry]) -> list[Mapping[str, Any]]:
+    flags_on = release_journal.feature_flags(entries, context.release.version)
+    own = context.environment.helm.values
+    return [own, context.rollout.feature_flags] if flags_on else [own]
+
+
+def _refuse_unchecked_stable(context: Context, entries: Sequence[Entry]) -> None:
+    """Raise RefusedError if the upgrade would apply an image from elsewhere, or other objects than
+    the chart renders."""
+    application = context.rollout.application
+    values = _stable_values(context, entries)
+    checked = context.cluster.charts.render(
+        application, context.release.chart, values, values_from=application
+    )
+    refuse_unchecked(context, application, values, checked)
 
 
 def _complete_stable(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tarsrelease.adapters.background import AskStaging
     from tarsrelease.model.checks import StagingDriftCheck
+    from tarsrelease.ports.cluster import Journal
     from tarsrelease.ports.metrics import History, Metrics
 
 
@@ -77,6 +78,16 @@ def connect(environment: Environment, release: Release, run: Run, people: People
         people=people,
         clock=SystemClock(),
     )
+
+
+def journal_of(environment: Environment, release: Release) -> Journal:
+    """The release's journal on the cluster. Raises UsageError without a usable kubeconfig."""
+    from tarsrelease.adapters.kubernetes.client import KubernetesApi
+    from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
+
+    place = environment.kubernetes
+    api = KubernetesApi.connect(place.context, place.namespace)
+    return ConfigMapJournal(api, release.rollout.application)
 
 
 def ask_staging(release: Release, environment: Environment) -> AskStaging:

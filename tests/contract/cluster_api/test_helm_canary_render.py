@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from world import World, context
 from tarsrelease.adapters.helm.releases import Helm
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import UsageError
+from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.release import Release
-from tarsrelease.operations.canary_render import check_render
+from tarsrelease.operations.applied_as_checked import refuse_unchecked
+from tarsrelease.operations.canary_render import canary_values, check_render
+from tarsrelease.steps.promote import _refuse_unchecked_stable
 
 
 @pytest.fixture
@@ -71,6 +74,37 @@ def test_images_that_stable_was_given_by_hand_are_not_taken_for_the_bundles(
         check(release, environment, helm)
     assert "dashboard-api" in refused.value.detail.found
     assert "not the image that the bundle pins" in refused.value.detail.found
+
+
+def test_what_helm_would_apply_is_what_was_checked(
+    helm: Helm, release: Release, environment: Environment, tmp_path: Path
+) -> None:
+    """The dry run of the upgrade agrees with the render; of a chart that renders otherwise, not."""
+    chart = str(Path(release.directory).parent / "v1_0_0" / "tars-1.0.0.tgz")
+    helm.upgrade("tars", chart, [], values_from=None, deadline=60, wait=False)
+    ours = context(World(), release, environment, charts=helm)
+    values = canary_values(release, environment)
+    checked = check_render(ours)
+    refuse_unchecked(ours, "tars-canary", values, checked)
+    _refuse_unchecked_stable(ours, [])
+    with tarfile.open(release.chart) as archive:
+        archive.extractall(tmp_path, filter="data")
+    trick = tmp_path / "tars" / "templates" / "trick.yaml"
+    for condition in (".Release.IsUpgrade", "gt .Release.Revision 1"):
+        trick.write_text(
+            f"{{{{- if {condition} }}}}\n"
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: trick}\ndata: {a: b}\n{{- end }}\n"
+        )
+        other = release.model_copy(update={"chart": str(tmp_path / "tars")})
+        theirs = context(World(), other, environment, charts=helm)
+        with pytest.raises(RefusedError, match="ConfigMap/trick"):
+            _refuse_unchecked_stable(theirs, [])
+    trick.write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-trick'}\n"
+        "data: {a: '{{ randAlphaNum 8 }}'}\n"
+    )
+    with pytest.raises(RefusedError, match="ConfigMap/tars-canary-trick"):
+        refuse_unchecked(theirs, "tars-canary", values, check_render(theirs))
 
 
 def test_a_chart_without_the_deployments_of_the_rollout_is_refused(

@@ -145,6 +145,9 @@ def everything(cluster: KubernetesApi, environment: Environment, release: Releas
         workloads.scale(rollout.services[0].stable.deployment, 3)
         values = [release.canary_values, ALL_KINDS]
         for _ in range(2):
+            assert helm.planned(
+                rollout.canary_release, release.chart, values, values_from=rollout.application
+            )
             helm.upgrade(
                 rollout.canary_release,
                 release.chart,

@@ -141,6 +141,32 @@ class Helm:
             ) from failure
         return rendered_objects(said)
 
+    def planned(
+        self,
+        release: str,
+        chart: str,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        values_from: str | None,
+    ) -> list[dict[str, Any]]:
+        """The objects, hooks included, of `upgrade`'s own dry run on the server."""
+        try:
+            said = self._run(
+                [
+                    *("upgrade", release, chart, "--install", "--dry-run=server"),
+                    *("--output", "json", "--values", "-", *self._serverside()),
+                ],
+                stdin=self._values(values, values_from),
+            )
+        except Failure as failure:
+            raise failure.explained(
+                f"trying the upgrade of {release}", self._namespace, changing=False
+            ) from failure
+        found = json.loads(said)
+        texts = [found.get("manifest") or ""]
+        texts += [hook.get("manifest") or "" for hook in found.get("hooks") or []]
+        return [each for text in texts for each in rendered_objects(text)]
+
     def defaults(self, chart: str) -> dict[str, Any]:
         """The chart's own values."""
         try:

@@ -66,7 +66,7 @@ def _in_a_job(session: Session, *arguments: str) -> Outcome:
     )
     return jobs.run(
         ["migrate", *arguments],
-        session.release_folder,
+        Path(session.release.folder),
         named if named.suffix in {".yaml", ".yml"} else ENVIRONMENTS / f"{named}.yaml",
         session.run,
     )

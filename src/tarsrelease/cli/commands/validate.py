@@ -50,6 +50,7 @@ def _validate(
     Every test is a check of the Outcome. The suite runs in a process of its own, from a copy of the
     files in SHA256SUMS. Requires the extra [validate].
     """
+    from tarsrelease.cli.same_bundle import same_bundle
     from tarsrelease.cli.session import carry_out
 
     chosen = _marks(marks)
@@ -60,8 +61,12 @@ def _validate(
         from tarsrelease.report.outcome_html import outcome_html
         from tarsrelease.steps.validate import validate as step
 
-        suites = PytestSuite(session.release_folder, session.environment, deadline=deadline)
+        session.use_listed_bytes()
+        same = same_bundle(session, "validation.identity")
+        folder = Path(session.release.folder)
+        suites = PytestSuite(folder, session.environment, deadline=deadline)
         outcome = step(session.assignment, suites, Track(target), chosen)
+        outcome = outcome.model_copy(update={"checks": (*outcome.checks, same)})
         evidence = session.evidence()
         folder = evidence.path.parent if evidence else Path()
         path = html or folder / f"validation-{target}.html"

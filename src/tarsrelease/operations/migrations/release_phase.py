@@ -18,6 +18,7 @@ from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Status, Ve
 from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import AppliedDetails
 from tarsrelease.operations.migrations.outcome import left_alone
+from tarsrelease.operations.snapshot import refuse_other_bytes
 from tarsrelease.ports.cluster import Journal
 from tarsrelease.rollout import release_journal
 
@@ -104,8 +105,9 @@ def journaled(
 ) -> Outcome:
     """Run `act` between its two entries in the cluster's journal.
 
-    `direction` is ``expand``, ``contract`` or ``down``. Raises what the journal raises before
-    anything is changed; like every other step, one that ends in an error has no second entry.
+    `direction` is ``expand``, ``contract`` or ``down``. Raises RefusedError if the journal says
+    that another bundle of this version was deployed, and what the journal raises, before anything
+    is changed; like every other step, one that ends in an error has no second entry.
     The database's own history lists the statements.
     """
 
@@ -119,9 +121,12 @@ def journaled(
                 action=release_journal.MIGRATE,
                 phase=phase,
                 facts=facts,
+                identity=assignment.release.identity,
             )
         )
 
+    release = assignment.release
+    refuse_other_bytes(f"migrating {release.version}", release, journal.entries())
     note(Phase.INTENT, MigrateFacts(direction=direction))
     outcome = act()
     note(
