@@ -34,6 +34,9 @@ class Carries:
     def lacking(self, rights: object) -> list[object]:
         return []
 
+    def served(self, group: str, version: str) -> list[str]:
+        return ["Deployment"]
+
 
 def verified(verdict: Verdict = Verdict.PROCEED, version: str = NEW) -> Outcome:
     return Outcome(

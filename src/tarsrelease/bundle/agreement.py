@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from tarsrelease.bundle.chart_archive import ChartArchive
 from tarsrelease.bundle.checksum_parser import shown
+from tarsrelease.bundle.image_places import at
 from tarsrelease.bundle.results import judged, not_checked
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import INPUT, BundleInput
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.model.versions import core_of, precedence
+from tarsrelease.model.versions import core_of, label_of, precedence, same_version
 
 _VERSION = re.compile(r"(?<![0-9.])v?(\d+)([._])(\d+)\2(\d+)(?![0-9])")
 
@@ -79,14 +81,17 @@ def _version_checks(
 ) -> list[Check]:
     version = manifest.version
     said = [("the manifest's chart entry", manifest.chart.version)]
-    said += [(f"the tag of {image.name}", image.tag.removeprefix("v")) for image in manifest.images]
+    said += [
+        (f"the tag of {image.name}", version if same_version(image.tag, version) else image.tag)
+        for image in manifest.images
+        if image.tag_is_version is None
+    ]
     if rollout is not None:
         said.append((manifest.rollout, rollout.version))
     if chart is not None and chart.metadata:
-        said += [
-            (f"Chart.yaml's {key}", str(chart.metadata.get(key)))
-            for key in ("version", "appVersion")
-        ]
+        said.append(("Chart.yaml's version", str(chart.metadata.get("version"))))
+        app = str(chart.metadata.get("appVersion"))
+        said.append(("Chart.yaml's appVersion", version if app == label_of(version) else app))
     said += _versions_in_names({manifest.chart.file, *named_files(manifest)}, version)
     said += [(f"the folder {folder}", one) for _, one in _versions_in_names([folder], version)]
     faults = [
@@ -143,7 +148,8 @@ def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]
     if inputs is None:
         return [not_checked("manifest.input", expected, f"{INPUT} was not read", source=INPUT)]
     asked = inputs.model_dump(
-        exclude={"schema_", "chart", "files", "images", "hotfixes", "migrations"}
+        exclude={"schema_", "chart", "chart_name", "files", "values_files"}
+        | {"images", "hotfixes", "migrations"}
     )
     said = manifest.model_dump()
     faults = [
@@ -157,6 +163,8 @@ def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]
             item[key]: {name: value for name, value in item.items() if name != "sha256"}
             for item in said[what]
         }
+        if what == "images":
+            ours = {name: _fixed(item, theirs.get(name, {})) for name, item in ours.items()}
         for name in sorted(ours.keys() | theirs.keys()):
             one, other = ours.get(name), theirs.get(name)
             if one is None or other is None:
@@ -170,6 +178,20 @@ def _input_checks(manifest: Manifest, inputs: BundleInput | None) -> list[Check]
                 if one[part] != other.get(part)
             ]
     return judged("manifest.input", expected, INPUT, faults, "they agree")
+
+
+def _fixed(asked: Mapping[str, Any], pinned: Mapping[str, Any]) -> dict[str, Any]:
+    """An image of bundle.yaml as the manifest has it: what the build finds out is the manifest's.
+
+    That is a digest that bundle.yaml leaves to the registry, and the places under a key.
+    """
+    found = {**asked, "tag_is_version": None if asked["tag_is_version"] else False}
+    if asked["digest"] is None:
+        found["digest"] = pinned.get("digest")
+    places = pinned.get("values") or {}
+    if places and asked["values"] == places["repository"].rpartition(".")[0]:
+        found["values"] = places
+    return found
 
 
 def _hotfix_checks(manifest: Manifest) -> list[Check]:
@@ -217,6 +239,13 @@ def _image_checks(manifest: Manifest, chart: ChartArchive | None) -> list[Check]
     blocks = blocks if isinstance(blocks, Mapping) else {}
     faults = []
     for image in manifest.images:
+        if image.values is not None:
+            faults += [
+                f"{'.'.join(path)} is {found!r}, the manifest pins {value!r}"
+                for path, value in image.pinned().items()
+                if (found := at(chart.values, path)) != value
+            ]
+            continue
         block = blocks.get(image.service)
         if not isinstance(block, Mapping):
             faults.append(f"values.yaml has no images.{image.service}")
@@ -230,6 +259,7 @@ def _image_checks(manifest: Manifest, chart: ChartArchive | None) -> list[Check]
     faults += [
         f"values.yaml has images.{service}, which the manifest does not pin"
         for service in sorted(set(map(str, blocks)) - {image.service for image in manifest.images})
+        if all(image.values is None for image in manifest.images)
     ]
     return judged(
         "manifest.images", expected, "values.yaml", faults, f"{len(manifest.images)} images pinned"

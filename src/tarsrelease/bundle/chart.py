@@ -7,11 +7,13 @@ from typing import Any
 
 from tarsrelease.bundle.chart_archive import ChartArchive
 from tarsrelease.bundle.checksum_parser import shown
+from tarsrelease.bundle.helm_record import record_check
 from tarsrelease.bundle.rendered_images import image_references, split_reference
 from tarsrelease.bundle.results import judged, not_checked
 from tarsrelease.bundle.sources import Means, Objects
 from tarsrelease.model.bundle import Image, Manifest
-from tarsrelease.model.outcome import Check
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.rollout.canary_objects import is_test
 
 _ARCHIVE = "regular files in one folder, each once, which all readers read alike"
 _VALUES = "values that match the chart's values.schema.json"
@@ -52,20 +54,28 @@ def _values(
 ) -> list[Check]:
     file = manifest.chart.file
     if chart.values_schema is None:
-        return [not_checked("chart.values", _VALUES, "it has no values.schema.json", source=file)]
+        return [
+            Check(
+                id="chart.values",
+                status=Status.SKIPPED,
+                expected=_VALUES,
+                reason="the chart has no values.schema.json",
+                source=file,
+            )
+        ]
     if means.values_faults is None:
         return [not_checked("chart.values", _VALUES, "nothing here reads schemas", source=file)]
     faults = []
     for what, values in (
         ("values.yaml", chart.values),
-        (manifest.canary_values, _laid_over(chart.values, canary_values)),
+        (manifest.canary_values, laid_over(chart.values, canary_values)),
     ):
         found = means.values_faults(chart.values_schema, values)
         faults += [f"{what}: {fault}" for fault in found]
     return judged("chart.values", _VALUES, file, faults[:_MANY], "the schema accepts them")
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Merge as Helm does: maps are merged, null removes a key, all else is replaced."""
     merged = dict(below)
     for key, value in above.items():
@@ -73,7 +83,7 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
         if value is None:
             merged.pop(key, None)
         elif isinstance(under, Mapping) and isinstance(value, Mapping):
-            merged[key] = _laid_over(under, value)
+            merged[key] = laid_over(under, value)
         else:
             merged[key] = value
     return merged
@@ -93,6 +103,7 @@ def _rendered(
     images: list[str] = []
     unknown: set[str] = set()
     count = 0
+    rendered = []
     sides: dict[str, tuple[str, list[Mapping[str, Any]]]] = {
         _STABLE: (manifest.application, []),
         "the canary": (f"{manifest.application}-canary", [canary_values]),
@@ -104,6 +115,7 @@ def _rendered(
             continue
         if not objects:
             faults.append(f"{file} renders nothing for {who}")
+        rendered.append((who, layers[0] if layers else {}, objects))
         count += len(objects)
         faults += _object_faults(objects, who, means, unknown)
         images += _image_faults(objects, who, manifest.images)
@@ -111,6 +123,7 @@ def _rendered(
     if unknown:
         whole += f"; not Kubernetes' own, so not compared: {', '.join(sorted(unknown))}"
     checks = judged("chart.render", _RENDER, file, faults[:_MANY], whole, count=count)
+    checks += record_check(file, archive, rendered)
     if count == 0:
         return [*checks, not_checked("chart.images", _IMAGES, "nothing rendered", source=file)]
     return checks + judged(
@@ -140,7 +153,7 @@ def _image_faults(objects: Objects, who: str, images: Sequence[Image]) -> list[s
     faults = []
     used = set()
     for found in objects:
-        for reference in image_references(found):
+        for reference in () if is_test(found) else image_references(found):
             name, tag, digest = split_reference(reference)
             image = wanted.get((name, digest))
             if image is None:

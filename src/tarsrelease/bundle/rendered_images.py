@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tarsrelease.model.bundle import Image
+from tarsrelease.rollout.canary_objects import is_test
 
 _CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})
 _TEXTS = frozenset({"ConfigMap", "Secret", "CustomResourceDefinition"})
@@ -65,6 +66,8 @@ def unverified_images(rendered: Sequence[Mapping[str, Any]], images: Sequence[Im
     pinned = {(image.name, image.digest) for image in images}
     wrong = []
     for found in rendered:
+        if is_test(found):
+            continue
         name = f"{found.get('kind')}/{(found.get('metadata') or {}).get('name')}"
         for reference in image_references(found):
             repository, _, digest = split_reference(reference)

@@ -24,7 +24,10 @@ def left_out(check: Check) -> bool:
 
 
 def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
-    """The results; those of `groups` that were not made become failures."""
+    """The results; those of `groups` that were not made become failures.
+
+    A check that has nothing to check (a chart without values.schema.json) stays skipped.
+    """
     wanted = {check: group for group in groups for check in GROUPS[group]}
     result = [
         check.model_copy(
@@ -33,7 +36,7 @@ def required(checks: Sequence[Check], groups: Collection[str]) -> list[Check]:
                 "reason": f"{check.reason}; --require {wanted[check.id]} requires it",
             }
         )
-        if check.status is Status.SKIPPED and check.id in wanted
+        if check.status is Status.SKIPPED and left_out(check) and check.id in wanted
         else check
         for check in checks
     ]

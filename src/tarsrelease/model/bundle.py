@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, StringConstraints, model_validator
 
@@ -25,13 +25,54 @@ class Chart(Value):
     version: Version
 
 
+ValuesPath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)
+]
+"""Keys of a chart's values with dots between them, such as ``redis.image.tag``."""
+
+
+class ImagePaths(Value):
+    """Where the chart's values have an image.
+
+    Without `digest`, the tag's value is ``TAG@DIGEST``; without `registry`, the repository has the
+    whole name.
+    """
+
+    registry: ValuesPath | None = None
+    repository: ValuesPath
+    tag: ValuesPath
+    digest: ValuesPath | None = None
+
+
 class Image(Value):
-    """One container image, pinned by the digest of its OCI index or manifest."""
+    """One container image, pinned by the digest of its OCI index or manifest.
+
+    `values` says where the chart's values have it; by default under ``images.SERVICE``.
+    `tag_is_version` is false for an image whose tag is not the version of the release.
+    """
 
     service: Name
     name: str
     tag: str
     digest: Digest
+    values: ImagePaths | None = None
+    tag_is_version: Literal[False] | None = None
+
+    def pinned(self) -> dict[tuple[str, ...], str]:
+        """The values that pin it, by path."""
+        where = self.values
+        if where is None:
+            own = {"repository": self.name, "tag": self.tag, "digest": self.digest}
+            return {("images", self.service, key): value for key, value in own.items()}
+        registry, slash, rest = self.name.partition("/")
+        values = {where.repository: self.name, where.tag: self.tag}
+        if where.registry is not None and slash:
+            values |= {where.registry: registry, where.repository: rest}
+        if where.digest is not None:
+            values[where.digest] = self.digest
+        else:
+            values[where.tag] = f"{self.tag}@{self.digest}"
+        return {tuple(path.split(".")): value for path, value in values.items()}
 
 
 class Hotfix(Value):
@@ -122,6 +163,23 @@ class Manifest(Value):
     hotfixes: tuple[Hotfix, ...] = ()
     migrations: tuple[Migration, ...] = ()
     source: Source | None = None
+
+    @property
+    def image_values(self) -> dict[str, Any]:
+        """Helm values that pin the images whose places bundle.yaml names.
+
+        They are laid over all others: `helm upgrade --set image.tag=…` of an earlier installation
+        stays in the values of the Helm release.
+        """
+        values: dict[str, Any] = {}
+        for image in self.images:
+            for path, value in image.pinned().items() if image.values is not None else ():
+                *above, last = path
+                place = values
+                for key in above:
+                    place = place.setdefault(key, {})
+                place[last] = value
+        return values
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

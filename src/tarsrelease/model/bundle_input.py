@@ -7,18 +7,28 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from tarsrelease.model.base import Digest, FileName, Name, Value, Version
-from tarsrelease.model.bundle import ROLLOUT, Assertion, Hotfix
+from tarsrelease.model.bundle import ROLLOUT, Assertion, Hotfix, ImagePaths, ValuesPath
 
 INPUT = "bundle.yaml"
 
 
 class ImageInput(Value):
-    """One image. Images are built before the bundle, so the digest is known."""
+    """One image.
+
+    Without `digest`, the build asks the image's registry for the tag's, or takes the one that
+    ``--digest`` gives. `values` says where the chart's values have the image: a key that holds
+    `repository` and `tag` (and `registry` and `digest` if the chart has them), such as ``image`` or
+    ``redis.image``, or each of the four by itself; by default ``images.SERVICE``.
+    `tag_is_version: false` is for images whose tag is not the version of the release, such as those
+    of subcharts.
+    """
 
     service: Name
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)+$")]
     tag: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
-    digest: Digest
+    digest: Digest | None = None
+    values: ValuesPath | ImagePaths | None = None
+    tag_is_version: bool = True
 
 
 class MigrationInput(Value):
@@ -34,9 +44,11 @@ class MigrationInput(Value):
 class BundleInput(Value):
     """bundle.yaml. All files except `chart` are in its folder and become part of the bundle.
 
-    `chart` is a folder under ``--source``; the archive is named after it and the version. `files`
-    are further files of the bundle, such as release notes. A file that is neither named here nor
-    created by the build is refused.
+    `chart` is a folder under ``--source``, `chart_name` the chart's name if it is not that of the
+    application. The archive is named after the chart and the version.
+    `values_files` are laid over the chart's values.yaml in this order, as ``helm --values`` does.
+    `files` are further files of the bundle, such as release notes. A file that is neither named
+    here nor created by the build is refused.
     """
 
     schema_: Literal["tarsrelease/bundle/v1"] = Field(alias="schema")
@@ -44,17 +56,19 @@ class BundleInput(Value):
     version: Version
     min_previous_version: Version | None = None
     chart: FileName
+    chart_name: Name | None = None
     canary_values: FileName
     rollout: FileName = ROLLOUT
     images: tuple[ImageInput, ...] = Field(min_length=1)
     hotfixes: tuple[Hotfix, ...] = ()
     migrations: tuple[MigrationInput, ...] = ()
+    values_files: tuple[FileName, ...] = ()
     files: tuple[FileName, ...] = ()
 
     @property
     def named_files(self) -> tuple[str, ...]:
         """Every file beside bundle.yaml that belongs to the bundle, each once, sorted."""
-        named = {INPUT, self.canary_values, self.rollout, *self.files}
+        named = {INPUT, self.canary_values, self.rollout, *self.values_files, *self.files}
         for migration in self.migrations:
             named.update(filter(None, (migration.file, migration.down)))
         return tuple(sorted(named))

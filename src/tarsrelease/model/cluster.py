@@ -39,7 +39,10 @@ class PodState(Value):
 
 
 class DeploymentState(Value):
-    """One Deployment. `settled` means that the controller has seen the newest spec."""
+    """One Deployment. `settled` means that the controller has seen the newest spec.
+
+    `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
+    """
 
     name: str
     replicas: int
@@ -49,6 +52,7 @@ class DeploymentState(Value):
     settled: bool
     images: tuple[str, ...]
     version: str
+    problem: str = ""
 
     @property
     def complete(self) -> bool:

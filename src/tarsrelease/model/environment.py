@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -22,20 +23,49 @@ class Kubernetes(Value):
     namespace: Name
 
 
+class ClientTls(Value):
+    """Certificates. Each field names a variable that holds the path of a PEM file or its text.
+
+    `ca_env` replaces the root certificates of this machine. `certificate_env` and `key_env`
+    authenticate the client (mutual TLS). `server_name` is the name in the server's certificate if
+    it is not the one in the address.
+    """
+
+    ca_env: VariableName | None = None
+    certificate_env: VariableName | None = None
+    key_env: VariableName | None = None
+    server_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+$")] | None = None
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> Self:
+        if (self.certificate_env is None) != (self.key_env is None):
+            raise ValueError("certificate_env and key_env go together")
+        if (self.ca_env, self.certificate_env, self.server_name) == (None, None, None):
+            raise ValueError("give ca_env, or certificate_env and key_env, or leave tls out")
+        return self
+
+
 class Gateway(Value):
     """The Gateway that routes attach to, and how tarsrelease reaches it.
 
     `hostnames` maps the host keys of rollout.yaml to real host names. Smoke tests go to `address`,
-    with the host name in the Host header.
+    with the host name in the Host header and, for https, in the TLS handshake (SNI).
     """
 
     name: Name
     namespace: Name
     listener: str | None = None
     address: HttpUrl
+    tls: ClientTls | None = None
     hostnames: dict[str, str] = Field(min_length=1)
     canary_header: str = "x-tars-canary"
     settle: Seconds = 10.0
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        if self.tls is not None and not self.address.startswith("https:"):
+            raise ValueError("tls needs an https:// address")
+        return self
 
 
 class BasicAuth(Value):
@@ -43,26 +73,6 @@ class BasicAuth(Value):
 
     username_env: VariableName
     password_env: VariableName
-
-
-class ClientTls(Value):
-    """Certificates. Each field names a variable that holds the path of a PEM file or its text.
-
-    `ca_env` replaces the root certificates of this machine. `certificate_env` and `key_env`
-    authenticate the client (mutual TLS).
-    """
-
-    ca_env: VariableName | None = None
-    certificate_env: VariableName | None = None
-    key_env: VariableName | None = None
-
-    @model_validator(mode="after")
-    def _in_pairs(self) -> Self:
-        if (self.certificate_env is None) != (self.key_env is None):
-            raise ValueError("certificate_env and key_env go together")
-        if self.ca_env is None and self.certificate_env is None:
-            raise ValueError("give ca_env, or certificate_env and key_env, or leave tls out")
-        return self
 
 
 _WHOLE = {
@@ -151,8 +161,13 @@ class PodMetricsEndpoint(Value):
 
 
 class Helm(Value):
-    """Helm values of this environment: `values` for both sides, `canary_values` for the canary."""
+    """Helm values of this environment: `values` for both sides, `canary_values` for the canary.
 
+    `values_files` are laid under `values` in this order, as ``helm --values`` does; their paths are
+    relative to the environment file.
+    """
+
+    values_files: tuple[str, ...] = ()
     values: dict[str, Any] = {}
     canary_values: dict[str, Any] = {}
 
@@ -322,7 +337,8 @@ class GitHub(Value):
     `repository` is OWNER/NAME; by default the repository that runs the workflow. `two_people` names
     the environments that must each be approved by a different person; without it,
     `one_person_is_enough` must give the reason in words. `branches` are patterns of the branches
-    that may deploy.
+    that may deploy. `stage_job` and `promote_job` are the time-outs of the workflow's jobs for a
+    stage and for the promotion (`timeout-minutes`): `plan` refuses stages that last longer.
     """
 
     repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
@@ -332,6 +348,8 @@ class GitHub(Value):
     branches: tuple[BranchPattern, ...] = Field(default=("release/**",), min_length=1)
     two_people: tuple[str, ...] = ()
     one_person_is_enough: Annotated[str, StringConstraints(min_length=10)] | None = None
+    stage_job: Seconds = 10800.0
+    promote_job: Seconds = 7200.0
 
     def branches_of(self, place: GitHubEnvironment) -> tuple[str, ...]:
         """The patterns of the branches that may use the environment."""
@@ -356,6 +374,25 @@ class GitHub(Value):
             raise ValueError("two_people: give at least two environments, or none")
         if self.two_people and self.one_person_is_enough is not None:
             raise ValueError("give two_people or one_person_is_enough, not both")
+        return self
+
+
+class Preflight(Value):
+    """What preflight checks beside the release.
+
+    `targets` is whether every ready pod must be scraped: `true`, `false` (metrics that are pushed
+    have no ``up``), or the selector of the series that say it, such as
+    ``up{namespace="$namespace",job="shop"}``.
+    """
+
+    targets: bool | str = True
+
+    @model_validator(mode="after")
+    def _is_a_selector(self) -> Self:
+        if isinstance(self.targets, str) and not re.fullmatch(
+            r"[a-zA-Z_:][a-zA-Z0-9_:]*\{.*\}", self.targets
+        ):
+            raise ValueError('targets: give true, false or a selector such as up{job="shop"}')
         return self
 
 
@@ -387,6 +424,7 @@ class Environment(Value):
     helm: Helm = Helm()
     database: Database | None = None
     limits: Limits = Limits()
+    preflight: Preflight = Preflight()
     notifications: Notifications = Notifications()
     github: GitHub | None = None
     staging: Name | None = None

@@ -17,10 +17,11 @@ from tarsrelease.rollout.rollback_plan import canary_names
 def canary_values(release: Release, environment: Environment) -> list[Mapping[str, Any]]:
     """The canary's Helm values, lowest priority first.
 
-    The user's values for stable come before these; the release's feature flags override all.
+    The user's values for stable come before these; the release's feature flags and the images of
+    the bundle override all.
     """
-    own, shared = release.canary_values, environment.helm
-    return [own, shared.values, shared.canary_values, release.feature_flags]
+    own, shared, pins = release.canary_values, environment.helm, release.manifest.image_values
+    return [own, shared.values, shared.canary_values, release.feature_flags, pins]
 
 
 def check_render(context: Context) -> list[dict[str, Any]]:
@@ -42,10 +43,11 @@ def check_render(context: Context) -> list[dict[str, Any]]:
     stable = charts.render(
         rollout.application,
         release.chart,
-        [environment.helm.values],
+        [environment.helm.values, release.manifest.image_values],
         values_from=rollout.application,
     )
-    refused = canary_objects.must_exist_once(canary, stable)
+    skipped = _skipped(context, canary)
+    refused = canary_objects.must_exist_once(canary, stable, skipped=skipped)
     if refused:
         name, why = next(iter(refused.items()))
         others = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
@@ -85,6 +87,16 @@ def check_render(context: Context) -> list[dict[str, Any]]:
             "environment file",
         )
     return canary
+
+
+def _skipped(context: Context, canary: Sequence[Mapping[str, Any]]) -> set[str]:
+    """``Kind/name`` of the definitions in the chart's crds/; Helm is asked only if it has some."""
+    if not any(found.get("kind") == "CustomResourceDefinition" for found in canary):
+        return set()
+    return {
+        canary_objects.name_of(found)
+        for found in context.cluster.charts.crds(context.release.chart)
+    }
 
 
 def _switch(

@@ -10,9 +10,10 @@ from tarsrelease.model.format import count, percent
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.release import Release
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations.served import Judged, ask
 from tarsrelease.operations.smoke import health
-from tarsrelease.rollout.rollback_plan import same_version, stable_names
+from tarsrelease.rollout.rollback_plan import stable_names
 
 SHARE_ID = "rollback.traffic_share"
 ERRORS_ID = "rollback.error_rate"

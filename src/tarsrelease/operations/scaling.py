@@ -13,6 +13,7 @@ from tarsrelease.model.format import duration, names
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Stage
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.capacity import replicas_for
@@ -71,11 +72,15 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
                 status=Status.FAIL if hopeless else Status.INCONCLUSIVE,
                 observed=Observed(value=len(canaries) - len(waiting), unit="count"),
                 expected=f"every canary Deployment is ready before {stage.weight} %",
-                reason=names(hopeless or [f"{name} is not ready" for name in waiting]),
+                reason=names(hopeless or [_not_ready(name, states.get(name)) for name in waiting]),
                 source=names([f"deployment/{name}" for name in waiting]),
                 window=waited,
             )
         yield _POLL
+
+
+def _not_ready(name: str, state: DeploymentState | None) -> str:
+    return f"{name} is not ready" + (f": {state.problem}" if state and state.problem else "")
 
 
 def complete_stable(
@@ -160,12 +165,13 @@ def _missing(
         state = states.get(name)
         if state is None:
             missing.append(f"{name} does not exist")
-        elif state.version.removeprefix("v") != version.removeprefix("v"):
+        elif not same_version(state.version, version):
             missing.append(f"{name} runs {state.version or 'no version'}, not {version}")
         elif not state.complete or state.replicas < least:
+            problem = state.problem
             missing.append(
                 f"{name} has {state.ready} ready and {state.updated} new of "
-                f"{max(state.replicas, least)} replicas"
+                f"{max(state.replicas, least)} replicas" + (f": {problem}" if problem else "")
             )
     return missing
 

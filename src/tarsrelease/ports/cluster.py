@@ -106,6 +106,9 @@ class Charts(Protocol):
     def defaults(self, chart: str) -> dict[str, Any]:
         """The chart's default values."""
 
+    def crds(self, chart: str) -> list[dict[str, Any]]:
+        """The definitions in the chart's crds/, which `upgrade` does not install."""
+
     def history(self, release: str) -> list[Revision]:
         """The release's revisions, oldest first; empty if there is no such release."""
 
@@ -177,6 +180,9 @@ class ClusterFacts(Protocol):
 
     def namespace(self) -> str | None:
         """The namespace's phase (``Active``), None if it does not exist. Raises as `nodes`."""
+
+    def served(self, group: str, version: str) -> list[str]:
+        """The kinds of an API group's version; empty if the cluster does not have it."""
 
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
         """The rights that the caller lacks in the namespace."""

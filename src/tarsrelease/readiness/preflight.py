@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from string import Template
 from typing import Any
 
 from tarsrelease.model.cluster import NodeState, PodState, Revision, RouteState
@@ -10,7 +11,7 @@ from tarsrelease.model.format import count, names
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rights import Right
-from tarsrelease.rollout.rollback_plan import same_version
+from tarsrelease.model.versions import same_version
 from tarsrelease.rollout.route_owners import controller_of
 
 NODES = "preflight.nodes"
@@ -19,6 +20,7 @@ RIGHTS = "preflight.rights"
 HELM = "preflight.helm_release"
 ROUTES = "preflight.route_owner"
 DEPLOY = "preflight.deploy"
+APIS = "preflight.apis"
 TARGETS = "preflight.targets"
 SELECTORS = "preflight.selectors"
 FLAGS = "preflight.feature_flags"
@@ -30,6 +32,7 @@ EXPECTED = {
     HELM: "deployed",
     ROUTES: "no delivery controller owns the route",
     DEPLOY: "canary deploy would not refuse",
+    APIS: "the cluster serves every kind of the chart",
     TARGETS: "every ready pod is scraped",
     SELECTORS: "series that have what the SLIs' selectors ask for",
     FLAGS: "staging runs with the same feature flags",
@@ -173,9 +176,36 @@ def deployable(said: str, refused: str | None) -> Check:
     return _check(DEPLOY, status, refused or said, source="canary deploy")
 
 
-def up_selector(namespace_: str) -> str:
-    """Which targets of the namespace answered their last scrape."""
+def up_selector(namespace_: str, given: bool | str = True) -> str:
+    """Which targets of the namespace answered their last scrape; `given` is another selector."""
+    if isinstance(given, str):
+        return Template(given).safe_substitute(namespace=namespace_)
     return f'up{{namespace="{namespace_}"}}'
+
+
+def targets_off() -> Check:
+    """The skipped result if the environment switches the check off."""
+    return _check(TARGETS, Status.SKIPPED, "preflight.targets is off in the environment file")
+
+
+def apis(wanted: Mapping[str, Iterable[str]], served: Mapping[str, Iterable[str]]) -> Check:
+    """Check that the cluster serves every kind that the chart has; by group and version."""
+    missing = sorted(
+        f"{kind} ({group_version})"
+        for group_version, kinds in wanted.items()
+        for kind in set(kinds) - set(served.get(group_version, ()))
+    )
+    total = sum(len(set(kinds)) for kinds in wanted.values())
+    return _check(
+        APIS,
+        Status.FAIL if missing else Status.PASS,
+        f"not served: {names(missing)}; install their definitions first, such as "
+        "`kubectl apply --server-side --filename CHART/crds/`"
+        if missing
+        else f"{count(total, 'kind')} of the chart",
+        source="discovery",
+        observed=Observed(value=total - len(missing), unit="count"),
+    )
 
 
 def targets(

@@ -20,7 +20,7 @@ def install(
     cluster.charts.upgrade(
         rollout.application,
         release.chart,
-        [environment.helm.values],
+        [environment.helm.values, release.manifest.image_values],
         values_from=None,
         deadline=environment.limits.deploy,
     )

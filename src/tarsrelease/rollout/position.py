@@ -9,8 +9,9 @@ from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.journal import Entry, LockHolder, Phase
 from tarsrelease.model.position import Position
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.versions import same_version
 from tarsrelease.rollout import release_journal, stage_list
-from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
+from tarsrelease.rollout.rollback_plan import canary_names, stable_names
 from tarsrelease.rollout.weights_since import weights_since
 
 _ROLLBACK = "tarsrelease rollback"

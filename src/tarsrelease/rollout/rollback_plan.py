@@ -15,6 +15,7 @@ from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import DeploymentState, Revision, Snapshot
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.versions import same_version
 from tarsrelease.rollout.release_journal import Pins
 
 _GOOD = ("deployed", "superseded")
@@ -57,11 +58,6 @@ class RollbackPlan(Value):
     def lines(self) -> list[str]:
         """The plan as text, one line per phase."""
         return [f"{_words(phase)}: {phase.reason}" for phase in self.phases]
-
-
-def same_version(one: str, other: str) -> bool:
-    """Whether two versions are the same; a leading v does not matter."""
-    return one.removeprefix("v") == other.removeprefix("v")
 
 
 def last_good(history: Sequence[Revision], new: str, pinned: Pins | None) -> Revision | None:

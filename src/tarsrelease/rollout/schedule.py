@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tarsrelease.model.base import Value
+from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
+from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
@@ -22,8 +24,10 @@ LONGEST_RELEASE = 120.0
 LONGEST_STAGE = 86400.0
 """Seconds."""
 _SHOWN = 60
+_JOBS = "plan.job_timeout"
 
-_VERSION = r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)"
+
+_VERSION = r"v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)"
 
 
 def bundle_of(ref: str, release: str, folder: str = "release") -> str:
@@ -130,6 +134,40 @@ def schedule(written: Rollout, played: Rollout) -> Schedule:
 
 def _minutes(seconds: float) -> float:
     return round(seconds / 60, 3)
+
+
+_BESIDE = 600.0
+"""Seconds that a job needs beside its stage: to install tarsrelease, and to scale the canary."""
+
+
+def job_check(rollout: Rollout, jobs: GitHub | None) -> Check:
+    """Check that no stage lasts longer than its job in the pipeline; GitHub would end the job.
+
+    `jobs` is None where the environment has no pipeline.
+    """
+    expected = "every stage with its extension ends before the time-out of its job"
+    if jobs is None:
+        reason = "the environment file has no github"
+        return Check(id=_JOBS, status=Status.SKIPPED, expected=expected, reason=reason)
+    promotion = sum(map(rollout.promotion.seconds_at, rollout.promotion.weights))
+    lasting = [
+        (f"the {stage.weight} % stage", stage.duration + stage.max_extension, jobs.stage_job)
+        for stage in rollout.stages
+    ]
+    lasting.append(("the promotion", promotion, jobs.promote_job))
+    late = [
+        f"{what} takes up to {duration(seconds)} and {duration(_BESIDE)} for its job, which "
+        f"GitHub ends after {duration(limit)}"
+        for what, seconds, limit in lasting
+        if seconds + _BESIDE > limit
+    ]
+    return Check(
+        id=_JOBS,
+        status=Status.FAIL if late else Status.PASS,
+        expected=expected,
+        reason="; ".join(late) or f"jobs end after {duration(jobs.stage_job)}",
+        source="github.stage_job",
+    )
 
 
 def warnings(

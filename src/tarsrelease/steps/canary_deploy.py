@@ -23,6 +23,7 @@ from tarsrelease.model.journal import Cause, DeployFacts, Entry, Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import DeployDetails
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.applied_as_checked import refuse_unchecked
 from tarsrelease.operations.canary_render import canary_values, check_render
@@ -39,7 +40,7 @@ from tarsrelease.operations.snapshot import (
     take_snapshot,
 )
 from tarsrelease.rollout import release_journal
-from tarsrelease.rollout.rollback_plan import canary_names, same_version, stable_names
+from tarsrelease.rollout.rollback_plan import canary_names, stable_names
 from tarsrelease.rollout.route_owners import controller_of
 
 STEP = "canary deploy"

@@ -12,12 +12,13 @@ from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict,
 from tarsrelease.model.people import Vote
 from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import GoNoGoDetails
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.operations.snapshot import snapshot_without_helm
 from tarsrelease.ports.cluster import Workloads
 from tarsrelease.rollout.position import position
-from tarsrelease.rollout.rollback_plan import same_version, stable_names
+from tarsrelease.rollout.rollback_plan import stable_names
 from tarsrelease.steps.check_preflight import checks_before_approval, go_or_no_go
 
 STEP = "check go-no-go"

@@ -15,7 +15,7 @@ from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rights import HELM_HISTORY, ROLE
 from tarsrelease.model.versions import precedence
-from tarsrelease.operations.canary_render import check_render
+from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.selectors_checked import check_selectors
 from tarsrelease.operations.snapshot import take_snapshot
@@ -70,6 +70,7 @@ def preflight_checks(context: Context, running: str | None) -> tuple[Check, ...]
         *_measured(judge.RIGHTS, lambda: [judge.rights(ROLE, facts.lacking(ROLE))]),
         *_measured(judge.HELM, lambda: [_helm(release, running, cluster.charts)]),
         *_measured(judge.DEPLOY, lambda: [_deploy(context)]),
+        *_measured(judge.APIS, lambda: [_apis(context)]),
         *read_only_checks(context),
     )
 
@@ -82,7 +83,7 @@ def checks_before_approval(context: Context) -> tuple[Check, ...]:
         return (judge.unmeasured(judge.RIGHTS, f"{error}; {error.detail.next}"),)
     if not lacking:
         return preflight_checks(context, None)
-    later = tuple(map(judge.after_approval, (judge.RIGHTS, judge.HELM, judge.DEPLOY)))
+    later = tuple(map(judge.after_approval, (judge.RIGHTS, judge.HELM, judge.DEPLOY, judge.APIS)))
     return (*later, *read_only_checks(context))
 
 
@@ -175,8 +176,41 @@ def _deploy(context: Context) -> Check:
     return judge.deployable(f"it can run next to stable {serving.app_version}", None)
 
 
+def _apis(context: Context) -> Check:
+    """The kinds of the rendered canary, without definitions: they define kinds."""
+    release, rollout = context.release, context.release.rollout
+    wanted: dict[str, set[str]] = {}
+    for found in context.cluster.charts.render(
+        rollout.canary_release,
+        release.chart,
+        canary_values(release, context.environment),
+        values_from=rollout.application,
+    ):
+        if found.get("kind") == "CustomResourceDefinition":
+            spec = found.get("spec") or {}
+            kind = str((spec.get("names") or {}).get("kind"))
+            for version in spec.get("versions") or []:
+                if version.get("served"):
+                    group_version = f"{spec.get('group')}/{version.get('name')}"
+                    wanted.setdefault(group_version, set()).add(kind)
+        else:
+            wanted.setdefault(str(found.get("apiVersion")), set()).add(str(found.get("kind")))
+    facts = context.cluster.facts
+    served = {
+        group_version: facts.served(*_group_and_version(group_version)) for group_version in wanted
+    }
+    return judge.apis(wanted, served)
+
+
+def _group_and_version(text: str) -> tuple[str, str]:
+    group, slash, version = text.rpartition("/")
+    return (group, version) if slash else ("", text)
+
+
 def _scraped(context: Context) -> list[Check]:
     """Poll until every pod is scraped, for a few scrape intervals at most."""
+    if context.environment.preflight.targets is False:
+        return [judge.targets_off()]
     clock, patience = context.clock, _PATIENCE * context.environment.prometheus.scrape_interval
     started = clock.now()
     while True:
@@ -190,7 +224,7 @@ def _scraped(context: Context) -> list[Check]:
 def _targets(context: Context) -> list[Check]:
     environment, rollout = context.environment, context.release.rollout
     pods: list[PodState] = context.cluster.workloads.pods()
-    selector = judge.up_selector(environment.kubernetes.namespace)
+    selector = judge.up_selector(environment.kubernetes.namespace, environment.preflight.targets)
     reach = 3 * environment.prometheus.scrape_interval
     found = context.metrics.samples.series([selector], reach)[0]
     return [

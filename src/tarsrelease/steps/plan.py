@@ -39,7 +39,9 @@ def plan(
     paper = schedule.schedule(written, rollout)
     allowed = window.check(rollout, begins, override)
     closed = allowed.status is Status.FAIL
-    checks: tuple[Check, ...] = (_stages(paper), allowed)
+    jobs = schedule.job_check(rollout, environment.github)
+    checks: tuple[Check, ...] = (_stages(paper), allowed, jobs)
+    too_long = jobs.status is Status.FAIL
     if flags_wanted:
         checks += (_flags(rollout),)
     warned = schedule.warnings(rollout, paper, begins, override)
@@ -50,10 +52,12 @@ def plan(
     )
     if closed:
         summary = f"outside the deployment window: {allowed.reason}"
+    elif too_long:
+        summary = jobs.reason
     duration = "" if stage_duration is None else f"{stage_duration:g}s"
     flags = "true" if release.feature_flags else "false"
     return report.outcome(
-        Verdict.NO_GO if closed else Verdict.PROCEED,
+        Verdict.NO_GO if closed or too_long else Verdict.PROCEED,
         summary,
         checks=checks,
         details=PlanDetails(
@@ -71,6 +75,9 @@ def plan(
         ),
         next_step="wait for the window, or use --override-window with a reason"
         if closed
+        else "shorten the stages, or raise timeout-minutes in the workflow and github.stage_job or "
+        "github.promote_job in the environment file"
+        if too_long
         else "tarsrelease verify",
     )
 

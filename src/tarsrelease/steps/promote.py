@@ -24,6 +24,7 @@ from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.applied_as_checked import refuse_unchecked
 from tarsrelease.operations.drain import drain
@@ -50,7 +51,6 @@ from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import (
     changed_by_others,
     last_good,
-    same_version,
     serving_side,
     stable_names,
 )
@@ -245,8 +245,8 @@ def _interrupted(seen: Snapshot) -> bool:
 
 def _stable_values(context: Context, entries: Sequence[Entry]) -> list[Mapping[str, Any]]:
     flags_on = release_journal.feature_flags(entries, context.release.version)
-    own = context.environment.helm.values
-    return [own, context.rollout.feature_flags] if flags_on else [own]
+    own, pins = context.environment.helm.values, context.release.manifest.image_values
+    return [own, *([context.rollout.feature_flags] if flags_on else []), pins]
 
 
 def _refuse_unchecked_stable(context: Context, entries: Sequence[Entry]) -> None:

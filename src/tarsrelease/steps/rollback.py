@@ -25,6 +25,7 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import RollbackDetails, RollbackPlanDetails
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.locking import taking_over
@@ -40,7 +41,6 @@ from tarsrelease.rollout.rollback_plan import (
     Action,
     PlannedPhase,
     plan,
-    same_version,
     serving_side,
     stable_names,
 )

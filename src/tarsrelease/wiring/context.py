@@ -62,7 +62,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
             charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
             journal=ConfigMapJournal(api, rollout.application),
             lock=LeaseLock(api, rollout.application, run),
-            gateway=GatewayWeb(environment.gateway.address),
+            gateway=GatewayWeb(environment.gateway.address, tls=environment.gateway.tls),
             facts=KubernetesFacts(api),
         ),
         metrics=MetricsSources(

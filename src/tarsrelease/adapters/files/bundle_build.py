@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tarsrelease.adapters.files.configuration import load_bundle_input, wrong_configuration
-from tarsrelease.adapters.files.yaml_source import Place, read_yaml, splice_scalars
+from tarsrelease.adapters.files.yaml_source import (
+    Place,
+    read_values,
+    read_yaml,
+    set_scalars,
+    splice_scalars,
+)
 from tarsrelease.adapters.git.commits import source_of
 from tarsrelease.adapters.helm.chart_package import EPOCH, package_chart
+from tarsrelease.bundle.chart import laid_over
+from tarsrelease.bundle.image_places import chart_defaults, places_of
 from tarsrelease.bundle.texts import checksums_text, manifest_text, sha256
 from tarsrelease.model.bundle import (
     CERTIFICATION,
@@ -23,14 +33,23 @@ from tarsrelease.model.bundle import (
     Image,
     Manifest,
     Migration,
-    Source,
 )
-from tarsrelease.model.bundle_input import INPUT, BundleInput
+from tarsrelease.model.bundle_input import INPUT, BundleInput, ImageInput
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.versions import label_of
 
 _DOING = "building the bundle"
 _UNFINISHED = ".part"
 _VERSION_LINES = re.compile(r"^(version|appVersion):.*$", re.MULTILINE)
+
+
+DigestOf = Callable[[ImageInput, str | None], str | None]
+"""From an image and the digest that it had in the last build to its digest, None if unknown."""
+
+
+def as_before(_: ImageInput, before: str | None) -> str | None:
+    """The digest of the last build: no registry is asked."""
+    return before
 
 
 @dataclass(frozen=True)
@@ -44,14 +63,19 @@ class BuiltBundle:
 
 
 def build_bundle(
-    source: Path, version: str, out: Path, described: Path | None = None
+    source: Path,
+    version: str,
+    out: Path,
+    described: Path | None = None,
+    *,
+    digest_of: DigestOf = as_before,
 ) -> BuiltBundle:
     """Build the bundle of `version` into `out`.
 
     `source` is the folder that holds the chart's; `described` the bundle.yaml, by default the one
-    in `out`, and the files that it names lie beside it. Raises `UsageError` where an input is
-    missing, wrong or of another version, or where `out` holds a file that nothing names; nothing
-    is written then.
+    in `out`, and the files that it names lie beside it. `digest_of` gives the digest of an image
+    that has none there. Raises `UsageError` where an input is missing, wrong or of another version,
+    or where `out` holds a file that nothing names; nothing is written then.
     """
     description = described or out / INPUT
     wanted = load_bundle_input(description)
@@ -63,12 +87,17 @@ def build_bundle(
         )
     contents = _named_files(wanted, description)
     chart_folder = source / wanted.chart
-    archive = f"{wanted.application}-{version}.tgz"
-    contents[archive] = package_chart(
-        wanted.application, _chart_files(chart_folder, wanted), _epoch()
+    name, files = _chart_files(
+        chart_folder, wanted, [description.parent / file for file in wanted.values_files]
     )
+    images = _images(wanted, files, digest_of, out)
+    files["values.yaml"] = _with_images(files.get("values.yaml", b""), chart_folder, images)
+    archive = f"{name}-{version}.tgz"
+    contents[archive] = package_chart(name, files, _epoch())
     inputs = [chart_folder, *(description.parent / name for name in wanted.named_files)]
-    manifest = _manifest(wanted, archive, contents, source_of(inputs, version))
+    manifest = _manifest(
+        wanted, Chart(file=archive, name=name, version=version), images, contents
+    ).model_copy(update={"source": source_of(inputs, version)})
     contents[MANIFEST] = manifest_text(manifest).encode()
     digests = {path: sha256(content) for path, content in contents.items()}
     contents[CHECKSUMS] = checksums_text(digests).encode()
@@ -105,8 +134,10 @@ def _named_files(wanted: BundleInput, description: Path) -> dict[str, bytes]:
     return contents
 
 
-def _chart_files(folder: Path, wanted: BundleInput) -> dict[str, bytes]:
-    """The chart's files for the archive, with version and images set."""
+def _chart_files(
+    folder: Path, wanted: BundleInput, more: Sequence[Path]
+) -> tuple[str, dict[str, bytes]]:
+    """The chart's name and its files for the archive, with the version set and all values."""
     if not (folder / "Chart.yaml").is_file():
         raise _refused(
             f"{folder}/Chart.yaml does not exist",
@@ -124,39 +155,100 @@ def _chart_files(folder: Path, wanted: BundleInput) -> dict[str, bytes]:
         # Helm leaves hidden files out, too, but for its own list of what to ignore.
         if path.is_file() and (not hidden or relative.as_posix() == ".helmignore"):
             files[relative.as_posix()] = path.read_bytes()
-    files["Chart.yaml"] = _with_version(files["Chart.yaml"], folder, wanted)
-    files["values.yaml"] = _with_images(files.get("values.yaml", b""), folder, wanted)
-    return files
+    name, files["Chart.yaml"] = _with_version(files["Chart.yaml"], folder, wanted)
+    if wanted.values_files:
+        layers = [_values(files.get("values.yaml", b"{}"), f"{folder}/values.yaml")]
+        layers += [_values(path.read_bytes(), str(path)) for path in more]
+        files["values.yaml"] = yaml.safe_dump(reduce(laid_over, layers), sort_keys=False).encode()
+    return name, files
 
 
-def _with_version(content: bytes, folder: Path, wanted: BundleInput) -> bytes:
+def _values(content: bytes, path: str) -> dict[str, Any]:
+    found = read_values(path, content)
+    if isinstance(found, tuple):
+        raise wrong_configuration(_DOING, found)
+    return dict(found)
+
+
+def _with_version(content: bytes, folder: Path, wanted: BundleInput) -> tuple[str, bytes]:
+    """The chart's name, and Chart.yaml with the version.
+
+    The appVersion gets it as image tags and labels have it, which allow no ``+``.
+    """
+    versions = {"version": wanted.version, "appVersion": label_of(wanted.version)}
     text = content.decode()
-    text = _VERSION_LINES.sub(lambda match: f'{match[1]}: "{wanted.version}"', text)
+    text = _VERSION_LINES.sub(lambda match: f'{match[1]}: "{versions[match[1]]}"', text)
     data = yaml.safe_load(text)
-    missing = [key for key in ("version", "appVersion") if data.get(key) != wanted.version]
-    if missing or data.get("name") != wanted.application:
+    missing = [key for key, version in versions.items() if data.get(key) != version]
+    name = wanted.chart_name or wanted.application
+    if missing or data.get("name") != name:
         what = f"no line `{missing[0]}:`" if missing else f"the name {data.get('name')!r}"
         raise _refused(
             f"{folder}/Chart.yaml has {what}",
-            f"name: {wanted.application}, and lines `version:` and `appVersion:` to set",
-            "correct Chart.yaml; the values of the two lines do not matter, the build sets them",
+            f"name: {name}, and lines `version:` and `appVersion:` to set",
+            "correct Chart.yaml (the values of the two lines do not matter, the build sets them), "
+            "or give chart_name in bundle.yaml",
         )
-    return text.encode()
+    return name, text.encode()
 
 
-def _with_images(content: bytes, folder: Path, wanted: BundleInput) -> bytes:
-    """values.yaml with each image's repository, tag and digest set in place; comments stay."""
-    changes: list[tuple[Place, str]] = []
+def _images(
+    wanted: BundleInput, files: Mapping[str, bytes], digest_of: DigestOf, out: Path
+) -> tuple[Image, ...]:
+    """The images with digests, and with the places in the chart's values that bundle.yaml names."""
+    before = _digests_before(out)
+    defaults = chart_defaults(files)
+    images, unknown = [], []
     for image in wanted.images:
-        pinned = {"repository": image.name, "tag": image.tag, "digest": image.digest}
-        changes += [(("images", image.service, key), f'"{value}"') for key, value in pinned.items()]
+        reference = f"{image.name}:{image.tag}"
+        digest = image.digest or digest_of(image, before.get(reference))
+        if digest is None:
+            unknown.append(f"{image.service} ({reference})")
+            continue
+        where = image.values
+        images.append(
+            Image(
+                service=image.service,
+                name=image.name,
+                tag=image.tag,
+                digest=digest,
+                values=places_of(where, defaults) if isinstance(where, str) else where,
+                tag_is_version=None if image.tag_is_version else False,
+            )
+        )
+    if unknown:
+        raise _refused(
+            f"no digest of {', '.join(unknown)}",
+            "the digest of each image, so that nothing else can be released under its tag",
+            f"run it where the registry answers, or add --digest {unknown[0].partition(' ')[0]}"
+            "=sha256:…",
+        )
+    return tuple(images)
+
+
+def _digests_before(out: Path) -> dict[str, str]:
+    """The digests of the last build into `out`, by name and tag."""
+    try:
+        manifest = Manifest.model_validate_json((out / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {f"{image.name}:{image.tag}": image.digest for image in manifest.images}
+
+
+def _with_images(content: bytes, folder: Path, images: Sequence[Image]) -> bytes:
+    """values.yaml with each image's repository, tag and digest set in place; comments stay."""
+    by_default: list[tuple[Place, str]] = []
+    named: list[tuple[Place, str]] = []
+    for image in images:
+        changes = [(path, f'"{value}"') for path, value in image.pinned().items()]
+        (by_default if image.values is None else named).extend(changes)
     text = content.decode()
     document = read_yaml(text, free=[()])
-    if document.findings or not isinstance(document.data, dict):
+    if text.strip() and (document.findings or not isinstance(document.data, dict | None)):
         lines = [f"{folder}/values.yaml:{found}" for found in document.findings]
         raise wrong_configuration(_DOING, lines or [f"{folder}/values.yaml:1: is not a mapping"])
     try:
-        return splice_scalars(text, changes).encode()
+        return set_scalars(splice_scalars(text, by_default), named).encode()
     except KeyError as missing:
         raise _refused(
             f"{folder}/values.yaml has no {missing.args[0]}",
@@ -166,23 +258,22 @@ def _with_images(content: bytes, folder: Path, wanted: BundleInput) -> bytes:
 
 
 def _manifest(
-    wanted: BundleInput, archive: str, contents: Mapping[str, bytes], source: Source | None
+    wanted: BundleInput, chart: Chart, images: tuple[Image, ...], contents: Mapping[str, bytes]
 ) -> Manifest:
     return Manifest(
         schema_="tarsrelease/manifest/v1",
         application=wanted.application,
         version=wanted.version,
         min_previous_version=wanted.min_previous_version,
-        chart=Chart(file=archive, name=wanted.application, version=wanted.version),
+        chart=chart,
         canary_values=wanted.canary_values,
         rollout=wanted.rollout,
-        images=tuple(Image(**image.model_dump()) for image in wanted.images),
+        images=images,
         hotfixes=wanted.hotfixes,
         migrations=tuple(
             Migration(**migration.model_dump(), sha256=sha256(contents[migration.file]))
             for migration in wanted.migrations
         ),
-        source=source,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from tarsrelease.adapters.files.yaml_source import (
     parse_yaml_file,
     read_yaml,
 )
+from tarsrelease.bundle.chart import laid_over
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.environment import Environment, apply_overrides
@@ -49,7 +51,15 @@ def load_environment(name_or_path: str) -> Environment:
             [f"{path}:{line}: name: {environment.name!r} differs from the file name {path.name}"],
             "give both the same name",
         )
-    return environment
+    if not environment.helm.values_files:
+        return environment
+    layers = [
+        _mapping(path.parent / file, "reading the environment")
+        for file in environment.helm.values_files
+    ]
+    values = reduce(laid_over, [*layers, environment.helm.values])
+    helm = environment.helm.model_copy(update={"values": values})
+    return environment.model_copy(update={"helm": helm})
 
 
 def load_release(

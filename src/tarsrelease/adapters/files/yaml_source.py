@@ -236,6 +236,57 @@ def splice_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:
     return text
 
 
+def set_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:
+    """`splice_scalars` that adds the keys that are missing. Raises KeyError with a place whose
+    parent is no mapping."""
+    for place, new in changes:
+        text = _set_scalar(text, place, new)
+    return text
+
+
+def _set_scalar(text: str, place: Place, new: str) -> str:
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is None:
+        return text.rstrip("\n") + "\n" * bool(text) + _block(place, new, 0)
+    depth = 0
+    for part in place:
+        if not isinstance(node, MappingNode):
+            break
+        below = next((value for key, value in node.value if key.value == part), None)
+        if below is None:
+            return _inserted(text, node, place[depth:], new)
+        node, depth = below, depth + 1
+    empty = isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+    if not isinstance(node, ScalarNode) or (depth < len(place) and not empty):
+        raise KeyError(show_place(place))
+    start, end = int(node.start_mark.index), int(node.end_mark.index)
+    value = new if depth == len(place) else _flow(place[depth:], new)
+    space = " " if text[start - 1 : start] == ":" else ""
+    return text[:start] + space + value + text[end:]
+
+
+def _inserted(text: str, node: MappingNode, place: Place, new: str) -> str:
+    """The text with a key before the first of the mapping `node`."""
+    if not node.value or node.flow_style:
+        start = int(node.start_mark.index) + 1
+        rest = ", " if node.value else ""
+        return text[:start] + _flow(place, new)[1:-1] + rest + text[start:]
+    first = node.value[0][0].start_mark
+    index, column = int(first.index), int(first.column)
+    return text[:index] + _block(place, new, column).lstrip(" ") + (" " * column + text[index:])
+
+
+def _block(place: Place, new: str, indent: int) -> str:
+    lines = [f"{' ' * (indent + 2 * n)}{key}:" for n, key in enumerate(place)]
+    return "\n".join(lines) + f" {new}\n"
+
+
+def _flow(place: Place, new: str) -> str:
+    for key in reversed(place):
+        new = f"{{{key}: {new}}}"
+    return new
+
+
 def _node_at(node: Node | None, place: Place) -> ScalarNode:
     for part in place:
         if not isinstance(node, MappingNode):

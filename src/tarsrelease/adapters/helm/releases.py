@@ -91,7 +91,9 @@ class Helm:
         """
         self._change(
             f"installing {release}",
-            ["upgrade", release, chart, "--install", "--values", "-", *self._serverside()]
+            # CRDs are the cluster's and exist before a release: preflight checks it.
+            ["upgrade", release, chart, "--install", "--skip-crds", "--values", "-"]
+            + self._serverside()
             + (["--wait"] if wait else []),
             deadline,
             stdin=self._values(values, values_from),
@@ -153,7 +155,7 @@ class Helm:
         try:
             said = self._run(
                 [
-                    *("upgrade", release, chart, "--install", "--dry-run=server"),
+                    *("upgrade", release, chart, "--install", "--skip-crds", "--dry-run=server"),
                     *("--output", "json", "--values", "-", *self._serverside()),
                 ],
                 stdin=self._values(values, values_from),
@@ -177,6 +179,16 @@ class Helm:
             ) from failure
         found: dict[str, Any] = yaml.load(said, Loader=_Loader) or {}  # noqa: S506 - a safe one
         return found
+
+    def crds(self, chart: str) -> list[dict[str, Any]]:
+        """The definitions in the chart's crds/ and in those of its subcharts."""
+        try:
+            said = run(self._program, ["show", "crds", chart], stdin=None, deadline=_READING)
+        except Failure as failure:
+            raise failure.explained(
+                f"reading the CRDs of {chart}", self._namespace, changing=False
+            ) from failure
+        return rendered_objects(said)
 
     @cached_property
     def _program(self) -> str:

@@ -63,6 +63,7 @@ class Client:
 
     Raises httpx.HTTPError: TimeoutException after the deadline, TooLargeError, or what httpx finds.
     Redirects are never followed. Proxies are those that the environment names, if `proxies`.
+    `server_name` is the name in the server's certificate if it is not that of the address.
     """
 
     def __init__(
@@ -73,10 +74,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         verify: ssl.SSLContext | bool = True,
         proxies: bool = True,
+        server_name: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._seconds = seconds
         self._largest = largest
+        self._extensions = {} if server_name is None else {"sni_hostname": server_name}
         self._client = httpx.Client(
             headers={"Accept-Encoding": "gzip", **(headers or {})},
             follow_redirects=False,
@@ -126,7 +129,8 @@ class Client:
         ends_at = min(monotonic() + self._seconds, deadline)
         token = _ends_at.set(ends_at)
         try:
-            with self._client.stream(method, url, timeout=_left(ends_at), **more) as answer:
+            given = {"extensions": self._extensions, **more}
+            with self._client.stream(method, url, timeout=_left(ends_at), **given) as answer:
                 content = b"" if method == "HEAD" else _content(answer, most)
                 return Answer(answer.status_code, answer.headers, content)
         finally:

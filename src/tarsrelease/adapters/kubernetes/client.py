@@ -174,6 +174,14 @@ class KubernetesApi:
         items: list[Object] = found.get("items") or []
         return items
 
+    def resources(self, group: str, version: str) -> list[Object]:
+        """What the API server serves of a group's version (its APIResourceList); every user may
+        ask."""
+        kind = Kind(group, version, "APIResourceList", "", namespaced=False)
+        found = self._send(_Request("get", kind), missing_ok=True) or {}
+        listed: list[Object] = found.get("resources") or []
+        return listed
+
     def create(self, kind: Kind, body: Object) -> Object:
         """Create the object; Conflict where it exists."""
         return self._send(_Request("post", kind, body=self._complete(kind, body))) or {}

@@ -25,6 +25,11 @@ class KubernetesFacts:
         found = self._cluster.get(NAMESPACE, self._cluster.namespace)
         return None if found is None else (found.get("status") or {}).get("phase", "Unknown")
 
+    def served(self, group: str, version: str) -> list[str]:
+        """The kinds of an API group's version; empty if the cluster does not have it."""
+        found = self._cluster.resources(group, version)
+        return sorted({str(each.get("kind")) for each in found})
+
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
         """The rights that the API server refuses; one access review per right."""
         return [right for right in rights if not self._allowed(right)]

@@ -20,7 +20,7 @@ from tarsrelease.model.rollout import Rollout
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
 _VERSION = "app.kubernetes.io/version"
-_VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?)")
+_VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?)")
 
 
 class KubernetesWorkloads:
@@ -103,6 +103,7 @@ class KubernetesWorkloads:
             or self._version(metadata)
             or version_in_image(images[0])
             or _chart_version(metadata),
+            problem=_problem(status),
         )
 
     def _pod(self, found: dict[str, Any]) -> PodState | None:
@@ -144,6 +145,21 @@ class KubernetesWorkloads:
         labels = metadata.get("labels") or {}
         version: str = labels.get(self._version_label) or labels.get(_VERSION) or ""
         return version
+
+
+def _problem(status: dict[str, Any]) -> str:
+    """Why pods cannot be created, such as an exceeded quota; "" if they can.
+
+    The Deployment repeats the message of its ReplicaSet's FailedCreate event as a condition.
+    """
+    return next(
+        (
+            str(each.get("message") or each.get("reason") or "")
+            for each in status.get("conditions") or []
+            if each.get("type") == "ReplicaFailure" and each.get("status") == "True"
+        ),
+        "",
+    )
 
 
 def version_in_image(image: str) -> str:

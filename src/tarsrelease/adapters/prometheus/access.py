@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from base64 import b64encode
-from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from tarsrelease.adapters.http.tls import named_value, trust
 from tarsrelease.model.environment import Prometheus
-from tarsrelease.model.errors import UsageError
-
-_PEM = "-----BEGIN "
 
 
 def headers(settings: Prometheus) -> dict[str, str]:
@@ -36,55 +30,8 @@ def verification(settings: Prometheus) -> ssl.SSLContext | bool:
 
     Raises UsageError for a variable that is not set, or that holds no certificate.
     """
-    tls = settings.tls
-    if tls is None:
-        return True
-    with ExitStack() as files:
-        authority = (
-            None if tls.ca_env is None else _pem_file(settings, "tls.ca_env", tls.ca_env, files)
-        )
-        names = f"${tls.ca_env}"
-        try:
-            context = ssl.create_default_context(cafile=authority)
-            if tls.certificate_env is not None and tls.key_env is not None:
-                names = f"${tls.certificate_env} and ${tls.key_env}"
-                context.load_cert_chain(
-                    _pem_file(settings, "tls.certificate_env", tls.certificate_env, files),
-                    _pem_file(settings, "tls.key_env", tls.key_env, files),
-                    password="",  # a locked key is refused, never asked for on the terminal
-                )
-        except (ssl.SSLError, OSError) as error:
-            raise UsageError(
-                doing=f"preparing to ask {settings.url}",
-                found=f"{names}: {error}",
-                expected="a PEM file's path or its text; a key without a password, of this "
-                "certificate",
-                next_step="correct the variables that prometheus.tls names",
-            ) from error
-    return context
-
-
-def _pem_file(settings: Prometheus, key: str, variable: str, files: ExitStack) -> str:
-    """A file with this certificate or key: the one that is named, or one made of the text.
-
-    The made one is readable by this user only, and gone when `files` is closed.
-    """
-    value = _value(settings, key, variable)
-    if not value.startswith(_PEM):
-        return value
-    folder = files.enter_context(TemporaryDirectory())  # private to this user
-    file = Path(folder, "pem")
-    file.write_text(value + "\n", encoding="ascii")
-    return str(file)
+    return True if settings.tls is None else trust(settings.tls, "prometheus.tls", settings.url)
 
 
 def _value(settings: Prometheus, key: str, variable: str) -> str:
-    value = os.environ.get(variable, "").strip()
-    if value:
-        return value
-    raise UsageError(
-        doing=f"preparing to ask {settings.url}",
-        found=f"the environment variable {variable} is not set",
-        expected=f"what prometheus.{key} names",
-        next_step=f"set {variable}, or remove {key} from the environment file",
-    )
+    return named_value(variable, f"prometheus.{key}", settings.url)

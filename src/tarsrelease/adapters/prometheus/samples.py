@@ -49,6 +49,7 @@ class PrometheusMetrics:
             headers=access.headers(settings),
             verify=access.verification(settings),
             proxies=not _is_loopback(settings.url),
+            server_name=settings.tls.server_name if settings.tls is not None else None,
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="metrics")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import ssl
 import threading
 from collections.abc import Mapping
 from time import monotonic
@@ -18,11 +19,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from tarsrelease.adapters.http.client import Client, TooLargeError
+from tarsrelease.adapters.http.tls import trust
 from tarsrelease.adapters.registry.credentials import CREDENTIALS, Login, Logins
 from tarsrelease.bundle.checksum_parser import shown
+from tarsrelease.model.environment import ClientTls
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS, Fetched
 
+AUTHORITY = "TARSRELEASE_REGISTRY_CA"
+"""Names the variable with the registry's own certificate authority: a PEM file's path or text."""
 _DOING = "querying the registry"
 _PARAMETER = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
 _LONGEST = 10.0
@@ -45,6 +50,7 @@ class HttpRegistry:
         self._client = Client(
             seconds=timeout,
             largest=LARGEST_MANIFEST,
+            verify=_verification(variables),
             headers={"Accept-Encoding": "identity"},
             transport=transport,
         )
@@ -196,6 +202,12 @@ class HttpRegistry:
             return None
         found = (said.get("token") or said.get("access_token")) if isinstance(said, dict) else None
         return found if isinstance(found, str) and found.isascii() and found.isprintable() else None
+
+
+def _verification(variables: Mapping[str, str]) -> ssl.SSLContext | bool:
+    if not variables.get(AUTHORITY):
+        return True
+    return trust(ClientTls(ca_env=AUTHORITY), "the registry", "the registry", variables)
 
 
 def _place(name: str) -> tuple[str, str]:

@@ -47,8 +47,21 @@ bundle = LazyGroup(
     metavar="FILE",
     help="Description of the bundle. Default: bundle.yaml in --out.",
 )
+@click.option(
+    "--digest",
+    "digests",
+    multiple=True,
+    metavar="IMAGE=sha256:…",
+    help="Digest of an image that has none in bundle.yaml. Repeatable. Default: the one that the "
+    "last build pinned, else the registry's.",
+)
 def _build(
-    settings: Settings, source: Path, version: str, out: Path, described: Path | None
+    settings: Settings,
+    source: Path,
+    version: str,
+    out: Path,
+    described: Path | None,
+    digests: tuple[str, ...],
 ) -> int:
     """Build a bundle from bundle.yaml, its neighboring files and the chart, and verify it.
 
@@ -57,13 +70,15 @@ def _build(
     SOURCE_DATE_EPOCH sets the timestamps in the archive.
     """
     from tarsrelease.adapters.files.bundle_build import build_bundle
+    from tarsrelease.adapters.registry.digests import digest_finder
     from tarsrelease.cli.session import Recording, carry_out
     from tarsrelease.model.outcome import Verdict
     from tarsrelease.model.step_details import BundleBuildDetails
     from tarsrelease.wiring.verification import Wishes, verified
 
     def act(session: Session) -> Outcome:
-        built = build_bundle(source, version, out, described)
+        finder = digest_finder(digests, session.progress.say)
+        built = build_bundle(source, version, out, described, digest_of=finder)
         session.progress.say(
             f"{out}: {len(built.digests)} files, {len(built.changed)} of them with new bytes"
         )

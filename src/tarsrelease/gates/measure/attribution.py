@@ -19,6 +19,7 @@ from tarsrelease.gates.measure.side_values import SideValues, side_values
 from tarsrelease.model.format import names
 from tarsrelease.model.measurement import Counts, Key, Track, Unmeasured
 from tarsrelease.model.rollout import MetricLabels, Rollout
+from tarsrelease.model.versions import same_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def owners(
 def _runs(version: str | None, wanted: str | None) -> bool:
     if version is None or wanted is None:
         return True
-    return version.removeprefix("v") == wanted.removeprefix("v")
+    return same_version(version, wanted)
 
 
 def why_nobody(found: Mapping[str, str], labels: MetricLabels, known: Known) -> str:

@@ -14,6 +14,7 @@ from tarsrelease.gates.measure.attribution import Known, whose
 from tarsrelease.gates.measure.counter_reset import rise
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels
+from tarsrelease.model.versions import same_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Served:
             for server, requests in self.requests.items()
             if server.service == service
             and (track is None or server.track is track)
-            and (version is None or server.version.removeprefix("v") == version.removeprefix("v"))
+            and (version is None or same_version(server.version, version))
         )
 
 
