@@ -26,6 +26,7 @@ from tarsrelease.gates.checks import ClusterState, Inputs
 from tarsrelease.gates.measure import gauges
 from tarsrelease.gates.measure.pods import PodMemory, remember
 from tarsrelease.gates.verdict import decide
+from tarsrelease.model.base import Amount
 from tarsrelease.model.checks import (
     GaugeCheck,
     ProportionCheck,
@@ -39,7 +40,9 @@ from tarsrelease.model.rollout import MetricLabels, Stage
 
 BELOW = ProportionCheck(kind="proportion", id="canary.error_rate", sli="errors", below=0.015)
 AT_LEAST = ProportionCheck(kind="proportion", id="canary.availability", sli="e", at_least=0.99)
-MEMORY = GaugeCheck(kind="gauge", id="canary.memory", sli="memory", below=2.5e9)
+MEMORY = GaugeCheck(
+    kind="gauge", id="canary.memory", sli="memory", below=Amount(value=2.5e9, unit="bytes")
+)
 READY = ReadyCheck(kind="ready", id="canary.ready")
 RESTARTS = RestartsCheck(kind="restarts", id="canary.restarts")
 

@@ -18,6 +18,7 @@ from tarsrelease.gates.checks.compare import log_evidence_worse
 from tarsrelease.gates.checks.drift import drifted
 from tarsrelease.gates.checks.like_stable import dominance
 from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE, highest_share
+from tarsrelease.model.base import Amount
 from tarsrelease.model.checks import (
     AbsentCheck,
     CapacityCheck,
@@ -318,12 +319,16 @@ def test_the_unit_changes_no_verdict_of_a_comparison(
     assert scaled.status is like(ours, theirs).status
 
 
+def in_bytes(value: float) -> Amount:
+    return Amount(value=value, unit="bytes")
+
+
 @given(many, st.floats(0.01, 1e6), units)
 def test_the_unit_changes_no_verdict_of_a_limit(
     samples: list[float], limit: float, unit: float
 ) -> None:
     def status(scale: float) -> Status:
-        rule = GaugeCheck(kind="gauge", id="a.b", sli="memory", below=scale * limit)
+        rule = GaugeCheck(kind="gauge", id="a.b", sli="memory", below=in_bytes(scale * limit))
         seen = Gauges({"p1": every_five_seconds(*(scale * value for value in samples))})
         return by_law(rule, replace(INPUTS, gauges={"memory": {NAME: seen}})).status
 

@@ -17,8 +17,11 @@ from pydantic import (
 
 from tarsrelease.model.quantities import (
     DURATION,
+    NUMBER_ALONE,
     PERCENTAGE,
     SIZE,
+    Unit,
+    parse_amount,
     parse_bytes,
     parse_percentage,
     parse_seconds,
@@ -58,6 +61,35 @@ Percentage = Annotated[float, _percentage[0], _percentage[1], Field(ge=0, allow_
 """A percentage that may be above 100, as a number: 1.5 for ``150%``."""
 Share = Annotated[float, _share[0], _share[1]]
 """A share between 0 and 1, written as ``0.5%``."""
+
+
+class Amount(Value):
+    """A number and its unit; a share is a number such as 0.8."""
+
+    value: float
+    unit: Unit
+
+
+def _amount(written: Any) -> Any:
+    if isinstance(written, (Amount, dict)):  # a dict: what an Amount is in JSON
+        return written
+    value, unit = parse_amount(written)
+    return {"value": value, "unit": unit}
+
+
+AnyAmount = Annotated[
+    Amount,
+    BeforeValidator(_amount),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "pattern": rf"^({SIZE}|{DURATION}|{PERCENTAGE}|{NUMBER_ALONE})$",
+            "examples": ["2.5GB", "30s", "80%", "200"],
+        },
+        mode="validation",
+    ),
+]
+"""An amount in any unit, written as ``2.5GB``, ``30s``, ``80%`` or ``200``."""
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=53)]
 """A name that Kubernetes and Helm accept (RFC 1123 label; 53 is Helm's limit for a release)."""
 Version = Annotated[

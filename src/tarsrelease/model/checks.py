@@ -19,7 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
+from tarsrelease.model.base import Amount, AnyAmount, Name, Seconds, Share, Value
+from tarsrelease.model.quantities import complement
 
 CheckId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$")]
 
@@ -44,8 +45,8 @@ class Rule(Value):
     `spends` says that a false alarm of the rule comes out of the budget of the release. `slis`
     maps the fields that name an SLI to the kind it must be of. `beside` says that the rule needs
     traffic on the other side, too; `elsewhere` that neither metrics nor cluster answer it.
-    `limit_unit` is the unit of the one limit that an environment may override, None where it has
-    none.
+    `limits` names the overrides of an environment that may replace the rule's one limit, None where
+    it has none.
     """
 
     id: CheckId
@@ -56,16 +57,16 @@ class Rule(Value):
     beside: ClassVar[bool] = False
     elsewhere: ClassVar[bool] = False
     slis: ClassVar[Mapping[str, str]] = {}
-    limit_unit: ClassVar[Literal["bytes", "share"] | None] = None
+    limits: ClassVar[Literal["gauge_limits", "bad_share_limits"] | None] = None
 
     def named_slis(self) -> dict[str, str]:
         """The names of the SLIs that the rule reads, and the kind that each must be of."""
         named = {getattr(self, field): kind for field, kind in self.slis.items()}
         return {name: kind for name, kind in named.items() if name is not None}
 
-    def limited_to(self, limit: float) -> Self:
-        """The rule with another limit, in its `limit_unit`. Raises where it has none."""
-        raise ValueError(f"check {self.id} has no limit that could be overridden with {limit:g}")
+    def limited_to(self, _limit: Amount) -> Self:
+        """The rule with another limit. Raises where it has none."""
+        raise ValueError(f"check {self.id} has no limit that could be overridden")
 
 
 class ProportionCheck(Rule):
@@ -85,7 +86,7 @@ class ProportionCheck(Rule):
     scope = Scope.SERVICES
     spends = True
     slis = {"sli": "proportion"}
-    limit_unit = "share"
+    limits = "bad_share_limits"
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
@@ -97,27 +98,30 @@ class ProportionCheck(Rule):
     @property
     def bad_limit(self) -> float:
         """The limit as a share of bad requests, strictly between 0 and 1."""
-        return self.below if self.below is not None else 1.0 - (self.at_least or 0.0)
+        return self.below if self.below is not None else complement(self.at_least or 0.0)
 
-    def limited_to(self, limit: float) -> Self:
+    def limited_to(self, limit: Amount) -> Self:
         """The same with a limit on the share of bad requests."""
-        return self.model_copy(update={"below": limit, "at_least": None})
+        return self.model_copy(update={"below": limit.value, "at_least": None})
 
 
 class GaugeCheck(Rule):
-    """Every pod's reading is below a limit in bytes; fails if it stays above for `sustained`."""
+    """Every pod's reading is below a limit; fails if it stays above for `sustained`.
+
+    The limit has the unit of the SLI: ``2.5GB``, ``30s``, ``80%`` or a plain number.
+    """
 
     kind: Literal["gauge"]
     sli: str
-    below: Bytes
+    below: AnyAmount
     sustained: Seconds = 15.0
 
     scope = Scope.WORKLOADS
     slis = {"sli": "gauge"}
-    limit_unit = "bytes"
+    limits = "gauge_limits"
 
-    def limited_to(self, limit: float) -> Self:
-        """The same with a limit in bytes."""
+    def limited_to(self, limit: Amount) -> Self:
+        """The same with another limit."""
         return self.model_copy(update={"below": limit})
 
 
@@ -154,16 +158,16 @@ class CompareCheck(Rule):
     spends = True
     beside = True
     slis = {"sli": "proportion"}
-    limit_unit = "share"
+    limits = "bad_share_limits"
 
     @model_validator(mode="after")
     def _something_is_tolerated(self) -> Self:
         _refuse_extremes("tolerated", self.tolerated)
         return self
 
-    def limited_to(self, limit: float) -> Self:
+    def limited_to(self, limit: Amount) -> Self:
         """The same with another share that is tolerated."""
-        return self.model_copy(update={"tolerated": limit})
+        return self.model_copy(update={"tolerated": limit.value})
 
 
 class DriftCheck(Rule):
@@ -180,16 +184,16 @@ class DriftCheck(Rule):
     spends = True
     beside = True
     slis = {"sli": "proportion"}
-    limit_unit = "share"
+    limits = "bad_share_limits"
 
     @model_validator(mode="after")
     def _a_distance(self) -> Self:
         _refuse_extremes("within", self.within)
         return self
 
-    def limited_to(self, limit: float) -> Self:
+    def limited_to(self, limit: Amount) -> Self:
         """The same with another distance."""
-        return self.model_copy(update={"within": limit})
+        return self.model_copy(update={"within": limit.value})
 
 
 class StagingDriftCheck(Rule):
@@ -208,16 +212,16 @@ class StagingDriftCheck(Rule):
     spends = True
     elsewhere = True
     slis = {"sli": "proportion"}
-    limit_unit = "share"
+    limits = "bad_share_limits"
 
     @model_validator(mode="after")
     def _a_distance(self) -> Self:
         _refuse_extremes("within", self.within)
         return self
 
-    def limited_to(self, limit: float) -> Self:
+    def limited_to(self, limit: Amount) -> Self:
         """The same with another distance."""
-        return self.model_copy(update={"within": limit})
+        return self.model_copy(update={"within": limit.value})
 
 
 class LikeStableCheck(Rule):
@@ -273,16 +277,16 @@ class ReconnectsCheck(Rule):
     scope = Scope.SERVICES
     spends = True
     slis = {"sli": "proportion", "open": "gauge"}
-    limit_unit = "share"
+    limits = "bad_share_limits"
 
     @model_validator(mode="after")
     def _a_limit(self) -> Self:
         _refuse_extremes("at_least", self.at_least)
         return self
 
-    def limited_to(self, limit: float) -> Self:
+    def limited_to(self, limit: Amount) -> Self:
         """The same with a limit on the share of failed attempts."""
-        return self.model_copy(update={"at_least": 1.0 - limit})
+        return self.model_copy(update={"at_least": complement(limit.value)})
 
 
 class CapacityCheck(Rule):
@@ -295,11 +299,11 @@ class CapacityCheck(Rule):
 
     scope = Scope.RELEASE
     slis = {"sli": "usage"}
-    limit_unit = "share"
+    limits = "bad_share_limits"
 
-    def limited_to(self, limit: float) -> Self:
+    def limited_to(self, limit: Amount) -> Self:
         """The same with a limit on the share in use."""
-        return self.model_copy(update={"below": limit})
+        return self.model_copy(update={"below": limit.value})
 
 
 def parse_number(text: Any) -> float:

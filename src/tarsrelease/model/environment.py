@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
+from tarsrelease.model.base import Amount, AnyAmount, Bytes, Name, Seconds, Share, Value
 from tarsrelease.model.checks import CheckId, CheckRule
-from tarsrelease.model.format import duration
+from tarsrelease.model.format import amount, duration
 from tarsrelease.model.rollout import Rollout, Stage
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
@@ -284,13 +284,18 @@ class Overrides(Value):
     promotion_look: Seconds | None = None
     promotion_bake: Seconds | None = None
     any_time: bool = False
-    gauge_limits: dict[CheckId, Bytes] = {}
+    gauge_limits: dict[CheckId, AnyAmount] = {}
     bad_share_limits: dict[CheckId, Share] = {}
     answers: dict[CheckId, bool] = {}
 
-    def limits(self, unit: str | None) -> dict[CheckId, float]:
-        """The limits in this unit by check id."""
-        return {"bytes": self.gauge_limits, "share": self.bad_share_limits}.get(unit or "", {})
+    def limits(self, table: str | None) -> dict[CheckId, Amount]:
+        """The limits of `gauge_limits` or `bad_share_limits` by check id."""
+        shares = {
+            check: Amount(value=share, unit="share")
+            for check, share in self.bad_share_limits.items()
+        }
+        known = {"gauge_limits": self.gauge_limits, "bad_share_limits": shares}
+        return known.get(table or "", {})
 
 
 class Slack(Value):
@@ -444,7 +449,7 @@ class Environment(Value):
 
 
 def _overridden(check: CheckRule, overrides: Overrides) -> CheckRule:
-    limits = overrides.limits(check.limit_unit)
+    limits = overrides.limits(check.limits)
     return check.limited_to(limits[check.id]) if check.id in limits else check
 
 
@@ -495,7 +500,8 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
     if overrides.false_pass is not None:
         said.append(f"chance that twice a limit passes: {overrides.false_pass * 100:g} %")
     said += [
-        f"limit of {name}: {limit / 1e6:g} MB" for name, limit in overrides.gauge_limits.items()
+        f"limit of {name}: {amount(limit.value, limit.unit)}"
+        for name, limit in overrides.gauge_limits.items()
     ]
     said += [
         f"limit of {name}: {limit * 100:g} %" for name, limit in overrides.bad_share_limits.items()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 
 NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
@@ -20,6 +21,7 @@ DURATION = r"(?=[0-9])" + "".join(rf"(?:\s*{NUMBER}\s*{unit})?" for unit in _SEC
 """A duration: ``10m``, ``3m30s``, ``1h30m``; the units fall, each at most once."""
 SIZE = rf"{NUMBER}\s*({'|'.join(_BYTES)})"
 PERCENTAGE = rf"{NUMBER}\s*%"
+NUMBER_ALONE = r"-?[0-9]+(?:\.[0-9]+)?"
 STAGE = r"(?:canary-)?(100|[1-9][0-9]?)\s?%?"
 """A stage: ``10``, ``10%`` or ``canary-10``."""
 
@@ -64,7 +66,7 @@ def parse_percentage(text: Any) -> float:
     found = re.fullmatch(PERCENTAGE, text) if isinstance(text, str) else None
     if found is None:
         raise ValueError(f"{_quoted(text)} needs a percentage, such as 0.5%")
-    return float(found[1]) / 100
+    return float(Decimal(found[1]) / 100)
 
 
 def parse_share(text: Any) -> float:
@@ -73,6 +75,35 @@ def parse_share(text: Any) -> float:
     if not 0 <= share <= 1:
         raise ValueError(f"{_quoted(text)} is not between 0% and 100%")
     return share
+
+
+def complement(share: float) -> float:
+    """What is missing to 100 %, as exact as the share is written: 10 % for 90 %."""
+    return float(1 - Decimal(repr(share)))
+
+
+Unit = Literal["bytes", "seconds", "count", "share"]
+
+
+def parse_amount(text: Any) -> tuple[float, Unit]:
+    """A number and its unit from ``2.5GB``, ``30s``, ``80%`` or ``200`` (a plain number).
+
+    A percentage may exceed 100 %. Raises ValueError for anything else.
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        return float(text), "count"
+    if isinstance(text, str):
+        if re.fullmatch(PERCENTAGE, text):
+            return parse_percentage(text), "share"
+        if re.fullmatch(NUMBER_ALONE, text):
+            return float(text), "count"
+        if re.fullmatch(SIZE, text):
+            return parse_bytes(text), "bytes"
+        if re.fullmatch(DURATION, text):
+            return parse_seconds(text), "seconds"
+    raise ValueError(
+        f"{_quoted(text)} needs a number, alone or with a unit, such as 2.5GB, 30s, 80% or 200"
+    )
 
 
 def parse_stage(text: str) -> int:

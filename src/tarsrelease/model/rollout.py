@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from tarsrelease.model import presets
+from tarsrelease.model import presets, promql
 from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
-from tarsrelease.model.checks import CheckRule, ManualCheck
+from tarsrelease.model.checks import CheckRule, GaugeCheck, ManualCheck, Scope
 from tarsrelease.model.incident import IncidentRules
 from tarsrelease.model.window import DeploymentWindow
 
@@ -30,15 +30,23 @@ def _known_placeholders(selector: str) -> str:
 
 def _matches_many(selector: str) -> str:
     _known_placeholders(selector)
-    if not re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*\{.*\}", selector.strip(), re.DOTALL):
+    if not re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*\s*\{.*\}", selector.strip(), re.DOTALL):
         raise ValueError(
             'give the series themselves, such as http_requests_total{service=~"$service"}: '
             "counts are made from raw samples, so no rate(), sum() or window"
         )
-    if re.search(r'=\s*"[^"]*\$\{?(service|track|version)', selector):
-        raise ValueError(
-            "match $service, $track and $version with =~ (one query asks for all of them at once)"
-        )
+
+    def sample(inside: str, literal: promql.Literal) -> str:
+        template = Template(inside)
+        used = set(template.get_identifiers())
+        if "~" not in literal.operator and used & {"service", "track", "version"}:
+            raise ValueError(
+                "match $service, $track and $version with =~ or !~ (one query asks for all of them "
+                "at once)"
+            )
+        return template.substitute(dict.fromkeys(used, "x"))
+
+    promql.check_expressions(promql.parse(promql.with_strings(selector, sample)).matchers)
     return selector
 
 
@@ -344,6 +352,20 @@ class Promotion(Value):
         return self
 
 
+def _same_unit(check: GaugeCheck, sli: GaugeSli) -> None:
+    needed = {
+        "bytes": "a number with one of the units kB, MB, GB, KiB, MiB, GiB and B, such as 2.5GB",
+        "seconds": "a number with one of the units d, h, m, s and ms, such as 30s",
+        "share": "a percentage, such as 80%",
+        "count": "a plain number, such as 200",
+    }
+    if check.below.unit != sli.unit:
+        raise ValueError(
+            f"check {check.id}: below needs {needed[sli.unit]}, "
+            f"as sli {check.sli!r} is in {sli.unit}"
+        )
+
+
 def _with_common(stage: Stage, common: tuple[CheckRule, ...]) -> tuple[CheckRule, ...]:
     """The checks of all stages, overridden by the stage's of the same id, then its others."""
     own = {check.id: check for check in stage.checks}
@@ -440,11 +462,28 @@ class Rollout(Value):
                 raise ValueError(
                     f"check {check.id}: sli {name!r} is a {sli.kind}, the check needs a {kind}"
                 )
+            if isinstance(check, GaugeCheck) and isinstance(sli, GaugeSli):
+                _same_unit(check, sli)
+        self._judges_somebody(check)
+
+    def _judges_somebody(self, check: CheckRule) -> None:
         judged = [each.name for each in self.services] + [each.name for each in self.workers]
         for name in check.services:
             if name not in judged:
                 known = ", ".join(judged)
                 raise ValueError(f"check {check.id}: there is no {name!r}; there are {known}")
+        if check.scope is Scope.RELEASE and check.services:
+            raise ValueError(
+                f"check {check.id}: kind {check.kind} judges the release as a whole; leave "
+                "services out"
+            )
+        with_requests = {each.name for each in self.services}
+        without = sorted(set(check.services) - with_requests)
+        if check.scope is Scope.SERVICES and without:
+            raise ValueError(
+                f"check {check.id}: kind {check.kind} counts requests, and worker {without[0]} "
+                "gets none; use gauge, like_stable, ready, restarts or absent for workers"
+            )
 
     def stage_before(self, stage: Stage) -> Stage | None:
         """The stage that comes before this one; None for the first."""

@@ -22,6 +22,7 @@ from tarsrelease.adapters.files.yaml_source import (
 from tarsrelease.bundle.chart import laid_over
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import BundleInput
+from tarsrelease.model.checks import GaugeCheck
 from tarsrelease.model.environment import Environment, apply_overrides
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release
@@ -293,12 +294,21 @@ def _disagreements(
                     f"{environment.name} (it has {known})",
                 )
     overrides = environment.overrides
-    for unit in ("bytes", "share"):
-        known_ids = {c.id for stage in rollout.stages for c in stage.checks if c.limit_unit == unit}
-        for unknown in sorted(set(overrides.limits(unit)) - known_ids):
+    checks = [check for stage in rollout.stages for check in stage.checks]
+    for table in ("gauge_limits", "bad_share_limits"):
+        known_ids = {check.id for check in checks if check.limits == table}
+        for unknown in sorted(set(overrides.limits(table)) - known_ids):
             find(
                 ("stages",),
-                f"environment {environment.name} overrides {unknown}, "
-                f"which is not a check with a limit in {unit}",
+                f"environment {environment.name} overrides {unknown} in {table}, "
+                "which is not a check with such a limit",
+            )
+    for gauge in {check.id: check for check in checks if isinstance(check, GaugeCheck)}.values():
+        limit = overrides.gauge_limits.get(gauge.id, gauge.below)
+        if limit.unit != gauge.below.unit:
+            find(
+                ("stages",),
+                f"environment {environment.name} overrides {gauge.id} in {limit.unit}, "
+                f"and its limit is in {gauge.below.unit}",
             )
     return findings

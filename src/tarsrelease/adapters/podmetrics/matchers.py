@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-_SELECTOR = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*\{(.*)\}\s*", re.DOTALL)
-_STRING = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`"
-_MATCHER = re.compile(rf"([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*({_STRING})")
-_ESCAPED = re.compile(r"\\(.)")
+from tarsrelease.model import promql
 
 Fits = Callable[[Mapping[str, str]], bool]
 
@@ -17,15 +14,13 @@ def metric_and_matchers(selector: str, may_lack: frozenset[str]) -> tuple[str, F
     """The metric's name, and whether a series' labels fit.
 
     A matcher of a label in `may_lack` holds for series that do not have it: a scrape would have
-    added it. Raises ValueError where this is no selector with a metric's name.
+    added it. Raises ValueError where this is no selector, or where Python cannot match its
+    regular expression.
     """
-    found = _SELECTOR.fullmatch(selector)
-    if found is None:
-        raise ValueError(f"{selector} does not begin with a metric's name and matchers")
-    tests = [(*each[:2], _value(each[2])) for each in _MATCHER.findall(found[2])]
+    metric, matchers, _ = promql.parse(selector)
     patterns = [
-        (label, operator, value, re.compile(value) if "~" in operator else None)
-        for label, operator, value in tests
+        (label, operator, value, _compiled(value) if "~" in operator else None)
+        for label, operator, value in matchers
     ]
 
     def fits(labels: Mapping[str, str]) -> bool:
@@ -38,10 +33,11 @@ def metric_and_matchers(selector: str, may_lack: frozenset[str]) -> tuple[str, F
                 return False
         return True
 
-    return found[1], fits
+    return metric, fits
 
 
-def _value(text: str) -> str:
-    if text.startswith("`"):
-        return text[1:-1]
-    return _ESCAPED.sub(lambda each: {"n": "\n", "t": "\t"}.get(each[1], each[1]), text[1:-1])
+def _compiled(value: str) -> re.Pattern[str]:
+    try:
+        return re.compile(value, re.ASCII | re.DOTALL)
+    except re.error as error:
+        raise ValueError(f"{value} cannot be matched on this machine: {error}") from error

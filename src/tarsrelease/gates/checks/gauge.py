@@ -15,7 +15,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Every pod's reading against a limit; it fails when one stays beyond it for `sustained`."""
     measured, deployment = inputs.read(rule.sli, subject.deployment), subject.deployment
-    unit = rule.limit_unit
+    limit, unit = rule.below.value, rule.below.unit
     latest: dict[str, float] = {}
 
     def check(status: Status, reason: str, observed: float | None = None) -> Check:
@@ -24,7 +24,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
             status=status,
             service=subject.name,
             observed=None if observed is None else Observed(value=observed, unit=unit),
-            expected=f"< {amount(rule.below, unit)} in every pod",
+            expected=f"< {amount(limit, unit)} in every pod",
             reason=reason,
             source=inputs.sources.get(rule.sli, ""),
             window=inputs.elapsed,
@@ -36,7 +36,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
     if isinstance(measured, Unmeasured):
         return check(Status.ERROR, f"not measured: {measured.reason}")
     for pod, samples in measured.by_pod.items():
-        lasted = longest_above(samples, rule.below)
+        lasted = longest_above(samples, limit)
         if lasted >= rule.sustained and lasted > 0:
             highest = max(sample.value for sample in samples)
             return check(
@@ -68,7 +68,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
         return check(Status.INCONCLUSIVE, f"no reading yet of {names(young)}", observed)
     worst_pod = max(latest, key=lambda pod: latest[pod])
     said = f"the highest of {count(len(latest), 'pod')} is {amount(latest[worst_pod], unit)}"
-    if at_least(latest[worst_pod], rule.below):
+    if at_least(latest[worst_pod], limit):
         return check(
             Status.INCONCLUSIVE,
             f"{said} ({worst_pod}); it fails when it stays for {duration(rule.sustained)}",

@@ -14,6 +14,7 @@ from tarsrelease.model.checks import ReconnectsCheck
 from tarsrelease.model.format import count, odds, percent
 from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.quantities import complement
 
 
 def judge(rule: ReconnectsCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
@@ -46,7 +47,7 @@ def judge(rule: ReconnectsCheck, subject: Subject, inputs: Inputs, patience: Pat
     also = "" if connected is None else f"; {count(connected, 'connection')} open"
     bad, total = counts.bad, counts.total
     said = f"{bad:.0f} of {count(total, 'reconnect')} failed{also}"
-    limit = 1.0 - rule.at_least
+    limit = complement(rule.at_least)
     evidence = log_evidence_above(bad, total, limit)
     if evidence >= proof_needs(patience.alpha):
         return check(
@@ -58,6 +59,6 @@ def judge(rule: ReconnectsCheck, subject: Subject, inputs: Inputs, patience: Pat
         return check(Status.ERROR, f"{said}, but {old}")
     if total < rule.needed:
         return check(Status.INCONCLUSIVE, f"{said}; {rule.needed} are needed to tell")
-    if bad > limit * total:
+    if total > 0 and bad / total > limit:
         return check(Status.INCONCLUSIVE, f"{said}: beyond the limit, but not proven")
     return check(Status.PASS, said)

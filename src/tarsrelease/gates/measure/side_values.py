@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
+from tarsrelease.model import promql
 from tarsrelease.model.measurement import Key, Track
 from tarsrelease.model.rollout import ProportionSli, Rollout, Sides
-
-_METRIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ def side_values(rollout: Rollout, namespace: str) -> dict[str, SideValues]:
         if isinstance(sli, ProportionSli) and sli.sides is not None:
             values = _of(sli.sides, rollout, namespace)
             for selector in (sli.of, sli.bad, sli.good):
-                if selector is not None and (metric := _METRIC.match(selector)):
-                    found[metric[1]] = values
+                if selector is not None:
+                    found[promql.parse(selector).metric] = values
     return found
 
 

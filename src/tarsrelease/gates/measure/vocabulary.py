@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import NamedTuple
 
-_METRIC = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)")
-_MATCHER = re.compile(
-    r"""([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|`([^`]*)`)"""
-)
+from tarsrelease.model import promql
+
 _BOUND = re.compile(r'\ble\s*=\s*"([^"]+)"')
 
 SCRAPE_LABELS = frozenset(
@@ -45,27 +42,14 @@ _PROBE = re.compile(
 )
 
 
-class Matcher(NamedTuple):
-    """One condition of a selector."""
-
-    label: str
-    operator: str
-    value: str
-
-
 def metric_of(selector: str) -> str:
-    """The metric's name; "" where the selector begins with no name."""
-    found = _METRIC.match(selector)
-    return found[1] if found else ""
+    """The metric's name."""
+    return promql.parse(selector).metric
 
 
-def matchers_of(selector: str) -> tuple[Matcher, ...]:
+def matchers_of(selector: str) -> tuple[promql.Matcher, ...]:
     """The selector's conditions, in order."""
-    inside = selector.partition("{")[2]
-    return tuple(
-        Matcher(label, operator, double or single or raw)
-        for label, operator, double, single, raw in _MATCHER.findall(inside)
-    )
+    return promql.parse(selector).matchers
 
 
 def labels_only_in(part: str, of: str) -> tuple[str, ...]:
