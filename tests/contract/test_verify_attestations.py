@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -17,8 +18,10 @@ pytest.importorskip("sigstore", reason="the extra [sigstore] is not installed")
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from attesting import Sigstore, Workflow
 from bundle_samples import write_sources
+from test_evidence_anchors import outcome
 
 from tarsrelease.adapters.files.bundle_build import build_bundle
+from tarsrelease.adapters.files.evidence_file import FILE, EvidenceFile
 from tarsrelease.adapters.sigstore.attestations import SigstoreSignatures
 from tarsrelease.cli import main
 from tarsrelease.model.errors import UsageError
@@ -286,3 +289,44 @@ def test_a_replayed_attestation_is_a_no_of_the_whole_command(
     assert failed[0].startswith("demo-1.2.0.tgz: ")
     [row] = [r for r in outcome["details"]["artifacts"] if r["artifact"] == "demo-1.2.0.tgz"]
     assert (row["result"], row["signer"]) == ("FAIL", None)
+
+
+def test_report_evidence_compares_every_segment_with_the_attestation(
+    tmp_path: Path, sigstore: Sigstore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Edited, dropped and forged segments are found, and the signer is named."""
+    folder = tmp_path / "evidence"
+    for job in ("verify", "deploy"):
+        EvidenceFile(folder / job, "7-1", job).append(outcome(job))
+    digests = {
+        f"{job}/evidence.jsonl": hashlib.sha256((folder / job / FILE).read_bytes()).hexdigest()
+        for job in ("verify", "deploy")
+    }
+    options = [
+        *("--attestations", str(written(tmp_path, "a.jsonl", sigstore.attest(digests, RELEASE)))),
+        *("--repository", RELEASE.repository, "--signer-workflow", RELEASE.signer),
+        *("--trusted-root", str(written(tmp_path, "root.json", sigstore.trusted_root()))),
+    ]
+
+    def reported() -> tuple[int, dict[str, Any]]:
+        with pytest.raises(SystemExit) as ended:
+            main(["report", "evidence", str(folder), *options, "--format", "json"])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, json.loads(capsys.readouterr().out)
+
+    code, said = reported()
+    assert code == 0, said
+    assert f"whole, compared with the attestation by {RELEASE.signer}@" in said["summary"]
+    kept = (folder / "deploy" / FILE).read_bytes()
+    (folder / "deploy" / FILE).unlink()
+    code, said = reported()
+    assert code == 1
+    assert "missing: sha256:" in " ".join(check["reason"] for check in said["checks"])
+    (folder / "deploy" / FILE).write_bytes(kept.replace(b"deploy", b"forged"))
+    code, said = reported()
+    assert code == 1
+    (folder / "deploy" / FILE).write_bytes(kept)
+    EvidenceFile(folder / "more", "7-1", "more").append(outcome("forged"))
+    code, said = reported()
+    assert code == 1
+    assert "none of 1 attestations is for" in " ".join(c["reason"] for c in said["checks"])

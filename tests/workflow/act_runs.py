@@ -3,9 +3,9 @@
 act knows no environments, so nothing waits for a person, and it starts a job when all jobs of the
 level before have ended, so nothing can look on beside a job that waits. Replaced are therefore: the
 approvals that a scenario rejects (by a step that fails), the jobs that watch a wait (by nothing),
-`$/` (act knows only `./`), and the three actions of GitHub's own (checkout is act's own business;
-artifacts are copied to a folder). A test may let further jobs pass without doing anything. The rest
-is the file as it stands.
+`$/` (act knows only `./`), and the four actions of GitHub's own (checkout is act's own business;
+artifacts are copied to a folder, attestations are listed). A test may let further jobs pass without
+doing anything. The rest is the file as it stands.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ WORKFLOWS = ROOT / ".github" / "workflows"
 PIPELINE = "production_deploy_pipeline.yaml"
 REF = "release/v1.0.1"
 _KEPT = ("actions", "environments", "release", "requirements", "scripts", "src", "pyproject.toml")
+_ARTIFACTS = ("actions/upload-artifact@", "actions/download-artifact@")
 _REJECTED = [{"name": "Rejected", "run": "echo a person said no; exit 1"}]
 _COPY_UP = """\
 name: upload-artifact
@@ -61,6 +62,18 @@ runs:
     - shell: bash
       run: mkdir -p "$TO" && cp -r "$ARTIFACTS"/. "$TO"
       env: {TO: "${{ inputs.path }}"}
+"""
+_ATTEST = """\
+name: attest
+description: Needs GitHub's own token; here it lists what would be attested.
+inputs:
+  subject-path: {description: p, required: true}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      run: shopt -s globstar; ls $FROM > "$ARTIFACTS.attested"
+      env: {FROM: "${{ inputs.subject-path }}"}
 """
 _SEEN = "results_of_the_run"
 
@@ -112,8 +125,12 @@ class Repository:
                 shutil.copytree(source, self.root / name, symlinks=True, ignore=ignored)
             elif source.exists():
                 shutil.copy2(source, self.root / name)
-        for name, text in (("upload", _COPY_UP), ("download", _COPY_DOWN)):
-            stub = self.folder / f"{name}-artifact"
+        for name, text in (
+            ("upload-artifact", _COPY_UP),
+            ("download-artifact", _COPY_DOWN),
+            ("attest", _ATTEST),
+        ):
+            stub = self.folder / name
             stub.mkdir()
             (stub / "action.yml").write_text(text)
 
@@ -152,7 +169,7 @@ class Repository:
             step["uses"]
             for job in content["jobs"].values()
             for step in job["steps"]
-            if "uses" in step and "artifact" in step["uses"]
+            if step.get("uses", "").startswith(("actions/attest@", *_ARTIFACTS))
         }
         return [
             argument

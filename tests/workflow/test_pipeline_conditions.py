@@ -33,7 +33,7 @@ def played(
     repository.answers = answers
     came = repository.run(PIPELINE, {"canary_stages": stages})
     assert came.results["finish"] != "skipped", "the page of the day is always made"
-    jobs = {job for job in came.ran() - {"finish"} if not job.startswith("watch_")}
+    jobs = {job for job in came.ran() - {"finish", "attest"} if not job.startswith("watch_")}
     return came.code, jobs, [(t["job"], t["action"], t["inputs"]) for t in came.trace]
 
 

@@ -65,13 +65,13 @@ def outcomes(came: Came, job: str) -> list[dict[str, Any]]:
 def test_a_bad_list_of_stages_ends_the_day_before_it_begins(tmp_path: Path, stages: str) -> None:
     came = played(tmp_path, canary_stages=stages)
     assert came.code != 0
-    assert came.ran() == {"plan", "finish"}, came.log[-4000:]
+    assert came.ran() == {"plan", "finish", "attest"}, came.log[-4000:]
     assert not Path("/tmp/owned").exists()
 
 
 def test_a_bundle_that_was_touched_is_not_approved_by_anybody(tmp_path: Path) -> None:
     came = played(tmp_path, tamper=True)
-    assert came.ran() == {"plan", "verify", "environments", "finish"}, came.log[-4000:]
+    assert came.ran() == {"plan", "verify", "environments", "finish", "attest"}, came.log[-4000:]
     [verified] = outcomes(came, "verify")
     assert verified["verdict"] == "no-go"
 
@@ -87,7 +87,7 @@ def report(what: str, folder: Path, *more: str) -> subprocess.CompletedProcess[s
     )
 
 
-LOOKED = {"plan", "verify", "environments", "go_no_go", "finish"}
+LOOKED = {"plan", "verify", "environments", "go_no_go", "finish", "attest"}
 
 
 def test_a_cluster_that_does_not_answer_is_a_no_before_anybody_is_asked(tmp_path: Path) -> None:

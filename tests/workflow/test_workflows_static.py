@@ -22,6 +22,7 @@ PIPELINE = "production_deploy_pipeline.yaml"
 ALLOWED = {
     "actions/checkout": "3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1",
     "actions/upload-artifact": "bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0",
+    "actions/attest": "1e69f48acb82d1966a394da916b4c1698aa569d6 # v4.2.2",
     "actions/download-artifact": "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1",
 }
 ENVIRONMENT = "${{ inputs.environment }}"
@@ -59,6 +60,10 @@ def test_nothing_is_permitted_but_what_a_job_says(name: str) -> None:
     assert workflow["permissions"] == {}
     for job, found in workflow["jobs"].items():
         permissions = found["permissions"]
+        if job == "attest":
+            assert permissions == {"id-token": "write", "attestations": "write"}
+            assert "environment" not in found
+            continue
         assert set(permissions) <= {"contents", "actions"}, job
         assert permissions.get("contents", "read") == "read", job
         if permissions.get("actions", "read") == "write":
@@ -66,7 +71,7 @@ def test_nothing_is_permitted_but_what_a_job_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_three_actions_of_others_and_each_by_its_commit(name: str) -> None:
+def test_only_four_actions_of_others_and_each_by_its_commit(name: str) -> None:
     text = (ROOT / ".github" / "workflows" / name).read_text()
     for uses in re.findall(r"uses: (.+)", text):
         if uses.startswith("$/actions/"):
@@ -209,6 +214,16 @@ def test_every_secret_and_variable_is_in_the_documentation() -> None:
         workflow = (ROOT / ".github" / "workflows" / name).read_text()
         for named in {*SECRETS.findall(workflow), *re.findall(r"\bvars\.(\w+)", workflow)}:
             assert f"`{named}`" in text, named
+
+
+def test_the_whole_chain_is_attested_by_a_job_that_can_do_nothing_else() -> None:
+    job = content(PIPELINE)["jobs"]["attest"]
+    assert job["if"].startswith("always()")
+    assert "finish" in job["needs"]
+    assert "secrets." not in json.dumps(job)
+    *_, attest = job["steps"]
+    assert attest["with"] == {"subject-path": "evidence/**/evidence.jsonl"}
+    assert attest["continue-on-error"] is True
 
 
 def test_telling_people_decides_nothing_and_ends_by_itself() -> None:

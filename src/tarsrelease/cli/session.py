@@ -127,9 +127,11 @@ class Session:
     @cached_property
     def context(self) -> Context:
         """The context of a step, connected to the cluster."""
-        from tarsrelease.wiring.context import connect
+        from tarsrelease.wiring.context import connect, no_heads
 
-        return connect(self.environment, self.release, self.run, self.assignment.people)
+        evidence = self.evidence()
+        heads = evidence.heads if evidence else no_heads
+        return connect(self.environment, self.release, self.run, self.assignment.people, heads)
 
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
         """The evidence; None if nothing is recorded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tarsrelease.model.evidence import Record
@@ -12,19 +12,22 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 @dataclass(frozen=True)
 class Segment:
-    """One parsed segment: its records, its faults and its head (SHA-256 of the last line)."""
+    """One parsed segment: its records, its faults and its head (SHA-256 of the last line).
+
+    `lines` are the SHA-256 of all lines, in order.
+    """
 
     path: str
     records: tuple[Record, ...]
     faults: tuple[str, ...]
     head: str | None
-    hashes: frozenset[str]
+    lines: tuple[str, ...]
 
 
 def read_segment(path: str, content: bytes) -> Segment:
     """Check one segment's chain line by line; a fault names its line and its meaning."""
     if not content:
-        return Segment(path, (), ("is empty: its records are missing",), None, frozenset())
+        return Segment(path, (), ("is empty: its records are missing",), None, ())
     torn_end = not content.endswith(b"\n")
     lines = content.split(b"\n") if torn_end else content.split(b"\n")[:-1]
     faults, records, hashes = [], [], []
@@ -54,39 +57,33 @@ def read_segment(path: str, content: bytes) -> Segment:
         previous = digest
     if torn_end and len(records) == len(lines):
         faults.append(f"line {len(lines)} has no end: its process was killed while writing")
-    return Segment(path, tuple(records), tuple(faults), previous, frozenset(hashes))
+    return Segment(path, tuple(records), tuple(faults), previous, tuple(hashes))
 
 
-def prove(segments: Mapping[str, bytes], heads: Iterable[str] = ()) -> tuple[Check, ...]:
-    """One check a segment, and one each for what segments and `heads` say must exist.
+def read_all(segments: Mapping[str, bytes]) -> list[Segment]:
+    """All segments, parsed."""
+    return [read_segment(path, content) for path, content in segments.items()]
 
-    `heads` are SHA-256 of last records kept elsewhere (the cluster's journal, a run's page):
-    without one, lines cut off at the end of a last segment cannot be noticed.
+
+def prove(
+    segments: Mapping[str, bytes], heads: Iterable[str] = (), journal: Iterable[str] = ()
+) -> tuple[Check, ...]:
+    """One check a segment, and one each for what segments and heads say must exist.
+
+    `heads` are SHA-256 of records kept elsewhere and given by a person, `journal` those in the
+    cluster's journal: without one, lines cut off at the end of a last segment cannot be noticed.
     """
-    read = [read_segment(path, content) for path, content in segments.items()]
+    read = read_all(segments)
     checks = [_chain_check(segment) for segment in read]
-    known = frozenset().union(*(segment.hashes for segment in read))
+    known = frozenset(line for segment in read for line in segment.lines)
     ends = {segment.head for segment in read}
     for segment in read:
         follows = segment.records[0].follows if segment.records else ()
         why = f"{segment.path} follows it"
         checks += [_head_check(head, known, ends, why) for head in follows]
     checks += [_head_check(head, known, ends, "given with --head") for head in heads]
+    checks += [_head_check(head, known, ends, "in the journal") for head in journal]
     return tuple(checks)
-
-
-def anchor_check(heads: Sequence[str]) -> Check:
-    """What the chain was compared with: without a head from elsewhere, with nothing."""
-    return Check(
-        id="evidence.anchor",
-        status=Status.PASS if heads else Status.SKIPPED,
-        observed=Observed(value=len(heads), unit="count"),
-        expected="a head that was kept elsewhere",
-        reason=f"compared with {len(heads)} given by --head"
-        if heads
-        else "NOT CHECKED: no head was given, so a chain that was rewritten, cut or extended as a "
-        "whole is not noticed",
-    )
 
 
 def _chain_check(segment: Segment) -> Check:

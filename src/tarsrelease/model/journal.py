@@ -201,7 +201,8 @@ class Entry(Value):
 
     `action` is a word such as ``deploy``, ``shift``, ``promote``, ``rollback``; each has its own
     kind of `facts`, which is chosen by `action` when an entry is read. `identity` is that of the
-    bundle (the SHA-256 of its SHA256SUMS).
+    bundle (the SHA-256 of its SHA256SUMS). `evidence` holds the heads of the run's evidence at that
+    time, if they have changed since the run's entry before.
     """
 
     at: datetime
@@ -212,6 +213,7 @@ class Entry(Value):
     phase: Phase
     facts: SerializeAsAny[Facts] = Facts()
     identity: str | None = Field(None, exclude_if=lambda value: value is None)
+    evidence: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
 
     @field_validator("facts", mode="before")
     @classmethod

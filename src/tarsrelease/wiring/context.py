@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,21 @@ if TYPE_CHECKING:
     from tarsrelease.ports.metrics import History, Metrics
 
 
-def connect(environment: Environment, release: Release, run: Run, people: People) -> Context:
+def no_heads() -> tuple[str, ...]:
+    """The heads of a run without evidence."""
+    return ()
+
+
+def connect(
+    environment: Environment,
+    release: Release,
+    run: Run,
+    people: People,
+    heads: Callable[[], tuple[str, ...]] = no_heads,
+) -> Context:
     """The context of this release in this environment, with its adapters.
+
+    `heads` are those of the run's evidence, for the journal.
 
     Reads the kubeconfig (UsageError if it is missing or has no such context), but sends no
     request and does not start Helm. Imports the libraries, which take longer than most commands.
@@ -60,7 +74,7 @@ def connect(environment: Environment, release: Release, run: Run, people: People
             routes=GatewayRoutes(api, environment.gateway),
             workloads=KubernetesWorkloads(api, rollout),
             charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
-            journal=ConfigMapJournal(api, rollout.application),
+            journal=ConfigMapJournal(api, rollout.application, heads),
             lock=LeaseLock(api, rollout.application, run),
             gateway=GatewayWeb(environment.gateway.address, tls=environment.gateway.tls),
             facts=KubernetesFacts(api),

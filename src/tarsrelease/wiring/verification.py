@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tarsrelease.adapters.kubernetes.schema import ObjectSchema
+    from tarsrelease.adapters.sigstore.attestations import SigstoreSignatures
     from tarsrelease.bundle.sources import Means, Signatures
     from tarsrelease.model.bundle import Source
     from tarsrelease.model.environment import Environment
@@ -129,11 +130,23 @@ def _running(wishes: Wishes) -> Callable[[str], str | None] | None:
 
 def _signatures(wishes: Wishes) -> Signatures | None:
     """None without attestations. Raises UsageError if they cannot be pinned or verified."""
-    from tarsrelease.model.errors import UsageError
-
     if not wishes.attestations:
         return None
-    if wishes.repository is None or wishes.signer_workflow is None:
+    return signatures(
+        wishes.attestations, wishes.repository, wishes.signer_workflow, wishes.trusted_root
+    )
+
+
+def signatures(
+    attestations: Sequence[Path],
+    repository: str | None,
+    signer_workflow: str | None,
+    trusted_root: Path | None,
+) -> SigstoreSignatures:
+    """The attestations, pinned. Raises UsageError if they cannot be pinned or verified."""
+    from tarsrelease.model.errors import UsageError
+
+    if repository is None or signer_workflow is None:
         raise UsageError(
             doing="reading the attestations",
             found="--attestations without --repository and --signer-workflow",
@@ -151,10 +164,10 @@ def _signatures(wishes: Wishes) -> Signatures | None:
             next_step="pip install 'tarsrelease[sigstore]'",
         ) from problem
     return SigstoreSignatures(
-        wishes.attestations,
-        repository=wishes.repository,
-        workflow=wishes.signer_workflow,
-        trusted_root=wishes.trusted_root,
+        attestations,
+        repository=repository,
+        workflow=signer_workflow,
+        trusted_root=trusted_root,
     )
 
 

@@ -40,6 +40,17 @@ def test_entries_come_back_in_order_and_other_keys_are_kept(cluster: KubernetesA
     assert found["data"]["heads"] == "abc"
 
 
+def test_an_entry_carries_the_heads_of_the_evidence_when_they_change(
+    cluster: KubernetesApi,
+) -> None:
+    heads = [("a" * 64,), ("a" * 64,), ("b" * 64, "c" * 64)]
+    journal = ConfigMapJournal(cluster, "tars", lambda: heads.pop(0))
+    for number in range(3):
+        journal.append(entry(number))
+    found = [each.evidence for each in journal.entries()]
+    assert found == [("a" * 64,), (), ("b" * 64, "c" * 64)]
+
+
 def test_writers_at_the_same_time_lose_nothing(cluster: KubernetesApi) -> None:
     journal = ConfigMapJournal(cluster, "tars")
     with ThreadPoolExecutor(4) as pool:

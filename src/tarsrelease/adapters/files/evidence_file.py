@@ -66,6 +66,14 @@ class EvidenceFile:
         except OSError as problem:
             raise self._unwritable(problem) from problem
 
+    def heads(self) -> tuple[str, ...]:
+        """The SHA-256 of the newest record, or of those that the next one will follow."""
+        try:
+            own = head_of(self.path.read_bytes()) if self.path.exists() else None
+            return (own,) if own else self._heads_of_others()
+        except OSError:
+            return ()
+
     def check_writable(self) -> None:
         """Raise `UsageError` if the folder is not writable; changes nothing."""
         place = self.path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
@@ -34,12 +34,23 @@ def bounded(entries: Sequence[Entry], most: int = _MOST_ENTRIES) -> list[Entry]:
 class ConfigMapJournal:
     """ConfigMap ``tarsrelease-<application>``, key ``journal.jsonl``; other keys are kept."""
 
-    def __init__(self, cluster: KubernetesApi, application: str) -> None:
+    def __init__(
+        self,
+        cluster: KubernetesApi,
+        application: str,
+        heads: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        """`heads` are those of the evidence, which every entry records if they have changed."""
         self._cluster = cluster
+        self._heads = heads
+        self._recorded: tuple[str, ...] = ()
         self._name = f"tarsrelease-{application}"
 
     def append(self, entry: Entry) -> None:
         """Append an entry. Retries if another run writes at the same time."""
+        heads = self._heads()
+        if heads != self._recorded:
+            entry = entry.model_copy(update={"evidence": heads})
         for attempt in range(_ATTEMPTS):
             found = self._cluster.get(CONFIG_MAP, self._name)
             body = found or {"metadata": {"name": self._name}}
@@ -53,6 +64,7 @@ class ConfigMapJournal:
             except Conflict:
                 time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # noqa: S311 - no secret
                 continue
+            self._recorded = heads
             return
         raise StoppedError(
             doing=f"writing the journal, configmap/{self._name}",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -87,6 +88,18 @@ class SigstoreSignatures:
         if refusals:
             return "; ".join(dict.fromkeys(refusals))
         return f"none of {len(self._bundles)} attestations is for sha256:{digest}"
+
+    def attested_with(self, digest: str) -> set[str]:
+        """SHA-256 of everything that the attestations of these bytes are about."""
+        found: set[str] = set()
+        for _, data in self._bundles:
+            if digest not in _claimed(data):
+                continue
+            for verifier in self._verifiers:
+                with contextlib.suppress(Error, ValueError, KeyError, TypeError):
+                    self._verified(verifier, data, digest)
+                    found |= _claimed(data)
+        return found
 
     def _verified(self, verifier: Verifier, data: Mapping[str, Any], digest: str) -> Signed:
         """(1) The signature, its certificate and its entry in the log hold, (2) it is by the

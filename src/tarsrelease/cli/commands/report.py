@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,44 +32,44 @@ report = LazyGroup(
     metavar="SHA256",
     help="SHA-256 of a record that must exist. Repeatable.",
 )
-def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
+@click.option(
+    "--attestations",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Attestations of the segments (`gh attestation download`). Requires the extra [sigstore].",
+)
+@click.option(
+    "--repository", metavar="OWNER/NAME", help="Repository whose attestations are accepted."
+)
+@click.option(
+    "--signer-workflow",
+    metavar="PATH",
+    help="Workflow that must have signed: OWNER/NAME/.github/workflows/FILE.",
+)
+@click.option(
+    "--trusted-root",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Trusted root instead of sigstore's own.",
+)
+def _evidence(settings: Settings, folder: Path, **given: Any) -> int:
     """Check that no record of the evidence in DIR is missing or altered.
 
-    Each record stores the SHA-256 of the record before it. Lines cut off at the end of the last
-    segment can only be detected with a hash stored elsewhere: give it with --head. The exit code is
-    1 if a record is missing or altered. Without --head the result says only that the evidence is
-    consistent with itself: a chain that somebody wrote anew is, too. Every step prints its head.
+    Each record stores the SHA-256 of the record before it. A chain that somebody wrote anew, cut or
+    extended is consistent with itself, too; it is detected only by comparing it with something kept
+    elsewhere: the journal on the cluster (--environment), the attestations of the pipeline's run
+    (--attestations), or a head that a step printed (--head). The result says what it was compared
+    with, and how many records come after the last known head. The exit code is 1 if a record is
+    missing or altered.
     """
     from datetime import UTC, datetime
 
-    from tarsrelease.adapters.files.evidence_file import read_segments
+    from tarsrelease.cli.evidence_anchors import Where, compared
     from tarsrelease.cli.session import Recording, carry_out
-    from tarsrelease.evidence.chain import anchor_check, prove
-    from tarsrelease.model.outcome import Outcome, Status, Verdict, exit_code_of, worst
 
-    def act(_session: Session) -> Outcome:
-        started_at = datetime.now(UTC)
-        checks = (*prove(read_segments(folder), heads), anchor_check(heads))
-        made = [check.status for check in checks if check.status is not Status.SKIPPED]
-        whole = worst(made) is Status.PASS
-        good = (
-            f"whole up to {len(heads)} given {'head' if len(heads) == 1 else 'heads'}"
-            if heads
-            else "consistent with itself; it was compared with nothing else"
-        )
-        verdict = Verdict.PROCEED if whole else Verdict.NO_GO
-        return Outcome(
-            step="report evidence",
-            release=None,
-            environment=None,
-            verdict=verdict,
-            exit_code=exit_code_of(verdict),
-            summary=f"the evidence in {folder} is {good if whole else 'NOT whole'}",
-            checks=checks,
-            started_at=started_at,
-            finished_at=datetime.now(UTC),
-            next="" if whole else "compare with the runs' artifacts and the cluster's journal",
-        )
+    def act(session: Session) -> Outcome:
+        return compared(session, folder, Where(**given), datetime.now(UTC))
 
     return carry_out(
         settings, "report evidence", act, changes=False, recording=Recording.WHEN_ASKED
@@ -77,8 +77,14 @@ def _evidence(settings: Settings, folder: Path, heads: tuple[str, ...]) -> int:
 
 
 evidence = command(
+    "release:newest",
+    "environment",
     name="evidence",
-    example="tarsrelease report evidence ./evidence",
+    example="tarsrelease report evidence ./evidence\n"
+    "tarsrelease report evidence ./evidence --environment production\n"
+    "tarsrelease report evidence ./evidence --attestations attestations.jsonl "
+    "--repository OWNER/NAME --signer-workflow "
+    "OWNER/NAME/.github/workflows/production_deploy_pipeline.yaml",
 )(_evidence)
 
 
