@@ -17,7 +17,13 @@ from typing import Any
 import numpy as np
 
 from tarsrelease.context import Cluster, Context, MetricsSources, People
-from tarsrelease.model.cluster import ContainerState, DeploymentState, PodState, RouteState
+from tarsrelease.model.cluster import (
+    ContainerState,
+    DeploymentState,
+    PodState,
+    RouteFaults,
+    RouteState,
+)
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, UnreachableError
 from tarsrelease.model.journal import Entry, LockHolder, Phase
@@ -608,6 +614,9 @@ class SimulatedRoutes:
         self._answer()
         for service in services:
             self.world.annotations[service.name] |= annotations
+
+    def faults(self, services: Sequence[Service]) -> list[RouteFaults]:
+        return [RouteFaults(service=service.name) for service in services]
 
     def retire(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
         self.shift(services, 0, annotations)

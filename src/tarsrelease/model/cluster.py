@@ -101,6 +101,13 @@ class RouteState(Value):
     written_at: datetime | None = None
 
 
+class RouteFaults(Value):
+    """What in a service's routes would make a release fail: sentences, each with its remedy."""
+
+    service: str
+    found: tuple[str, ...] = ()
+
+
 class Revision(Value):
     """One revision in a Helm release's history. `status` is Helm's word (deployed, failed, …)."""
 

@@ -31,7 +31,7 @@ _ROLE = {
     ("autoscaling", "horizontalpodautoscalers"): "get list create patch delete",
     ("batch", "cronjobs"): "get create patch delete",
     ("coordination.k8s.io", "leases"): "get create update",
-    ("gateway.networking.k8s.io", "httproutes"): "get create patch delete",
+    ("gateway.networking.k8s.io", "httproutes"): "get list create patch delete",
     ("policy", "poddisruptionbudgets"): "get create patch delete",
 }
 

@@ -258,14 +258,25 @@ class SmokeRequest(Value):
 
 
 class RouteRef(Value):
-    """A route that leads to a service. With `rules`, only the rules of these names are split."""
+    """A route that leads to a service. With `rules`, only the rules of these names are split.
 
-    kind: Literal["HTTPRoute", "GRPCRoute"] = "HTTPRoute"
+    `namespace` is where the route is if it is not the application's namespace. A VirtualService is
+    Istio's; the others are of the Gateway API.
+    """
+
+    kind: Literal["HTTPRoute", "GRPCRoute", "VirtualService"] = "HTTPRoute"
     name: Name
+    namespace: Name | None = None
     rules: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """What identifies the route."""
+        return self.kind, self.namespace, self.name
+
     def __str__(self) -> str:
-        return f"{self.kind.lower()}/{self.name}"
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.kind.lower()}/{self.name}{where}"
 
 
 class Service(Value):

@@ -11,8 +11,10 @@ from tarsrelease.gates.measure import attribution
 from tarsrelease.gates.measure.selectors import render
 from tarsrelease.gates.measure.served import Served, served
 from tarsrelease.model.checks import ProportionCheck
+from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import ProportionSli
+from tarsrelease.operations.readings import Source, first_source, second_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,23 @@ def judging_check(release: Release) -> tuple[ProportionCheck, ProportionSli]:
 def ask(context: Context, since: datetime) -> Judged:
     """Requests served since the gateway applied a write made at `since`.
 
-    Raises UnreachableError.
+    From the pods' own pages if the environment reads them, because they have no scrape interval;
+    from Prometheus if these cannot be read. Raises UnreachableError.
     """
-    release, environment, metrics = context.release, context.environment, context.metrics.samples
+    direct = second_source(context)
+    if direct is not None:
+        try:
+            return _ask(context, direct, since)
+        except ReleaseError as error:
+            context.say(f"the pods' metrics cannot be read ({error}); asking Prometheus")
+    return _ask(context, first_source(context), since)
+
+
+def _ask(context: Context, source: Source, since: datetime) -> Judged:
+    release, namespace = context.release, context.environment.kubernetes.namespace
     check, sli = judging_check(release)
     other = sli.bad or sli.good
-    namespace, interval = environment.kubernetes.namespace, environment.prometheus.scrape_interval
+    metrics, interval = source.samples, source.interval
     selectors = [
         render(template, release.rollout, namespace, [""], interval)
         for template in (sli.of, other)

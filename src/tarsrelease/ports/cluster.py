@@ -12,6 +12,7 @@ from tarsrelease.model.cluster import (
     NodeState,
     PodState,
     Revision,
+    RouteFaults,
     RouteState,
 )
 from tarsrelease.model.journal import Entry, LockHolder
@@ -20,7 +21,7 @@ from tarsrelease.model.rollout import Service
 
 
 class Routes(Protocol):
-    """The services' routes, which are ours."""
+    """The services' routes."""
 
     def read(self, services: Sequence[Service]) -> list[RouteState]:
         """The routes as they are; a route that does not exist is left out."""
@@ -36,6 +37,9 @@ class Routes(Protocol):
         The annotations (stage, run, release, traffic-until) go into the same write. Creates a
         route that does not exist; keeps filters and matches of one that does.
         """
+
+    def faults(self, services: Sequence[Service]) -> list[RouteFaults]:
+        """By service, what in its routes would make a release fail; changes nothing."""
 
     def annotate(self, services: Sequence[Service], annotations: Mapping[str, str]) -> None:
         """Change only these annotations.

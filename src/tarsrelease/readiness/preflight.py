@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Template
 from typing import Any
 
-from tarsrelease.model.cluster import NodeState, PodState, Revision, RouteState
+from tarsrelease.model.cluster import NodeState, PodState, Revision, RouteFaults, RouteState
 from tarsrelease.model.format import count, names
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.outcome import Check, Observed, Status
@@ -19,6 +19,7 @@ NAMESPACE = "preflight.namespace"
 RIGHTS = "preflight.rights"
 HELM = "preflight.helm_release"
 ROUTES = "preflight.route_owner"
+ROUTE_RULES = "preflight.route_rules"
 DEPLOY = "preflight.deploy"
 APIS = "preflight.apis"
 TARGETS = "preflight.targets"
@@ -31,6 +32,7 @@ EXPECTED = {
     RIGHTS: "every right of rbac/role.yaml",
     HELM: "deployed",
     ROUTES: "no delivery controller owns the route",
+    ROUTE_RULES: "routes that can be split, and no older route of the same requests",
     DEPLOY: "canary deploy would not refuse",
     APIS: "the cluster serves every kind of the chart",
     TARGETS: "every ready pod is scraped",
@@ -165,6 +167,14 @@ def route_owner(service: str, route: str, state: RouteState | None) -> Check:
     else:
         reason, status = f"no other owner; {state.weight} % to the canary", Status.PASS
     return _check(ROUTES, status, reason, source=source, service=service, observed=observed)
+
+
+def route_rules(route: str, faults: RouteFaults) -> tuple[Check, ...]:
+    """Check that the routes can take the canary."""
+    same: dict[str, Any] = {"source": route, "service": faults.service}
+    found = [_check(ROUTE_RULES, Status.FAIL, text, **same) for text in faults.found]
+    passed = _check(ROUTE_RULES, Status.PASS, "the rules can be split", **same)
+    return tuple(found) or (passed,)
 
 
 def deployable(said: str, refused: str | None) -> Check:

@@ -27,6 +27,7 @@ from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release, Run
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account
+from tarsrelease.rehearsal.access import kubectl as run_kubectl
 from tarsrelease.rehearsal.faults import Fault, expected_of, parse_fault, rate_of
 from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.install import install, together
@@ -125,10 +126,14 @@ def play(options: DayOptions, say: Say) -> Outcome:
     _install(options, context, say)
     runner = admin
     if options.control is not None:
-        role = source_root() / "rbac" / "role.yaml"
+        rights = source_root() / "rbac"
+        role = rights / "role.yaml"
         target = Path(options.work) / "kubeconfig-tarsrelease"
         namespace = environment.kubernetes.namespace
         runner = str(as_service_account(kubectl, namespace, role, Path(admin), target))
+        if environment.metrics != "prometheus":
+            more = str(rights / "pod-metrics.yaml")
+            run_kubectl(kubectl, "apply", "--namespace", namespace, "--filename", more)
     with ExitStack() as stack:
         rate = rate_of(faults, options.rate)
         load = stack.enter_context(

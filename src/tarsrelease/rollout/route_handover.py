@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tarsrelease.model.errors import RefusedError, UsageError
+from tarsrelease.model.rollout import RouteRef
 from tarsrelease.model.route_ownership import OwnedRoute, OwnerTool, Switch
 
 _ADOPTED_FROM = "tarsrelease.dev/adopted-from"
@@ -36,8 +37,8 @@ def adoption(route: OwnedRoute, switch: Switch) -> tuple[str, ...]:
     if owner.tool is OwnerTool.ARGO_CD:
         return (
             mark,
-            f"{owner}: add ignoreDifferences for /spec/rules of {name}, and the sync option "
-            "RespectIgnoreDifferences=true",
+            f"{owner}: add ignoreDifferences for {rules_path(route.ref)} of {name}, and the "
+            "sync option RespectIgnoreDifferences=true",
         )
     if owner.tool is OwnerTool.FLUX:
         return (mark, f"{name}: annotate {FLUX_OFF}")
@@ -87,14 +88,25 @@ def by_hand(route: OwnedRoute, switch: Switch) -> str:
     if owner.tool is OwnerTool.ARGO_CD:
         return (
             f"add to the spec of the Application {owner.name}: ignoreDifferences: [{{group: "
-            f"gateway.networking.k8s.io, kind: {ref.kind}, name: {ref.name}, jsonPointers: "
-            "[/spec/rules]}], syncPolicy: {syncOptions: [RespectIgnoreDifferences=true]}"
+            f"{_group(ref)}, kind: {ref.kind}, name: {ref.name}, jsonPointers: "
+            f"[{rules_path(ref)}]}}], syncPolicy: "
+            "{syncOptions: [RespectIgnoreDifferences=true]}"
         )
     if owner.tool is OwnerTool.FLUX:
         return f"kubectl annotate {ref} {FLUX_OFF.replace(': ', '=')}"
     where = "spec.values of the HelmRelease" if owner.tool is OwnerTool.FLUX_HELM else "the values"
     value = value_line(switch) if switch else "the value that leaves the route out"
     return f"kubectl annotate {ref} {KEEP.replace(': ', '=')}, then set {value} in {where}"
+
+
+def rules_path(ref: RouteRef) -> str:
+    """Where the route's weights are, as a JSON pointer."""
+    return "/spec/http" if ref.kind == "VirtualService" else "/spec/rules"
+
+
+def _group(ref: RouteRef) -> str:
+    istio = ref.kind == "VirtualService"
+    return "networking.istio.io" if istio else "gateway.networking.k8s.io"
 
 
 def value_line(switch: Switch) -> str:

@@ -94,6 +94,7 @@ def read_only_checks(context: Context) -> tuple[Check, ...]:
         *_measured(judge.NODES, lambda: [judge.nodes(_nodes(facts))]),
         *_measured(judge.NAMESPACE, lambda: [_namespace(context)]),
         *_measured(judge.ROUTES, lambda: _routes(release, cluster.routes)),
+        *_measured(judge.ROUTE_RULES, lambda: _rules(release, cluster.routes)),
         *_measured(judge.TARGETS, lambda: _scraped(context)),
         *_measured(
             judge.SELECTORS,
@@ -160,6 +161,15 @@ def _routes(release: Release, routes: Routes) -> list[Check]:
     return [
         judge.route_owner(service.name, service.route_names, found.get(service.name))
         for service in release.rollout.services
+    ]
+
+
+def _rules(release: Release, routes: Routes) -> list[Check]:
+    names = {service.name: service.route_names for service in release.rollout.services}
+    return [
+        check
+        for faults in routes.faults(release.rollout.services)
+        for check in judge.route_rules(names[faults.service], faults)
     ]
 
 

@@ -46,11 +46,11 @@ def connect(
     from tarsrelease.adapters.helm.releases import Helm
     from tarsrelease.adapters.http.gateway import GatewayWeb
     from tarsrelease.adapters.http.number import read_number
+    from tarsrelease.adapters.kubernetes.all_routes import AllRoutes
     from tarsrelease.adapters.kubernetes.client import KubernetesApi
     from tarsrelease.adapters.kubernetes.facts import KubernetesFacts
     from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
     from tarsrelease.adapters.kubernetes.lock import LeaseLock
-    from tarsrelease.adapters.kubernetes.routes import GatewayRoutes
     from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
     from tarsrelease.adapters.podmetrics.source import PodMetrics
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
@@ -71,7 +71,7 @@ def connect(
         environment=environment,
         run=run,
         cluster=Cluster(
-            routes=GatewayRoutes(api, environment.gateway),
+            routes=AllRoutes(api, environment.gateway),
             workloads=KubernetesWorkloads(api, rollout),
             charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
             journal=ConfigMapJournal(api, rollout.application, heads),

@@ -137,6 +137,7 @@ def everything(cluster: KubernetesApi, environment: Environment, release: Releas
             routes.shift(rollout.services, 0, {"release": release.version})
         routes.annotate(rollout.services, {"traffic-until": "2026-01-01T00:00:00Z"})
         assert len(routes.read(rollout.services)) == 3
+        assert not any(each.found for each in routes.faults(rollout.services))
         assert helm.history(rollout.application)
         assert workloads.deployments()
         assert workloads.pods() == []

@@ -85,7 +85,11 @@ def backends(draw: st.DrawFn) -> list[dict[str, Any]]:
             "port": draw(st.integers(min_value=1, max_value=65535)),
             "weight": draw(weights),
             **({"filters": [header_filter]} if draw(st.booleans()) else {}),
-            **({"namespace": "elsewhere"} if draw(st.booleans()) else {}),
+            **(
+                {"namespace": "elsewhere"}
+                if name not in ("shop", "cart") and draw(st.booleans())
+                else {}
+            ),
         }
         for name in chosen
     ]

@@ -6,6 +6,7 @@ requests, and a Role that lists exactly what is needed has no right to all of it
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import time
@@ -75,6 +76,8 @@ ACCESS_REVIEW = Kind(
     namespaced=False,
 )
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+REFERENCE_GRANT = Kind("gateway.networking.k8s.io", "v1beta1", "ReferenceGrant", "referencegrants")
+VIRTUAL_SERVICE = Kind("networking.istio.io", "v1", "VirtualService", "virtualservices")
 GRPC_ROUTE = Kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes")
 
 
@@ -134,6 +137,14 @@ class KubernetesApi:
         """
         renew = partial(cls._client, context)
         return cls(renew(), namespace, renew=renew)
+
+    def elsewhere(self, namespace: str | None) -> KubernetesApi:
+        """Another namespace of the same cluster, or this one for None."""
+        if namespace in (None, self.namespace):
+            return self
+        other = copy.copy(self)
+        other.namespace = str(namespace)
+        return other
 
     @staticmethod
     def _client(context: str | None) -> ApiClient:

@@ -19,7 +19,6 @@ from tarsrelease.adapters.kubernetes.route_split import (
     Rule,
     Target,
     backend_names,
-    canary_percentage,
     rules_of,
     split,
     split_services,
@@ -27,7 +26,7 @@ from tarsrelease.adapters.kubernetes.route_split import (
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.rollout import RouteRef, Service
+from tarsrelease.model.rollout import Service
 from tarsrelease.rollout.route_owners import controller_of
 
 PREFIX = "tarsrelease.dev/"
@@ -163,27 +162,25 @@ def hostnames(service: Service, gateway: Gateway) -> list[str]:
 
 
 def state(
-    service: Service, gateway: Gateway, routes: Sequence[tuple[RouteRef, Route]], problem: str
+    service: str, weight: int, routes: Sequence[Route], problems: Sequence[str]
 ) -> RouteState:
-    """A service's routes as one RouteState: the largest weight, the first problem.
+    """A service's routes as one RouteState: the largest weight, the first problem that is none "".
 
-    `problem` is what is wrong with routes that are not among `routes`; empty if nothing is.
     The annotations are those of the service's first route.
     """
-    notes = _annotations(routes[0][1])
-    problems = [problem, *(problem_of(gateway, route) or "" for _, route in routes)]
+    notes = _annotations(routes[0])
     first = next((found for found in problems if found), None)
     return RouteState(
-        service=service.name,
-        weight=max(canary_percentage(service, ref, route) for ref, route in routes),
+        service=service,
+        weight=weight,
         stage=notes.get(PREFIX + "stage"),
         run=notes.get(PREFIX + "run"),
         release=notes.get(PREFIX + "release"),
         traffic_until=_moment(notes.get(PREFIX + "traffic-until")),
         accepted=first is None,
         problem=first,
-        managers=tuple(dict.fromkeys(name for _, route in routes for name in managers(route))),
-        adopted=all(released_by_owner(route) for _, route in routes if controller(route)),
+        managers=tuple(dict.fromkeys(name for route in routes for name in managers(route))),
+        adopted=all(released_by_owner(route) for route in routes if controller(route)),
         written_at=_moment(notes.get(PREFIX + "shifted-at")),
     )
 
@@ -295,7 +292,8 @@ def problem_of(gateway: Gateway, route: Route) -> str | None:
         if not attached or _is_gateway(parent.get("parentRef") or {}, gateway)
     ]
     if not parents:
-        return f"gateway {gateway.namespace}/{gateway.name} has not taken it up"
+        parent = f"gateway {gateway.namespace}/{gateway.name}" if attached else "no parent"
+        return f"{parent} has not taken it up" if attached else f"{parent} has taken it up"
     for parent in parents:
         conditions = {found["type"]: found for found in parent.get("conditions") or []}
         for wanted in ("Accepted", "ResolvedRefs"):

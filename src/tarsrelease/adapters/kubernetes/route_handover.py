@@ -13,21 +13,27 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tarsrelease.adapters.kubernetes import helm_record, http_route
+from tarsrelease.adapters.kubernetes import helm_record, http_route, virtual_service
 from tarsrelease.adapters.kubernetes.client import (
     FIELD_MANAGER,
     GRPC_ROUTE,
     HTTP_ROUTE,
+    VIRTUAL_SERVICE,
     Kind,
     KubernetesApi,
     Object,
 )
-from tarsrelease.adapters.kubernetes.route_split import Route, targets
+from tarsrelease.adapters.kubernetes.route_split import Route, Target, targets
 from tarsrelease.model.errors import ForbiddenError, UsageError
 from tarsrelease.model.rollout import RouteRef, Service
 from tarsrelease.model.route_ownership import OwnedRoute, OwnerTool, RouteOwner, Switch
+from tarsrelease.rollout.route_handover import rules_path
 
-_KINDS = {"HTTPRoute": HTTP_ROUTE, "GRPCRoute": GRPC_ROUTE}
+KINDS = {
+    "HTTPRoute": HTTP_ROUTE,
+    "GRPCRoute": GRPC_ROUTE,
+    "VirtualService": VIRTUAL_SERVICE,
+}
 _APPLICATION = Kind("argoproj.io", "v1alpha1", "Application", "applications")
 _RETURNS = f"{http_route.PREFIX}returns"
 """What giving the route back needs, as JSON."""
@@ -48,8 +54,8 @@ class RouteHandover:
     def routes(self, services: Sequence[Service]) -> list[OwnedRoute]:
         """Each route of the services, once."""
         found = []
-        for target in targets(services):
-            route = self._cluster.get(_KINDS[target.ref.kind], target.ref.name)
+        for target in targets(services, self._cluster.namespace):
+            route = self._of(target.ref).get(KINDS[target.ref.kind], target.ref.name)
             if route is None:
                 found.append(OwnedRoute(ref=target.ref, exists=False))
                 continue
@@ -58,7 +64,7 @@ class RouteHandover:
                 exists=True,
                 owner=owner_of(route, self._cluster.namespace),
                 adopted=http_route.ADOPTED_FROM in _annotations(route),
-                has_canary=http_route.names_canary(target, route),
+                has_canary=_has_canary(target, route),
             )
             found.append(known.model_copy(update=self._settings(known, route)))
         return found
@@ -84,8 +90,8 @@ class RouteHandover:
 
     def give_back(self, route: OwnedRoute) -> None:
         """Restore the owner's settings and remove all that tarsrelease wrote into the route."""
-        owner, kind = route.owner, _KINDS[route.ref.kind]
-        standing = self._cluster.get(kind, route.ref.name)
+        owner, kind = route.owner, KINDS[route.ref.kind]
+        standing = self._of(route.ref).get(kind, route.ref.name)
         if owner is None or standing is None:
             return
         kept = json.loads(_annotations(standing).get(_RETURNS, "{}"))
@@ -108,12 +114,15 @@ class RouteHandover:
         # Without our entries nobody's apply conflicts with the fields, and they keep their values.
         metadata = {"labels": labels, "annotations": notes, "managedFields": others}
         metadata["resourceVersion"] = standing["metadata"]["resourceVersion"]
-        self._cluster.merge(kind, route.ref.name, {"metadata": metadata})
+        self._of(route.ref).merge(kind, route.ref.name, {"metadata": metadata})
+
+    def _of(self, ref: RouteRef) -> KubernetesApi:
+        return self._cluster.elsewhere(ref.namespace)
 
     def _annotate(self, ref: RouteRef, notes: dict[str, str | None] | dict[str, str]) -> None:
         # A merge patch: an apply would own these alone, and the next write of weights, which does
         # not contain them, would remove them.
-        self._cluster.merge(_KINDS[ref.kind], ref.name, {"metadata": {"annotations": notes}})
+        self._of(ref).merge(KINDS[ref.kind], ref.name, {"metadata": {"annotations": notes}})
 
     def _settings(self, known: OwnedRoute, route: Route) -> dict[str, Any]:
         """`released` and `obstacle`, from the owner's own settings."""
@@ -141,7 +150,7 @@ class RouteHandover:
         record = helm_record.newest(self._cluster, owner.name)
         document = record.document(ref.kind, ref.name) if record is not None else None
         if record is not None and document is not None:
-            standing = self._cluster.get(_KINDS[ref.kind], ref.name)
+            standing = self._of(ref).get(KINDS[ref.kind], ref.name)
             kept = {
                 "document": document,
                 "kept": _annotations(standing).get(_KEEP) == "keep",
@@ -162,7 +171,7 @@ class RouteHandover:
         # An upgrade that renders the route again ends with Helm's error about its ownership.
         notes: dict[str, str | None] = {**marks, _HELM_NAME: None, _HELM_NAMESPACE: None}
         metadata = {"annotations": notes, "labels": {_MANAGED_BY: None}}
-        self._cluster.merge(_KINDS[ref.kind], ref.name, {"metadata": metadata})
+        self._of(ref).merge(KINDS[ref.kind], ref.name, {"metadata": metadata})
 
     def _return_to_helm(self, ref: RouteRef, owner: RouteOwner, kept: dict[str, Any]) -> None:
         record = helm_record.newest(self._cluster, owner.name)
@@ -283,17 +292,24 @@ def owner_of(route: Route, namespace: str) -> RouteOwner | None:
     return None
 
 
+def _has_canary(target: Target, route: Route) -> bool:
+    if target.ref.kind != VIRTUAL_SERVICE.kind:
+        return http_route.names_canary(target, route)
+    rules = virtual_service.rules_of(route)
+    return http_route.names_canary(target, {"spec": {"rules": rules}})
+
+
 def _annotations(route: Route | None) -> dict[str, str]:
     return ((route or {}).get("metadata") or {}).get("annotations") or {}
 
 
 def _difference(ref: RouteRef, namespace: str) -> dict[str, Any]:
     return {
-        "group": "gateway.networking.k8s.io",
+        "group": KINDS[ref.kind].group,
         "kind": ref.kind,
         "name": ref.name,
-        "namespace": namespace,
-        "jsonPointers": ["/spec/rules"],
+        "namespace": ref.namespace or namespace,
+        "jsonPointers": [rules_path(ref)],
     }
 
 
@@ -301,11 +317,11 @@ def _covers(entry: dict[str, Any], ref: RouteRef, namespace: str) -> bool:
     """Whether an entry of ignoreDifferences keeps the route's weights."""
     return (
         entry.get("kind") in (ref.kind, "*")
-        and entry.get("group", "") in ("gateway.networking.k8s.io", "*")
+        and entry.get("group", "") in (KINDS[ref.kind].group, "*")
         and entry.get("name", ref.name) == ref.name
-        and entry.get("namespace", namespace) == namespace
+        and entry.get("namespace", namespace) == (ref.namespace or namespace)
         and (
-            "/spec/rules" in (entry.get("jsonPointers") or [])
+            rules_path(ref) in (entry.get("jsonPointers") or [])
             or FIELD_MANAGER in (entry.get("managedFieldsManagers") or [])
         )
     )

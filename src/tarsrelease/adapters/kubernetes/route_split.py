@@ -19,10 +19,14 @@ Backend = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One route and the services that it leads to, each with its own reference to the route."""
+    """One route and the services that it leads to, each with its own reference to the route.
+
+    `home` is the namespace of the services.
+    """
 
     ref: RouteRef
     services: tuple[tuple[Service, RouteRef], ...]
+    home: str
 
     @property
     def header_route(self) -> str:
@@ -30,13 +34,13 @@ class Target:
         return f"{self.ref.name}-by-header"
 
 
-def targets(services: Iterable[Service]) -> list[Target]:
+def targets(services: Iterable[Service], home: str) -> list[Target]:
     """The routes of these services, each once, in the order of the services."""
-    found: dict[tuple[str, str], list[tuple[Service, RouteRef]]] = {}
+    found: dict[tuple[str, str | None, str], list[tuple[Service, RouteRef]]] = {}
     for service in services:
         for ref in service.route_refs:
-            found.setdefault((ref.kind, ref.name), []).append((service, ref))
-    return [Target(members[0][1], tuple(members)) for members in found.values()]
+            found.setdefault(ref.key, []).append((service, ref))
+    return [Target(members[0][1], tuple(members), home) for members in found.values()]
 
 
 def rules_of(route: Route | None) -> list[Rule]:
@@ -49,14 +53,18 @@ def backend_names(rule: Rule) -> list[str]:
     return [backend.get("name", "") for backend in rule.get("backendRefs") or []]
 
 
-def leading(rule: Rule, name: str, ref: RouteRef) -> list[Backend]:
-    """The backends of a rule that are the Service `name`; none of a rule outside the reference."""
+def leading(rule: Rule, name: str, ref: RouteRef, home: str) -> list[Backend]:
+    """The backends of a rule that are the Service `name` of the namespace `home`.
+
+    None of a rule outside the reference.
+    """
     if ref.rules and rule.get("name") not in ref.rules:
         return []
     return [
         backend
         for backend in rule.get("backendRefs") or []
         if backend.get("name") == name
+        and (backend.get("namespace") or ref.namespace or home) == home
         and backend.get("kind", "Service") == "Service"
         and not backend.get("group")
     ]
@@ -69,7 +77,7 @@ def split(rules: list[Rule], target: Target, weights: Mapping[str, int | None]) 
     weight is a whole number; without one they are what their owner wrote.
     """
     for service, ref in target.services:
-        if not any(leading(rule, service.stable.service, ref) for rule in rules):
+        if not any(leading(rule, service.stable.service, ref, target.home) for rule in rules):
             raise UsageError(
                 doing=f"splitting the traffic of {ref}",
                 found=f"no rule leads to the Service {service.stable.service}"
@@ -89,7 +97,8 @@ def split(rules: list[Rule], target: Target, weights: Mapping[str, int | None]) 
 def split_services(rule: Rule, target: Target) -> list[tuple[Service, list[Backend]]]:
     """The services that the rule leads to, each with its stable backends."""
     found = [
-        (service, leading(rule, service.stable.service, ref)) for service, ref in target.services
+        (service, leading(rule, service.stable.service, ref, target.home))
+        for service, ref in target.services
     ]
     return [(service, stable) for service, stable in found if stable]
 
@@ -102,8 +111,8 @@ def _whole(rule: Rule, target: Target) -> list[Backend]:
         for service, ref in target.services
         # Pairs of stable and canary stand in the same order.
         for stable, canary in zip(
-            leading(rule, service.stable.service, ref),
-            leading(rule, service.canary.service, ref),
+            leading(rule, service.stable.service, ref, target.home),
+            leading(rule, service.canary.service, ref, target.home),
             strict=False,
         )
     ]
@@ -128,9 +137,10 @@ def _split_backends(
 ) -> list[Backend]:
     """The undivided backends with each stable one split by its service's percentage."""
     percents = {
-        service.stable.service: (service.canary.service, percent)
-        for service, _ in split_services(rule, target)
+        id(backend): (service.canary.service, percent)
+        for service, stable in split_services({**rule, "backendRefs": backends}, target)
         if (percent := weights[service.name]) is not None
+        for backend in stable
     }
     if not percents:
         return backends
@@ -145,19 +155,19 @@ def _split_backends(
     split: list[Backend] = []
     for backend in backends:
         weight = backend.get("weight", 1)
-        canary, percent = percents.get(backend["name"], (None, 0))
+        canary, percent = percents.get(id(backend), (None, 0))
         split.append({**backend, "weight": weight * (_SCALE - percent)})
         if canary is not None:
             split.append({**backend, "name": canary, "weight": weight * percent})
     return split
 
 
-def canary_percentage(service: Service, ref: RouteRef, route: Route) -> int:
+def canary_percentage(service: Service, ref: RouteRef, rules: list[Rule], home: str) -> int:
     """The canary's percentage of what leads to the service; the largest where rules disagree."""
     shares = [0]
-    for rule in rules_of(route):
-        stable = _sum(leading(rule, service.stable.service, ref))
-        canary = _sum(leading(rule, service.canary.service, ref))
+    for rule in rules:
+        stable = _sum(leading(rule, service.stable.service, ref, home))
+        canary = _sum(leading(rule, service.canary.service, ref, home))
         if stable + canary:
             shares.append(round(100 * canary / (stable + canary)))
     return max(shares)
