@@ -14,13 +14,13 @@ import pytest
 from provider_forms import FORMS, SLACK
 from pydantic import ValidationError
 
-from tarsrelease.adapters.channels.receivers import HttpReceivers, messages_for, previewed
+from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment
 from tarsrelease.model.environment import Environment, Notifications
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import ExitCode, Outcome
-from tarsrelease.report.notices import dedup_key
+from tarsrelease.report.notices.pagerduty import dedup_key
 from tarsrelease.report.text import outcome_text
 from tarsrelease.steps.notify import preview, send
 
@@ -107,12 +107,14 @@ def tell(
     told: Notice, provider: Provider, before: list[Outcome], *, pagerduty: bool = True
 ) -> Outcome:
     place: Environment = ENVIRONMENT.model_copy(update={"notifications": settings(provider)})
-    messages, warnings = messages_for(told, place.notifications, T, pagerduty=pagerduty)
+    channels = Channels(place.notifications, deadline=5)
+    without = () if pagerduty else ("pagerduty",)
+    messages, warnings = channels.messages(told, T, without=without)
     outcome = send(
         told,
         messages,
         told=before,
-        receivers=HttpReceivers(place.notifications, deadline=5),
+        receivers=channels,
         clock=SystemClock(),
         warnings=warnings,
     )
@@ -127,11 +129,12 @@ def test_every_event_has_the_published_form(event: Event, provider: Provider) ->
     assert len(provider.bodies(HOOK)) == 1
     alerts, changes = provider.bodies("/v2/enqueue"), provider.bodies("/v2/change/enqueue")
     actions = [alert["event_action"] for alert in alerts]
-    if event in (Event.HOLD, Event.ROLLBACK, Event.INCIDENT):
+    if event in (Event.HOLD, Event.ROLLBACK, Event.ROLLBACK_FAILED, Event.INCIDENT):
         assert (actions, changes) == (["trigger"], [])
     else:
         assert len(changes) == 1
-        assert actions == (["resolve"] if event is Event.COMPLETE else [])
+        ends = {Event.COMPLETE: 1, Event.RESOLVED: 3}.get(event, 0)
+        assert actions == ["resolve"] * ends
 
 
 @pytest.mark.parametrize("event", list(Event))
@@ -234,7 +237,7 @@ def test_a_preview_sends_nothing_and_needs_no_key(
 ) -> None:
     monkeypatch.delenv("KEY")
     told = notice(Event.ROLLBACK, reason="errors")
-    messages = previewed(told, settings(provider), T, pagerduty=True)
+    messages, _ = Channels(settings(provider)).messages(told, T, keys=False)
     outcome = preview(told, messages, clock=SystemClock())
     assert provider.tries == []
     said = json.dumps(outcome.details.model_dump(mode="json"))

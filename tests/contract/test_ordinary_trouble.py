@@ -16,7 +16,7 @@ from verify_tampering import listed_again
 
 from tarsrelease.adapters import background
 from tarsrelease.adapters.background import Background
-from tarsrelease.adapters.channels.receivers import HttpReceivers
+from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.github.api import GitHubReviews
 from tarsrelease.adapters.sql_parser import ParsableSql, refusal
 from tarsrelease.migrations.statements import read_statements
@@ -125,7 +125,7 @@ def test_a_malformed_webhook_is_wrong_configuration_and_is_not_shown(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOOK", address)
-    receivers = HttpReceivers(Notifications(slack=Slack(webhook_env="HOOK")))
+    receivers = Channels(Notifications(slack=Slack(webhook_env="HOOK")))
     with pytest.raises(UsageError) as caught:
         receivers.deliver(Message(receiver="slack", path="", body={}))
     assert "secret" not in str(caught.value).replace("may be a secret", "")

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 import pytest
 from unruly_servers import UNRULY, Sends, Server, without_end
 
-from tarsrelease.adapters.channels.receivers import HttpReceivers
+from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.github.api import GitHubReviews
 from tarsrelease.adapters.http.client import Client, TooLargeError, retry_after
 from tarsrelease.adapters.http.gateway import GatewayWeb
@@ -84,7 +84,7 @@ def ask_github(server: Server) -> None:
 def tell_slack(server: Server) -> None:
     settings = Notifications(slack=Slack(webhook_env="HOOK"))
     message = Message(receiver="slack", path="", body={})
-    HttpReceivers(settings, deadline=SECONDS).deliver(message)
+    Channels(settings, deadline=SECONDS).deliver(message)
 
 
 @pytest.mark.parametrize(

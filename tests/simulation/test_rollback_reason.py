@@ -17,7 +17,8 @@ from tarsrelease.model.journal import Cause, Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
-from tarsrelease.report.notices import pagerduty, slack
+from tarsrelease.report.notices.pagerduty import pagerduty
+from tarsrelease.report.notices.slack import slack
 from tarsrelease.report.text import outcome_text
 from tarsrelease.rollout import release_journal
 from tarsrelease.steps.canary_gate import gate

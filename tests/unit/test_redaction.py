@@ -138,7 +138,7 @@ import logging, os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_redaction import outcome, settings
-from tarsrelease.adapters.channels.receivers import HttpReceivers
+from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.cli.session import carry_out
 from tarsrelease.model.environment import Notifications, Slack
 from tarsrelease.model.notice import Message
@@ -147,7 +147,7 @@ def act(session):
     address = os.environ["HOOK"]
     logging.getLogger("anything").info("posting to %s", address)
     session.progress.say(f"posting to {{address}}")
-    receivers = HttpReceivers(Notifications(slack=Slack(webhook_env="HOOK")))
+    receivers = Channels(Notifications(slack=Slack(webhook_env="HOOK")))
     receivers.deliver(Message(receiver="slack", path="", body={{}}))
     if {level == "debug"}:
         raise RuntimeError(f"a bug at {{address}}")

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from tarsrelease.model.base import Amount, AnyAmount, Bytes, Name, Seconds, Share, Value
 from tarsrelease.model.checks import CheckId, CheckRule
 from tarsrelease.model.format import amount, duration
+from tarsrelease.model.notice import Event
 from tarsrelease.model.rollout import Rollout, Stage
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
@@ -311,11 +312,75 @@ class PagerDuty(Value):
     url: HttpUrl = "https://events.pagerduty.com"
 
 
+class Statuspage(Value):
+    """Atlassian Statuspage. `token_env` names the variable with the API key."""
+
+    page: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+$")]
+    token_env: VariableName
+    components: tuple[str, ...] = ()
+    url: HttpUrl = "https://api.statuspage.io"
+
+
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]+$")]
+
+
+class Email(Value):
+    """A mail server. The connection is always encrypted: by STARTTLS, or from the beginning.
+
+    `ca_file` is a bundle of certificates for a private authority.
+    """
+
+    host: str
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls"] = "starttls"
+    sender: MailAddress
+    to: tuple[MailAddress, ...] = Field(min_length=1)
+    username_env: VariableName | None = None
+    password_env: VariableName | None = None
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        if (self.username_env is None) != (self.password_env is None):
+            raise ValueError("give both username_env and password_env, or neither")
+        return self
+
+
+class Webhook(Value):
+    """Any other receiver. Its address is a secret, so `url_env` names the variable with it.
+
+    With `secret_env`, the header X-Tarsrelease-Signature-256 has ``sha256=`` and the HMAC of the
+    body. `form` is how the body is written. `events` limits it to these events.
+    """
+
+    name: Name
+    url_env: VariableName
+    secret_env: VariableName | None = None
+    form: Literal["json", "teams", "discord", "google-chat"] = "json"
+    events: tuple[Event, ...] = ()
+
+
 class Notifications(Value):
-    """The receivers of messages. A receiver that is not named gets no messages."""
+    """The receivers of messages. A receiver that is not named gets no messages.
+
+    `templates` is a folder with texts of the team's own, a Jinja2 file an event: the first line
+    becomes the headline, the others the reason.
+    """
 
     slack: Slack | None = None
     pagerduty: PagerDuty | None = None
+    statuspage: Statuspage | None = None
+    email: Email | None = None
+    webhooks: tuple[Webhook, ...] = ()
+    templates: str | None = None
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        found = [each.name for each in self.webhooks]
+        twice = {name for name in found if found.count(name) > 1}
+        if twice:
+            raise ValueError(f"webhooks: {min(twice)} is listed twice")
+        return self
 
 
 BranchPattern = Annotated[str, StringConstraints(pattern=r"^[^\s'\"\\]+$")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 from tarsrelease.model.base import Value
@@ -10,19 +11,26 @@ from tarsrelease.model.base import Value
 class Event(StrEnum):
     """The kinds of events."""
 
+    SCHEDULED = "scheduled"
     STARTED = "started"
+    STAGE = "stage"
     HOLD = "hold"
+    ROLLBACK_STARTED = "rollback-started"
     ROLLBACK = "rollback"
+    ROLLBACK_FAILED = "rollback-failed"
     PROMOTED = "promoted"
     COMPLETE = "complete"
     INCIDENT = "incident"
+    RESOLVED = "resolved"
+    CUSTOMERS = "customers"
 
 
 class Notice(Value):
     """One event of one release in one run.
 
     `about` tells apart what may happen several times in a run (the stage that holds); `reason`
-    and `link` are for people.
+    and `link` are for people. `headline` replaces the usual one; `starts_at` and `ends_at` are the
+    window of a scheduled release.
     """
 
     event: Event
@@ -33,6 +41,9 @@ class Notice(Value):
     about: str = ""
     reason: str = ""
     link: str = ""
+    headline: str = ""
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
 
     @property
     def key(self) -> str:

@@ -15,7 +15,7 @@ from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.step_details import NotifyDetails, NotifyPreviewDetails, PreviewedMessage
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.people import Receivers
-from tarsrelease.report.notices import headline
+from tarsrelease.report.notices.wording import headline
 
 STEP = "notify send"
 HIDDEN = "(hidden)"
@@ -61,7 +61,9 @@ def send(
     return _ended(STEP, notice, summary, details, started_at=started_at, clock=clock)
 
 
-def preview(notice: Notice, messages: Sequence[Message], *, clock: Clock) -> Outcome:
+def preview(
+    notice: Notice, messages: Sequence[Message], *, clock: Clock, warnings: Sequence[str] = ()
+) -> Outcome:
     """Show the messages with keys hidden, without sending them."""
     bodies = [
         PreviewedMessage(
@@ -75,7 +77,10 @@ def preview(notice: Notice, messages: Sequence[Message], *, clock: Clock) -> Out
     ]
     said = f"{headline(notice)}: {count(len(bodies), 'message')}, none sent"
     details = NotifyPreviewDetails(
-        key=notice.key, messages=tuple(bodies), lines=tuple(_shown(bodies))
+        key=notice.key,
+        messages=tuple(bodies),
+        lines=tuple(_shown(bodies)),
+        warnings=tuple(warnings),
     )
     return _ended("notify preview", notice, said, details, started_at=clock.now(), clock=clock)
 

@@ -158,13 +158,14 @@ def _open(settings: Settings, reason: str, by: str | None, **known: Any) -> int:
 
 def _announce(session: Session, notice: Notice) -> tuple[str, ...]:
     """Send the notice to all channels; returns a warning for each that did not get it."""
-    from tarsrelease.adapters.channels.receivers import HttpReceivers, messages_for
+    from tarsrelease.adapters.channels.channels import Channels
+    from tarsrelease.adapters.channels.templates import worded
     from tarsrelease.steps.notify import send
 
-    clock, channels = session.context.clock, session.environment.notifications
-    messages, warnings = messages_for(notice, channels, clock.now(), pagerduty=True)
-    receivers = HttpReceivers(channels)
-    told = send(notice, messages, told=(), receivers=receivers, clock=clock, warnings=warnings)
+    clock, place = session.context.clock, session.environment.notifications
+    channels, said = Channels(place), worded(notice, place.templates)
+    messages, warnings = channels.messages(said, clock.now())
+    told = send(said, messages, told=(), receivers=channels, clock=clock, warnings=warnings)
     return told.details.warnings
 
 

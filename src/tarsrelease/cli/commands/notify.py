@@ -1,4 +1,4 @@
-"""tarsrelease notify send and preview"""
+"""tarsrelease notify send, preview and test"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.options import MOMENT
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
 
 notify = LazyGroup(
     "notify",
-    help="Send messages to Slack and PagerDuty. A failed message never changes the release.",
+    help="Send messages to people. A failed message never changes the release.",
     entries={
-        "send": Entry(f"{__name__}:send", "Send a message to Slack and PagerDuty."),
+        "send": Entry(f"{__name__}:send", "Send a message to all channels."),
         "preview": Entry(f"{__name__}:preview", "Print the message; send nothing."),
+        "test": Entry(f"{__name__}:test", "Try each channel."),
     },
 )
 
-_EVENTS = ("started", "hold", "rollback", "promoted", "complete")
+_EVENTS = (
+    *("scheduled", "started", "stage", "hold", "promoted", "complete"),
+    *("rollback-started", "rollback", "rollback-failed", "incident", "resolved", "customers"),
+)
 
 
 def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
@@ -44,6 +49,10 @@ def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
             help="Distinguish events that can happen twice in a run, such as canary-10.",
         ),
         click.option(
+            "--starts", type=MOMENT, metavar="TIME", help="Start of a scheduled release (ISO 8601)."
+        ),
+        click.option("--ends", type=MOMENT, metavar="TIME", help="End of a scheduled release."),
+        click.option(
             "--event", type=click.Choice(_EVENTS), required=True, help="Event to announce."
         ),
     ):
@@ -52,11 +61,12 @@ def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _notice(session: Session, options: dict[str, Any]) -> Notice:
+    from tarsrelease.adapters.channels.templates import worded
     from tarsrelease.model.notice import Event, Notice
 
     owner = session.run.owner
     found = owner if owner.startswith("https://") else ""
-    return Notice(
+    notice = Notice(
         event=Event(options["event"]),
         application=session.release.rollout.application,
         release=session.release.version,
@@ -65,12 +75,15 @@ def _notice(session: Session, options: dict[str, Any]) -> Notice:
         about=options["about"],
         reason=options["reason"],
         link=options["link"] or found,
+        starts_at=options["starts"],
+        ends_at=options["ends"],
     )
+    return worded(notice, session.environment.notifications.templates)
 
 
 @_notice_options
 def _send(settings: Settings, **options: Any) -> int:
-    """Send a message about an event to Slack and PagerDuty, once per run.
+    """Send a message about an event to all channels, once per run.
 
     The evidence folder shows which messages were sent already. `notifications` in the environment
     file names the receivers. If one does not answer, the Outcome has a warning and the exit code is
@@ -79,22 +92,21 @@ def _send(settings: Settings, **options: Any) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.channels.receivers import HttpReceivers, messages_for
+        from tarsrelease.adapters.channels.channels import Channels
         from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.adapters.files.evidence_file import outcomes_in
         from tarsrelease.steps.notify import send as step
 
         clock, place = SystemClock(), session.environment
         notice = _notice(session, options)
-        messages, warnings = messages_for(
-            notice, place.notifications, clock.now(), pagerduty=not options["no_pagerduty"]
-        )
+        channels = Channels(place.notifications)
+        messages, warnings = channels.messages(notice, clock.now(), without=_without(options))
         evidence = session.evidence()
         return step(
             notice,
             messages,
             told=outcomes_in(evidence.path.parent) if evidence else (),
-            receivers=HttpReceivers(place.notifications),
+            receivers=channels,
             clock=clock,
             warnings=warnings,
         )
@@ -104,23 +116,56 @@ def _send(settings: Settings, **options: Any) -> int:
 
 @_notice_options
 def _preview(settings: Settings, **options: Any) -> int:
-    """Print the messages to Slack and PagerDuty as JSON; send nothing and show no key."""
+    """Print the message to each channel as JSON; send nothing and show no key."""
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.channels.receivers import previewed
+        from tarsrelease.adapters.channels.channels import Channels
         from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.steps.notify import preview as step
 
         clock, place = SystemClock(), session.environment
         notice = _notice(session, options)
-        messages = previewed(
-            notice, place.notifications, clock.now(), pagerduty=not options["no_pagerduty"]
+        messages, warnings = Channels(place.notifications).messages(
+            notice, clock.now(), keys=False, without=_without(options)
         )
-        return step(notice, messages, clock=clock)
+        return step(notice, messages, clock=clock, warnings=warnings)
 
     return carry_out(settings, "notify preview", act, changes=False, recording=Recording.WHEN_ASKED)
 
+
+def _without(options: dict[str, Any]) -> tuple[str, ...]:
+    return ("pagerduty",) if options["no_pagerduty"] else ()
+
+
+def _test(settings: Settings) -> int:
+    """Try each channel that the environment file names, and clean up.
+
+    Slack and webhooks get a message that says it is a test. PagerDuty gets an alert of severity
+    info that is resolved at once. The mail server gets a login, Statuspage a read request; people
+    outside the team see neither.
+    """
+    from tarsrelease.cli.session import Recording, carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.channels.channels import Channels
+        from tarsrelease.adapters.channels.trial import trials
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.steps.notify_test import notify_test
+
+        channels = Channels(session.environment.notifications)
+        tries = trials(channels, session.run.id, session.environment.name)
+        return notify_test(tries, session.environment.name, clock=SystemClock())
+
+    return carry_out(settings, "notify test", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+test = command(
+    "environment",
+    "evidence:none",
+    name="test",
+    example="tarsrelease notify test --environment production",
+)(_test)
 
 send = command(
     "release",

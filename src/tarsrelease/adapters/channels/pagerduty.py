@@ -1,0 +1,29 @@
+"""PagerDuty's Events API v2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tarsrelease.adapters.channels.posting import Provider, secret
+from tarsrelease.model.environment import PagerDuty
+from tarsrelease.model.notice import Message, Notice
+from tarsrelease.report.notices.pagerduty import PAGERDUTY, pagerduty
+
+
+class PagerDutyChannel:
+    """Change events and alerts."""
+
+    def __init__(self, settings: PagerDuty, deadline: float) -> None:
+        self._settings = settings
+        self._provider = Provider(PAGERDUTY, deadline)
+
+    def messages(self, notice: Notice, at: datetime, *, keys: bool) -> Sequence[Message]:
+        """See `Channel`. Raises UsageError if the key is wanted and not set."""
+        key = secret(self._settings.routing_key_env, PAGERDUTY) if keys else ""
+        return pagerduty(notice, at, key)
+
+    def deliver(self, message: Message) -> None:
+        """See `Channel`."""
+        address = self._settings.url.rstrip("/") + message.path
+        self._provider.request("POST", address, json=message.body)

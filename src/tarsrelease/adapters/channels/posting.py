@@ -1,0 +1,99 @@
+"""Requests to a provider: retried by its rules, and never with its address in an error.
+
+400 (the message is wrong), 404 and 410 (the webhook is gone) are not retried; 429 and 5xx are,
+after Retry-After if given, within one deadline per message.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tarsrelease.adapters.http.client import LATER, Answer, Client
+from tarsrelease.model.errors import UnreachableError, UsageError
+
+_TIMEOUT = 5.0
+_ATTEMPTS = 4
+_EXCERPT = 200
+
+
+def secret(variable: str, receiver: str) -> str:
+    """The variable's value, which is never printed. Raises UsageError if it is not set."""
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise UsageError(
+            doing=f"preparing to notify {receiver}",
+            found=f"the environment variable {variable} is not set",
+            expected="the variable that the environment file names under notifications",
+            next_step=f"set {variable}, or remove {receiver} from the environment file",
+        )
+    return value
+
+
+class Provider:
+    """Requests to one provider within `deadline` seconds each.
+
+    Raises UnreachableError if it does not answer, and UsageError if it refuses.
+    """
+
+    def __init__(self, receiver: str, deadline: float, later: frozenset[int] = frozenset()) -> None:
+        self._receiver, self._deadline = receiver, deadline
+        self._client = Client(seconds=_TIMEOUT)
+        self._later = LATER | later
+
+    def request(self, method: str, address: str, **more: Any) -> Answer:
+        """The provider's answer, of a status below 300."""
+        if not _is_url(address):
+            raise self._no_address()
+        try:
+            answer = self._client.request(
+                method, address, deadline=monotonic() + self._deadline, attempts=_ATTEMPTS, **more
+            )
+        except httpx.InvalidURL:
+            raise self._no_address() from None
+        except httpx.HTTPError as error:
+            # The address may be a secret (Slack's webhook) and is never printed.
+            raise self.away(type(error).__name__) from None
+        if answer.status >= 300:
+            raise self._refusal(answer)
+        return answer
+
+    def away(self, found: str) -> UnreachableError:
+        """The error of a provider that does not answer as it should."""
+        return UnreachableError(
+            doing=f"telling {self._receiver}",
+            found=found,
+            expected="an answer from the provider",
+            next_step="the release continues; notify people yourself",
+        )
+
+    def _refusal(self, answer: Answer) -> UnreachableError | UsageError:
+        said = f"status {answer.status}: {answer.text[:_EXCERPT].strip() or '(no text)'}"
+        if answer.status in self._later:
+            return self.away(said)
+        return UsageError(
+            doing=f"telling {self._receiver}",
+            found=said,
+            expected="a message that the provider accepts",
+            next_step="check the webhook or the integration key; this message is not retried",
+        )
+
+    def _no_address(self) -> UsageError:
+        return UsageError(
+            doing=f"telling {self._receiver}",
+            found="its address is no URL (it is not shown, as it may be a secret)",
+            expected="https://HOST/PATH",
+            next_step="correct the variable or the address that notifications name",
+        )
+
+
+def _is_url(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,0 +1,73 @@
+"""Atlassian Statuspage: the release's maintenance and incident are found by their metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tarsrelease.adapters.channels.posting import Provider, secret
+from tarsrelease.model.environment import Statuspage
+from tarsrelease.model.errors import UsageError
+from tarsrelease.model.notice import Event, Message, Notice
+from tarsrelease.report.notices.statuspage import CREATES, ENDED, STATUSPAGE, statuspage
+
+_TOO_MANY = frozenset({420})
+"""What Statuspage answers besides 429 above one request a second (developer.statuspage.io)."""
+_NEWEST = 100
+
+
+class StatuspageChannel:
+    """Updates what the release opened, opens it where an event begins it, or leaves it out."""
+
+    def __init__(self, settings: Statuspage, deadline: float) -> None:
+        self._settings = settings
+        self._provider = Provider(STATUSPAGE, deadline, later=_TOO_MANY)
+
+    def messages(self, notice: Notice, at: datetime, *, keys: bool) -> Sequence[Message]:  # noqa: ARG002
+        """See `Channel`. Raises UsageError for a scheduled event without its times."""
+        if notice.event is Event.SCHEDULED and not (notice.starts_at and notice.ends_at):
+            raise UsageError(
+                doing="preparing to notify statuspage",
+                found="no start and end of the maintenance",
+                expected="both times",
+                next_step="add --starts TIME --ends TIME",
+            )
+        return statuspage(notice, self._settings.components)
+
+    def deliver(self, message: Message) -> None:
+        """See `Channel`. An update of something that is not there has nothing to do."""
+        body: Any = message.body
+        incident = body["incident"]
+        found = self._open(incident["metadata"]["tarsrelease"]["key"])
+        if found is not None:
+            changes = {k: v for k, v in incident.items() if k not in ("name", "metadata")}
+            self._request("PATCH", f"/incidents/{found['id']}", {"incident": changes})
+        elif incident["status"] in CREATES:
+            self._request("POST", "/incidents", body)
+
+    def page(self) -> str:
+        """The page's name, to test the token."""
+        found = self._request("GET", "", None)
+        return str(found.get("name", "")) if isinstance(found, dict) else ""
+
+    def _open(self, key: str) -> Mapping[str, Any] | None:
+        """Ours that has not ended; the newest if there are several."""
+        for each in self._request("GET", f"/incidents?limit={_NEWEST}", None):
+            metadata = (each.get("metadata") or {}).get("tarsrelease") or {}
+            if metadata.get("key") == key and each.get("status") not in ENDED:
+                found: Mapping[str, Any] = each
+                return found
+        return None
+
+    def _request(self, method: str, path: str, body: object) -> Any:
+        address = f"{self._settings.url.rstrip('/')}/v1/pages/{self._settings.page}{path}"
+        token = secret(self._settings.token_env, STATUSPAGE)
+        more = {} if body is None else {"json": body}
+        answer = self._provider.request(
+            method, address, headers={"Authorization": f"OAuth {token}"}, **more
+        )
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._provider.away("an answer that is not JSON") from None

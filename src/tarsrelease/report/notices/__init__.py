@@ -1,0 +1,1 @@
+"""A notice as the message of each channel. Pure."""
