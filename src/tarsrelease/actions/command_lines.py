@@ -104,7 +104,8 @@ def _gate_refusal(given: Given) -> str | None:
 
 def _notify(given: Given) -> list[str]:
     silent = ["--no-pagerduty"] if given["pagerduty"] == "false" else []
-    return ["notify", "send", *_flags(given, *_PLACE, "event", "about", "reason"), *silent]
+    own = ("event", "about", "reason", "starts", "ends")
+    return ["notify", "send", *_flags(given, *_PLACE, *own), *silent]
 
 
 def _validate(given: Given) -> list[str]:
@@ -257,10 +258,17 @@ ACTIONS: dict[str, Action] = {
             **_ENVIRONMENT,
             **_EVIDENCE,
             "event": Input(
-                kinds.choice("started", "hold", "rollback", "promoted", "complete"), required=True
+                kinds.choice(
+                    *("scheduled", "started", "stage", "hold", "promoted", "complete"),
+                    *("rollback-started", "rollback", "rollback-failed"),
+                    *("incident", "resolved", "customers"),
+                ),
+                required=True,
             ),
             "about": Input(kinds.TEXT, lenient=True),
             "reason": Input(kinds.TEXT, lenient=True),
+            "starts": Input(kinds.TEXT),
+            "ends": Input(kinds.TEXT),
             "pagerduty": Input(kinds.BOOLEAN, default="true"),
         },
     ),

@@ -22,7 +22,7 @@ COMMANDS = {
     "run": ("run:run", "Run a whole release from this machine."),
     "rehearse": ("rehearse:rehearse", "Rehearse a whole release on a local Kubernetes cluster."),
     "watch": ("watch:watch", "Check the promoted release."),
-    "notify": ("notify:notify", "Send messages to Slack and PagerDuty."),
+    "notify": ("notify:notify", "Send messages to people."),
     "incident": ("incident:incident", "Classify an incident, and show what to do."),
     "report": ("report:report", "Check and summarize the recorded evidence."),
     "init": ("init:init", "Print the commands for the initial setup."),

@@ -40,10 +40,9 @@ class Provider:
     Raises UnreachableError if it does not answer, and UsageError if it refuses.
     """
 
-    def __init__(self, receiver: str, deadline: float, later: frozenset[int] = frozenset()) -> None:
+    def __init__(self, receiver: str, deadline: float) -> None:
         self._receiver, self._deadline = receiver, deadline
         self._client = Client(seconds=_TIMEOUT)
-        self._later = LATER | later
 
     def request(self, method: str, address: str, **more: Any) -> Answer:
         """The provider's answer, of a status below 300."""
@@ -73,7 +72,7 @@ class Provider:
 
     def _refusal(self, answer: Answer) -> UnreachableError | UsageError:
         said = f"status {answer.status}: {answer.text[:_EXCERPT].strip() or '(no text)'}"
-        if answer.status in self._later:
+        if answer.status in LATER:
             return self.away(said)
         return UsageError(
             doing=f"telling {self._receiver}",

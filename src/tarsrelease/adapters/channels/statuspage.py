@@ -12,8 +12,6 @@ from tarsrelease.model.errors import UsageError
 from tarsrelease.model.notice import Event, Message, Notice
 from tarsrelease.report.notices.statuspage import CREATES, ENDED, STATUSPAGE, statuspage
 
-_TOO_MANY = frozenset({420})
-"""What Statuspage answers besides 429 above one request a second (developer.statuspage.io)."""
 _NEWEST = 100
 
 
@@ -22,7 +20,7 @@ class StatuspageChannel:
 
     def __init__(self, settings: Statuspage, deadline: float) -> None:
         self._settings = settings
-        self._provider = Provider(STATUSPAGE, deadline, later=_TOO_MANY)
+        self._provider = Provider(STATUSPAGE, deadline)
 
     def messages(self, notice: Notice, at: datetime, *, keys: bool) -> Sequence[Message]:  # noqa: ARG002
         """See `Channel`. Raises UsageError for a scheduled event without its times."""

@@ -25,8 +25,8 @@ import httpx
 
 LARGEST = 2**20
 """Bytes of an answer that is read where the caller does not say how many."""
-LATER = frozenset({429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
+LATER = frozenset({420, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed (420 is Statuspage's and others' 429)."""
 _AT_ONCE = 8
 _KEPT = 60.0
 
