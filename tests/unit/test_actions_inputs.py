@@ -84,6 +84,8 @@ SAMPLES = {
     "wait": "10m",
     "lifted-by": "octocat",
     "reason": "it's the cache, cold (50 %)",
+    "starts": "2026-12-01T09:00Z",
+    "ends": "2026-12-01T13:00Z",
     "answers": "canary.chat=yes, canary.mail=no",
     "about": "canary-10",
     "mark": "hotfix, health",

@@ -334,7 +334,7 @@ class TestOutcomes:
         assert "Overridden by the environment: stage duration: 20s" in capsys.readouterr().out
 
 
-def stand_in(environment: Any, release: Any, run: Any, people: Any) -> SimpleNamespace:
+def stand_in(environment: Any, release: Any, run: Any, people: Any, _heads: Any) -> SimpleNamespace:
     """A context with a word for each port that says which one it is."""
     parts = ("routes", "workloads", "charts", "journal", "lock", "facts")
     return SimpleNamespace(
