@@ -50,7 +50,7 @@ class Background:
         self._ask_staging = ask_staging
         self._suites = suites
         self._answers = dict(answers or {})
-        self._running: dict[object, Future[ExternalAnswer]] = {}
+        self._running: dict[object, Future[tuple[ExternalAnswer, float]]] = {}
         self._last: dict[object, ExternalAnswer] = {}
         self._asked_at: dict[object, float] = {}
         self._answered_at: dict[object, float] = {}
@@ -91,24 +91,27 @@ class Background:
         due = key not in self._asked_at or monotonic() >= self._asked_at[key] + every
         if due and key not in self._running:
             self._start(key, rule, work)
-        newest = self._newest(key)
-        age = monotonic() - self._answered_at.get(key, monotonic())
+        newest, now = self._newest(key), monotonic()
+        age = now - self._answered_at.get(key, now)
         if age > 2 * every + _PATIENCE:
             return Unmeasured(f"no new answer for {duration(age)}")
         return newest
 
     def _start(self, key: object, rule: Rule, work: Callable[[], ExternalAnswer]) -> None:
-        future: Future[ExternalAnswer] = Future()
+        future: Future[tuple[ExternalAnswer, float]] = Future()
         self._asked_at[key] = monotonic()
         self._running[key] = future
 
         def run() -> None:
+            found: ExternalAnswer
             try:
-                future.set_result(work())
+                found = work()
             except ReleaseError as error:
-                future.set_result(Unmeasured(str(error)))
+                found = Unmeasured(str(error))
             except Exception as error:  # noqa: BLE001 - a thread's death must not look like waiting
-                future.set_result(Unmeasured(f"{type(error).__name__}: {error}"))
+                found = Unmeasured(f"{type(error).__name__}: {error}")
+            # Its age counts from here, not from when somebody next looks.
+            future.set_result((found, monotonic()))
 
         threading.Thread(target=run, name=f"asking {rule.id}", daemon=True).start()
 
@@ -116,7 +119,6 @@ class Background:
         """The newest answer; during a query the previous one stays valid."""
         running = self._running.get(key)
         if running is not None and running.done():
-            self._last[key] = running.result()
-            self._answered_at[key] = monotonic()
+            self._last[key], self._answered_at[key] = running.result()
             del self._running[key]
         return self._last.get(key)

@@ -8,9 +8,10 @@ from typing import Any
 
 from psycopg import sql
 
+from tarsrelease.adapters.postgres.bounded import GRACE
 from tarsrelease.adapters.postgres.connect import RESET, connect
 from tarsrelease.adapters.postgres.errors import own_errors
-from tarsrelease.adapters.postgres.history import HISTORY, Connection, History
+from tarsrelease.adapters.postgres.history import HISTORY, History
 from tarsrelease.adapters.postgres.names import name_of, regclass
 from tarsrelease.migrations.assertions import IndexState, QueryRun
 from tarsrelease.migrations.dangers import RelationSize
@@ -36,11 +37,10 @@ class PostgresCatalog:
     """See `ports.database.Catalog`."""
 
     def __init__(self, dsn: str, database: Database, application: str) -> None:
-        self._connection: Connection = connect(
-            dsn, database, f"tarsrelease migrate {application} (reading)"
-        )
+        self._connection = connect(dsn, database, f"tarsrelease migrate {application} (reading)")
         self._schema = database.schema_name
         self._history = History(self._connection, database.schema_name, application)
+        self._connection.patience = _DEADLINE + GRACE
         self._connection.execute(f"SET statement_timeout = '{_DEADLINE:.0f}s'")
         self._connection.execute("SET lock_timeout = '2s'")
 
@@ -282,7 +282,7 @@ class PostgresCatalog:
         explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query}"
         seconds = []
         indexes: set[str] = set()
-        with own_errors():
+        with own_errors(), self._connection.patient_for(deadline):
             for _ in range(runs):
                 with self._connection.transaction():
                     self._connection.execute("SET TRANSACTION READ ONLY")
@@ -316,7 +316,11 @@ class PostgresCatalog:
             counted, sql.Identifier(*loss.table.split(".", 1))
         )
         try:
-            with own_errors(), self._connection.transaction():
+            with (
+                own_errors(),
+                self._connection.patient_for(deadline),
+                self._connection.transaction(),
+            ):
                 self._connection.execute(f"SET LOCAL statement_timeout = {round(deadline * 1000)}")
                 row = self._connection.execute(query).fetchone()
         except SqlError as problem:

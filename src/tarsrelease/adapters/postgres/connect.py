@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import conninfo, sql
 
+from tarsrelease.adapters.postgres.bounded import BoundedConnection
 from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
@@ -111,12 +112,11 @@ def address(dsn: str) -> str:
     )
 
 
-def connect(
-    dsn: str, database: Database, application_name: str
-) -> psycopg.Connection[tuple[object, ...]]:
+def connect(dsn: str, database: Database, application_name: str) -> BoundedConnection:
     """An autocommit connection that notices a dead network within half a minute.
 
-    Raises UnreachableError if nobody answers, UsageError if the server refuses.
+    Every wait for the server ends (see `BoundedConnection`). Raises UnreachableError if nobody
+    answers, UsageError if the server refuses.
     """
     settings: dict[str, str | int] = {
         "connect_timeout": max(2, round(database.connect_timeout)),
@@ -131,7 +131,9 @@ def connect(
     }
     try:
         with _without_session_variables():
-            connection = psycopg.connect(conninfo.make_conninfo(dsn, **settings), autocommit=True)
+            connection = BoundedConnection.connect(
+                conninfo.make_conninfo(dsn, **settings), autocommit=True
+            )
         connection.execute(_RESET.encode())
         connection.execute("SET client_min_messages = warning")
         connection.execute(

@@ -153,7 +153,11 @@ class PostgresWorker:
         self, statement: Statement, row: HistoryRow, lock_timeout: float, deadline: float
     ) -> None:
         # The pipeline saves a wait for the network after each of the four commands.
-        with self._connection.transaction(), self._connection.pipeline():
+        with (
+            self._connection.patient_for(deadline),
+            self._connection.transaction(),
+            self._connection.pipeline(),
+        ):
             self._limits(lock_timeout, deadline, local=True)
             self._connection.execute(statement.text.encode(), prepare=False)
             self._history.insert(row, finished=True)
@@ -165,7 +169,8 @@ class PostgresWorker:
         self._attempt = int(inserted[0]) if inserted else 0
         self._limits(lock_timeout, deadline, local=False)
         try:
-            self._connection.execute(statement.text.encode())
+            with self._connection.patient_for(deadline):
+                self._connection.execute(statement.text.encode())
         finally:
             if not self._connection.closed:
                 self._limits(0, 0, local=False)
@@ -198,6 +203,7 @@ class PostgresWorker:
 
         def drop() -> None:
             self._limits(0, self._database.build_deadline, local=False)
-            self._connection.execute(statement)
+            with self._connection.patient_for(self._database.build_deadline):
+                self._connection.execute(statement)
 
         return Task(self._connection, drop)
