@@ -72,6 +72,7 @@ def test_reading_says_what_is_wrong_and_what_is_allowed() -> None:
 
 
 SAMPLES = {
+    "by": "octocat",
     "release": "release/v1_0_1",
     "environment": "production",
     "evidence": "evidence",

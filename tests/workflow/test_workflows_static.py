@@ -245,6 +245,9 @@ def test_a_day_waits_for_the_one_before_and_going_back_waits_for_nobody() -> Non
     assert day["group"] == "tarsrelease-${{ inputs.environment }}"
     assert groups["contract_migrations.yaml"]["group"] == day["group"]
     assert back["group"] not in {each["group"] for name, each in groups.items() if each is not back}
+    control = groups["release_control.yaml"]
+    assert "inputs.command" in control["group"], "an abort does not wait for a hold"
+    assert not control["cancel-in-progress"]
     assert not day["cancel-in-progress"]
     assert not back["cancel-in-progress"]
     for job in content(PIPELINE)["jobs"].values():

@@ -108,6 +108,10 @@ def _notify(given: Given) -> list[str]:
     return ["notify", "send", *_flags(given, *_PLACE, *own), *silent]
 
 
+def _control(given: Given) -> list[str]:
+    return [given["command"], *_flags(given, *_PLACE, "reason", "by")]
+
+
 def _validate(given: Given) -> list[str]:
     marks = [f"--mark={mark.strip()}" for mark in given.get("mark", "").split(",") if mark]
     return ["validate", *_flags(given, *_PLACE, "target", "deadline"), *marks]
@@ -249,6 +253,15 @@ ACTIONS: dict[str, Action] = {
             "with-database": Input(kinds.BOOLEAN, default="false"),
             # A wrong character in its reason is no reason to leave users on a bad version.
             "reason": Input(kinds.TEXT, lenient=True),
+        },
+    ),
+    "release-control": Action(
+        _control,
+        {
+            **_DAY,
+            "command": Input(kinds.choice("hold", "resume", "abort"), required=True),
+            "reason": Input(kinds.TEXT, lenient=True, required=True),
+            "by": Input(kinds.LOGIN),
         },
     ),
     "notify": Action(
