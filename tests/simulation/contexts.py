@@ -36,15 +36,19 @@ def assignment(release: Release, environment: Environment, clock: Any = None) ->
     return Assignment(release, environment, RUN, people(), clock or SystemClock())
 
 
-def context(release: Release, environment: Environment, clock: Any = None, **ports: Any) -> Context:
-    """`ports` by their names in `Cluster`; `metrics` are the samples."""
-    found = {name: ports.get(name, Missing()) for name in PORTS}
+def context(
+    release: Release, environment: Environment, clock: Any = None, run: Run = RUN, **ports: Any
+) -> Context:
+    """`ports` by their names in `Cluster` and `People`; `metrics` are the samples."""
+    missing: Any = Missing()
     return Context(
         release,
         environment,
-        RUN,
-        people(),
+        run,
+        People(ports.get("person", missing), ports.get("progress", cast("Any", Silent()))),
         clock or SystemClock(),
-        Cluster(**found),
-        MetricsSources(ports.get("metrics", Missing()), cast("Any", Missing())),
+        Cluster(**{name: ports.get(name, missing) for name in PORTS}),
+        MetricsSources(
+            ports.get("metrics", missing), ports.get("external", missing), ports.get("direct")
+        ),
     )

@@ -41,7 +41,7 @@ class SimulatedCharts:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.histories: dict[str, list[Revision]] = {"tars": [_revision(1, OLD)]}
+        self.histories: dict[str, list[Revision]] = {"tars": [revision(1, OLD)]}
         self.given: dict[str, list[Mapping[str, Any]]] = {}
         """The values of each release's last upgrade."""
 
@@ -108,10 +108,11 @@ class SimulatedCharts:
         history = self.histories.setdefault(release, [])
         if history:
             history[-1] = history[-1].model_copy(update={"status": "superseded"})
-        history.append(_revision(len(history) + 1, version))
+        history.append(revision(len(history) + 1, version))
 
 
-def _revision(number: int, version: str) -> Revision:
+def revision(number: int, version: str) -> Revision:
+    """A deployed revision."""
     return Revision(number=number, status="deployed", chart=f"tars-{version}", app_version=version)
 
 
@@ -215,6 +216,21 @@ class SimulatedMigrator:
         )
 
 
+def says(world: World, step: str, verdict: Verdict) -> Outcome:
+    """The outcome of a step that is not the simulation's subject."""
+    now = datetime.fromtimestamp(world.now, UTC)
+    return Outcome(
+        step=step,
+        release=NEW,
+        environment=None,
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary="simulated",
+        started_at=now,
+        finished_at=now,
+    )
+
+
 class Kept:
     """The evidence, in memory."""
 
@@ -282,23 +298,10 @@ class DayWorld:
         """The day; `verdict` is what verify says, `preflight` what that says."""
         world = self.world
 
-        def says(step: str, verdict: Verdict) -> Outcome:
-            now = datetime.fromtimestamp(world.now, UTC)
-            return Outcome(
-                step=step,
-                release=NEW,
-                environment=None,
-                verdict=verdict,
-                exit_code=exit_code_of(verdict),
-                summary="simulated",
-                started_at=now,
-                finished_at=now,
-            )
-
         return run_release(
             self.context(person, progress),
-            verify=lambda: says("verify", verdict),
-            preflight=lambda: says("check preflight", preflight),
+            verify=lambda: says(world, "verify", verdict),
+            preflight=lambda: says(world, "check preflight", preflight),
             migrator=self.migrator,
             evidence=self.evidence,
         )

@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
+import contexts
 import numpy as np
+from contexts import RUN
 
-from tarsrelease.context import Cluster, Context, MetricsSources, People
+from tarsrelease.context import Context
 from tarsrelease.model.cluster import (
     ContainerState,
     DeploymentState,
@@ -36,7 +39,6 @@ from tarsrelease.ports.metrics import NoExternalAnswers
 EPOCH = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).timestamp()
 SERVICES = ("orchestration-agent", "insight-engine", "dashboard-api")
 NEW, OLD = "1.0.1", "1.0.0"
-RUN = Run(id="run-1", owner="test@host")
 
 
 def rollout(
@@ -44,8 +46,9 @@ def rollout(
     weights: Sequence[int] = (1, 10, 25, 50, 100),
     duration: str = "10m",
     max_extension: str = "10m",
+    services: Sequence[str] = SERVICES,
 ) -> Rollout:
-    """A rollout of three services; every stage has the same checks."""
+    """A rollout of these services; every stage has the same checks."""
     requests = (
         'http_requests_total{namespace="$namespace",service=~"$service",deployment=~"$track"%s}'
     )
@@ -86,7 +89,7 @@ def rollout(
                     "paths": [f"/{name}"],
                     "smoke": [{"path": "/health"}],
                 }
-                for name in SERVICES
+                for name in services
             ],
             "slis": {
                 "errors": {
@@ -121,6 +124,7 @@ def rollout(
 
 def release(plan: Rollout | None = None) -> Release:
     """A release of that rollout."""
+    plan = plan or rollout()
     return Release.model_validate(
         {
             "directory": "release/v1_0_1",
@@ -133,15 +137,15 @@ def release(plan: Rollout | None = None) -> Release:
                 "canary_values": "values-canary.yaml",
                 "images": [
                     {
-                        "service": name,
-                        "name": f"registry.example/tars-{name}",
+                        "service": each.name,
+                        "name": f"registry.example/tars-{each.name}",
                         "tag": f"v{NEW}",
                         "digest": "sha256:" + "0" * 64,
                     }
-                    for name in SERVICES
+                    for each in plan.services
                 ],
             },
-            "rollout": plan or rollout(),
+            "rollout": plan,
             "canary_values": {},
         }
     )
@@ -255,18 +259,22 @@ class World:
     queries: int = 0
     new_pods: Callable[[Pod], None] = lambda pod: None
     """Called with every canary pod that is started, to give it its faults."""
+    services: tuple[str, ...] = SERVICES
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
         self.samples: dict[frozenset[tuple[str, str]], list[tuple[float, Sample]]] = {}
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.names = 0
+        self.pause: Callable[[float], None] = self.advance
+        """Lets the time pass that an answer takes."""
+        self.matching: dict[str, tuple[int, list[frozenset[tuple[str, str]]]]] = {}
 
     # What happens
 
     def populate(self, stable: int = 2, canary: int = 1, minutes: float = 2.0) -> World:
         """Stable with all the traffic, a canary at weight 0, some minutes old; deployed."""
-        for service in SERVICES:
+        for service in self.services:
             self.weights[service] = 0
             self.followed[service] = [(self.now, 0)]
             self.annotations[service] = {"release": NEW, "stage": "deploy", "weight": "0"}
@@ -371,10 +379,16 @@ class World:
             if self.now >= end:
                 return
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing is scraped and nobody asks."""
+        self.now += seconds
+        for pod in self.running():
+            pod.next_scrape = self.now + pod.phase
+
     def _serve(self, seconds: float) -> None:
         if seconds <= 0:
             return
-        for service in SERVICES:
+        for service in self.services:
             weight = [w for t, w in self.followed.get(service, []) if t <= self.now][-1:]
             share = weight[0] / 100 if weight else 0.0
             for track, part in ((Track.CANARY, share), (Track.STABLE, 1 - share)):
@@ -466,33 +480,43 @@ class SimulatedMetrics:
     def _answer(self) -> None:
         self.world.queries += 1
         if self.world.metrics_state == "up":
-            self.world.advance(0.01)
+            self.world.pause(0.01)
             return
         if self.world.metrics_state == "hung":
-            self.world.advance(self.timeout)
+            self.world.pause(self.timeout)
         raise UnreachableError(
             doing="asking", found=self.world.metrics_state, expected="an answer", next_step="wait"
         )
 
     def _select(self, selector: str, seconds: float) -> list[Series]:
-        match = _SELECTOR.fullmatch(selector)
-        assert match, f"no selector: {selector}"
-        matchers = [
-            (name, operator, re.sub(r"\\(.)", r"\1", value))
-            for name, operator, value in _MATCHER.findall(match[2])
-        ]
         world = self.world
         start = world.now + world.skew - seconds
         found = []
-        for identity, stored in world.samples.items():
-            labels = dict(identity)
-            if labels["__name__"] != match[1] or not all(_fits(labels, m) for m in matchers):
-                continue
+        for identity in self._matching(selector):
+            stored = world.samples[identity]
             first = bisect_right(stored, start, key=lambda each: each[1].time)
             samples = tuple(s for visible, s in stored[first:] if visible <= world.now)
             if samples:
-                found.append(Series(labels=labels, samples=samples))
+                found.append(Series(labels=dict(identity), samples=samples))
         return found
+
+    def _matching(self, selector: str) -> list[frozenset[tuple[str, str]]]:
+        """The series that a selector names; those seen before are not compared again."""
+        world = self.world
+        known, matching = world.matching.get(selector, (0, []))
+        if known < len(world.samples):
+            match = _SELECTOR.fullmatch(selector)
+            assert match, f"no selector: {selector}"
+            matchers = [
+                (name, operator, re.sub(r"\\(.)", r"\1", value))
+                for name, operator, value in _MATCHER.findall(match[2])
+            ]
+            for identity in islice(world.samples, known, None):
+                labels = dict(identity)
+                if labels["__name__"] == match[1] and all(_fits(labels, m) for m in matchers):
+                    matching.append(identity)
+            world.matching[selector] = (len(world.samples), matching)
+        return matching
 
 
 def _fits(labels: Mapping[str, str], matcher: tuple[str, str, str]) -> bool:
@@ -711,13 +735,6 @@ class SimulatedGateway:
         return self.world.smoke_status, ""
 
 
-class Missing:
-    """A port that this world does not have: any use of it fails."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"{name}: this world has no such port")
-
-
 class Unattended:
     """``--yes``."""
 
@@ -735,29 +752,18 @@ def context(
     **ports: Any,
 ) -> Context:
     """The context of this world; `ports` replace its own, by the names of the context's fields."""
-    missing: Any = Missing()
-    cluster = Cluster(
-        routes=SimulatedRoutes(world),
-        workloads=SimulatedWorkloads(world),
-        charts=missing,
-        journal=SimulatedJournal(world),
-        lock=SimulatedLock(world, run),
-        gateway=SimulatedGateway(world),
-        facts=missing,
-    )
-    metrics = MetricsSources(SimulatedMetrics(world), NoExternalAnswers())
-    people = People(Unattended(), RecordedProgress(world))
-    parts: list[Any] = [cluster, metrics, people]
-    for number, part in enumerate(parts):
-        own = {name: port for name, port in ports.items() if hasattr(part, name)}
-        parts[number] = replace(part, **own)
-    cluster, metrics, people = parts
-    return Context(
-        release=of or release(),
-        environment=place or environment(),
-        run=run,
-        people=people,
-        clock=ports.get("clock", SimulatedClock(world)),
-        cluster=cluster,
-        metrics=metrics,
-    )
+    own: dict[str, Any] = {
+        "clock": SimulatedClock(world),
+        "routes": SimulatedRoutes(world),
+        "workloads": SimulatedWorkloads(world),
+        "journal": SimulatedJournal(world),
+        "lock": SimulatedLock(world, run),
+        "gateway": SimulatedGateway(world),
+        "metrics": SimulatedMetrics(world),
+        "external": NoExternalAnswers(),
+        "person": Unattended(),
+        "progress": RecordedProgress(world),
+    }
+    if "samples" in ports:
+        ports["metrics"] = ports.pop("samples")
+    return contexts.context(of or release(), place or environment(), run=run, **own | ports)
