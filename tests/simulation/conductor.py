@@ -75,6 +75,8 @@ class Conductor:
         self.processes: list[Process] = []
         self.current: Process | None = None
         self.problem: BaseException | None = None
+        self.started: Callable[[], None] = lambda: None
+        """Called when a process starts."""
         self._due: list[tuple[float, int, Process | Callable[[], None]]] = []
         self._number = 0
         self._finished = threading.Semaphore(0)
@@ -91,16 +93,12 @@ class Conductor:
         def begin() -> None:
             self.processes.append(process)
             process.started_at = self.world.now
+            self.started()
             threading.Thread(target=self._run, args=(process,), daemon=True).start()
             self._push(self.world.now, process)
 
         self.at(after, begin)
         return process
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is due later."""
-        return bool(self._due)
 
     def kill(self, process: Process) -> None:
         """Kill a process wherever it is."""

@@ -27,7 +27,7 @@ from world import (
 )
 
 from tarsrelease.context import Context
-from tarsrelease.model.cluster import AutoscalerState, DeploymentState, Revision
+from tarsrelease.model.cluster import AutoscalerState, DeploymentState, Revision, RouteFaults
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Entry, LockHolder
@@ -331,6 +331,10 @@ class _RouteByRoute:
 
     def shift(self, services: Sequence[Service], weight: int, notes: Mapping[str, str]) -> None:
         self._each(services, lambda service: self._wire.shift([service], weight, notes))
+
+    def faults(self, services: Sequence[Service]) -> list[RouteFaults]:
+        faults: list[RouteFaults] = self._wire.faults(services)
+        return faults
 
     def annotate(self, services: Sequence[Service], notes: Mapping[str, str]) -> None:
         self._each(services, lambda service: self._wire.annotate([service], notes))

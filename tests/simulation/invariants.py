@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from conductor import Call, Process
-from random_release import End, Moment, Story
+from random_release import CONTRACT_AFTER, HOT_FIX, End, Moment, Story
 from world import NEW, deployment
 
 from tarsrelease.model.errors import ReleaseError
@@ -21,6 +21,8 @@ IN_FLIGHT = 6.0
 """Seconds that a request which was sent may still take to arrive."""
 SAFE_WITHIN = 45.0
 """Seconds within which a canary that only fails loses its traffic, while it is evaluated."""
+_SCRAPE = 7.0
+_PEOPLE = ("hold", "resume", "abort", "rollback", "other-run", "contract")
 _CHANGES = frozenset({"shift", "retire", "scale", "upgrade", "rollback", "uninstall"})
 _HELM = frozenset({"upgrade", "rollback", "uninstall"})
 _SAFE = frozenset({"off", "kept-on-canary", "rolled-back"})
@@ -151,6 +153,8 @@ def a_release_ends_all_new_or_all_old(story: Story) -> Iterator[str]:
                 continue
             if NEW in stable:
                 yield f"{where}: rolled back, and stable runs {sorted(stable)}"
+            elif any(c.name == "hot-fix" for c in story.calls[: end.calls]) and stable != {HOT_FIX}:
+                yield f"{where}: rolled back, and the hot fix is lost"
             if canary:
                 yield f"{where}: rolled back, and the canary is still there"
             if any(end.truth.weights.values()):
@@ -169,6 +173,40 @@ def _others_since(story: Story, end: End) -> bool:
         and c.at >= max(since, end.process.started_at)
         for c in story.calls[: end.calls]
     )
+
+
+def an_undisturbed_release_is_promoted(story: Story) -> Iterator[str]:
+    """If nothing goes wrong and nobody steps in, the release serves at the end."""
+    disturbed = [c for c in story.calls if c.port in ("cluster", "server", "hands", "process")]
+    by_people = [e for e in story.ends if e.process.name.startswith(_PEOPLE)]
+    if disturbed or by_people or not story.healthy:
+        return
+    for end in story.ends:
+        if end.process.code != 0:
+            yield (
+                f"{_at(story, end.process.ended_at or 0)} {end.process.name} ended with exit "
+                f"{end.process.code}"
+            )
+
+
+def contract_migrations_wait(story: Story) -> Iterator[str]:
+    """... until the release was promoted and watched, and no pod of the old version runs."""
+    for call in story.calls:
+        if call.name != "contracted":
+            continue
+        entries = [e for e in story.ledger if e.at.timestamp() <= call.at]
+        promoted = [
+            e.at.timestamp()
+            for e in release_journal.of_this_attempt(entries, NEW)
+            if e.action == release_journal.PROMOTE and e.phase is Phase.RESULT
+        ]
+        where = f"{_at(story, call.at)} a contract migration was applied"
+        if not promoted or release_journal.rolled_back(entries, NEW):
+            yield f"{where}, and the release is not promoted"
+        elif call.at - promoted[-1] < CONTRACT_AFTER:
+            yield f"{where} {call.at - promoted[-1]:.0f} s after the promotion"
+        elif set(call.what) != {NEW}:
+            yield f"{where}, and {sorted(call.what)} run"
 
 
 def every_change_is_announced(story: Story) -> Iterator[str]:
@@ -261,11 +299,14 @@ def _more_requests_than_there_were(
     if gate is None or gate.shifted_at is None:
         return
     since = datetime.fromisoformat(gate.shifted_at)
+    if any(c.port == "server" and c.at <= since.timestamp() for c in story.calls):
+        return  # the newest sample before the shift may be old
     for check in outcome.checks:
         if check.id != "canary.errors" or check.samples is None or check.service is None:
             continue
         known = story.answered.get(check.service, [])
-        then = [number for at, number in known if at <= since.timestamp() - 2.0]
+        # The count begins with the last scrape before the shift.
+        then = [number for at, number in known if at <= since.timestamp() - _SCRAPE]
         now = [number for at, number in known if at >= outcome.finished_at.timestamp()]
         answered = (now[0] if now else known[-1][1]) - (then[-1] if then else 0)
         if check.samples > answered + 1:
@@ -329,6 +370,8 @@ INVARIANTS: dict[str, Callable[[Story], Iterator[str]]] = {
         a_failing_canary_loses_its_traffic,
         traffic_has_ready_pods,
         a_release_ends_all_new_or_all_old,
+        an_undisturbed_release_is_promoted,
+        contract_migrations_wait,
         every_change_is_announced,
         two_processes_never_both_change_things,
         nobody_is_told_of_what_did_not_happen,

@@ -18,11 +18,13 @@ from world import NEW, Pod, Unattended, World, deployment, environment, release,
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
+from tarsrelease.model.environment import Database
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.operations.migrations.contract import refuse_while_rollback_is_possible
 from tarsrelease.steps.abort import abort
 from tarsrelease.steps.canary_deploy import deploy
 from tarsrelease.steps.canary_gate import gate
@@ -37,6 +39,7 @@ SERVICES = ("orchestration-agent", "dashboard-api")
 WEIGHTS = (10, 50, 100)
 HOT_FIX = "1.0.0-1"
 DAY = 86400.0
+CONTRACT_AFTER = 3600.0
 _TICK = 5.0
 _LONGEST = 40 * DAY
 _AGAIN = 4
@@ -85,9 +88,9 @@ class Story:
     answered: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     """Requests that the canary has answered, by service: (time, number so far)."""
     journal_lost: bool = False
-    calm_since: float = 0.0
     healthy_stable: bool = True
-    unfinished: list[str] = field(default_factory=list)
+    healthy: bool = False
+    """Neither version ever fails."""
 
     def timeline(self) -> str:
         """What happened, one line each."""
@@ -158,7 +161,8 @@ class RandomRelease:
         self.release = self.release.model_copy(update={"rollout": plan})
         place = environment("5s", outage="40s", wait="90s")
         limits = place.limits.model_copy(update={"deploy": 60.0, "rollback": 240.0})
-        self.environment = place.model_copy(update={"limits": limits})
+        database = Database(dsn_env="TARS_DATABASE_DSN", contract_after=CONTRACT_AFTER)
+        self.environment = place.model_copy(update={"limits": limits, "database": database})
         self.story = Story(
             seed,
             self.world.now,
@@ -172,7 +176,8 @@ class RandomRelease:
         self.bad_above = 101
         self.stable_bad_since: float | None = None
         self.new_stable_bad = False
-        self.ends = 0
+        self.observing = False
+        self.conductor.started = self._begin_observing
 
     # The plot
 
@@ -191,8 +196,10 @@ class RandomRelease:
         else:
             self._pipeline()
         if draw.random() < 0.15:
+            after = draw.choice([60.0, 300.0, 3 * DAY])
+            self._spawn("contract", self._contract, after=after)
+        if draw.random() < 0.15:
             self._spawn("other-run", self._run, after=draw.uniform(0.0, 120.0))
-        self.conductor.at(1.0, self._observe)
         self.conductor.play(_LONGEST)
         self._calm()
         return self.story
@@ -216,6 +223,8 @@ class RandomRelease:
             self.new_stable_bad = True
         elif kind < 0.62:
             self.stable_bad_since = self.world.now + draw.uniform(20.0, 150.0)
+        else:
+            self.story.healthy = True
 
     def _fault(self) -> Callable[[], None]:
         draw, cluster = self.random, self.cluster
@@ -230,6 +239,8 @@ class RandomRelease:
                 lambda: cluster.away(min(seconds, 15.0)),
                 lambda: cluster.unsteady(seconds, 0.3, 0.3, 0.2),
                 lambda: cluster.unsteady(seconds, 0.0, 0.5, 0.3),
+                lambda: cluster.unsteady(90.0, 0.06, 0.1, 0.1),
+                lambda: cluster.unsteady(200.0, 0.02, 0.05, 0.1),
                 lambda: self._metrics(state, seconds),
                 lambda: self._lie(seconds),
                 lambda: cluster.evict(track),
@@ -364,6 +375,13 @@ class RandomRelease:
             evidence=None,
         )
 
+    def _contract(self, context: Context) -> Outcome:
+        """What `migrate up --phase contract` does first; then the old columns are gone."""
+        refuse_while_rollback_is_possible(context)
+        versions = sorted({pod.version for pod in self.world.running()})
+        self.cluster.note("contract", "hands", "contracted", *versions)
+        return says(self.world, "migrate up", Verdict.PROCEED)
+
     def _after_run(self, process: Process) -> None:
         """A person (or a pipeline) runs it again, or gives up and rolls back."""
         if process.code in (0, 1, 11):
@@ -403,6 +421,11 @@ class RandomRelease:
 
     # What is true
 
+    def _begin_observing(self) -> None:
+        if not self.observing:
+            self.observing = True
+            self.conductor.at(0.5, self._observe)
+
     def _observe(self) -> None:
         world, story = self.world, self.story
         self._let_it_fail()
@@ -427,9 +450,10 @@ class RandomRelease:
                 all(self.cluster.ready(deployment(s, Track.STABLE)) for s in SERVICES),
             )
         )
-        if any(not process.over for process in self.conductor.processes) or self.conductor.busy:
-            alive = any(process.alive for process in self.conductor.processes)
-            self.conductor.at(2.0 if alive else 10.0, self._observe)
+        if any(process.alive for process in self.conductor.processes):
+            self.conductor.at(2.0, self._observe)
+        else:
+            self.observing = False
 
     def _let_it_fail(self) -> None:
         world = self.world
@@ -457,7 +481,6 @@ class RandomRelease:
         for pod in world.pods:
             pod.ready_after, pod.scrapable = min(pod.ready_after, 15.0), True
         self.story.healthy_stable = self.stable_bad_since is None
-        self.story.calm_since = world.now
         world.advance(30.0)
         if self._is_promoted():
             return
@@ -468,7 +491,6 @@ class RandomRelease:
             then=self._ended,
         )
         self.conductor.start(process)
-        self.conductor.at(0.5, self._observe)
         self.conductor.play(3600.0)
 
     def _is_promoted(self) -> bool:

@@ -8,7 +8,7 @@ waits for a server that hangs), so ten minutes take a fraction of a second and a
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -442,11 +442,13 @@ _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"')
 
 
 def _on_a_grid(series: Series, moments: Sequence[float]) -> Series:
-    found = []
-    for moment in moments:
-        at = bisect_right(series.samples, moment, key=lambda each: each.time) - 1
-        if at >= 0 and series.samples[at].time > moment - 300:
-            found.append(Sample(moment, series.samples[at].value))
+    samples, found, at = series.samples, [], 0
+    first = bisect_left(moments, samples[0].time)
+    for moment in moments[first:]:
+        while at + 1 < len(samples) and samples[at + 1].time <= moment:
+            at += 1
+        if samples[at].time > moment - 300:
+            found.append(Sample(moment, samples[at].value))
     return Series(series.labels, tuple(found))
 
 

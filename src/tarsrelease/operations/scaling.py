@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 
 from tarsrelease.context import Context
@@ -14,6 +15,7 @@ from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.versions import same_version
+from tarsrelease.operations.outcome import changing
 from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.capacity import replicas_for
@@ -21,6 +23,7 @@ from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import stable_names
 
 CAPACITY = "canary.capacity"
+_AGAIN = "run this stage again, or `tarsrelease rollback`"
 _POLL = 0.25
 _POLL_COMPLETE = 0.5
 _HOPELESS_FOR = 15.0
@@ -31,12 +34,14 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
     """Scale the canary for the stage's weight and wait until its replicas are ready.
 
     Returns None when they are ready; else a result: `fail` if pods cannot start, `inconclusive`
-    after `limits.deploy`. Raises UsageError if there is no canary.
+    after `limits.deploy`, also if the API server does not answer. Raises UsageError if there is no
+    canary, and StoppedError if the API server goes away while the canary is scaled.
     """
     pins = release_journal.pins(entries, context.release.version)
     pinned = pins.replicas if pins is not None else {}
     workloads = context.cluster.workloads
     found = {each.name: each for each in workloads.deployments()}
+    changed = False
     for service in context.rollout.services:
         stable, canary = service.stable.deployment, service.canary.deployment
         missing = [name for name in (stable, canary) if name not in found]
@@ -50,21 +55,28 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
         wanted = replicas_for(stage.weight, pinned.get(stable, found[stable].replicas))
         if found[canary].replicas < wanted:
             context.say(f"scaling {canary} to {wanted} replicas for {stage.weight} %")
-            workloads.scale(canary, wanted)
+            with changing(_AGAIN) if changed else nullcontext():
+                workloads.scale(canary, wanted)
+            changed = True
     clock = context.clock
     canaries = [service.canary.deployment for service in context.rollout.services]
     started = clock.now()
     while True:
-        states = {each.name: each for each in workloads.deployments()}
-        waiting = [n for n in canaries if n not in states or not states[n].complete]
-        if not waiting:
-            return None
-        hopeless = [
-            f"{pod.name}/{container.name}: {container.waiting}"
-            for pod in workloads.pods()
-            for container in pod.containers
-            if pod.owner in waiting and not pod.terminating and container.waiting in HOPELESS
-        ]
+        away, hopeless = "", list[str]()
+        states: dict[str, DeploymentState] = {}
+        try:
+            states = {each.name: each for each in workloads.deployments()}
+            waiting = [n for n in canaries if n not in states or not states[n].complete]
+            if not waiting:
+                return None
+            hopeless = [
+                f"{pod.name}/{container.name}: {container.waiting}"
+                for pod in workloads.pods()
+                for container in pod.containers
+                if pod.owner in waiting and not pod.terminating and container.waiting in HOPELESS
+            ]
+        except UnreachableError as error:
+            waiting, away = canaries, str(error)
         waited = (clock.now() - started).total_seconds()
         if hopeless or waited >= context.environment.limits.deploy:
             return Check(
@@ -72,7 +84,8 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
                 status=Status.FAIL if hopeless else Status.INCONCLUSIVE,
                 observed=Observed(value=len(canaries) - len(waiting), unit="count"),
                 expected=f"every canary Deployment is ready before {stage.weight} %",
-                reason=names(hopeless or [_not_ready(name, states.get(name)) for name in waiting]),
+                reason=away
+                or names(hopeless or [_not_ready(name, states.get(name)) for name in waiting]),
                 source=names([f"deployment/{name}" for name in waiting]),
                 window=waited,
             )

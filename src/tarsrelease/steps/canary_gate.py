@@ -40,7 +40,7 @@ from tarsrelease.operations.interventions import HELD, held_until, requested
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.locking import refuse_overtaken, under_lock
 from tarsrelease.operations.observation import METRICS, Observation
-from tarsrelease.operations.outcome import StepReport
+from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.readings import read_before_shift
 from tarsrelease.operations.scaling import scaling
@@ -57,6 +57,7 @@ from tarsrelease.rollout.rollback_plan import changed_by_others
 from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
 STEP = "gate"
+_AGAIN = "run this stage again, or `tarsrelease rollback`"
 
 
 def gate(
@@ -141,11 +142,12 @@ def _take(
         return early, since
     past = read_burstiness(context, stage)
     if since is None:
-        pods = context.cluster.workloads.pods()
-        restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
-        _journal_entry(context, stage, restarts=restarts)
-        read_before_shift(context, stage)
-        since = traffic.shift(context, stage.weight, stage.name)
+        with changing(_AGAIN):  # the canary is scaled
+            pods = context.cluster.workloads.pods()
+            restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
+            _journal_entry(context, stage, restarts=restarts)
+            read_before_shift(context, stage)
+            since = traffic.shift(context, stage.weight, stage.name)
     judged = StageEvaluation(
         stage=stage if lifting is None else _extended_anew(context, stage, since),
         since=since,
