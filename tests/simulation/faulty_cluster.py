@@ -425,6 +425,11 @@ class FaultyCharts:
             for service in self.cluster.world.services
         ]
 
+    planned = render
+
+    def crds(self, chart: str) -> list[dict[str, Any]]:
+        return []
+
     def upgrade(
         self,
         release: str,
