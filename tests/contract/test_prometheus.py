@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.gates.measure import counting
 from tarsrelease.gates.measure.attribution import owners
 from tarsrelease.gates.measure.selectors import alternation
+from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels
@@ -193,3 +195,42 @@ def test_the_past_comes_on_a_grid(target: Target, metrics: PrometheusMetrics) ->
     assert metrics.recorded(['requests_total{test="none"}'], end - 1.0, end, 0.5) == [[]]
     with pytest.raises(UsageError, match=r"11,000|maximum resolution"):
         metrics.recorded(['requests_total{test="past"}'], end - 1e6, end, 0.5)
+
+
+def test_the_conditions_of_an_environment_are_in_every_query(
+    target: Target, server: Server
+) -> None:
+    """Counts, denominators, presets and the past of one of two clusters on one server."""
+    for cluster, value in (("eu1", 3), ("us1", 50)):
+        target.counter(value, test="match", cluster=cluster, code="200")
+        target.counter(value, test="match", cluster=cluster, code="500")
+    scrapes(target, 2)
+    shared = server.settings.model_copy(update={"match": 'cluster="eu1",test!=""'})
+    adapter = PrometheusMetrics(shared)
+    try:
+        selectors = [
+            'requests_total{test="match"}',
+            'requests_total{code=~"5..",}',
+            "requests_total",
+        ]
+        found = adapter.series(selectors, 60.0)
+        now = adapter.server_time()
+        found += adapter.recorded(selectors, now - 10, now, 1)
+    finally:
+        adapter.close()
+    assert [len(series) for series in found] == [2, 1, 2] * 2
+    assert {each.labels["cluster"] for series in found for each in series} == {"eu1"}
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ("cluster=eu1", "a text in quotes after cluster="),
+        ('{cluster="eu1"}', "expected a label"),
+        ('cluster=~"(eu1"', "a ( is not closed"),
+        ('__name__="x"', "each query has its own metric"),
+    ],
+)
+def test_wrong_conditions_are_refused(match: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        Prometheus.model_validate({"url": "http://127.0.0.1:9", "match": match})

@@ -52,6 +52,7 @@ class Background:
         self._answers = dict(answers or {})
         self._running: dict[object, Future[tuple[ExternalAnswer, float]]] = {}
         self._last: dict[object, ExternalAnswer] = {}
+        self._numbers: dict[object, Number] = {}
         self._asked_at: dict[object, float] = {}
         self._answered_at: dict[object, float] = {}
 
@@ -66,7 +67,7 @@ class Background:
                 return Unmeasured("this release has no test suite")
             return self._once(key, rule, lambda: suites.run(rule.marks, track))
         if isinstance(rule, ExternalCheck):
-            return self._again(key, rule, rule.every, lambda: self._number(rule))
+            return self._again(key, rule, rule.every, lambda: self._number(key, rule))
         if isinstance(rule, StagingDriftCheck):
             return self._again(key, rule, rule.every, lambda: self._ask_staging(rule, since))
         return Unmeasured(f"checks of kind {rule.kind} have no source")
@@ -75,8 +76,13 @@ class Background:
         """Record a person's answer to a manual check."""
         self._answers[check] = yes
 
-    def _number(self, rule: ExternalCheck) -> Number:
-        return Number(self._read_number(rule), time())
+    def _number(self, key: object, rule: ExternalCheck) -> Number:
+        """The number; an answer that could not be read in between ends no row."""
+        value, before = self._read_number(rule), self._numbers.get(key)
+        same = before is not None and rule.accepts(before.value) is rule.accepts(value)
+        found = Number(value, time(), before.in_a_row + 1 if before and same else 1)
+        self._numbers[key] = found
+        return found
 
     def _once(
         self, key: object, rule: Rule, work: Callable[[], ExternalAnswer]

@@ -120,7 +120,7 @@ def _lines(
     lines = []
     for check in _worst_first(gate.checks):
         name = _name(check)
-        lines.append(f"{check.status.value.upper()} {name} (expected {check.expected})")
+        lines.append(f"{check.label.upper()} {name} (expected {check.expected})")
         lines += [f"  {sentence}" for sentence in sentences[name]]
         if len(curves.get(name, ())) > 1:
             top = max(value for _, value in curves[name])
@@ -136,7 +136,7 @@ def _charts(gate: Outcome, curves: Mapping[str, Points]) -> list[str]:
     return [
         "\n".join(
             mermaid_chart(
-                _name(check),
+                f"{_name(check)} (advisory)" if check.advisory else _name(check),
                 check.observed.unit if check.observed else "",
                 curves[_name(check)],
                 _limit(check),
@@ -148,7 +148,7 @@ def _charts(gate: Outcome, curves: Mapping[str, Points]) -> list[str]:
 
 def _worst_first(checks: Sequence[Check]) -> list[Check]:
     order = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
-    return sorted(checks, key=lambda check: order.index(check.status))
+    return sorted(checks, key=lambda check: (check.advisory, order.index(check.status)))
 
 
 def _panels(gate: Outcome, curves: Mapping[str, Points]) -> list[Panel]:
@@ -163,6 +163,10 @@ def _panels(gate: Outcome, curves: Mapping[str, Points]) -> list[Panel]:
         if lines and check.id not in panels:
             unit = check.observed.unit if check.observed else ""
             panels[check.id] = Panel(
-                check.id, "seconds since the shift", unit, lines, _limit(check)
+                f"{check.id} (advisory)" if check.advisory else check.id,
+                "seconds since the shift",
+                unit,
+                lines,
+                _limit(check),
             )
     return list(panels.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.model.outcome import Check, Status, Verdict, deciding
 from tarsrelease.model.rollout import Stage
 
 _NOT_IN_THE_WAY = frozenset({Status.PASS, Status.SKIPPED})
@@ -24,15 +24,16 @@ def decide(
     - No metrics for `outage_limit`: HOLD; what cannot be seen cannot be let on.
     - At the end of the stage's duration: PROCEED when every check passes. `skipped` is not in
       the way, but something must have passed.
+    - Advisory results decide nothing.
     - Anything inconclusive or unmeasured then extends the stage, up to its limit: then HOLD.
     """
-    if any(check.status is Status.FAIL for check in checks):
+    statuses = {check.status for check in deciding(checks)}
+    if Status.FAIL in statuses:
         return Verdict.ROLLBACK
     if without_metrics >= outage_limit:
         return Verdict.HOLD
     if elapsed < stage.duration:
         return None
-    statuses = {check.status for check in checks}
     if Status.PASS in statuses and statuses <= _NOT_IN_THE_WAY:
         return Verdict.PROCEED
     return None if elapsed < stage.duration + stage.max_extension else Verdict.HOLD

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from math import inf
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -42,6 +43,9 @@ class Scope(Enum):
 class Rule(Value):
     """What all kinds share. `services` limits the rule to these services and workers.
 
+    An `advisory` rule is judged, shown and recorded, but decides nothing: it is how a team
+    introduces a new check.
+
     `spends` says that a false alarm of the rule comes out of the budget of the release. `slis`
     maps the fields that name an SLI to the kind it must be of. `beside` says that the rule needs
     traffic on the other side, too; `elsewhere` that neither metrics nor cluster answer it.
@@ -51,6 +55,7 @@ class Rule(Value):
 
     id: CheckId
     services: tuple[Name, ...] = ()
+    advisory: bool = False
 
     scope: ClassVar[Scope]
     spends: ClassVar[bool] = False
@@ -349,7 +354,10 @@ class NumberSource(Value):
 
 
 class ExternalCheck(Rule):
-    """A number from an outside source is within its limits, polled `every` 30 s by default."""
+    """A number from an outside source is within its limits, polled `every` 30 s by default.
+
+    It fails after `failures` answers in a row outside of them; until then it is inconclusive.
+    """
 
     kind: Literal["external"]
     source: NumberSource
@@ -358,6 +366,7 @@ class ExternalCheck(Rule):
     unit: Literal["count", "share", "seconds", "bytes"] = "count"
     every: Seconds = 30.0
     timeout: Seconds = 5.0
+    failures: int = Field(default=1, ge=1)
 
     scope = Scope.RELEASE
     elsewhere = True
@@ -367,6 +376,11 @@ class ExternalCheck(Rule):
         if self.at_most is None and self.at_least is None:
             raise ValueError("give at_most, at_least or both")
         return self
+
+    def accepts(self, value: float) -> bool:
+        """Whether the number is within the limits."""
+        low = -inf if self.at_least is None else self.at_least
+        return low <= value <= (inf if self.at_most is None else self.at_most)
 
 
 class SuiteCheck(Rule):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from tarsrelease.model import promql
 from tarsrelease.model.base import Amount, AnyAmount, Bytes, Name, Seconds, Share, Value
 from tarsrelease.model.checks import CheckId, CheckRule
 from tarsrelease.model.format import amount, duration
@@ -89,6 +90,29 @@ _TENANT_HEADER = {
     "mimir": "X-Scope-OrgID",
     "thanos": "THANOS-TENANT",
 }
+
+
+def _conditions(text: str) -> str:
+    try:
+        matchers = promql.parse_matchers(text)
+    except ValueError as error:
+        raise ValueError(
+            f'{error}; write conditions as in a selector, such as cluster="eu1"'
+        ) from error
+    if any(matcher.label == "__name__" for matcher in matchers):
+        raise ValueError("__name__ cannot be a condition: each query has its own metric")
+    return text.strip().rstrip(",").rstrip()
+
+
+Conditions = Annotated[str, AfterValidator(_conditions)]
+
+
+def _plain_selector(text: str) -> str:
+    promql.check_expressions(promql.parse(promql.with_matchers(text, "")).matchers)
+    return text
+
+
+PlainSelector = Annotated[str, AfterValidator(_plain_selector)]
 _OURS = frozenset({"query", "time", "start", "end", "step", "timeout"})
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
 
@@ -98,7 +122,8 @@ class Prometheus(Value):
 
     `token_env` names the variable with a bearer token. `tenant` is sent in the header of the back
     end; VictoriaMetrics has its tenant in the address. `parameters` and `headers` are sent with
-    every query and override those of the back end. Never put secrets there.
+    every query and override those of the back end. Never put secrets there. `match` are conditions
+    that every query gets, such as ``cluster="eu1"`` on a server that several clusters share.
     """
 
     url: HttpUrl
@@ -111,6 +136,7 @@ class Prometheus(Value):
     tenant: Annotated[str, StringConstraints(pattern=r"^[^\s|]+(\|[^\s|]+)*$")] | None = None
     parameters: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w\[\]]*$")], str] = {}
     headers: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")], str] = {}
+    match: Conditions = ""
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
@@ -187,9 +213,9 @@ class DatabaseUsage(Value):
     values of several series are summed. `cpu_below` is in cores.
     """
 
-    cpu: str
+    cpu: PlainSelector
     cpu_below: float = Field(gt=0)
-    memory: str
+    memory: PlainSelector
     memory_below: Bytes
 
 

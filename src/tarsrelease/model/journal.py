@@ -20,7 +20,7 @@ from pydantic import (
 from tarsrelease.model.base import Value
 from tarsrelease.model.incident import Action, Severity
 from tarsrelease.model.open_value import OpenValue, chosen_by
-from tarsrelease.model.result import Check, Observed, Status
+from tarsrelease.model.result import Check, Observed, Status, deciding
 
 
 class Phase(StrEnum):
@@ -41,8 +41,8 @@ class Cause(Value):
 
     @classmethod
     def of(cls, checks: Iterable[Check]) -> Self | None:
-        """The first of the most severe results; None if all passed or were skipped."""
-        worst = max(checks, key=lambda check: _GRAVITY.get(check.status, 0), default=None)
+        """The first of the most severe results that decide; None if all passed or were skipped."""
+        worst = max(deciding(checks), key=lambda check: _GRAVITY.get(check.status, 0), default=None)
         if worst is None or worst.status not in _GRAVITY:
             return None
         return cls(

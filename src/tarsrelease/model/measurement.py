@@ -72,10 +72,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number that was asked for elsewhere, and when it was answered (Unix time, our clock)."""
+    """A number that was asked for elsewhere, and when it was answered (Unix time, our clock).
+
+    `in_a_row`: how many answers in a row, this one included, were on the same side of the limits.
+    """
 
     value: float
     time: float
+    in_a_row: int = 1
 
 
 @dataclass(frozen=True, slots=True)

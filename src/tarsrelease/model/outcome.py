@@ -17,7 +17,7 @@ from pydantic import (
 from tarsrelease.model.base import Value
 from tarsrelease.model.details import Details
 from tarsrelease.model.open_value import chosen_by
-from tarsrelease.model.result import Check, Observed, Status, worst
+from tarsrelease.model.result import Check, Observed, Status, deciding, worst
 
 __all__ = [
     "Check",
@@ -27,6 +27,7 @@ __all__ = [
     "Outcome",
     "Status",
     "Verdict",
+    "deciding",
     "exit_code_of",
     "worst",
 ]

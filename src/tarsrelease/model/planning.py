@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from tarsrelease.model.base import Value
 
 
@@ -41,6 +43,7 @@ class PlannedCheck(Value):
     stable: float
     trouble: str | None
     like_stable: float | None = None
+    advisory: bool = Field(default=False, exclude_if=lambda advisory: not advisory)
 
     @property
     def decides(self) -> bool:

@@ -97,10 +97,12 @@ def with_strings(text: str, replaced: Callable[[str, Literal], str]) -> str:
 
 
 def with_matchers(text: str, more: str) -> str:
-    """The selector with these conditions added; unchanged without any. Raises as `parse`."""
+    """The selector with these conditions added; a metric alone gets braces. Raises as `parse`."""
+    if _METRIC.fullmatch(text.strip()):
+        text = f"{text.strip()}{{}}"
+    selector = parse(text)
     if not more.strip():
         return text
-    selector = parse(text)
     begin = selector.literals[-1].end if selector.literals else text.index("{") + 1
     return f"{text[:begin]}{',' if selector.literals else ''}{more.strip()}{text[begin:]}"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
+from pydantic import Field
+
 from tarsrelease.model.base import Value
 
 
@@ -37,7 +39,8 @@ class Check(Value):
     """One check's result. `id` is stable and documented; `service` names the service, if any.
 
     `samples` is how many requests (or readings) the result stands on, `needed` how many it takes
-    to decide, `window` the seconds they were gathered in.
+    to decide, `window` the seconds they were gathered in. An `advisory` result is shown and
+    recorded, and decides nothing.
     """
 
     id: str
@@ -50,3 +53,14 @@ class Check(Value):
     window: float | None = None
     samples: int | None = None
     needed: int | None = None
+    advisory: bool = Field(default=False, exclude_if=lambda advisory: not advisory)
+
+    @property
+    def label(self) -> str:
+        """The status as people read it."""
+        return f"{self.status.value} (advisory)" if self.advisory else self.status.value
+
+
+def deciding(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """The results that are not advisory."""
+    return tuple(check for check in checks if not check.advisory)

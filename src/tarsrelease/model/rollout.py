@@ -238,8 +238,9 @@ class Stage(Value):
 
     @property
     def measured_checks(self) -> tuple[CheckRule, ...]:
-        """The checks that can be repeated at any time; all if every one is answered elsewhere."""
-        return tuple(check for check in self.checks if not check.elsewhere) or self.checks
+        """The checks that can be repeated at any time; all if none of these decides."""
+        measured = tuple(check for check in self.checks if not check.elsewhere)
+        return measured if any(not check.advisory for check in measured) else self.checks
 
 
 class Side(Value):
@@ -395,8 +396,9 @@ class Rollout(Value):
 
     `feature_flags` are Helm values that turn on the new behavior of the release. A release that
     requests them sets them in the canary, and in stable when it is promoted. `window` is when a
-    release may start; without it, at any time. `incidents`: how severe an incident is, and whom to
-    ask.
+    release may start; without it, at any time. `share` names the SLI whose requests are compared
+    with the weight; without it, they are those of the first check on a proportion. `incidents`: how
+    severe an incident is, and whom to ask.
     """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")
@@ -415,6 +417,7 @@ class Rollout(Value):
     promotion: Promotion = Promotion()
     feature_flags: dict[str, Any] = {}
     window: DeploymentWindow | None = None
+    share: str | None = None
     incidents: IncidentRules = IncidentRules()
 
     @model_validator(mode="after")
@@ -436,6 +439,8 @@ class Rollout(Value):
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{what}: {min(twice)} is listed twice")
+        if self.share is not None:
+            self._counts_requests(self.share)
         for stage in self.stages:
             for check in stage.checks:
                 self._fits(check)
@@ -461,7 +466,20 @@ class Rollout(Value):
         for stage in stages:
             if not stage.checks:
                 raise ValueError(f"stages: the {stage.weight}% stage has no checks")
+            if all(check.advisory for check in stage.checks):
+                raise ValueError(
+                    f"stages: the {stage.weight}% stage has only advisory checks, "
+                    "which decide nothing"
+                )
         self.__dict__.update(slis=written, stages=stages)  # frozen for everybody else
+
+    def _counts_requests(self, name: str) -> None:
+        sli = self.slis.get(name)
+        if sli is None:
+            known = ", ".join(sorted(self.slis))
+            raise ValueError(f"share: there is no sli {name!r}; known slis: {known}")
+        if sli.kind != "proportion":
+            raise ValueError(f"share: sli {name!r} is a {sli.kind} and counts no requests")
 
     def _fits(self, check: CheckRule) -> None:
         for name, kind in check.named_slis().items():

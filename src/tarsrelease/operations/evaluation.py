@@ -33,7 +33,7 @@ from tarsrelease.model.measurement import (
     Unmeasured,
     Usage,
 )
-from tarsrelease.model.outcome import Check, Status, Verdict
+from tarsrelease.model.outcome import Check, Status, Verdict, deciding
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.interventions import Interventions
 from tarsrelease.operations.observation import Observation
@@ -274,7 +274,9 @@ class _Evaluator:
         over = elapsed >= stage.duration
         if over and verdict is None and not self._extended:
             self._extended = True
-            open_ = [c for c in self._checks if c.status in (Status.INCONCLUSIVE, Status.ERROR)]
+            open_ = [
+                c for c in deciding(self._checks) if c.status in (Status.INCONCLUSIVE, Status.ERROR)
+            ]
             why = f"{open_[0].id} of {open_[0].service}: {open_[0].reason}" if open_ else ""
             extension = duration(stage.max_extension)
             self._context.say(f"{stage.name}: extended by up to {extension}; {why}")

@@ -38,7 +38,7 @@ def judging_check(release: Release) -> tuple[ProportionCheck, ProportionSli]:
     """The last stage's first proportion check, and its SLI."""
     rollout = release.rollout
     for check in rollout.stages[-1].checks:
-        if isinstance(check, ProportionCheck):
+        if isinstance(check, ProportionCheck) and not check.advisory:
             sli = rollout.slis[check.sli]
             if isinstance(sli, ProportionSli):
                 return check, sli

@@ -15,6 +15,7 @@ def history_charts(outcome: Outcome) -> Iterator[str]:
     """One chart per check on a share, one line per service, in percent over seconds."""
     points = _thinned(outcome.details.history)
     shares: dict[str, list[str]] = {}
+    advisory = {check.id for check in outcome.checks if check.advisory}
     for check in outcome.checks:
         if check.observed is not None and check.observed.unit == "share":
             key = f"{check.id}/{check.service}" if check.service else check.id
@@ -22,7 +23,8 @@ def history_charts(outcome: Outcome) -> Iterator[str]:
     for check_id, keys in shares.items():
         drawn = [key for key in keys if sum(key in point.values for point in points) > 1]
         if drawn:
-            yield _chart(check_id, drawn, points)
+            title = f"{check_id} (advisory)" if check_id in advisory else check_id
+            yield _chart(title, drawn, points)
 
 
 def _thinned(points: Sequence[Point]) -> Sequence[Point]:
@@ -31,7 +33,7 @@ def _thinned(points: Sequence[Point]) -> Sequence[Point]:
     return points[::-1][::every][::-1]
 
 
-def _chart(check_id: str, keys: Sequence[str], points: Sequence[Point]) -> str:
+def _chart(title: str, keys: Sequence[str], points: Sequence[Point]) -> str:
     drawn = [point for point in points if all(key in point.values for key in keys)]
     lines = [[100 * point.values[key] for point in drawn] for key in keys]
     services = ", ".join(key.partition("/")[2] or key for key in keys)
@@ -41,7 +43,7 @@ def _chart(check_id: str, keys: Sequence[str], points: Sequence[Point]) -> str:
         [
             "```mermaid",
             "xychart-beta",
-            f'  title "{check_id} in percent: {services}"',
+            f'  title "{title} in percent: {services}"',
             f'  x-axis "seconds since the shift" [{seconds}]',
             f'  y-axis "percent" 0 --> {top:.4g}',
             *(f"  line [{', '.join(f'{value:.4g}' for value in line)}]" for line in lines),

@@ -37,7 +37,7 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
         blocks.append(markdown_table(FAULT_HEADER, faults))
     blocks.append(
         [
-            f"- **{check.status.value}** `{check.id}`"
+            f"- **{check.label}** `{check.id}`"
             + (f" of {check.service}" if check.service else "")
             + f": {markdown_cell(check.reason)}"
             for check in ordered(outcome.checks)

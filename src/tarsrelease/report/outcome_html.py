@@ -38,7 +38,7 @@ Expected {{ outcome.error.expected }}. Next: {{ outcome.error.next }}</p>{% endi
 <th>reason</th><th>took</th></tr></thead>
 <tbody>
 {% for check in outcome.checks %}<tr>
-<td class="{{ check.status.value }}">{{ marks[check.status] }} {{ check.status.value }}</td>
+<td class="{{ check.status.value }}">{{ marks[check.status] }} {{ check.label }}</td>
 <td>{{ check.id }}</td><td>{{ check.service or "" }}</td><td>{{ observed(check.observed) }}</td>
 <td>{{ check.expected }}</td><td>{{ check.reason }}</td>
 <td>{{ seconds(check.window) if check.window is not none else "" }}</td>

@@ -63,11 +63,13 @@ def remarks(action: str, outcome: Outcome) -> Iterator[tuple[str, str, str]]:
         yield "warning", action, _short(warning)
     for check in ordered(outcome.checks):
         if check.status in _LEVELS:
-            yield _LEVELS[check.status], check.id, _short(_reason(check))
+            level = "notice" if check.advisory else _LEVELS[check.status]
+            yield level, check.id, _short(_reason(check))
 
 
 def _reason(check: Check) -> str:
     whose = f"{check.service}: " if check.service else ""
+    whose = f"advisory: {whose}" if check.advisory else whose
     return f"{whose}{check.reason} (expected: {check.expected})"
 
 

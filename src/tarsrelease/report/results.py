@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tarsrelease.model.format import amount
 from tarsrelease.model.journal import Cause
-from tarsrelease.model.outcome import Check, ExitCode, Observed, Outcome, Status
+from tarsrelease.model.outcome import Check, ExitCode, Observed, Outcome, Status, deciding
 
 MARKS = {
     Status.PASS: "✓",
@@ -67,7 +67,13 @@ def show_samples(check: Check) -> str:
 
 
 def count_statuses(checks: Sequence[Check]) -> str:
-    """``7 pass, 1 fail, 2 NOT CHECKED``; what is absent is left out."""
+    """``7 pass, 2 NOT CHECKED; advisory: 1 fail``; what is absent is left out."""
+    advisory = [check for check in checks if check.advisory]
+    found = _counted(deciding(checks)) or "nothing checked"
+    return f"{found}; advisory: {_counted(advisory)}" if advisory else found
+
+
+def _counted(checks: Sequence[Check]) -> str:
     words = {
         Status.PASS: "pass",
         Status.FAIL: "fail",
@@ -76,4 +82,4 @@ def count_statuses(checks: Sequence[Check]) -> str:
         Status.SKIPPED: "NOT CHECKED",
     }
     counts = [(sum(check.status is status for check in checks), words[status]) for status in words]
-    return ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing checked"
+    return ", ".join(f"{count} {word}" for count, word in counts if count)

@@ -18,15 +18,15 @@ _LONGEST = 44
 
 
 def ordered(checks: Sequence[Check]) -> list[Check]:
-    """The most serious first; within a status in the original order."""
-    return sorted(checks, key=lambda check: _ORDER.index(check.status))
+    """The most serious first, advisory ones last; within a status in the original order."""
+    return sorted(checks, key=lambda check: (check.advisory, _ORDER.index(check.status)))
 
 
 def check_row(check: Check) -> tuple[str, ...]:
     """One check as a row under `CHECK_HEADER`."""
     observed, expected = show_observed(check.observed), check.expected
     return (
-        f"{MARKS[check.status]} {check.status.value}",
+        f"{MARKS[check.status]} {check.label}",
         check.id,
         check.service or "",
         observed if len(observed) <= _LONGEST else observed[: _LONGEST - 1] + "…",
@@ -76,14 +76,14 @@ def _fault_row(fault: FaultRow) -> tuple[str, ...]:
 
 
 def _stage_row(stage: StageRow) -> tuple[str, ...]:
-    statuses = [check.status for check in stage.checks]
+    statuses = [check.label for check in ordered(stage.checks)]
     return (
         stage.name,
         "" if stage.weight is None else f"{stage.weight} %",
         stage.verdict or "-",
         _took(stage.seconds),
         "" if stage.requests is None else str(stage.requests),
-        ", ".join(f"{statuses.count(one)} {one}" for one in _ORDER if one in statuses),
+        ", ".join(f"{statuses.count(one)} {one}" for one in dict.fromkeys(statuses)),
     )
 
 

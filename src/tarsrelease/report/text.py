@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tarsrelease.model.format import duration
-from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status, Verdict
+from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status, Verdict, deciding
 from tarsrelease.model.step_details import RehearseDetails
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.results import count_statuses, headline, show_observed, show_samples
@@ -54,7 +54,7 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool
 def verdict_line(outcome: Outcome) -> str:
     """``ROLLBACK  canary gate · 1.0.1 → production: why (1 NOT CHECKED)``."""
     where = " → ".join(filter(None, (outcome.release, outcome.environment)))
-    skipped = sum(check.status is Status.SKIPPED for check in outcome.checks)
+    skipped = sum(check.status is Status.SKIPPED for check in deciding(outcome.checks))
     # An error says what was found in a line of its own.
     told = outcome.error is not None and outcome.error.found.splitlines()[:1] == [outcome.summary]
     summary = "" if told else outcome.summary
@@ -85,7 +85,7 @@ def reason_lines(check: Check, name: str = "", reason: str = "") -> list[str]:
             name += f" is {show_observed(check.observed)}, expected {check.expected}"
     first, *more = (reason or check.reason).splitlines() or [""]
     return [
-        f"  {check.status.value.upper()} {name}: {first}",
+        f"  {check.label.upper()} {name}: {first}",
         *(f"    {line}" for line in more),
     ]
 
@@ -125,10 +125,10 @@ def _is_said(check: Check, outcome: Outcome) -> bool:
 
 def _alike(checks: list[Check]) -> Iterable[list[Check]]:
     """Results with the same reason together, and a check's services that lack only requests."""
-    groups: dict[tuple[Status, str], list[Check]] = {}
+    groups: dict[tuple[str, str], list[Check]] = {}
     for check in checks:
         reason = check.id if _has_too_few(check) else check.reason
-        groups.setdefault((check.status, reason), []).append(check)
+        groups.setdefault((check.label, reason), []).append(check)
     return groups.values()
 
 

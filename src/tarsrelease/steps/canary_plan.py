@@ -8,7 +8,15 @@ from tarsrelease.gates.study import recorded_requests
 from tarsrelease.gates.study.stage_lengths import not_planned, plan_stages
 from tarsrelease.model.details import Table
 from tarsrelease.model.format import duration, percent
-from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.outcome import (
+    Check,
+    Observed,
+    Outcome,
+    Status,
+    Verdict,
+    deciding,
+    exit_code_of,
+)
 from tarsrelease.model.planning import PlannedCheck
 from tarsrelease.model.step_details import CanaryPlanDetails
 from tarsrelease.operations.past_requests import RecordedTraffic
@@ -44,9 +52,11 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
     planned = plan_stages(rollout, slots, slot=slot, scrape_interval=interval)
     checks = tuple(_check(each) for each in planned)
     verdict = Verdict.PROCEED
-    if not checks or any(check.status is not Status.PASS for check in checks):
+    if not checks or any(check.status is not Status.PASS for check in deciding(checks)):
         verdict = Verdict.NO_GO
-    stages = list(dict.fromkeys(each.stage for each in planned if not each.decides))
+    stages = list(
+        dict.fromkeys(each.stage for each in planned if not (each.decides or each.advisory))
+    )
     said = f"{', '.join(stages)} cannot decide" if stages else "every stage can decide"
     return Outcome(
         step="canary plan",
@@ -86,6 +96,7 @@ def _check(each: PlannedCheck) -> Check:
         window=each.allowed,
         samples=round(each.usual * each.allowed),
         needed=each.needed,
+        advisory=each.advisory,
     )
 
 

@@ -11,7 +11,7 @@ from tarsrelease.model.details import Details
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError, RefusedError, ReleaseError, UsageError
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, deciding
 from tarsrelease.model.release import Release
 from tarsrelease.model.rights import HELM_HISTORY, ROLE
 from tarsrelease.model.versions import precedence
@@ -49,8 +49,9 @@ def go_or_no_go(
 ) -> Outcome:
     """Go if at least one check passed and all others passed or were skipped."""
     found = tuple(checks)
-    wrong = [c for c in found if c.status not in (Status.PASS, Status.SKIPPED)]
-    passed = any(check.status is Status.PASS for check in found)
+    made = deciding(found)
+    wrong = [c for c in made if c.status not in (Status.PASS, Status.SKIPPED)]
+    passed = any(check.status is Status.PASS for check in made)
     go = passed and not wrong
     first = wrong[0] if wrong else None
     why = f"; {first.id}{f' of {first.service}' if first.service else ''}" if first else ""

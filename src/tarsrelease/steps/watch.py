@@ -9,7 +9,7 @@ from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.journal import Entry
-from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, deciding, exit_code_of
 from tarsrelease.model.step_details import WatchDetails
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
@@ -25,7 +25,7 @@ def watch(context: Context, window: float) -> Outcome:
     """Apply the last stage's checks to stable: proceed, no-go if one fails, else hold."""
     report, release = StepReport(context, STEP), context.release
     checks = recorded_checks(context, stage_of(release, window), version=release.version)
-    statuses = {check.status for check in checks}
+    statuses = {check.status for check in deciding(checks)}
     if Status.FAIL in statuses:
         verdict = Verdict.NO_GO
     elif statuses == {Status.PASS}:

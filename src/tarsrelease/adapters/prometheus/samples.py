@@ -19,6 +19,7 @@ import httpx
 from tarsrelease.adapters.http.client import Client
 from tarsrelease.adapters.prometheus import access
 from tarsrelease.adapters.prometheus.answers import Reader
+from tarsrelease.model import promql
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.measurement import Series
 
@@ -41,6 +42,7 @@ class PrometheusMetrics:
         """Read the variables that `settings` names (UsageError); sends no request."""
         self._url = settings.url.rstrip("/")
         self._parameters = settings.sent_parameters
+        self._match = settings.match
         self._timeout = settings.timeout
         self._reader = Reader(settings, settings.timeout)
         self._client = Client(
@@ -58,7 +60,7 @@ class PrometheusMetrics:
         window = f"[{max(1, ceil(seconds))}s]"
         deadline = monotonic() + self._timeout
         asked = [
-            self._pool.submit(self._query, {"query": f"{selector}{window}"}, deadline)
+            self._pool.submit(self._query, {"query": self._asked(selector) + window}, deadline)
             for selector in selectors
         ]
         return [
@@ -82,13 +84,18 @@ class PrometheusMetrics:
         deadline = monotonic() + self._timeout
         moments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         asked = [
-            self._pool.submit(self._query, {"query": selector, **moments}, deadline, _RANGE)
+            self._pool.submit(
+                self._query, {"query": self._asked(selector), **moments}, deadline, _RANGE
+            )
             for selector in selectors
         ]
         return [
             self._reader.matrix(selector, answer.result())
             for answer, selector in zip(asked, selectors, strict=True)
         ]
+
+    def _asked(self, selector: str) -> str:
+        return promql.with_matchers(selector, self._match) if self._match else selector
 
     def close(self) -> None:
         """Close connections and threads."""

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tarsrelease.model.format import duration
-from tarsrelease.model.outcome import Check, Observed, Status
+from tarsrelease.model.outcome import Check, Observed, Status, deciding
 from tarsrelease.report.results import (
     MARKS,
     count_statuses,
@@ -65,7 +65,7 @@ class StagePanel:
     @property
     def decided(self) -> bool:
         """Whether the last evaluation may end the stage: time is over, or a check failed."""
-        failed = any(check.status is Status.FAIL for check in self.checks)
+        failed = any(check.status is Status.FAIL for check in deciding(self.checks))
         return failed or self.elapsed >= self.planned
 
     def summary(self) -> str:
@@ -98,7 +98,10 @@ class StagePanel:
         for check in ordered(self.checks):
             table.add_row(
                 Text(MARKS[check.status], style=_STYLES[check.status]),
-                Text(check.id, style=_STYLES[check.status]),
+                Text(
+                    _name(check),
+                    style=_STYLES[check.status],
+                ),
                 check.service or "",
                 Text(show_observed(check.observed)),
                 Text(check.expected),
@@ -106,6 +109,10 @@ class StagePanel:
                 sparkline(tuple(self._history[check.id, check.service])),
             )
         return table
+
+
+def _name(check: Check) -> str:
+    return f"{check.id} (advisory)" if check.advisory else check.id
 
 
 def bar_height(observed: Observed | None) -> float | None:

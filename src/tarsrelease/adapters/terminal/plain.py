@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from tarsrelease.model.format import duration
-from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.outcome import Check, Status, deciding
 from tarsrelease.report.results import count_statuses, show_observed, show_samples, show_weight
 
 _CALM = 5.0  # seconds between two lines in which nothing has changed
@@ -82,7 +82,8 @@ def _look_line(
     planned: float,
     checks: tuple[Check, ...],
 ) -> str:
-    waiting = [check for check in checks if check.status is Status.INCONCLUSIVE and check.needed]
+    made = deciding(checks)
+    waiting = [check for check in made if check.status is Status.INCONCLUSIVE and check.needed]
     least = min(waiting, key=lambda check: (check.samples or 0) / (check.needed or 1), default=None)
     line = (
         f"{stage}: {show_weight(weight)}, {duration(elapsed)} of {duration(planned)}: "
@@ -97,8 +98,8 @@ def _look_line(
 def _change_line(check: Check) -> str:
     whose = f" of {check.service}" if check.service else ""
     line = (
-        f"{check.status.value.upper()} {check.id}{whose}: {show_observed(check.observed)}, "
+        f"{check.label.upper()} {check.id}{whose}: {show_observed(check.observed)}, "
         f"limit {check.expected}"
     )
     # The verdict of a failed check says its reason.
-    return line if check.status is Status.FAIL else f"{line}: {check.reason}"
+    return line if check.status is Status.FAIL and not check.advisory else f"{line}: {check.reason}"

@@ -52,11 +52,12 @@ def evaluate(
     stage: Stage, rollout: Rollout, track: Track, inputs: Inputs, patience: Patience
 ) -> tuple[Check, ...]:
     """Every check of the stage, for each service, each worker or once, as its kind is judged."""
-    return tuple(
-        JUDGES[rule.kind](rule, subject, inputs, patience)
-        for rule in stage.checks
-        for subject in subjects(rule, rollout, track)
-    )
+    found = []
+    for rule in stage.checks:
+        for subject in subjects(rule, rollout, track):
+            check = JUDGES[rule.kind](rule, subject, inputs, patience)
+            found.append(check.model_copy(update={"advisory": True}) if rule.advisory else check)
+    return tuple(found)
 
 
 def subjects(rule: CheckRule, rollout: Rollout, track: Track) -> list[Subject]:

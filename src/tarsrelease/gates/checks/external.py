@@ -13,7 +13,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 
 
 def judge(rule: ExternalCheck, _subject: Subject, inputs: Inputs, _patience: Patience) -> Check:
-    """A number outside of a limit fails at once; it is not tested statistically."""
+    """Fails after `failures` numbers in a row outside of a limit; no statistical test."""
     answer = inputs.external.get(rule.id)
     limits = [
         f"{sign} {amount(limit, rule.unit)}"
@@ -43,8 +43,10 @@ def judge(rule: ExternalCheck, _subject: Subject, inputs: Inputs, _patience: Pat
     if not isfinite(answer.value):
         return check(Status.ERROR, f"the answer is {answer.value}, which is no number to compare")
     said = amount(answer.value, rule.unit)
-    if rule.at_most is not None and answer.value > rule.at_most:
-        return check(Status.FAIL, f"{said} is too much")
-    if rule.at_least is not None and answer.value < rule.at_least:
-        return check(Status.FAIL, f"{said} is too little")
-    return check(Status.PASS, said)
+    if rule.accepts(answer.value):
+        return check(Status.PASS, said)
+    much = rule.at_most is not None and answer.value > rule.at_most
+    said += " is too much" if much else " is too little"
+    if rule.failures > 1:
+        said += f", {min(answer.in_a_row, rule.failures)} of {rule.failures} times in a row"
+    return check(Status.FAIL if answer.in_a_row >= rule.failures else Status.INCONCLUSIVE, said)

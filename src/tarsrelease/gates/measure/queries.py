@@ -45,7 +45,7 @@ class Queries:
     """By SLI: the selector of all requests, that of the bad or good ones, whether it is good."""
     gauges: Mapping[str, str]
     share: str | None
-    """The selector whose requests are compared with the weight: the first proportion's."""
+    """The selector whose requests are compared with the weight."""
     usages: Mapping[str, tuple[str, str, tuple[str, ...]]] = field(default_factory=dict)
     """By SLI: the selectors of what is used and of the limits, and the labels that they share."""
     may_be_absent: frozenset[str] = frozenset()
@@ -54,8 +54,8 @@ class Queries:
     @property
     def counted(self) -> tuple[str, ...]:
         """Selectors of counters, each once."""
-        pairs = [(of, part) for of, part, _ in self.proportions.values()]
-        return tuple(dict.fromkeys(selector for pair in pairs for selector in pair))
+        found = [selector for of, part, _ in self.proportions.values() for selector in (of, part)]
+        return tuple(dict.fromkeys(found if self.share is None else [*found, self.share]))
 
     @property
     def selectors(self) -> tuple[str, ...]:
@@ -77,7 +77,11 @@ class Queries:
 
 
 def queries_of(stage: Stage, rollout: Rollout, namespace: str, versions: Iterable[str]) -> Queries:
-    """The queries that the stage's checks need."""
+    """The queries that the stage's checks need.
+
+    The weight is compared with the requests of the rollout's `share`, else with those of the first
+    check on a proportion.
+    """
     in_play = list(versions)
     proportions: dict[str, tuple[str, str, bool]] = {}
     gauge_selectors: dict[str, str] = {}
@@ -99,6 +103,9 @@ def queries_of(stage: Stage, rollout: Rollout, namespace: str, versions: Iterabl
         elif isinstance(sli, UsageSli):
             usages[name] = (filled(sli.used), filled(sli.limit), sli.by)
     share = next((of for of, _, _ in proportions.values()), None)
+    counting_all = None if rollout.share is None else rollout.slis[rollout.share]
+    if isinstance(counting_all, ProportionSli):
+        share = filled(counting_all.of)
     return Queries(proportions, gauge_selectors, share, usages, frozenset(may_be_absent))
 
 

@@ -145,6 +145,7 @@ def _planned(
         found_in=time_to(curve, 0.95),
         stable=stable,
         trouble=trouble,
+        advisory=rule.advisory,
         like_stable=_like_stable(rule, stable, needed, statistics.false_pass),
     )
 
