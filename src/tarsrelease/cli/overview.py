@@ -19,6 +19,7 @@ COMMANDS = {
     "abort": ("interventions:abort", "Move all traffic to the good side and end the release."),
     "status": ("status:status", "Show the state of the release and what it waits for."),
     "route": ("route:route", "Take routes over from Helm, Argo CD or Flux, and give them back."),
+    "dashboard": ("dashboard:dashboard", "Show the release in progress as a web page."),
     "run": ("run:run", "Run a whole release from this machine."),
     "rehearse": ("rehearse:rehearse", "Rehearse a whole release on a local Kubernetes cluster."),
     "watch": ("watch:watch", "Check the promoted release."),
