@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -74,16 +75,7 @@ class Reader:
             raise broken(f"a {data.get('resultType')}")
         try:
             found = [
-                Series(
-                    labels=each["metric"],
-                    samples=tuple(
-                        [
-                            Sample(float(time), number)
-                            for time, value in each["values"]
-                            if isfinite(number := float(value))
-                        ]
-                    ),
-                )
+                Series(labels=each["metric"], samples=_samples(each["values"]))
                 for each in data["result"]
                 if "values" in each or "histograms" not in each
             ]
@@ -138,6 +130,21 @@ class Reader:
         if self.settings.basic:
             return f"the user in ${self.settings.basic.username_env}"
         return "a token (token_env) or a user (basic)"
+
+
+_sample = partial(tuple.__new__, Sample)
+"""Sample without the overhead of its constructor: an answer may have a million of them."""
+
+
+def _samples(values: Sequence[tuple[float, str]]) -> tuple[Sample, ...]:
+    if not values:
+        return ()
+    times, texts = zip(*values, strict=True)
+    numbers = tuple(map(float, texts))
+    samples = map(_sample, zip(map(float, times), numbers, strict=True))
+    if all(map(isfinite, numbers)):
+        return tuple(samples)
+    return tuple(sample for sample in samples if isfinite(sample.value))
 
 
 def _message(body: bytes) -> str:

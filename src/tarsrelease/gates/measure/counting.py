@@ -25,6 +25,7 @@ more samples, and what it had gained stands, as those requests were made.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -193,8 +194,9 @@ def fold(
             probes += 1
         elif each.samples:
             first = _first(counter, owner, each.samples, known, births or {})
-            lines[identity] = replace(first, origin=origin(each.labels))
-            labels[owner.key] = labels.get(owner.key, frozenset()) | each.labels.keys()
+            lines[identity] = Line(owner, *first, origin(each.labels))
+            if not (names := labels.get(owner.key, frozenset())).issuperset(each.labels):
+                labels[owner.key] = names.union(each.labels)
     newest: dict[str, float] = {}
     sides: dict[Track, float] = {}
     for line in lines.values():
@@ -217,7 +219,7 @@ def fold(
 
 def origin(labels: Mapping[str, str]) -> SeriesId:
     """What identifies a counter in its process: the labels that collecting it does not add."""
-    return frozenset(item for item in labels.items() if item[0] not in SCRAPE_LABELS)
+    return frozenset([item for item in labels.items() if item[0] not in SCRAPE_LABELS])
 
 
 def several(counter: Counter) -> list[list[Line]]:
@@ -260,16 +262,18 @@ def _first(
     samples: Iterable[Sample],
     known: frozenset[str],
     births: Mapping[str, float],
-) -> Line:
-    ordered = _ordered(samples)
-    before = [sample for sample in ordered if sample.time <= counter.shift]
-    after = tuple(ordered[len(before) :])
-    if before:
-        return Line(owner, before[-1].time, False, before[-1], 0.0, after)
+) -> tuple[float, bool, Sample, float, tuple[Sample, ...]]:
+    """The values of a new line, from `since` to `tail`."""
+    shift, ordered = counter.shift, sorted(samples)
+    since = bisect_right(ordered, (shift, inf))
+    after = tuple(_ordered(ordered[since:]))
+    if since:
+        last = ordered[since - 1]
+        return last.time, False, last, 0.0, after
     unscraped = owner.target not in known and births.get(owner.target, inf) < counter.reach
     if unscraped:
-        return Line(owner, after[0].time, False, after[0], 0.0, after[1:])
-    return Line(owner, counter.shift, True, Sample(counter.shift, 0.0), 0.0, after)
+        return after[0].time, False, after[0], 0.0, after[1:]
+    return shift, True, Sample(shift, 0.0), 0.0, after
 
 
 def _more(line: Line, shift: float, samples: Iterable[Sample]) -> Line:

@@ -51,17 +51,23 @@ def gather(
             continue
         whose = (owner.key[0], owner.target)
         before = last.get(identity)
-        for sample in each.samples:
-            if before is not None and sample.time <= before.time:
-                continue
-            if before is not None:
-                if whose not in fresh:
-                    fresh[whose] = dict(rises.slots.get(whose, {}))
-                slots, slot = fresh[whose], int(sample.time // interval)
-                slots[slot] = slots.get(slot, 0.0) + rise(before.value, sample.value)
-            before = sample
-        if before is not None:
-            last[identity] = before
+        samples = (
+            each.samples
+            if before is None
+            else (before, *(sample for sample in each.samples if sample.time > before.time))
+        )
+        if not samples:
+            continue
+        last[identity] = samples[-1]
+        if len(samples) == 1:
+            continue
+        if whose not in fresh:
+            fresh[whose] = dict(rises.slots.get(whose, {}))
+        slots = fresh[whose]
+        times, values = zip(*samples, strict=True)
+        gains = map(rise, values, values[1:])
+        for slot, gain in zip([int(time // interval) for time in times[1:]], gains, strict=True):
+            slots[slot] = slots.get(slot, 0.0) + gain
     return Rises(last, counted, {**rises.slots, **fresh})
 
 

@@ -17,7 +17,7 @@ from tarsrelease.gates.measure import (
     vocabulary,
 )
 from tarsrelease.gates.measure.attribution import Known
-from tarsrelease.gates.measure.counting import Counter, OwnerOf
+from tarsrelease.gates.measure.counting import Counter, Owner, OwnerOf
 from tarsrelease.gates.measure.gauges import Readings
 from tarsrelease.gates.measure.per_scrape import Rises
 from tarsrelease.gates.measure.selectors import render
@@ -216,16 +216,17 @@ def enter(
     """
     found = dict(zip(measurements.queries.selectors, answers, strict=True))
     keep = counting.recent(measurements.scrape_interval)
+    owner_of = _remembered(measurements.owner_of)
     known = measurements.known.union(
         *(
-            counting.scraped_before(found[selector], measurements.owner_of, measurements.shift)
+            counting.scraped_before(found[selector], owner_of, measurements.shift)
             for selector in measurements.counters
         )
     )
 
     def fold(counter: Counter, selector: str) -> Counter:
         return counting.fold(
-            counter, found[selector], measurements.owner_of, known=known, births=births, keep=keep
+            counter, found[selector], owner_of, known=known, births=births, keep=keep
         )
 
     share = measurements.share
@@ -245,7 +246,7 @@ def enter(
             selector: per_scrape.gather(
                 each,
                 found[selector],
-                measurements.owner_of,
+                owner_of,
                 measurements.beside,
                 measurements.scrape_interval,
                 vocabulary.path_labels(selector),
@@ -257,6 +258,18 @@ def enter(
         answered_at=now,
         lag=min(measurements.lag, max(0.0, now - _newest(found.values()))),
     )
+
+
+def _remembered(owner_of: OwnerOf) -> OwnerOf:
+    """The same for one answer, in which each series' labels are one object."""
+    found: dict[int, Owner | None] = {}
+
+    def remembered(labels: Mapping[str, str]) -> Owner | None:
+        if id(labels) not in found:
+            found[id(labels)] = owner_of(labels)
+        return found[id(labels)]
+
+    return remembered
 
 
 def _newest(answers: Iterable[Sequence[Series]]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import cache
 
 from tarsrelease.model import promql
 
@@ -42,16 +43,19 @@ _PROBE = re.compile(
 )
 
 
+@cache
 def metric_of(selector: str) -> str:
     """The metric's name."""
     return promql.parse(selector).metric
 
 
+@cache
 def matchers_of(selector: str) -> tuple[promql.Matcher, ...]:
     """The selector's conditions, in order."""
     return promql.parse(selector).matchers
 
 
+@cache
 def labels_only_in(part: str, of: str) -> tuple[str, ...]:
     """Labels that one selector has conditions on and the other has not."""
     known = {matcher.label for matcher in matchers_of(of)}
