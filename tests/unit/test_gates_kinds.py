@@ -104,7 +104,8 @@ def test_the_evidence_is_that_of_the_conditional_test() -> None:
         ((25, 5000), (250, 50_000), Status.PASS),  # alike
         ((30, 5000), (250, 50_000), Status.PASS),  # 1.2 times, well within chance
         ((120, 5000), (250, 50_000), Status.FAIL),  # 4.8 times
-        ((4, 5000), (0, 50_000), Status.PASS),  # worse, but below what is tolerated
+        ((4, 7000), (0, 50_000), Status.PASS),  # worse, but below what is tolerated
+        ((4, 5000), (0, 50_000), Status.INCONCLUSIVE),  # twice what is tolerated has so few, too
         ((100, 1000), (5000, 50_000), Status.INCONCLUSIVE),  # alike, but too few to tell
         ((0, 5000), (0, 100), Status.INCONCLUSIVE),
         ((0, 0), (0, 100), Status.INCONCLUSIVE),

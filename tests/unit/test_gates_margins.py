@@ -81,7 +81,9 @@ def test_what_is_beyond_the_margin_and_no_noise_does_not_pass(
     status = beside((bad, total), (other, others)).status
     if bad / total > 0.001 and bad * others > 1.2 * other * total and noise < 0.04:
         assert status is not Status.PASS
-    if noise > 0.06:
+    within = bad <= 0.001 * total and binom.cdf(bad, total, 0.002) < 0.004
+    twice_the_share = binom.cdf(bad, bad + other, 2.4 * total / (2.4 * total + others))
+    if noise > 0.06 and (within or twice_the_share < 0.002):
         assert status is Status.PASS
 
 

@@ -25,7 +25,7 @@ class PlannedCheck(Value):
     canary at twice the limit is rolled back within the stage, `found_in` the time by which 95 % of
     them are (None: not within the stage). `stable` is stable's own bad share.
     `like_stable` is how many requests it takes until nine of ten canaries with stable's share pass
-    (None: they cannot, or the check has no limit of its own).
+    (None: they cannot).
     """
 
     stage: str

@@ -17,6 +17,11 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import Sides, share, sides, undecidable
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial, widest
+from tarsrelease.gates.stats.pass_comparison import (
+    allows_worse_by,
+    requests_to_allow,
+    scaled,
+)
 from tarsrelease.gates.stats.pass_side import tail
 from tarsrelease.gates.stats.sequential_test import (
     ODDS_ABOVE,
@@ -109,5 +114,21 @@ def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patien
     if chance_by_luck(ours, theirs, rule, inputs, subject) < 1 - patience.confidence:
         return check(
             Status.INCONCLUSIVE, f"{said}: beyond the margin, and hardly by chance; not proven"
+        )
+
+    def allowed(times: float = 1.0) -> bool:
+        return allows_worse_by(
+            scaled(ours, times),
+            scaled(theirs, times),
+            rule.worse_by,
+            rule.tolerated,
+            patience.false_pass,
+        )
+
+    if not allowed():
+        needed = requests_to_allow(ours, allowed) or needed
+        return check(
+            Status.INCONCLUSIVE,
+            f"{said}: no sign that it is worse, but with so many bad it takes {needed}",
         )
     return check(Status.PASS, f"{said}; no sign that it is worse")

@@ -12,6 +12,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import Sides, not_told, sides, undecidable
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial
+from tarsrelease.gates.stats.pass_comparison import allows_drift, requests_to_allow, scaled
 from tarsrelease.gates.stats.sequential_test import (
     highest_share,
     log_evidence_above,
@@ -123,4 +124,17 @@ def _judged(
         return check(*undecided, drift)
     if drift > rule.within:
         return check(Status.INCONCLUSIVE, f"{said}: too far apart, but not proven", drift)
+
+    def allowed(times: float = 1.0) -> bool:
+        return allows_drift(
+            scaled(ours, times), scaled(theirs, times), rule.within, patience.false_pass
+        )
+
+    if not allowed():
+        needed = requests_to_allow(ours, allowed) or needed
+        return check(
+            Status.INCONCLUSIVE,
+            f"{said}: within the distance, but with so many bad it takes {needed}",
+            drift,
+        )
     return check(Status.PASS, said, drift)

@@ -53,7 +53,7 @@ def required_at(share: float, limit: float, error: float, sure: float = 0.9) -> 
     if share >= limit:
         return inf
     total = float(requests_to_pass(0, limit, error))
-    while requests_to_pass(_quantile(share * total, sure), limit, error) > total:
+    while requests_to_pass(poisson_quantile(share * total, sure), limit, error) > total:
         total *= 1.02
         if total * limit > 1e6:
             return inf
@@ -89,20 +89,22 @@ def _highest_mean(bad: float, chance: float) -> float:
     low, high = 0.0, 10.0 * (bad + 10.0)
     for _ in range(60):
         middle = (low + high) / 2
-        if _at_most(int(bad), middle) > chance:
+        if at_most(int(bad), middle) > chance:
             low = middle
         else:
             high = middle
     return high
 
 
-def _at_most(bad: int, mean: float) -> float:
+def at_most(bad: int, mean: float) -> float:
+    """The chance of at most `bad` events where `mean` are expected (Poisson)."""
     if mean <= 0:
         return 1.0
     return sum(exp(k * log(mean) - mean - lgamma(k + 1)) for k in range(bad + 1))
 
 
-def _quantile(mean: float, sure: float) -> int:
+def poisson_quantile(mean: float, sure: float) -> int:
+    """The fewest events that are not exceeded with the chance `sure`; at most 10 000."""
     reached, bad = exp(-mean), 0
     term = reached
     while reached < sure and bad < 10_000:
@@ -133,13 +135,14 @@ def tail(bad: float, total: float, share: float) -> float:
         return 1.0
     mean = number * share
     if number > _EXACT and mean < 200:
-        return max(0.0, 1.0 - _at_most(least - 1, mean))
+        return max(0.0, 1.0 - at_most(least - 1, mean))
     if number > _EXACT:
         deviation = sqrt(mean * (1 - share))
         return 0.5 * erfc((least - 0.5 - mean) / (deviation * sqrt(2)))
-    return min(1.0, sum(_binomial(k, number, share) for k in range(least, number + 1)))
+    return min(1.0, sum(binomial_chance(k, number, share) for k in range(least, number + 1)))
 
 
-def _binomial(k: int, number: int, share: float) -> float:
+def binomial_chance(k: int, number: int, share: float) -> float:
+    """The chance of exactly `k` among `number`, each with the chance `share` (not 0 or 1)."""
     ways = lgamma(number + 1) - lgamma(k + 1) - lgamma(number - k + 1)
     return exp(ways + k * log(share) + (number - k) * log1p(-share))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from math import inf
 from statistics import median, quantiles
 
+from tarsrelease.gates.stats import pass_comparison, pass_side
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
-from tarsrelease.gates.stats.pass_side import required_at
+from tarsrelease.gates.stats.pass_comparison import allows_drift, allows_worse_by
 from tarsrelease.gates.stats.power import detection, time_to
 from tarsrelease.gates.stats.sequential_test import required_requests
 from tarsrelease.model.checks import (
@@ -146,14 +147,36 @@ def _planned(
         stable=stable,
         trouble=trouble,
         advisory=rule.advisory,
-        like_stable=_like_stable(rule, stable, needed, statistics.false_pass),
+        like_stable=_like_stable(rule, stage.weight, stable, needed, statistics.false_pass),
     )
 
 
-def _like_stable(rule: OnRequests, stable: float, needed: int, false_pass: float) -> float | None:
-    if not isinstance(rule, ProportionCheck):
-        return None
-    found = max(needed, required_at(stable, rule.bad_limit, false_pass))
+def _like_stable(
+    rule: OnRequests, weight: int, stable: float, needed: int, false_pass: float
+) -> float | None:
+    # Staging is taken to have as many requests as the canary.
+    others = (100 - weight) / weight if rule.beside else 1.0
+    match rule:
+        case ProportionCheck():
+            found = max(needed, pass_side.required_at(stable, rule.bad_limit, false_pass))
+        case CompareCheck() if others > 0:
+            found = pass_comparison.required_at(
+                stable,
+                others,
+                lambda ours, theirs: allows_worse_by(
+                    ours, theirs, rule.worse_by, rule.tolerated, false_pass
+                ),
+                needed,
+            )
+        case DriftCheck() | StagingDriftCheck() if others > 0:
+            found = pass_comparison.required_at(
+                stable,
+                others,
+                lambda ours, theirs: allows_drift(ours, theirs, rule.within, false_pass),
+                needed,
+            )
+        case _:
+            return None
     return found if found < inf else None
 
 
