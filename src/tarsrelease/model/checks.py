@@ -232,11 +232,13 @@ class StagingDriftCheck(Rule):
 class LikeStableCheck(Rule):
     """Readings of the canary's pods are not more than `worse_by` higher than those of stable's.
 
-    `readings` is how many each side requires.
+    With `direction: decrease`, stable's are not more than `worse_by` higher than the canary's;
+    `either` refuses both. `readings` is how many each side requires.
     """
 
     kind: Literal["like_stable"]
     sli: str
+    direction: Literal["increase", "decrease", "either"] = "increase"
     worse_by: Share = 0.5
     readings: int = Field(default=12, ge=4)
 

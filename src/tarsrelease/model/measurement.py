@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -54,9 +54,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """Readings of a gauge, one series a pod, oldest first; values in the SLI's unit."""
+    """Readings of a gauge, one series a pod, oldest first; values in the SLI's unit.
+
+    `by_pod` are those since the shift, `before` the ones of the minutes before it.
+    """
 
     by_pod: Mapping[str, tuple[Sample, ...]]
+    before: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

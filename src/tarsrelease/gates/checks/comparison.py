@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tarsrelease.gates.checks.inputs import Inputs, Patience
 from tarsrelease.model.format import duration
-from tarsrelease.model.measurement import Counts, ExternalAnswer, Unmeasured
+from tarsrelease.model.measurement import Counts, ExternalAnswer, Sample, Unmeasured
 from tarsrelease.model.outcome import Observed, Status
 
 
@@ -57,6 +58,23 @@ def undecidable(
     if min(side.total for side in found) < needed:
         return Status.INCONCLUSIVE, f"{said}; {needed} requests a side are needed to tell"
     return None
+
+
+def silent_pods(
+    read: Mapping[str, Sequence[Sample]], deployment: str, inputs: Inputs, patience: Patience
+) -> list[str]:
+    """Running pods of the Deployment that should have a fresh reading and have none."""
+    if isinstance(inputs.cluster, Unmeasured) or inputs.elapsed <= patience.stale_after:
+        return []
+    oldest = inputs.now - patience.stale_after
+    return [
+        pod.name
+        for pod in inputs.cluster.pods_of(deployment)
+        if pod.phase == "Running"
+        and pod.started_at is not None
+        and pod.started_at.timestamp() < oldest
+        and not (read.get(pod.name) and read[pod.name][-1].time >= oldest)
+    ]
 
 
 def share(counts: Counts | object) -> Observed | None:

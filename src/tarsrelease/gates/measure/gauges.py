@@ -51,9 +51,21 @@ def gather_by(
     return merged
 
 
-def of_deployment(readings: Readings, owners: Mapping[str, str], deployment: str) -> Gauges:
-    """The readings of a Deployment's pods, those that are gone by now too."""
-    return Gauges({pod: got for pod, got in readings.items() if owners.get(pod) == deployment})
+def of_deployment(
+    readings: Readings, owners: Mapping[str, str], deployment: str, shift: float
+) -> Gauges:
+    """The readings of a Deployment's pods, those that are gone by now too.
+
+    Those before the shift (Unix time) are kept apart.
+    """
+    since, before = {}, {}
+    for pod, samples in readings.items():
+        if owners.get(pod) == deployment:
+            at = bisect_left(samples, shift, key=lambda sample: sample.time)
+            since[pod] = samples[at:]
+            if at:
+                before[pod] = samples[:at]
+    return Gauges({pod: samples for pod, samples in since.items() if samples}, before)
 
 
 def at_least(value: float, limit: float) -> bool:

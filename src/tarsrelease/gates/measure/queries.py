@@ -239,7 +239,9 @@ def enter(
         },
         share=share,
         readings={
-            selector: gauges.gather(each, found[selector], measurements.labels, measurements.shift)
+            selector: gauges.gather(
+                each, found[selector], measurements.labels, measurements.shift - REACH
+            )
             for selector, each in measurements.readings.items()
         },
         rises={
@@ -334,7 +336,9 @@ def readings(
     wanted = list(deployments)
     return {
         sli: {
-            name: gauges.of_deployment(measurements.readings[selector], owners, name)
+            name: gauges.of_deployment(
+                measurements.readings[selector], owners, name, measurements.shift
+            )
             for name in wanted
         }
         for sli, selector in measurements.queries.gauges.items()
