@@ -336,12 +336,114 @@ def test_the_unit_changes_no_verdict_of_a_limit(
     assert status(1.0) is status(unit)
 
 
-@given(many, many, st.randoms(use_true_random=False))
-def test_the_order_of_readings_changes_nothing(ours: list[float], theirs: list[float], rng) -> None:  # type: ignore[no-untyped-def]
-    shuffled, mixed = list(ours), list(theirs)
+short = st.lists(st.floats(0.01, 1e6), min_size=12, max_size=18)
+
+
+@given(short, many, st.randoms(use_true_random=False))
+def test_the_order_of_readings_changes_nothing_where_the_end_is_the_whole(
+    ours: list[float], theirs: list[float], rng
+) -> None:  # type: ignore[no-untyped-def]
+    shuffled = list(ours)
     rng.shuffle(shuffled)
-    rng.shuffle(mixed)
-    assert like(shuffled, mixed).status is like(ours, theirs).status
+    assert like(shuffled, theirs).status is like(ours, theirs).status
+
+
+def of_three_pods(*canary: list[float], rule: LikeStableCheck = LIKE) -> Check:
+    """Three pods of the canary against three flat ones of stable."""
+    by_side = {
+        NAME: Gauges({f"p{n}": every_five_seconds(*each) for n, each in enumerate(canary)}),
+        BESIDE: Gauges({f"s{n}": every_five_seconds(*(4 * FLAT)) for n in range(3)}),
+    }
+    return by_law(rule, replace(INPUTS, gauges={rule.sli: by_side}, cluster=cluster(())))
+
+
+LONG = 4 * FLAT
+
+
+def test_one_pod_of_three_at_100_times_fails() -> None:
+    check = of_three_pods(LONG, [100 * value for value in LONG], LONG)
+    assert check.status is Status.FAIL
+    assert "pod p1" in check.reason
+    assert of_three_pods(LONG, LONG, LONG).status is Status.PASS
+
+
+def test_a_leak_to_192_percent_fails_at_the_end() -> None:
+    leak = [value * (1 + 0.92 * n / 59) for n, value in enumerate(LONG)]
+    check = of_three_pods(leak, leak, leak)
+    assert check.status is Status.FAIL
+    assert "in the last" in check.reason
+
+
+def test_what_stable_has_at_times_is_no_failure_of_one_pod() -> None:
+    """A burst of a minute, on one pod of either side."""
+    burst = [*LONG[:-18], *(3 * value for value in LONG[-18:])]
+    earlier = [*(3 * value for value in LONG[:18]), *LONG[18:]]
+    by_side = {
+        NAME: Gauges({"p0": every_five_seconds(*burst), "p1": every_five_seconds(*LONG)}),
+        BESIDE: Gauges({"s0": every_five_seconds(*earlier), "s1": every_five_seconds(*LONG)}),
+    }
+    inputs = replace(INPUTS, gauges={LIKE.sli: by_side}, cluster=cluster(()))
+    assert by_law(LIKE, inputs).status is Status.PASS
+    calm = {**by_side, BESIDE: Gauges({"s0": every_five_seconds(*LONG)})}
+    assert by_law(LIKE, replace(inputs, gauges={LIKE.sli: calm})).status is Status.FAIL
+    before = Gauges(
+        {"s0": every_five_seconds(*LONG)}, {"s0": every_five_seconds(*earlier, end=NOW - 300)}
+    )
+    past = {**by_side, BESIDE: before}
+    assert by_law(LIKE, replace(inputs, gauges={LIKE.sli: past})).status is Status.PASS
+
+
+def test_a_running_pod_without_readings_is_an_error() -> None:
+    seen = replace(INPUTS, cluster=cluster((pod(), pod("p2"))))
+    by_side = {
+        NAME: Gauges({"p1": every_five_seconds(*FLAT)}),
+        BESIDE: Gauges({"s1": every_five_seconds(*FLAT)}),
+    }
+    check = by_law(LIKE, replace(seen, gauges={LIKE.sli: by_side}))
+    assert check.status is Status.ERROR
+    assert "p2" in check.reason
+
+
+def directed(direction: str) -> LikeStableCheck:
+    return LIKE.model_copy(update={"direction": direction})
+
+
+@pytest.mark.parametrize(
+    ("times", "direction", "status"),
+    [
+        (0.4, "increase", Status.PASS),
+        (0.4, "decrease", Status.FAIL),
+        (0.4, "either", Status.FAIL),
+        (2.0, "increase", Status.FAIL),
+        (2.0, "decrease", Status.PASS),
+        (2.0, "either", Status.FAIL),
+        (1.2, "either", Status.PASS),
+        (0.8, "either", Status.PASS),
+    ],
+)
+def test_directions(times: float, direction: str, status: Status) -> None:
+    changed = [times * value for value in LONG]
+    assert of_three_pods(changed, changed, changed, rule=directed(direction)).status is status
+
+
+reals = st.lists(st.floats(-1e6, 1e6), min_size=18, max_size=40)
+directions = st.sampled_from(["increase", "decrease", "either"])
+
+
+@given(reals, directions)
+def test_identical_readings_pass_whatever_their_sign(same: list[float], direction: str) -> None:
+    assert like(same, same, directed(direction)).status is Status.PASS
+
+
+few_reals = st.lists(st.floats(-1e6, 1e6), min_size=12, max_size=18)
+
+
+@given(few_reals, few_reals)
+def test_a_fall_is_a_rise_of_the_other_side(ours: list[float], theirs: list[float]) -> None:
+    length = min(len(ours), len(theirs))
+    one, other = ours[:length], theirs[:length]
+    fell = like(one, other, directed("decrease")).status
+    assert fell is like(other, one, directed("increase")).status
 
 
 ORDER = (Status.PASS, Status.INCONCLUSIVE, Status.FAIL)

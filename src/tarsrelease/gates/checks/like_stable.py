@@ -9,8 +9,8 @@ All pods together and each pod alone are judged, over the whole stage and over i
 quarter, or one and a half times the readings that the rule requires if that is longer (a part alone
 takes so many to fail, as a burst may fill fewer). It fails if one of these is
 beyond the margin in 0.95 of all pairs and has a median beyond the margin of everything that stable
-had over as long a time, so that a burst or a large pod of stable's own is no failure. It passes
-while all their medians are within the margin.
+had over as long a time: what stable's own bursts or large pods show is no failure. It passes while
+the median of all readings is within the margin, and no part's is beyond all that stable had.
 
 Readings of a pod follow each other closely, so they allow no exact p-value: this is a test of
 practical effect, and spends nothing of the budget for false alarms. The margin is the protection;
@@ -160,16 +160,17 @@ def _beyond(part: Part, rule: LikeStableCheck, factor: float) -> Iterator[tuple[
 def _findings(part: Part, rule: LikeStableCheck, factor: float) -> Iterator[Finding]:
     middle, other = median(part.ours), median(part.theirs)
     for word, beyond in _beyond(part, rule, factor):
-        higher = word == "higher"
-        upper, lower = (middle, other) if higher else (other, middle)
-        if not _exceeds(upper, lower, factor):
-            continue
-        proven = beyond >= DOMINANCE and len(part.ours) >= part.enough
-        if higher:
-            proven = proven and _exceeds(middle, max(part.past, default=other), factor)
+        if word == "higher":
+            now, ever = (middle, other), (middle, max(part.past, default=other))
         else:
-            proven = proven and _exceeds(min(part.past, default=other), middle, factor)
-        yield Finding(part, word, beyond, proven)
+            now, ever = (other, middle), (min(part.past, default=other), middle)
+        if not _exceeds(*now, factor):
+            continue
+        unusual = _exceeds(*ever, factor)
+        if part.name and not unusual:
+            continue
+        enough = len(part.ours) >= part.enough
+        yield Finding(part, word, beyond, unusual and enough and beyond >= DOMINANCE)
 
 
 def _exceeds(upper: float, lower: float, factor: float) -> bool:
