@@ -204,7 +204,8 @@ h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.1rem; margin: 1.4r
 .inconclusive, .skipped { color: var(--open) }
 .scroll { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; text-align: left;
-  vertical-align: top } td { overflow-wrap: anywhere }
+  vertical-align: top } td { overflow-wrap: break-word }
+.scroll td:last-child { min-width: 18rem }
 svg { width: 100%; height: auto; border: 1px solid var(--line) }
 code { font-size: 1rem } ul { padding-left: 1.2rem }
 :focus-visible { outline: 3px solid var(--mark); outline-offset: 2px }
@@ -248,7 +249,7 @@ _CONTENT = """\
  aria-label="Traffic on the canary from {{ plot.begins }} to {{ plot.ends }}, now {{ plot.now }} %">
 <g stroke="currentColor" stroke-opacity=".25"><path d="M0 0H720M0 80H720M0 160H720"/></g>
 <path d="{{ plot.path }}" fill="none" stroke="currentColor" stroke-width="2.5"/>
-<g fill="currentColor" font-size="12"><text x="-32" y="4">100</text><text x="-26" y="84">50</text>
+<g fill="currentColor" font-size="14"><text x="-32" y="4">100</text><text x="-26" y="84">50</text>
 <text x="-18" y="164">0</text><text x="0" y="180">{{ plot.begins }}</text>
 <text x="720" y="180" text-anchor="end">{{ plot.ends }}</text></g></svg>
 {% endif %}
