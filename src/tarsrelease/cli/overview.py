@@ -26,7 +26,7 @@ COMMANDS = {
     "notify": ("notify:notify", "Send messages to people."),
     "incident": ("incident:incident", "Classify an incident, and show what to do."),
     "report": ("report:report", "Check and summarize the recorded evidence."),
-    "init": ("init:init", "Print the commands for the initial setup."),
+    "init": ("init:init", "Write the files of a first release of your product."),
     "import": ("import_:import_", "Turn Argo Rollouts' or Flagger's objects into a rollout."),
     "schema": ("schema:schema", "Print the JSON Schemas of all files and Outcomes."),
 }

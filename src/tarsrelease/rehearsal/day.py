@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -17,14 +19,17 @@ import yaml
 from tarsrelease.adapters.files.configuration import (
     environment_file,
     load_environment,
+    load_manifest,
     load_release,
 )
+from tarsrelease.model.bundle import MANIFEST
 from tarsrelease.model.errors import LockedError, StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import DayChoice
 from tarsrelease.ports.people import Progress
-from tarsrelease.rehearsal import binaries, commands, world
-from tarsrelease.rehearsal.faults import limits_of, parse_fault
+from tarsrelease.rehearsal import binaries, commands, product, world
+from tarsrelease.rehearsal.faults import Fault, limits_of, parse_fault
+from tarsrelease.rehearsal.images import backing_images
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import Say, cache_root, locked, source_root
 
@@ -35,7 +40,9 @@ class Rehearsal:
 
     It runs on an embedded cluster with this `name`, or on the existing cluster of the kubeconfig's
     `context`. `release` and `environment` are the worked example's by default. `stage_duration` is
-    in seconds, `rate` in requests per second.
+    in seconds, `rate` in requests per second. For another product, `images` is the file with the
+    local command of each image, `previous` the bundle that runs first (by default an older one next
+    to `release`), `role` the file with its Role, and `paths` are what the load requests.
     """
 
     name: str
@@ -47,6 +54,10 @@ class Rehearsal:
     rate: float = 300.0
     release: Path | None = None
     environment: str | None = None
+    images: Path | None = None
+    previous: Path | None = None
+    role: Path | None = None
+    paths: Sequence[str] = ()
     quiet: bool = False
 
 
@@ -70,7 +81,11 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
     if limits := limits_of(chosen):
         overrides["bad_share_limits"] = limits
     root = source_root()
-    bundle, previous = day.release or root / "release" / "v1_0_1", root / "release" / "v1_0_0"
+    bundle = day.release or root / "release" / "v1_0_1"
+    previous = day.previous or root / "release" / "v1_0_0"
+    foreign = day.images is not None
+    if foreign:
+        _refuse_faults(chosen)
     place = environment_file(day.environment or str(root / "environments" / "rehearsal.yaml"))
     load_release(
         bundle, load_environment(str(place)), DayChoice(stages=tuple(stages) if stages else None)
@@ -85,7 +100,10 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
         stages=",".join(str(weight) for weight in stages) if stages else None,
         rate=day.rate,
         quiet=day.quiet,
+        paths=tuple(day.paths),
     )
+    if foreign:
+        return _product(day, bundle, place, overrides, options, progress.say)
     if context is not None:
         return _elsewhere(context, place, overrides, options, progress.say)
     cluster = commands.up(day.name, progress.say, tied=True)
@@ -104,6 +122,70 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
             return _inside(cluster, asked, work)
     finally:
         cluster.close()
+
+
+def _refuse_faults(chosen: Sequence[Fault]) -> None:
+    if any(fault.pods or fault.usual for fault in chosen):
+        raise UsageError(
+            doing="reading --fault",
+            found="a fault of the services together with --images",
+            expected="a fault of the traffic or of Prometheus: only the worked example's services "
+            "have a switch for faults",
+            next_step="give the new version's tag a command that fails, in the file of --images",
+        )
+
+
+def _product(
+    day: Rehearsal,
+    bundle: Path,
+    place: Path,
+    overrides: Mapping[str, Any],
+    options: Callable[..., DayOptions],
+    say: Say,
+) -> Outcome:
+    """Rehearse another product on an embedded cluster."""
+    assert day.images is not None  # noqa: S101
+    if day.environment is None or day.context is not None:
+        raise UsageError(
+            doing="rehearsing another product",
+            found="--context" if day.context is not None else "no --environment",
+            expected="--images with the product's own environment, on the embedded cluster",
+            next_step="add --environment NAME, and omit --context",
+        )
+    local = product.read_images(day.images)
+    role = day.role or Path("rbac") / "tarsrelease.yaml"
+    with TemporaryDirectory(prefix="tarsrelease-") as folder:
+        previous = day.previous or product.previous_bundle(bundle, Path(folder))
+        manifests = [load_manifest(each / MANIFEST) for each in (previous, bundle)]
+        found = product.entries(manifests, local)
+        known = Path(folder) / "images.json"
+        known.write_text(json.dumps({"images": backing_images()}))
+        cluster = commands.up(day.name, say, tied=True, images=known)
+        try:
+            product.add_images(cluster.folder.images, found)
+            work = cluster.folder.data / "day"
+            work.mkdir(mode=0o700, exist_ok=True)
+            with locked(work / "lock", waiting=partial(_refuse_second, day.name)):
+                rollout = load_release(bundle, None).rollout
+                production = product.environment(place, work, rollout, overrides)
+                setup = work / "setup.json"
+                documents = product.setup(production)
+                setup.write_text(
+                    json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+                )
+                asked = options(
+                    environment=production,
+                    previous=str(previous.absolute()),
+                    staging=None,
+                    work=str(work),
+                    tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
+                    control=str(cluster.folder.socket),
+                    setup=str(setup),
+                    role=str(role.absolute()) if role.is_file() else None,
+                )
+                return _inside(cluster, asked, work)
+        finally:
+            cluster.close()
 
 
 def _refuse_second(name: str) -> None:
@@ -180,8 +262,6 @@ def _elsewhere(
     options: Callable[..., DayOptions],
     say: Say,
 ) -> Outcome:
-    from tempfile import TemporaryDirectory
-
     from tarsrelease.rehearsal import inside
 
     database = load_environment(str(environment)).database

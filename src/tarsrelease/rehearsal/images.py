@@ -91,7 +91,12 @@ def build_images(
                 if not (folder / "entries.json").is_file():
                     _build(folder, source, version, go, say)
         entries += _with_program(folder)
-    return [*entries, *_backing_entries(), _own_entry()]
+    return [*entries, *backing_images()]
+
+
+def backing_images() -> list[ImageEntry]:
+    """The entries of the backing services and of tarsrelease; nothing is built for them."""
+    return [*_backing_entries(), _own_entry()]
 
 
 def _key(source: Path, version: str) -> str:

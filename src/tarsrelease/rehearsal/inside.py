@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from tarsrelease.adapters.terminal.person import Nobody
 from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.context import Context, People
 from tarsrelease.model.environment import Environment, describe_overrides
-from tarsrelease.model.errors import ReleaseError, UnreachableError
+from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release, Run
@@ -48,12 +48,19 @@ _PATHS = {
 """Paths that clients request; of any other service, those of its smoke test."""
 
 
-def aims(release: Release, environment: Environment, rate: float) -> list[Aim]:
-    """The load: `rate` requests per second, spread evenly over services and their paths."""
+def aims(
+    release: Release, environment: Environment, rate: float, given: Sequence[str] = ()
+) -> list[Aim]:
+    """The load: `rate` requests per second, spread evenly over services and their paths.
+
+    `given` are the paths to request instead.
+    """
     found: list[Aim] = []
     services = release.rollout.services
     for service in services:
-        paths = _PATHS.get(service.name) or tuple(smoke.path for smoke in service.smoke)
+        paths = (
+            tuple(given) or _PATHS.get(service.name) or tuple(smoke.path for smoke in service.smoke)
+        )
         host = environment.gateway.hostnames[service.hosts[0]]
         found += [Aim(host, path, rate / len(services) / len(paths)) for path in paths]
     return found
@@ -67,12 +74,36 @@ def _websocket_host(release: Release, environment: Environment) -> str:
 
 def _install(options: DayOptions, context: Context, say: Say) -> None:
     previous = load_release(options.previous, context.environment)
+    if options.setup is not None:
+        _install_product(options, context.with_release(previous), say)
+        return
     tasks = [partial(install, context.with_release(previous), say=say)]
     if options.staging is not None:
         staging = load_environment(options.staging)
         staged = connect(staging, load_release(options.release, staging), _RUN, context.people)
         tasks.append(partial(install, staged, say=say))
     together(*tasks)
+
+
+def _install_product(options: DayOptions, context: Context, say: Say) -> None:
+    """Install another product as its users have it, and adopt the routes that it brings along."""
+    run_kubectl(options.tools["kubectl"], "apply", "--filename", str(options.setup))
+    install(context, say=say, route=False)
+    environment, services = context.environment, context.rollout.services
+    if len(context.cluster.routes.read(services)) == len(services):
+        argv = [sys.executable, "-m", "tarsrelease", "route", "adopt", "--evidence", options.work]
+        argv += ["--release", options.release, "--environment", options.environment]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UsageError(
+                doing=f"adopting the routes in {environment.kubernetes.namespace}",
+                found=(done.stdout + done.stderr).strip(),
+                expected="routes that tarsrelease may split",
+                next_step="fix what it says, then rehearse again",
+            )
+        say("the routes are adopted")
+    else:
+        context.cluster.routes.shift(services, 0, {})
 
 
 Say = Callable[[str], None]
@@ -125,9 +156,9 @@ def play(options: DayOptions, say: Say) -> Outcome:
         kubectl += ["--context", environment.kubernetes.context]
     _install(options, context, say)
     runner = admin
-    if options.control is not None:
+    if options.control is not None and (options.setup is None or options.role is not None):
         rights = source_root() / "rbac"
-        role = rights / "role.yaml"
+        role = Path(options.role) if options.role else rights / "role.yaml"
         target = Path(options.work) / "kubeconfig-tarsrelease"
         namespace = environment.kubernetes.namespace
         runner = str(as_service_account(kubectl, namespace, role, Path(admin), target))
@@ -140,7 +171,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
             Load(
                 list(options.tools["loadgen"]),
                 environment.gateway.address,
-                aims(release, environment, options.rate),
+                aims(release, environment, options.rate, options.paths),
                 world.LOAD_REPORT,
                 sockets=Sockets(options.websockets, _websocket_host(release, environment)),
             )

@@ -1,4 +1,4 @@
-"""Installs T.A.R.S. into a rehearsal cluster, with the adapters of a real release."""
+"""Installs a product into a rehearsal cluster, with the adapters of a real release."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ def install(
     context: Context,
     *,
     say: Callable[[str], None],
+    route: bool = True,
 ) -> None:
-    """Installs the release as the stable side and gives it all traffic. Waits until ready."""
+    """Installs the release as the stable side and, with `route`, gives it all traffic.
+
+    Waits until it is ready.
+    """
     release, environment, cluster = context.release, context.environment, context.cluster
     rollout = release.rollout
     say(f"installing {rollout.application} {release.version} in {environment.kubernetes.namespace}")
@@ -24,7 +28,8 @@ def install(
         values_from=None,
         deadline=environment.limits.deploy,
     )
-    cluster.routes.shift(rollout.services, 0, {})
+    if route:
+        cluster.routes.shift(rollout.services, 0, {})
 
 
 def together(*tasks: Callable[[], None]) -> None:

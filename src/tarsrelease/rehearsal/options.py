@@ -13,7 +13,9 @@ class DayOptions(Value):
     the load in requests a second over all services, `websockets` the sessions
     beside it; `tools` how helpers are started. `control`
     is the socket of the embedded cluster's supervisor; None on a cluster that is not our own, where
-    Prometheus cannot be disturbed, staging is not installed, and no Role is applied.
+    Prometheus cannot be disturbed, staging is not installed, and no Role is applied. For a product
+    that is not the worked example, `setup` is a file of objects to apply first, `role` the file of
+    its Role (None: the rehearsal runs as administrator), and `paths` are what the load requests.
     """
 
     name: str
@@ -30,3 +32,6 @@ class DayOptions(Value):
     websockets: int = 30
     quiet: bool = False
     control: str | None = None
+    setup: str | None = None
+    role: str | None = None
+    paths: tuple[str, ...] = ()

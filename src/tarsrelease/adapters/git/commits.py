@@ -110,6 +110,20 @@ def commit_of(folder: Path, source: Source) -> Commit | str:
     return Commit(_tags(root, source.commit), inputs)
 
 
+def remote_and_commit(folder: Path) -> tuple[str | None, str | None]:
+    """The address of the remote `origin` and the commit of a repository; None for what is not."""
+    root = _root(folder)
+    if root is None:
+        return None, None
+    found = []
+    for arguments in (("config", "--get", "remote.origin.url"), ("rev-parse", "HEAD")):
+        try:
+            found.append(_git(root, *arguments).decode("utf-8", "replace").strip() or None)
+        except _Refused:
+            found.append(None)
+    return found[0], found[1]
+
+
 def _tags(root: Path, commit: str) -> frozenset[str]:
     found = _git(
         root, "for-each-ref", "--format=%(refname:strip=2)", f"--points-at={commit}", "refs/tags"

@@ -51,5 +51,18 @@ def wanted_lines(page: bytes, names: Iterable[str]) -> list[Line]:
     return found
 
 
+def any_lines(page: bytes) -> list[Line]:
+    """All lines of the page that are metrics, in their order."""
+    found = []
+    for raw in page.decode("utf-8", "replace").splitlines():
+        match = None if raw.lstrip().startswith("#") else _LINE.match(raw)
+        if match is not None:
+            labels = {
+                name: _unescaped(text) for name, text in _LABEL.findall(match["labels"] or "")
+            }
+            found.append(Line(match["name"], labels, float(match["value"])))
+    return found
+
+
 def _unescaped(text: str) -> str:
     return _ESCAPED.sub(lambda found: _PLAIN.get(found[1], found[0]), text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,12 +47,40 @@ _NAME = click.option(
 @click.option(
     "--environment", metavar="NAME", help="Environment instead of environments/rehearsal.yaml."
 )
+@click.option(
+    "--images",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Rehearse your own product: the file with the local command of each image.",
+)
+@click.option(
+    "--previous",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Bundle that runs first, with --images. Default: an older one next to --release, else a "
+    "copy.",
+)
+@click.option(
+    "--role",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Role that the release has, with --images. Default: rbac/tarsrelease.yaml.",
+)
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="Path that the load requests instead of the smoke tests'. Repeatable.",
+)
 def _rehearse(settings: Settings, **given: Any) -> int:
     """Rehearse a whole release on a real Kubernetes API, started for it on this machine.
 
     It installs T.A.R.S. 1.0.0, sends it traffic, and takes 1.0.1 through verify, every canary stage
     and promotion. With --fault, the release ends as it would in production: rolled back (exit code
     11) or held (10).
+
+    With --images, it rehearses your own bundle with your own environment (docs/your-product.md).
     """
     if click.get_current_context().invoked_subcommand is not None:
         return 0
@@ -73,6 +102,7 @@ rehearse = command(
     name="rehearse",
     example="tarsrelease rehearse\n"
     "tarsrelease rehearse --fault errors --stages 1,10,100\n"
+    "tarsrelease rehearse --release release/v1_4_0 --environment production --images images.yaml\n"
     "tarsrelease rehearse up && tarsrelease rehearse shell -- kubectl get pods -A",
     cls=LazyGroup,
     invoke_without_command=True,

@@ -1,0 +1,306 @@
+"""What a chart's rendered objects say about a product. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tarsrelease.bundle.rendered_images import image_references, split_reference
+from tarsrelease.model.versions import same_version
+from tarsrelease.rollout.canary_objects import (
+    crossed_selectors,
+    is_test,
+    must_exist_once,
+    switched_off,
+    switches,
+)
+
+Object = Mapping[str, Any]
+Render = Callable[[str, Sequence[Mapping[str, Any]]], Sequence[Object]]
+"""From a Helm release's name and layers of values to the objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSeen:
+    """A route of the chart that leads to a service."""
+
+    kind: str
+    name: str
+    hostnames: tuple[str, ...]
+    paths: tuple[str, ...]
+    gateway: tuple[str, str, str]
+    """Namespace ("" for the route's own), name and listener ("" for any) of its Gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSeen:
+    """A Deployment with its Service, on both sides, its routes, and where it can be asked."""
+
+    name: str
+    port: int
+    stable: tuple[str, str]
+    """Deployment and Service."""
+    canary: tuple[str, str]
+    routes: tuple[RouteSeen, ...]
+    probe: str
+    metrics_port: int | None
+    """None if the pods say it themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSeen:
+    """An image; `values` is the key of the chart's values that holds it, None for none."""
+
+    service: str
+    name: str
+    tag: str
+    values: str | None
+    tag_is_version: bool
+
+
+@dataclass
+class Product:
+    """A chart as it renders; `problems` are what nobody but the chart's author can change."""
+
+    services: list[ServiceSeen] = field(default_factory=list)
+    workers: list[tuple[str, str, str]] = field(default_factory=list)
+    images: list[ImageSeen] = field(default_factory=list)
+    canary_values: dict[str, Any] = field(default_factory=dict)
+    kinds: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def look(
+    application: str,
+    render: Render,
+    defaults: Mapping[str, Any],
+    *,
+    app_version: str,
+    version: str,
+) -> Product:
+    """The product of a chart. `defaults` are its values with those of its subcharts.
+
+    `app_version` is Chart.yaml's, `version` that of the release: an image whose tag is the first
+    gets the second.
+    """
+    stable = [each for each in render(application, []) if not is_test(each)]
+    product = Product()
+    product.canary_values = _canary_values(application, render, stable, defaults, product.problems)
+    canary = [
+        each
+        for each in render(f"{application}-canary", [product.canary_values])
+        if not is_test(each)
+    ]
+    _services(application, stable, canary, product)
+    _images(stable, defaults, app_version, version, product)
+    product.kinds = sorted({(str(o.get("apiVersion")), str(o.get("kind"))) for o in stable})
+    return product
+
+
+def _canary_values(
+    application: str,
+    render: Render,
+    stable: Sequence[Object],
+    defaults: Mapping[str, Any],
+    problems: list[str],
+) -> dict[str, Any]:
+    """Values that leave out what may exist only once, and start with one replica."""
+    values: dict[str, Any] = {
+        key: 1
+        for key in ("replicaCount", "replicas")
+        if isinstance(defaults.get(key), int) and not isinstance(defaults[key], bool)
+    }
+
+    def refused(more: Mapping[str, Any]) -> dict[str, str]:
+        canary = render(f"{application}-canary", [values, more])
+        found = must_exist_once(canary, stable)
+        # tarsrelease scales the canary itself.
+        found |= {
+            f"HorizontalPodAutoscaler/{(each.get('metadata') or {}).get('name')}": "it scales"
+            for each in canary
+            if each.get("kind") == "HorizontalPodAutoscaler"
+        }
+        return found
+
+    left = refused({})
+    for path in switches(defaults) if left else ():
+        off = switched_off(path)
+        if len(after := refused(off)) < len(left):
+            values, left = _merged(values, off), after
+        if not left:
+            break
+    problems += [
+        f"{name} cannot be left out of the canary: {why}. Give the chart a value for it"
+        for name, why in left.items()
+        if not name.startswith("HorizontalPodAutoscaler/")
+    ]
+    problems += crossed_selectors(render(f"{application}-canary", [values]), stable)
+    return values
+
+
+def _merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in more.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(below or {}, value) if both else value
+    return merged
+
+
+def _services(
+    application: str, stable: Sequence[Object], canary: Sequence[Object], product: Product
+) -> None:
+    routes = [each for each in stable if each.get("kind") in ("HTTPRoute", "GRPCRoute")]
+    theirs = {
+        kind: [_name(each) for each in canary if each.get("kind") == kind]
+        for kind in ("Deployment", "Service")
+    }
+    for deployment in (each for each in stable if each.get("kind") == "Deployment"):
+        name = _name(deployment)
+        other = _counterpart(name, application, theirs["Deployment"])
+        if other is None:
+            product.problems.append(f"the canary has no counterpart of the Deployment {name}")
+            continue
+        service = next((s for s in stable if _selects(s, deployment)), None)
+        seen = tuple(_routes(routes, _name(service))) if service is not None else ()
+        if service is None or (routes and not seen):
+            product.workers.append((_short(name, application), name, other))
+            continue
+        beside = _counterpart(_name(service), application, theirs["Service"])
+        if beside is None:
+            product.problems.append(f"the canary has no counterpart of the Service {name}")
+            continue
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        probe = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("path") or "/"
+        product.services.append(
+            ServiceSeen(
+                name=_short(name, application),
+                port=int(service["spec"]["ports"][0]["port"]),
+                stable=(name, _name(service)),
+                canary=(other, beside),
+                routes=seen,
+                probe=str(probe),
+                metrics_port=_metrics_port(deployment),
+            )
+        )
+
+
+def _name(found: Object) -> str:
+    return str((found.get("metadata") or {}).get("name"))
+
+
+def _short(name: str, application: str) -> str:
+    return name.removeprefix(f"{application}-") or name
+
+
+def _counterpart(name: str, application: str, names: Sequence[str]) -> str | None:
+    """The name of the same object in the release ``APPLICATION-canary``."""
+    wanted = name.replace(application, f"{application}-canary", 1)
+    if wanted in names:
+        return wanted
+    return names[0] if len(names) == 1 else None
+
+
+def _selects(service: Object, deployment: Object) -> bool:
+    if service.get("kind") != "Service":
+        return False
+    selector = (service.get("spec") or {}).get("selector") or {}
+    labels = deployment["spec"]["template"].get("metadata", {}).get("labels") or {}
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def _routes(routes: Sequence[Object], service: str) -> Iterator[RouteSeen]:
+    for route in routes:
+        spec = route.get("spec") or {}
+        rules = [
+            rule
+            for rule in spec.get("rules") or []
+            if service in [ref.get("name") for ref in rule.get("backendRefs") or []]
+        ]
+        if not rules:
+            continue
+        paths = [
+            str((match.get("path") or {}).get("value") or "/")
+            for rule in rules
+            for match in rule.get("matches") or [{}]
+        ]
+        parent: Mapping[str, Any] = next(
+            (p for p in spec.get("parentRefs") or [] if p.get("kind", "Gateway") == "Gateway"), {}
+        )
+        yield RouteSeen(
+            kind=str(route["kind"]),
+            name=_name(route),
+            hostnames=tuple(map(str, spec.get("hostnames") or [])),
+            paths=tuple(dict.fromkeys(paths)),
+            gateway=(
+                str(parent.get("namespace") or ""),
+                str(parent.get("name") or ""),
+                str(parent.get("sectionName") or ""),
+            ),
+        )
+
+
+def _metrics_port(deployment: Object) -> int | None:
+    template = deployment["spec"]["template"]
+    notes = template.get("metadata", {}).get("annotations") or {}
+    ports = [
+        port
+        for container in template["spec"]["containers"]
+        for port in container.get("ports") or []
+    ]
+    if "prometheus.io/port" in notes or any(port.get("name") == "metrics" for port in ports):
+        return None
+    return int(ports[0]["containerPort"]) if ports else None
+
+
+def _images(
+    stable: Sequence[Object],
+    defaults: Mapping[str, Any],
+    app_version: str,
+    version: str,
+    product: Product,
+) -> None:
+    places = dict(_places(defaults))
+    taken: set[str] = set()
+    references = [reference for each in stable for reference in image_references(each)]
+    for reference in dict.fromkeys(references):
+        name, tag, _ = split_reference(reference)
+        values = places.get(name)
+        own = bool(app_version) and same_version(tag, app_version)
+        service = _free(re.sub(r"[^a-z0-9-]+", "-", name.rpartition("/")[2]).strip("-"), taken)
+        prefix = "v" if tag.startswith("v") else ""
+        product.images.append(
+            ImageSeen(
+                service=service,
+                name=name if "/" in name else f"docker.io/library/{name}",
+                tag=prefix + version.replace("+", "_") if own else tag or "latest",
+                values=values,
+                tag_is_version=own,
+            )
+        )
+        if values is None:
+            product.problems.append(
+                f"no value of the chart holds the image {reference}, so that it cannot be pinned; "
+                "give the chart a value with repository and tag"
+            )
+
+
+def _places(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Image names and the keys that hold them."""
+    repository = values.get("repository")
+    if isinstance(repository, str) and repository and path:
+        registry = values.get("registry")
+        yield (f"{registry}/{repository}" if registry else repository), path
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _places(value, f"{path}.{key}" if path else str(key))
+
+
+def _free(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}-{number}", number + 1
+    taken.add(found)
+    return found
