@@ -26,6 +26,7 @@ COMMANDS = {
     "notify": ("notify:notify", "Send messages to people."),
     "incident": ("incident:incident", "Classify an incident, and show what to do."),
     "report": ("report:report", "Check and summarize the recorded evidence."),
+    "doctor": ("doctor:doctor", "Check every precondition of a release."),
     "init": ("init:init", "Write the files of a first release of your product."),
     "import": ("import_:import_", "Turn Argo Rollouts' or Flagger's objects into a rollout."),
     "schema": ("schema:schema", "Print the JSON Schemas of all files and Outcomes."),

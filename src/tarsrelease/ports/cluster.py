@@ -188,6 +188,9 @@ class ClusterFacts(Protocol):
     def served(self, group: str, version: str) -> list[str]:
         """The kinds of an API group's version; empty if the cluster does not have it."""
 
+    def server_time(self) -> float:
+        """The API server's present, to the second (Unix time)."""
+
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
         """The rights that the caller lacks in the namespace."""
 

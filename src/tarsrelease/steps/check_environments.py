@@ -22,8 +22,23 @@ def check_environments(
     """Check the environments' rules, and with `approvals_of` (a run id) that run's approvals."""
     report = StepReport(assignment, STEP)
     settings = configured(assignment.environment)
+    checks = environment_checks(settings, reviews)
     private = reviews.private()
-    checks: list[Check] = [
+    given: list[Approval] = []
+    if approvals_of is not None:
+        given = reviews.approvals(approvals_of)
+        checks.append(judge.two_people(settings, given, approvals_of))
+    return go_or_no_go(
+        report,
+        checks,
+        EnvironmentsDetails(private=private, approvals=tuple(given)),
+    )
+
+
+def environment_checks(settings: GitHub, reviews: Reviews) -> list[Check]:
+    """The results of the environments' rules and of the branches' that may use them."""
+    private = reviews.private()
+    checks = [
         check
         for wanted in settings.environments
         for check in judge.rules(
@@ -34,16 +49,7 @@ def check_environments(
         judge.branch_rules(pattern, reviews.branch_rules(judge.example_of(pattern)))
         for pattern in settings.protected_branches
     ]
-    checks.append(judge.two_people_required(settings))
-    given: list[Approval] = []
-    if approvals_of is not None:
-        given = reviews.approvals(approvals_of)
-        checks.append(judge.two_people(settings, given, approvals_of))
-    return go_or_no_go(
-        report,
-        checks,
-        EnvironmentsDetails(private=private, approvals=tuple(given)),
-    )
+    return [*checks, judge.two_people_required(settings)]
 
 
 def configured(environment: Environment) -> GitHub:

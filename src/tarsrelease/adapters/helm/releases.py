@@ -194,23 +194,34 @@ class Helm:
     def _program(self) -> str:
         return find_helm()
 
+    def version(self) -> str:
+        """What the binary says, such as ``Helm v4.2.3``. Raises UsageError for a version that is
+        not supported."""
+        said = self._said_version
+        return f"Helm {said}, major version {self._major}"
+
     @cached_property
-    def _major(self) -> int:
-        doing = "asking Helm for its version"
+    def _said_version(self) -> str:
         try:
-            said = run(
+            return run(
                 self._program,
                 ["version", "--template", "{{.Version}}"],
                 stdin=None,
                 deadline=_READING,
-            )
+            ).strip()
         except Failure as failure:
-            raise failure.explained(doing, self._namespace, changing=False) from failure
-        major = said.strip().lstrip("v").split(".")[0]
+            raise failure.explained(
+                "asking Helm for its version", self._namespace, changing=False
+            ) from failure
+
+    @cached_property
+    def _major(self) -> int:
+        said = self._said_version
+        major = said.lstrip("v").split(".")[0]
         if not major.isdigit() or int(major) not in (3, 4):
             raise UsageError(
-                doing=doing,
-                found=said.strip() or "no answer",
+                doing="asking Helm for its version",
+                found=said or "no answer",
                 expected="version 3 or 4",
                 next_step="install Helm 4, or set TARSRELEASE_HELM to the path of one",
             )

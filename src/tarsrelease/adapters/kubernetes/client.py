@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -184,6 +185,24 @@ class KubernetesApi:
         found = self._send(_Request("get", kind, query=tuple(query))) or {}
         items: list[Object] = found.get("items") or []
         return items
+
+    def server_time(self) -> float:
+        """The Date of an answer (RFC 9110), Unix time. Raises UnreachableError without one."""
+        doing = "reading the API server's clock"
+        try:
+            with within(_LONGEST):
+                answer = self._dynamic.request(
+                    "get", "/version", serialize=False, _request_timeout=_TIMEOUT
+                )
+            return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except (
+            ApiException,
+            urllib3.exceptions.HTTPError,
+            OSError,
+            KeyError,
+            ValueError,
+        ) as error:
+            raise self._silent(error, doing) from error
 
     def resources(self, group: str, version: str) -> list[Object]:
         """What the API server serves of a group's version (its APIResourceList); every user may

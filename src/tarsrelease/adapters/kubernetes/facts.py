@@ -30,6 +30,10 @@ class KubernetesFacts:
         found = self._cluster.resources(group, version)
         return sorted({str(each.get("kind")) for each in found})
 
+    def server_time(self) -> float:
+        """The API server's present, to the second (Unix time)."""
+        return self._cluster.server_time()
+
     def lacking(self, rights: Sequence[Right]) -> list[Right]:
         """The rights that the API server refuses; one access review per right."""
         return [right for right in rights if not self._allowed(right)]
