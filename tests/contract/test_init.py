@@ -47,7 +47,7 @@ spec:
           restartPolicy: Never
           containers:
             - name: night
-              image: "{{ .Values.image.repository }}:{{ .Chart.AppVersion }}"
+              image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"
 """
 
 
@@ -208,9 +208,5 @@ def test_other_metrics_become_selectors_without_probes() -> None:
 
 
 def test_a_page_without_requests_is_not_guessed() -> None:
-    assert (
-        recognize(
-            any_lines(b'go_goroutines 9\npromhttp_metric_handler_requests_total{code="200"} 1\n')
-        )
-        is None
-    )
+    page = b'go_goroutines 9\npromhttp_metric_handler_requests_total{code="200"} 1\n'
+    assert recognize(any_lines(page)) is None

@@ -28,7 +28,7 @@ ROOMS = (
     *("bundle", "chart", "migrations", "signatures", "manifest", "rollout", "images"),
     *("plan", "certification", "evidence", "canary", "rollback", "rehearsal"),
     *("migrate", "database"),
-    *("preflight", "go_no_go", "environments", "validation", "watch", "incident"),
+    *("doctor", "preflight", "go_no_go", "environments", "validation", "watch", "incident"),
 )
 """What an id of a check begins with."""
 
