@@ -34,6 +34,7 @@ http_requests_total{status="200"} 103
 promhttp_metric_handler_requests_total{code="200"} 9000
 """
 MORE = """
+{{- $tag := .Values.image.tag | default .Chart.AppVersion }}
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -47,7 +48,7 @@ spec:
           restartPolicy: Never
           containers:
             - name: night
-              image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"
+              image: "{{ .Values.image.repository }}:{{ $tag }}"
 """
 
 

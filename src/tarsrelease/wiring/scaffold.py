@@ -83,7 +83,8 @@ def read_chart(folder: Path, values_files: Sequence[Path]) -> ChartSeen:
         )
     layers = []
     for file in values_files:
-        layer = read_values(str(file), file.read_bytes())
+        content_of = file.read_bytes() if file.is_file() else b""
+        layer = read_values(str(file), content_of)
         if isinstance(layer, tuple):
             raise UsageError(
                 doing="reading the values",

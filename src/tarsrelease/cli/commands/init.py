@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.option("--chart", type=_FOLDER, metavar="DIR", help="Folder of the chart's source.")

@@ -49,20 +49,20 @@ _NAME = click.option(
 )
 @click.option(
     "--images",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Rehearse your own product: the file with the local command of each image.",
 )
 @click.option(
     "--previous",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Bundle that runs first, with --images. Default: an older one next to --release, else a "
     "copy.",
 )
 @click.option(
     "--role",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Role that the release has, with --images. Default: rbac/tarsrelease.yaml.",
 )
