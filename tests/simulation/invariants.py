@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from conductor import Call, Process
-from random_release import CONTRACT_AFTER, HOT_FIX, End, Moment, Story
+from random_release import CONTRACT_AFTER, GUARD_AFTER, HOT_FIX, End, Moment, Story
 from world import NEW, deployment
 
 from tarsrelease.model.errors import ReleaseError
@@ -23,6 +23,8 @@ SAFE_WITHIN = 45.0
 """Seconds within which a canary that only fails loses its traffic, while it is evaluated."""
 _SCRAPE = 7.0
 _PEOPLE = ("hold", "resume", "abort", "rollback", "other-run", "contract")
+GUARDED_WITHIN = 60.0 + 2 * 60.0 + GUARD_AFTER + 20.0
+"""The longest lease, which a promotion takes for Helm, and the guard's patience."""
 _CHANGES = frozenset({"shift", "retire", "scale", "upgrade", "rollback", "uninstall"})
 _HELM = frozenset({"upgrade", "rollback", "uninstall"})
 _SAFE = frozenset({"off", "kept-on-canary", "rolled-back"})
@@ -115,6 +117,21 @@ def a_failing_canary_loses_its_traffic(story: Story) -> Iterator[str]:
 
 def _exposed(moment: Moment) -> bool:
     return moment.bad and max(moment.weights) > 0 and moment.observed and moment.stable_ready
+
+
+def a_guard_ends_traffic_that_nobody_evaluates(story: Story) -> Iterator[str]:
+    """... when its lease has run out."""
+    began: float | None = None
+    for moment in story.moments:
+        if not (moment.guarded and max(moment.weights) > 0 and moment.stable_ready):
+            began = None
+        elif began is None:
+            began = moment.at
+        elif moment.at - began > GUARDED_WITHIN:
+            yield f"{_at(story, began)} nobody evaluates the canary, and the guard leaves it " + (
+                f"{max(moment.weights)} %"
+            )
+            return
 
 
 def traffic_has_ready_pods(story: Story) -> Iterator[str]:
@@ -368,6 +385,7 @@ INVARIANTS: dict[str, Callable[[Story], Iterator[str]]] = {
     for each in (
         traffic_rises_only_after_a_pass,
         a_failing_canary_loses_its_traffic,
+        a_guard_ends_traffic_that_nobody_evaluates,
         traffic_has_ready_pods,
         a_release_ends_all_new_or_all_old,
         an_undisturbed_release_is_promoted,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 
 from conductor import Call, Conductor, Process
@@ -29,6 +30,7 @@ from tarsrelease.steps.abort import abort
 from tarsrelease.steps.canary_deploy import deploy
 from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.canary_gate_wait import wait
+from tarsrelease.steps.guard import guard
 from tarsrelease.steps.hold import hold
 from tarsrelease.steps.promote import promote
 from tarsrelease.steps.resume import resume
@@ -40,6 +42,7 @@ WEIGHTS = (10, 50, 100)
 HOT_FIX = "1.0.0-1"
 DAY = 86400.0
 CONTRACT_AFTER = 3600.0
+GUARD_AFTER = 60.0
 _TICK = 5.0
 _LONGEST = 40 * DAY
 _AGAIN = 4
@@ -56,6 +59,8 @@ class Moment:
     """The canary answers with errors only."""
     observed: bool
     """A process evaluates it, and API and metrics servers answer as they should."""
+    guarded: bool
+    """Only the guard is there, the API server answers, and stable is as it was."""
     stable_ready: bool
 
 
@@ -200,6 +205,8 @@ class RandomRelease:
             self._spawn("contract", self._contract, after=after)
         if draw.random() < 0.15:
             self._spawn("other-run", self._run, after=draw.uniform(0.0, 120.0))
+        if draw.random() < 0.25:
+            self._spawn("guard", self._guard)
         self.conductor.play(_LONGEST)
         self._calm()
         return self.story
@@ -375,6 +382,10 @@ class RandomRelease:
             evidence=None,
         )
 
+    def _guard(self, context: Context) -> Outcome:
+        until = context.clock.now() + timedelta(seconds=600.0)
+        return guard(context, GUARD_AFTER, until)
+
     def _contract(self, context: Context) -> Outcome:
         """What `migrate up --phase contract` does first; then the old columns are gone."""
         refuse_while_rollback_is_possible(context)
@@ -439,6 +450,13 @@ class RandomRelease:
             process.alive and process.name.split("-")[0] in ("run", "gate", "promote")
             for process in self.conductor.processes
         )
+        others = [p for p in self.conductor.processes if p.alive and not p.name.startswith("guard")]
+        guarding = any(p.alive and p.name.startswith("guard") for p in self.conductor.processes)
+        untouched = all(
+            spec.version != NEW
+            for spec in self.cluster.specs.values()
+            if spec.track is Track.STABLE
+        )
         steady = self.cluster.up and not self.cluster.flaky and not self.cluster.slow
         steady = steady and world.metrics_state == "up" and all(p.scrapable for p in canary)
         story.moments.append(
@@ -447,6 +465,11 @@ class RandomRelease:
                 tuple(world.weights.values()),
                 bool(canary) and all(pod.error_share == 1.0 for pod in canary),
                 evaluates and steady,
+                guarding
+                and not others
+                and untouched
+                and self.cluster.up
+                and not self.cluster.flaky,
                 all(self.cluster.ready(deployment(s, Track.STABLE)) for s in SERVICES),
             )
         )

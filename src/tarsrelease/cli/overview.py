@@ -22,6 +22,7 @@ COMMANDS = {
     "dashboard": ("dashboard:dashboard", "Show the release in progress as a web page."),
     "run": ("run:run", "Run a whole release from this machine."),
     "rehearse": ("rehearse:rehearse", "Rehearse a whole release on a local Kubernetes cluster."),
+    "guard": ("guard:guard", "Move traffic off a canary that nobody evaluates any more."),
     "watch": ("watch:watch", "Check the promoted release."),
     "notify": ("notify:notify", "Send messages to people."),
     "incident": ("incident:incident", "Classify an incident, and show what to do."),
