@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 
@@ -33,11 +34,15 @@ def _lines(dump: str) -> Iterator[str]:
             yield line.rstrip()
 
 
+_NOT_RESTORED = re.compile(
+    r"\\(un)?restrict|ALTER (EVENT TRIGGER|FOREIGN DATA WRAPPER) .* OWNER TO "
+)
+"""psql's commands, and what only superusers may own: the copy's superuser owns it already."""
+
+
 def executable(dump: str) -> str:
-    """The dump as SQL alone: without psql's \\restrict commands."""
-    return "\n".join(
-        line for line in dump.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))
-    )
+    """The dump as SQL that a copy can be restored from."""
+    return "\n".join(line for line in dump.splitlines() if not _NOT_RESTORED.match(line))
 
 
 def difference(before: str, after: str, *, names: tuple[str, str]) -> list[str]:

@@ -25,5 +25,12 @@ class SqlError(Exception):
         return self.state == "57014"
 
 
+class ClusterWideError(SqlError):
+    """A statement tried on a server that is not ours changes what its databases share."""
+
+    def __init__(self, catalogs: str) -> None:
+        super().__init__("0A000", f"it changes {catalogs}, which all databases of a server share")
+
+
 class ConnectionGoneError(Exception):
     """The connection broke; whether the last statement took effect is in the history."""

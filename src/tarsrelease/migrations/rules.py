@@ -68,6 +68,12 @@ _CLUSTER_WIDE = {
     *("grant_role_stmt", "drop_owned_stmt", "reassign_owned_stmt"),
     *("alter_database_stmt", "alter_database_set_stmt"),
 }
+_SHARED = {
+    NODES.ObjectType.OBJECT_DATABASE,
+    NODES.ObjectType.OBJECT_ROLE,
+    NODES.ObjectType.OBJECT_TABLESPACE,
+    NODES.ObjectType.OBJECT_PARAMETER_ACL,
+}
 _NOT_RESUMABLE = {
     "createdb_stmt",
     "dropdb_stmt",
@@ -81,8 +87,30 @@ _NOT_RESUMABLE = {
 
 
 def is_cluster_wide(statement: Statement) -> bool:
-    """Whether it changes what all databases of a server share."""
-    return _kind(statement) in _CLUSTER_WIDE
+    """Whether it changes what all databases of a server share, or names the database itself."""
+    kind = _kind(statement)
+    grant, comment = statement.node.grant_stmt, statement.node.comment_stmt
+    return (
+        kind in _CLUSTER_WIDE
+        or (kind == "grant_stmt" and grant.objtype in _SHARED)
+        or (kind == "comment_stmt" and comment.objtype in _SHARED)
+    )
+
+
+def revokes(statement: Statement) -> bool:
+    """Whether it takes privileges away, or gives an object another owner."""
+    node = statement.node
+    if _kind(statement) == "alter_owner_stmt":
+        return True
+    if any(
+        item.alter_table_cmd.subtype == NODES.AlterTableType.AT_ChangeOwner
+        for item in node.alter_table_stmt.cmds
+    ):
+        return True
+    return any(
+        isinstance(found, NODES.GrantStmt) and not found.is_grant
+        for _, found in postgast.walk(node)
+    )
 
 
 def check_statement(statement: Statement, phase: str) -> list[Finding]:

@@ -136,9 +136,14 @@ class Worker(Protocol):
 
 
 class ScratchDatabase(Protocol):
-    """A throwaway database with the schema of the real one and none of its rows."""
+    """A throwaway database with the schema of the real one and none of its rows.
+
+    `complete`: its owners and privileges are those of the real one; otherwise their changes are not
+    noticed.
+    """
 
     version: str
+    complete: bool
 
     def run(self, statement: Statement, footprint: Footprint | None = None) -> Trial:
         """Run the statement for good, and return what it did.

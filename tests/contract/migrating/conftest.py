@@ -28,9 +28,12 @@ class Servers:
             program = server_program(version)
             if program is None:
                 pytest.skip(f"no PostgreSQL {version} on this machine, and no npm to get it")
-            server = self._stack.enter_context(fresh_server(program))
-            self._running[version] = server
+            self._running[version] = self.start(program)
         return self._running[version]
+
+    def start(self, program: Path) -> ThrowawayServer:
+        """A server that runs until the last test has ended."""
+        return self._stack.enter_context(fresh_server(program))
 
 
 def fresh_server(program: Path, **settings: str) -> ThrowawayServer:
@@ -56,10 +59,16 @@ def servers() -> Iterator[Servers]:
         yield Servers(stack)
 
 
-@pytest.fixture
-def version() -> int:
-    """The major version that a test runs on; tests name others by parametrizing it."""
-    return DEFAULT
+@pytest.fixture(
+    params=[
+        pytest.param(version, marks=() if version == DEFAULT else pytest.mark.full)
+        for version in (13, 15, 17, 18)
+    ],
+    ids="PostgreSQL {}".format,
+)
+def version(request: pytest.FixtureRequest) -> int:
+    """The major version that a test runs on; some tests name others by parametrizing it."""
+    return int(request.param)
 
 
 @pytest.fixture
@@ -86,14 +95,13 @@ def new_rig(
         admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture(scope="session")
-def own_server() -> Iterator[ThrowawayServer]:
-    """A server that a test may kill; reached by TCP, too, with passwords."""
-    program = server_program(DEFAULT)
-    assert program is not None
-    server = fresh_server(program, listen_addresses="127.0.0.1")
-    server.port = free_port()
-    with server:
+class OwnServers(Servers):
+    """Servers that a test may kill; reached by TCP, too, with passwords."""
+
+    def start(self, program: Path) -> ThrowawayServer:
+        server = fresh_server(program, listen_addresses="127.0.0.1")
+        server.port = free_port()
+        self._stack.enter_context(server)
         rules = server.data / "pg_hba.conf"
         rules.write_text(
             "local all all trust\nlocal replication all trust\n"
@@ -101,7 +109,19 @@ def own_server() -> Iterator[ThrowawayServer]:
         )
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             admin.execute("SELECT pg_reload_conf()")
-        yield server
+        return server
+
+
+@pytest.fixture(scope="session")
+def own_servers() -> Iterator[OwnServers]:
+    with ExitStack() as stack:
+        yield OwnServers(stack)
+
+
+@pytest.fixture
+def own_server(own_servers: OwnServers, version: int) -> ThrowawayServer:
+    """A server that a test may kill; reached by TCP, too, with passwords."""
+    return own_servers.version(version)
 
 
 @pytest.fixture

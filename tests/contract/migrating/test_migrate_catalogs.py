@@ -9,12 +9,6 @@ from migration_rig import Rig, Sql
 
 from tarsrelease.model.outcome import ExitCode, Outcome, Status
 
-VERSIONS = [
-    pytest.param(13, marks=pytest.mark.full),
-    pytest.param(15, marks=pytest.mark.full),
-    17,
-    pytest.param(18, marks=pytest.mark.full),
-]
 RULE = "breaks-running-version"
 SCHEMA = """
 CREATE SCHEMA app;
@@ -134,7 +128,6 @@ def app(rig: Rig) -> Rig:
     return rig
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 def test_whatever_breaks_the_running_version_is_found_wherever_it_hides(
     app: Rig, version: int
 ) -> None:
@@ -149,7 +142,6 @@ def test_whatever_breaks_the_running_version_is_found_wherever_it_hides(
     assert outcome.exit_code is ExitCode.NO
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 def test_what_only_adds_is_not_refused(app: Rig, version: int) -> None:
     outcome = app.plan(app.release({"a.sql": Sql("\n".join(HARMLESS))}))
     for sql, lines in zip(HARMLESS, breaks(outcome), strict=True):

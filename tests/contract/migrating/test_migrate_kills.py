@@ -82,11 +82,12 @@ def restart(rig: Rig, phase: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "times", [1, pytest.param(34, marks=[pytest.mark.full, pytest.mark.timeout(3600)])]
+    "times", [1, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(3600)])]
 )
+@pytest.mark.parametrize("version", [17])
 @pytest.mark.parametrize(("phase", "in_a_job"), CASES)
 def test_a_kill_at_any_instant_is_repaired_by_the_next_run(
-    rig: Rig, tmp_path: Path, phase: str, in_a_job: bool, times: int
+    rig: Rig, tmp_path: Path, version: int, phase: str, in_a_job: bool, times: int
 ) -> None:
     rig.release(FILES)
     command = Command(rig, tmp_path, phase, in_a_job)

@@ -25,7 +25,10 @@ COMMIT;
 
 
 @pytest.mark.slow
-def test_steady_load_on_200_000_rows_loses_no_transaction(rig: Rig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [17])
+def test_steady_load_on_200_000_rows_loses_no_transaction(
+    rig: Rig, tmp_path: Path, version: int
+) -> None:
     with rig.connect() as connection:
         connection.execute(
             "INSERT INTO missions (name, status, agent) SELECT 'm', 'completed', 'ppo' "

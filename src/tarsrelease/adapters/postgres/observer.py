@@ -11,6 +11,7 @@ from psycopg import sql
 from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, watched
 from tarsrelease.adapters.postgres.names import name_of
 from tarsrelease.migrations.locks import Footprint, TableLock, mode_of, strongest_each
+from tarsrelease.migrations.problems import ClusterWideError
 from tarsrelease.migrations.trial import Trial
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -84,6 +85,12 @@ SELECT EXISTS (SELECT FROM pg_class WHERE oid <= %(newest)s AND xmin::text::bigi
 FROM (SELECT pg_current_xact_id()::xid::text::bigint) AS now(x)
 """
 _BY_RELATION = ("pg_class", "pg_attribute", "pg_sequence")
+_SHARED = (
+    *("pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_parameter_acl"),
+    *("pg_replication_origin", "pg_shdescription", "pg_shseclabel", "pg_subscription"),
+    "pg_tablespace",
+)
+"""What all databases of a server share; pg_shdepend also changes with objects of one database."""
 _INSERTS_MATTER = {"pg_policy", "pg_rewrite", "pg_db_role_setting"}
 
 
@@ -108,10 +115,14 @@ def observe_deletions(connection: Connection) -> None:
 
 
 class Observer:
-    """Runs statements in one session of the copy; knows the relations that existed before."""
+    """Runs statements in one session of the copy; knows the relations that existed before.
 
-    def __init__(self, connection: Connection) -> None:
+    `alone`: the server is ours, so that a statement may change what its databases share.
+    """
+
+    def __init__(self, connection: Connection, *, alone: bool = True) -> None:
         self._connection = connection
+        self._shared = () if alone else _SHARED
         self._settings = [
             row[0]
             for row in connection.execute(
@@ -127,13 +138,24 @@ class Observer:
         }
 
     def run(self, text: str) -> Observed:
-        """Run it in a transaction that is committed. Raises psycopg's errors."""
-        parameters = {"watched": watched(), "settings": self._settings}
+        """Run it in a transaction that is committed.
+
+        Raises psycopg's errors, and ClusterWideError if the server is not ours and the statement
+        changes what its databases share.
+        """
+        parameters = {"watched": [*watched(), *self._shared], "settings": self._settings}
         with self._connection.transaction():
             scans, counts, newest = self._one(_BEFORE, parameters)
             self._connection.execute(text.encode())
+            if self._shared:
+                # Deferred triggers would run after the last look.
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             locks, deleted, counted, scanned = self._one(_AFTER, parameters)
-            changed = self._changed(counts or {}, counted or {}, newest)
+            before, after = counts or {}, counted or {}
+            wide = [name for name in self._shared if after.get(name) != before.get(name)]
+            if wide:
+                raise ClusterWideError(", ".join(wide))
+            changed = self._changed(before, after, newest)
         session = self._one(_SESSION, parameters)[0]
         return Observed(self._trial(locks or [], deleted, _more(scans, scanned), session), changed)
 

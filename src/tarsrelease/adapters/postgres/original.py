@@ -22,7 +22,7 @@ _SETTINGS = (
     "standard_conforming_strings",
     "xmloption",
 )
-_LEAVE_THE_DATABASE = {
+LEAVE_THE_DATABASE = {
     "pg_read_server_files",
     "pg_write_server_files",
     "pg_execute_server_program",
@@ -91,7 +91,7 @@ def recreate(original: Original, admin: psycopg.Connection[tuple[Any, ...]]) -> 
         admin.execute(sql.SQL("CREATE ROLE {} " + clause).format(sql.Identifier(name)))
         made.append(name)
     for role, member in original.memberships:
-        if role in {*known, *made} and member in made and role not in _LEAVE_THE_DATABASE:
+        if role in {*known, *made} and member in made and role not in LEAVE_THE_DATABASE:
             _grant(admin, role, member)
     if original.superuser:
         for role in made:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
-from psycopg import conninfo, sql
 
-from tarsrelease.adapters.postgres.connect import connect, dsn_of, refused
+from tarsrelease.adapters.postgres.borrowed import borrowed_database
+from tarsrelease.adapters.postgres.connect import connect, dsn_of
 from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, FactReader
 from tarsrelease.adapters.postgres.observer import (
@@ -42,11 +41,12 @@ class Scratch:
     they are two sessions, and `role` has the real role's rights and no more.
     """
 
-    def __init__(self, admin: str, role: str, database: Database) -> None:
+    def __init__(self, admin: str, role: str, database: Database, *, complete: bool = True) -> None:
         self._admin_dsn = admin
         self._role_dsn = role
         self._database = database
         self._admin = _session(admin)
+        self.complete = complete
         self.version = str(self._admin.info.parameter_status("server_version"))
         self._runner: Connection | None = None
         self._observer: Observer | None = None
@@ -85,7 +85,7 @@ class Scratch:
         set_search_path(self._runner, self._database.schema_name)
         for name, value in settings.items():
             self._runner.execute("SELECT set_config(%s, %s, false)", (name, value))
-        self._observer = Observer(self._runner)
+        self._observer = Observer(self._runner, alone=self._database.scratch_env is None)
 
     def run(self, statement: Statement, footprint: Footprint | None = None) -> Trial:
         """Run the statement for good and observe it.
@@ -140,12 +140,13 @@ def scratch_copy(dsn: str, database: Database, version: int) -> Iterator[Scratch
         if database.scratch_env is None:
             dump = dump_schema(dsn, version)
             admin, role = stack.enter_context(_embedded(find("postgres", best=version), original))
+            scratch = Scratch(admin, role, database)
         else:
-            # Nothing may stay on that server, so its roles are not touched.
-            dump = dump_schema(dsn, version, WITHOUT_OWNERS)
-            theirs = dsn_of(database, database.scratch_env)
-            admin = role = stack.enter_context(_scratch_database(theirs, database))
-        scratch = Scratch(admin, role, database)
+            there = dsn_of(database, database.scratch_env)
+            borrowed = stack.enter_context(borrowed_database(there, database, original))
+            dump = dump_schema(dsn, version, () if borrowed.complete else WITHOUT_OWNERS)
+            dump = borrowed.adapted(dump)
+            scratch = Scratch(borrowed.admin, borrowed.role, database, complete=borrowed.complete)
         stack.callback(scratch.close)
         scratch.fill(dump, original.settings)
         yield scratch
@@ -161,31 +162,3 @@ def _embedded(program: Path, original: Original) -> Iterator[tuple[str, str]]:
             server.dsn(original.database, SUPERUSER),
             server.dsn(original.database, original.role),
         )
-
-
-@contextmanager
-def _scratch_database(dsn: str, database: Database) -> Iterator[str]:
-    """A database of our own on the user's server, dropped at the end."""
-    name = f"tarsrelease_scratch_{secrets.token_hex(4)}"
-    try:
-        admin = psycopg.connect(dsn, autocommit=True, connect_timeout=5)
-    except psycopg.OperationalError as problem:
-        raise refused(problem, dsn, database) from None
-    with admin:
-        try:
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(
-                    sql.Identifier(name)
-                )
-            )
-        except psycopg.errors.InsufficientPrivilege as problem:
-            raise UsageError(
-                doing="making a scratch database",
-                found=str(problem.diag.message_primary),
-                expected="a role that may create databases",
-                next_step=f"ALTER ROLE ... CREATEDB, or another role in {database.scratch_env}",
-            ) from None
-        try:
-            yield conninfo.make_conninfo(dsn, dbname=name)
-        finally:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

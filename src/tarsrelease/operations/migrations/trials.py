@@ -11,8 +11,8 @@ from tarsrelease.migrations.deadlines import Deadline, deadline_of
 from tarsrelease.migrations.facts import Facts, broken_promises
 from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.locks import Footprint, Mode, documented
-from tarsrelease.migrations.problems import SqlError
-from tarsrelease.migrations.rules import RULES, check_statement, is_cluster_wide
+from tarsrelease.migrations.problems import ClusterWideError, SqlError
+from tarsrelease.migrations.rules import RULES, check_statement, is_cluster_wide, revokes
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.migrations.trial import Trial
@@ -60,11 +60,15 @@ class Trials:
                 written = [*check_statement(statement, self.phase), *self._linted(statement)]
                 if self.database.scratch_env is not None and is_cluster_wide(statement):
                     written.append(_never(statement, "cluster-wide", statement.first_line))
+                if not self.scratch.complete and revokes(statement):
+                    written.append(_refused(statement, _BREAKS, "revokes privileges"))
                 trial = Trial(Footprint((), measured=False))
                 # What may never run must not run on the copy either.
                 if not any(item.weight is Weight.NEVER for item in written):
                     try:
                         trial = self.scratch.run(statement, self._documented(statement))
+                    except ClusterWideError as problem:
+                        written.append(_never(statement, "cluster-wide", problem.message))
                     except SqlError as problem:
                         if "empty-copy" not in statement.allowed:
                             return planned, [_would_fail(statement, problem)]
