@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from migration_proxy import Proxy, tcp_dsn
 from migration_rig import EVERY_VERSION, VARIABLE, Heard, Rig, Sql
@@ -164,6 +166,31 @@ def test_the_network_is_cut(own_server_rig: Rig, place: str, inside: bool) -> No
         assert interrupt.done
         rig_unblocked(rig)
     after_another_run(rig, release, expected)
+
+
+def test_a_killed_server_can_be_started_at_once(own_server_rig: Rig) -> None:
+    """Also if it starts backends at that very instant: one that is missed keeps the memory."""
+    rig = own_server_rig
+    ended = threading.Event()
+
+    def connect() -> None:
+        while not ended.is_set():
+            with suppress(psycopg.OperationalError):
+                psycopg.connect(rig.dsn(), connect_timeout=2).close()
+
+    threads = [threading.Thread(target=connect) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            with rig.connect() as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+            rig.server.kill()
+            rig.server.start()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.parametrize(("place", "inside"), MATRIX)

@@ -71,6 +71,15 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
+def _runs(pid: int) -> bool:
+    """Whether the process exists, other than as a zombie (Linux)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
 class ThrowawayServer:
     """PostgreSQL in a temporary folder; by default reached by a socket in it, with no network.
 
@@ -177,13 +186,23 @@ class ThrowawayServer:
         return bool(self._settings["listen_addresses"]) or (major_version(self._server) or 0) < 15
 
     def kill(self) -> None:
-        """Kill all its processes at once, as a power cut would."""
-        if self._process is not None:
-            for pid in (self._process.pid, *self._children(self._process.pid)):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+        """Kill all its processes at once, as a power cut would; return when all have ended.
+
+        A backend that still ends keeps the shared memory, and the server cannot start again.
+        """
+        if self._process is None:
+            return
+        # Stopped, it starts no backend that would be missed.
+        self._process.send_signal(signal.SIGSTOP)
+        children = self._children(self._process.pid)
+        for pid in (self._process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        deadline = time.monotonic() + _STOP
+        while any(map(_runs, children)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _children(self, pid: int) -> list[int]:
         """Its processes, each of which is in a session of its own (Linux)."""
@@ -198,8 +217,7 @@ class ThrowawayServer:
         try:
             self._process.wait(_STOP)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
         self._process = None
 
     def _failed(self, output: str) -> UsageError:
