@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
+import yaml
 
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment
@@ -110,19 +110,44 @@ def seconds(act: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def memory(server: ThrowawayServer, folder: Path) -> float:
-    """MB that a process of its own needs to apply 5 MB of rows."""
+def memory(server: ThrowawayServer, folder: Path, step: str) -> float:
+    """MB that `tarsrelease migrate STEP` of 5 MB of rows needs at most, in a process of its own.
+
+    VmHWM, because ru_maxrss of a child begins with its parent's memory.
+    """
     row = "INSERT INTO many_0 (body) VALUES ('{}');".format("x" * 1000)
     sql = "CREATE TABLE many_0 (body text);\n" + "\n".join([row] * 5000)
-    release = write_release(folder, {"a.sql": Sql(sql)})
-    dsn = fresh(server, "memory")
-    pid = os.fork()
-    if pid == 0:
-        migrate(up, release, dsn)
-        os._exit(0)
-    _, status, usage = os.wait4(pid, 0)
-    assert status == 0
-    return usage.ru_maxrss / 1024
+    bundle = folder / "bundle"
+    bundle.mkdir(exist_ok=True)
+    write_release(bundle, {"a.sql": Sql(sql)})
+    environment = yaml.safe_load((ROOT / "environments/rehearsal.yaml").read_text())
+    environment["database"] = {"dsn_env": VARIABLE}
+    file = folder / "rehearsal.yaml"
+    file.write_text(yaml.safe_dump(environment))
+    argv = [sys.executable, "-c", _PEAK, "migrate", step, "--release", str(bundle)]
+    argv += ["--environment", str(file), "--evidence", str(folder / "evidence"), "--format", "json"]
+    done = subprocess.run(
+        argv,
+        env={**os.environ, VARIABLE: fresh(server, "memory"), "X": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stderr.split()[-2]) / 1024
+
+
+_PEAK = """
+import atexit, runpy, sys
+from pathlib import Path
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(next(line for line in lines if line.startswith("VmHWM")), file=sys.stderr)
+
+atexit.register(peak)
+runpy.run_module("tarsrelease", run_name="__main__")
+"""
 
 
 def fresh(server: ThrowawayServer, name: str) -> str:
@@ -158,8 +183,8 @@ def main() -> None:
         for name, found in times.items():
             median = statistics.median(found)
             print(f"{name:5} {median:6.2f} s  {median / base:5.1f} x psql", flush=True)
-        print(f"up of a file of 5 MB: {memory(server, Path(folder)):.0f} MB")
-    print(f"this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+        for step in ("up", "plan"):
+            print(f"{step} of a file of 5 MB: {memory(server, Path(folder), step):.0f} MB")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tarsrelease.migrations import statements
 from tarsrelease.migrations.assertions import (
     IndexState,
     QueryRun,
@@ -304,3 +305,32 @@ def test_contract_waits_while_there_is_a_way_back(
 def test_contract_comes_when_the_release_is_promoted_watched_and_alone() -> None:
     pods = [pod("1.0.1"), pod("1.0.0", terminating=True)]
     assert ways_back("1.0.1", [DEPLOYED, PROMOTED], pods, NOW, DAY) == []
+
+
+PARTS = [
+    "CREATE TABLE t (a int, b text);\n",
+    "-- a comment; with a semicolon;\nINSERT INTO t VALUES (1, 'x;\n;y');\r\n",
+    "/* a;\n b */ UPDATE t SET b = $$a;\nb$$ WHERE a = 1;\n",
+    "-- tarsrelease:allow long-lock: yes;\nCREATE INDEX CONCURRENTLY i ON t (a);\n",
+    "DO $x$BEGIN\n PERFORM 1;\n END$x$;\n",
+    "CREATE RULE r AS ON INSERT TO t DO (SELECT 1;\n SELECT 2);\n",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1;\n SELECT 2;\n END;\n",
+    "INSERT INTO t VALUES (2, 'Gr\u00fc\u00dfe;\n');SELECT 3;;\n",
+]
+
+
+@pytest.mark.parametrize("part", [1, 40, 300])
+@pytest.mark.parametrize("end", ["", "SELECT 1", " -- end", "\nSELEC 1;\nSELECT 2;\n"])
+def test_a_large_file_is_read_in_parts_as_if_it_were_read_at_once(
+    monkeypatch: pytest.MonkeyPatch, part: int, end: str
+) -> None:
+    def read() -> object:
+        try:
+            return read_statements("a.sql", ("".join(PARTS) * 3 + end).encode())
+        except UsageError as problem:
+            return problem.detail.found
+
+    whole = read()
+    monkeypatch.setattr(statements, "_PART", part)
+    assert read() == whole
+    assert isinstance(whole, str) is ("SELEC " in end)

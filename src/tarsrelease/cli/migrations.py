@@ -117,24 +117,12 @@ class _WhereReachable:
         return self._session.context.cluster.journal
 
 
-def inside_a_job() -> bool:
-    """Whether this command runs in a Job of `--as-job`.
-
-    The process that created the Job checks the cluster and keeps its journal, so that the pod
-    needs no rights in the cluster.
-    """
-    import os
-
-    from tarsrelease.adapters.postgres.job import IN_A_JOB
-
-    return bool(os.environ.get(IN_A_JOB))
-
-
 def journaled_by_hand(session: Session, direction: str, act: Callable[[], Outcome]) -> Outcome:
     """Run `act`, with its entries in the cluster's journal if that can be reached.
 
     In a Job, the process that created it writes them.
     """
+    from tarsrelease.adapters.postgres.in_a_job import inside_a_job
     from tarsrelease.operations.migrations.release_phase import journaled
 
     if inside_a_job():

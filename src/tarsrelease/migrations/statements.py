@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import postgast
@@ -17,7 +18,15 @@ from postgast import pg_query_pb2 as pg
 from tarsrelease.model.errors import UsageError
 
 _ALLOW = re.compile(r"--\s*tarsrelease:allow\b(.*)$", re.MULTILINE)
+_PART = 2**18
+"""Bytes of a file that are parsed at once: a tree needs many times the memory of its text."""
+_END = re.compile(rb";[ \t]*\r?\n")
 _ALLOWED = re.compile(r"^\s+(?P<rule>[a-z][a-z0-9-]*)\s*:\s*(?P<reason>\S.*?)\s*$")
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    return postgast.parse(text).stmts[0].stmt
 
 
 class NonTransactional(StrEnum):
@@ -48,7 +57,11 @@ class Statement:
     names: tuple[str, ...]
     table: str | None
     allowed: Mapping[str, str]
-    node: Any
+
+    @property
+    def node(self) -> Any:
+        """The parsed statement. Trees are large, so that only the last ones are kept."""
+        return _parsed(self.text)
 
     @property
     def place(self) -> str:
@@ -68,11 +81,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class SqlFile:
-    """A file's statements in order; `sha256` is that of all its bytes."""
+    """A file's statements in order; `sha256` is that of all bytes, `content` is without a BOM."""
 
     file: str
     sha256: str
-    text: str
+    content: bytes
     statements: tuple[Statement, ...]
 
 
@@ -85,15 +98,15 @@ def read_statements(file: str, content: bytes) -> SqlFile:
     sha256 = hashlib.sha256(content).hexdigest()
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        text = content.decode()
+        content.decode()
     except UnicodeDecodeError as problem:
         line = content[: problem.start].count(b"\n") + 1
         raise _wrong(file, line, f"not UTF-8 at byte {problem.start}", "save it as UTF-8") from None
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
+    if b"\0" in content:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
         raise _wrong(file, line, "a NUL byte, which PostgreSQL cannot store", "remove it")
     try:
-        parsed = postgast.parse(text)
+        statements = tuple(_statements(file, content))
     except postgast.PgQueryError as problem:
         line = content[: max(0, problem.cursorpos - 1)].count(b"\n") + 1
         raise _wrong(
@@ -102,11 +115,10 @@ def read_statements(file: str, content: bytes) -> SqlFile:
     except DecodeError:
         found = "an expression that is nested too deep to be read"
         raise _wrong(file, 1, found, "split it; nothing was applied") from None
-    statements = tuple(_statements(file, content, parsed.stmts))
     if not statements:
-        found = "no statement, only comments" if text.strip() else "no statement: it is empty"
+        found = "no statement, only comments" if content.strip() else "no statement: it is empty"
         raise _wrong(file, 1, found, "remove the file from the manifest, or fill it")
-    return SqlFile(file, sha256, text, statements)
+    return SqlFile(file, sha256, content, statements)
 
 
 def _wrong(file: str, line: int, found: str, next_step: str) -> UsageError:
@@ -118,15 +130,38 @@ def _wrong(file: str, line: int, found: str, next_step: str) -> UsageError:
     )
 
 
-def _statements(file: str, content: bytes, parsed: Sequence[Any]) -> Iterator[Statement]:
-    ended = 0
-    for number, raw in enumerate(parsed, 1):
-        start = raw.stmt_location
-        # The last statement has no length if no semicolon follows it.
-        end = start + raw.stmt_len if raw.stmt_len else len(content)
+def _raw(content: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Start, end and tree of each statement, parsed in parts. Raises PgQueryError.
+
+    A part that ends behind a semicolon and can be parsed ends where a statement ends: a string, a
+    block or a body that were cut in two could not be parsed.
+    """
+    start, size = 0, _PART
+    while start < len(content):
+        found = _END.search(content, start + size)
+        end = found.end() if found else len(content)
+        try:
+            trees = postgast.parse(content[start:end].decode()).stmts
+        except postgast.PgQueryError:
+            if start == 0 and end == len(content):
+                raise
+            if end == len(content):
+                postgast.parse(content.decode())  # its error has the position in the whole file
+            size = 2 * (end - start)
+            continue
+        for raw in trees:
+            first = start + raw.stmt_location
+            # The last statement has no length if no semicolon follows it.
+            yield first, first + raw.stmt_len if raw.stmt_len else end, raw.stmt
+        start, size = end, _PART
+
+
+def _statements(file: str, content: bytes) -> Iterator[Statement]:
+    ended = lines = 0
+    for number, (start, end, node) in enumerate(_raw(content), 1):
         text = content[start:end].decode().strip()
-        line = content[:start].count(b"\n") + 1
-        non_transactional, names, table = _non_transactional(raw.stmt)
+        line = lines + content.count(b"\n", ended, start) + 1
+        non_transactional, names, table = _non_transactional(node)
         yield Statement(
             file=file,
             number=number,
@@ -136,9 +171,9 @@ def _statements(file: str, content: bytes, parsed: Sequence[Any]) -> Iterator[St
             non_transactional=non_transactional,
             names=names,
             table=table,
-            allowed=_allowances(file, content[ended:end].decode(), content[:ended].count(b"\n")),
-            node=raw.stmt,
+            allowed=_allowances(file, content[ended:end].decode(), lines),
         )
+        lines += content.count(b"\n", ended, end)
         ended = end
 
 

@@ -39,7 +39,16 @@ class Servers:
 def fresh_server(program: Path, **settings: str) -> ThrowawayServer:
     """A server with the roles that a database has in production."""
     # A test that kills the server must find again what it wrote before.
-    return _WithRoles(program, {"autovacuum": "on", "synchronous_commit": "on", **settings})
+    return _WithRoles(
+        program,
+        {
+            "autovacuum": "on",
+            "synchronous_commit": "on",
+            # PostgreSQL 13 has another default.
+            "password_encryption": "scram-sha-256",
+            **settings,
+        },
+    )
 
 
 class _WithRoles(ThrowawayServer):

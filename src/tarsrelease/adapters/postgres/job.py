@@ -24,6 +24,7 @@ import yaml
 from pydantic import ValidationError
 
 from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, POD, Kind, KubernetesApi
+from tarsrelease.adapters.postgres.in_a_job import IN_A_JOB
 from tarsrelease.model.environment import Environment, MigrationJob
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
@@ -34,9 +35,6 @@ from tarsrelease.ports.people import Progress
 
 JOB = Kind("batch", "v1", "Job", "jobs")
 
-IN_A_JOB = "TARSRELEASE_JOB"
-"""The variable that marks a command in a Job: the Job's creator checks the cluster and keeps the
-journal."""
 _BUNDLE = "bundle.tgz.b64"
 _LARGEST = 900_000
 """A ConfigMap holds 1 MiB at most."""

@@ -29,14 +29,13 @@ def squawk(version: int) -> Callable[[SqlFile], list[Finding]]:
         try:
             done = subprocess.run(
                 argv,
-                input=file.text,
+                input=file.content,
                 capture_output=True,
-                text=True,
                 check=False,
                 timeout=_LONGEST,
                 env=minimal(),
             )
-            return read_squawk(done.stdout, file)
+            return read_squawk(done.stdout.decode(), file)
         except (OSError, subprocess.TimeoutExpired, ValueError, KeyError) as problem:
             raise UsageError(
                 doing=f"linting {file.file}",

@@ -113,7 +113,8 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.migrations import Migrations, inside_a_job, journaled_by_hand
+        from tarsrelease.adapters.postgres.in_a_job import inside_a_job
+        from tarsrelease.cli.migrations import Migrations, journaled_by_hand
         from tarsrelease.operations.migrations.contract import refuse_while_rollback_is_possible
 
         if phase == "contract" and not inside_a_job():
