@@ -42,6 +42,7 @@ class Migrations:
 
     def verify(self) -> Outcome:
         """See `steps.migrate_verify.verify`."""
+        from tarsrelease.adapters.postgres.in_a_job import inside_a_job
         from tarsrelease.steps.migrate_verify import verify as step
         from tarsrelease.wiring.migrations import database_access
 

@@ -144,19 +144,31 @@ class Observer:
         changes what its databases share.
         """
         parameters = {"watched": [*watched(), *self._shared], "settings": self._settings}
-        with self._connection.transaction():
-            scans, counts, newest = self._one(_BEFORE, parameters)
-            self._connection.execute(text.encode())
-            if self._shared:
-                # Deferred triggers would run after the last look.
-                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            locks, deleted, counted, scanned = self._one(_AFTER, parameters)
+        connection = self._connection
+        try:
+            with connection.pipeline():  # one round trip
+                connection.execute("BEGIN")
+                first = connection.execute(_BEFORE.encode(), parameters)
+                connection.execute(text.encode(), prepare=False)
+                if self._shared:
+                    # Deferred triggers would run after the last look.
+                    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                last = connection.execute(_AFTER.encode(), parameters)
+            scans, counts, newest = _row(first)
+            locks, deleted, counted, scanned = _row(last)
             before, after = counts or {}, counted or {}
             wide = [name for name in self._shared if after.get(name) != before.get(name)]
             if wide:
-                raise ClusterWideError(", ".join(wide))
+                raise ClusterWideError(", ".join(wide))  # noqa: TRY301 - rolled back below
             changed = self._changed(before, after, newest)
-        session = self._one(_SESSION, parameters)[0]
+            with connection.pipeline():
+                connection.execute("COMMIT")
+                ended = connection.execute(_SESSION.encode(), parameters)
+            session = _row(ended)[0]
+        except BaseException:
+            if not connection.closed:
+                connection.rollback()
+            raise
         return Observed(self._trial(locks or [], deleted, _more(scans, scanned), session), changed)
 
     def run_alone(self, text: str, footprint: Footprint) -> Observed:
@@ -164,11 +176,6 @@ class Observer:
         self._connection.execute(text.encode())
         self._learn()
         return Observed(Trial(footprint), None)
-
-    def _one(self, query: str, parameters: dict[str, Any]) -> tuple[Any, ...]:
-        row = self._connection.execute(query.encode(), parameters).fetchone()
-        assert row is not None  # noqa: S101 - a SELECT without FROM
-        return row
 
     def _changed(
         self, before: dict[str, list[int]], after: dict[str, list[int]], newest: int
@@ -186,7 +193,7 @@ class Observer:
             if updated or deleted or (inserted and name in _INSERTS_MATTER)
         }
         if changed.intersection(_BY_RELATION):
-            older = self._one(_OLDER, {"newest": newest})
+            older = _row(self._connection.execute(_OLDER.encode(), {"newest": newest}))
             changed -= {
                 name
                 for name, existed in zip(_BY_RELATION, older, strict=True)
@@ -231,6 +238,12 @@ class Observer:
             deleted=frozenset(before[oid].name for oid in names if oid in before),
             session=tuple(sorted(set(session))),
         )
+
+
+def _row(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM
+    return row
 
 
 def _more(before: dict[str, int] | None, after: dict[str, int] | None) -> set[int]:
