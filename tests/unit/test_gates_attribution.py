@@ -12,7 +12,7 @@ from tarsrelease.gates.measure import attribution, queries
 from tarsrelease.gates.measure.attribution import Known, known, owners
 from tarsrelease.gates.measure.counting import Owner
 from tarsrelease.gates.measure.served import served
-from tarsrelease.model.measurement import Counts, Sample, Series, Track, Unmeasured
+from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Track, Unmeasured
 from tarsrelease.model.rollout import MetricLabels, Rollout
 
 CANARY, STABLE = ("shop", Track.CANARY), ("shop", Track.STABLE)
@@ -223,3 +223,31 @@ def test_without_a_cluster_the_labels_decide_as_before() -> None:
     found = {"service": "shop", "deployment": "canary", "version": "1.0.1", "pod": "p"}
     assert owner_of(found) == Owner(CANARY, "p")
     assert owner_of({"service": "shop", "deployment": "canary", "pod": "p"}) is None
+
+
+@pytest.mark.parametrize(
+    "labels", [{"pod": "shop-canary-1"}, {"instance": "10.1.0.2:9898"}, {"instance": "10.1.0.2"}]
+)
+def test_a_gauge_is_of_a_pod_by_its_label_or_its_address(labels: dict[str, str]) -> None:
+    memory = {
+        "kind": "gauge",
+        "value": 'process_resident_memory_bytes{job="shop"}',
+        "unit": "bytes",
+    }
+    check = {"kind": "gauge", "id": "canary.memory", "sli": "memory", "below": "1GB"}
+    plan = rollout(
+        slis={"memory": memory}, stages=[{"weight": 100, "duration": "1m", "checks": [check]}]
+    )
+    asked = queries.queries_of(plan.stages[0], plan, "prod", ["1.0.1"])
+    opened = queries.open_measurements(asked, plan.labels, VERSIONS, 1000.0, 5.0)
+    opened = queries.attribute(opened, on_cluster(plan), VERSIONS)
+    named = {"__name__": "process_resident_memory_bytes", **labels}
+    stranger = {"__name__": "process_resident_memory_bytes", "instance": "10.9.9.9:1"}
+    samples = (Sample(1005.0, 5e8),)
+    opened = queries.enter(
+        opened, [[Series(named, samples), Series(stranger, samples)]], 1006.0, {}
+    )
+    found = queries.readings(opened, {"shop-canary-1": "shop-canary"}, ["shop-canary"])
+    measured = found["memory"]["shop-canary"]
+    assert isinstance(measured, Gauges)
+    assert measured.by_pod == {"shop-canary-1": samples}

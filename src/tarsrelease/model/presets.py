@@ -148,8 +148,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "envoy-gateway": Preset(
         document="gateway.envoyproxy.io/docs/tasks/observability/proxy-metric and "
-        "envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats; "
-        "needs a cluster for each backend",
+        "envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats. "
+        "Envoy Gateway makes a cluster for each backend only if a backendRef of the rule has "
+        "filters; otherwise the rule has one cluster, and this preset finds nothing",
         requests="envoy_cluster_upstream_rq_total",
         bad='envoy_response_code_class="5"',
         of_bad="envoy_cluster_upstream_rq_xx",
@@ -169,8 +170,8 @@ PRESETS: Mapping[str, Preset] = {
         sides=("service", _TRAEFIK, _TRAEFIK),
     ),
     "nginx-gateway-fabric": Preset(
-        document="docs.nginx.com/nginx-gateway-fabric/monitoring/prometheus, NGINX Plus; "
-        "NGINX Open Source counts no requests by backend",
+        document="docs.nginx.com/nginx-gateway-fabric/monitoring/prometheus, NGINX Plus, by "
+        "NAMESPACE_SERVICE_PORT; NGINX Open Source counts no requests by backend",
         requests="nginx_http_upstream_peer_responses_total",
         bad='nginx_status_range="5xx"',
         histogram="",

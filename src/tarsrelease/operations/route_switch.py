@@ -45,7 +45,7 @@ def _rendered(context: Context, off: Mapping[str, Any]) -> set[str]:
     found = context.cluster.charts.render(
         application,
         context.release.chart,
-        [off, context.environment.helm.values],
+        [off, context.environment.helm.values, context.release.manifest.image_values],
         values_from=application,
     )
     return {name_of(each) for each in found}

@@ -15,7 +15,9 @@ from bare_api import BareApi
 
 from tarsrelease.adapters.helm.releases import Helm, laid_over
 from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, KubernetesApi
+from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
+from tarsrelease.model.release import Release
 from tarsrelease.rollout.rollback_plan import last_good
 
 TEMPLATE = """
@@ -231,3 +233,26 @@ def test_a_context_that_is_not_there_is_named(
     with pytest.raises(UsageError, match="kubeconfig"):
         KubernetesApi.connect("bare", "x")
     assert os.environ["KUBECONFIG"]
+
+
+DEPLOYMENT_TEMPLATE = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop-canary}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec: {containers: [{name: c, image: "registry.example/shop:latest"}]}
+"""
+
+
+def test_the_version_comes_from_helms_record_if_nothing_else_says_it(
+    helm: Helm, cluster: KubernetesApi, release: Release, tmp_path: Path
+) -> None:
+    workloads = KubernetesWorkloads(cluster, release.rollout)
+    install(helm, "app", chart(tmp_path, "1.0.0", deployment=DEPLOYMENT_TEMPLATE))
+    assert [each.version for each in workloads.deployments()] == ["1.0.0"]
+    changed = DEPLOYMENT_TEMPLATE.replace("latest", "newest")
+    install(helm, "app", chart(tmp_path, "1.1.0", deployment=changed))
+    assert [each.version for each in workloads.deployments()] == ["1.1.0"]

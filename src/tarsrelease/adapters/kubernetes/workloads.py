@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from tarsrelease.adapters.kubernetes import helm_record
 from tarsrelease.adapters.kubernetes.client import (
     AUTOSCALER,
     CONFIG_MAP,
@@ -15,6 +16,7 @@ from tarsrelease.adapters.kubernetes.client import (
     KubernetesApi,
 )
 from tarsrelease.model.cluster import AutoscalerState, ContainerState, DeploymentState, PodState
+from tarsrelease.model.errors import ForbiddenError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.rollout import Rollout
 
@@ -33,6 +35,7 @@ class KubernetesWorkloads:
             worker.canary for worker in rollout.workers
         }
         self._templates: dict[str, DeploymentState] = {}
+        self._records: dict[tuple[str, int], str] = {}
         self._ours = (
             self._canaries
             | {service.stable.deployment for service in rollout.services}
@@ -102,7 +105,8 @@ class KubernetesWorkloads:
             version=self._version(template.get("metadata") or {})
             or self._version(metadata)
             or version_in_image(images[0])
-            or _chart_version(metadata),
+            or _chart_version(metadata)
+            or self._recorded(metadata),
             problem=_problem(status),
         )
 
@@ -140,6 +144,22 @@ class KubernetesWorkloads:
         ours = _repository(state.images[0]) if state is not None else None
         own = [image for image in images if ours is None or _repository(image) == ours]
         return version_in_image(own[0]) if own else ""
+
+    def _recorded(self, metadata: dict[str, Any]) -> str:
+        """The appVersion in Helm's record of the release that owns the Deployment, or "".
+
+        The record is read once for each generation of the Deployment, as it has the whole chart.
+        """
+        release = (metadata.get("annotations") or {}).get(_HELM_RELEASE)
+        key = (metadata["name"], metadata.get("generation", 0))
+        if release and key not in self._records:
+            try:
+                record = helm_record.newest(self._cluster, release)
+            except ForbiddenError:
+                record = None
+            chart = (record.content.get("chart") or {}).get("metadata") if record else None
+            self._records[key] = str((chart or {}).get("appVersion") or "")
+        return self._records.get(key, "")
 
     def _version(self, metadata: dict[str, Any]) -> str:
         labels = metadata.get("labels") or {}

@@ -229,6 +229,13 @@ def enter(
             counter, found[selector], owner_of, known=known, births=births, keep=keep
         )
 
+    def pod_of(labels: Mapping[str, str]) -> str:
+        # Without a pod label, the address says which pod it is.
+        if name := labels.get(measurements.labels.pod):
+            return name
+        owner = measurements.attributed.pods.of("", labels.get("instance", ""))
+        return owner.pod if owner is not None else ""
+
     share = measurements.share
     if share is not None and measurements.queries.share is not None:
         share = fold(share, measurements.queries.share)
@@ -239,9 +246,7 @@ def enter(
         },
         share=share,
         readings={
-            selector: gauges.gather(
-                each, found[selector], measurements.labels, measurements.shift - REACH
-            )
+            selector: gauges.gather_by(each, found[selector], pod_of, measurements.shift - REACH)
             for selector, each in measurements.readings.items()
         },
         rises={
