@@ -132,11 +132,15 @@ class Past:
         moments = np.arange(start, end + 1e-6, step)
 
         def series(selector: str) -> list[Series]:
-            share = 0.0 if "5.." in selector else 1.0
+            status, share = ("500", 0.0) if "5.." in selector else ("200", 1.0)
+            own = {"deployment": "stable", "version": "1.0.0", "status": status}
             return [
                 Series(
-                    {"service": name, "deployment": "stable", "version": "1.0.0", "pod": name},
-                    tuple(Sample(float(t), share * self.rate * (t - EPOCH + 1e6)) for t in moments),
+                    {"service": name, "pod": name, **own},
+                    tuple(
+                        Sample(float(t), share * round(self.rate * (t - EPOCH + 1e6)))
+                        for t in moments
+                    ),
                 )
                 for name in SERVICES
                 if name != self.down

@@ -210,6 +210,9 @@ def test_any_number_of_collectors_counts_like_one(rises: list[int], collectors: 
         {"handler": "/metrics"},
         {"uri": "/actuator/health/liveness"},
         {"grpc_service": "grpc.health.v1.Health"},
+        {"endpoint": "/ready"},
+        {"user_agent": "kube-probe/1.33"},
+        {"http_user_agent": "Prometheus/3.5.0"},
     ],
 )
 def test_probes_are_no_requests_of_users(label: dict[str, str]) -> None:
@@ -219,6 +222,12 @@ def test_probes_are_no_requests_of_users(label: dict[str, str]) -> None:
     probes = series([39.0] * 10, code="200", **label)
     found = {OF: [users, probes], BAD: [users]}
     assert measure(found, BAD) == Counts(10, 10, 1050)
+
+
+def test_the_port_that_a_pod_monitor_scrapes_is_no_path() -> None:
+    """kube-prometheus gives every series the label `endpoint`, the name of the scraped port."""
+    users = series([1.0] * 10, code="500", endpoint="metrics")
+    assert measure({OF: [users], BAD: [users]}, BAD) == Counts(10, 10, 1050)
 
 
 def test_a_selector_that_asks_for_a_probe_s_path_gets_it() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tarsrelease.gates.measure.served import increase, served
 from tarsrelease.model.measurement import Sample, Series, Track
 from tarsrelease.model.rollout import MetricLabels
@@ -43,3 +46,54 @@ def test_a_pod_that_has_gone_does_not_make_the_others_wait() -> None:
     ]
     counted = served(found, MetricLabels(), 9, 5)
     assert list(counted.scrapes.values()) == [3]
+
+
+def test_a_counter_that_two_collectors_have_counts_once() -> None:
+    """Two Prometheus replicas, each with its own moments of scraping, and a slower one."""
+    labels = {"service": "front", "deployment": "stable", "version": "1", "pod": "p"}
+    first = Series(
+        {**labels, "prometheus_replica": "a"}, tuple(Sample(t, 2.0 * t) for t in range(10, 31, 5))
+    )
+    second = Series(
+        {**labels, "prometheus_replica": "b"}, tuple(Sample(t, 2.0 * t) for t in range(12, 29, 8))
+    )
+    counted = served([first, second], MetricLabels(), 9, 5)
+    assert counted.total("front") == 40
+    assert list(counted.scrapes.values()) == [5]
+
+
+def test_two_processes_of_one_pod_count_apart() -> None:
+    """The same labels of their own, and values that contradict each other."""
+    labels = {"service": "front", "deployment": "stable", "version": "1", "pod": "p"}
+    busy = tuple(Sample(t, 900.0 + 9 * t) for t in range(10, 31, 5))
+    idle = tuple(Sample(t + 1, 1.0 * t) for t in range(10, 31, 5))
+    found = [
+        Series({**labels, "instance": "10.0.0.1:80"}, busy),
+        Series({**labels, "instance": "10.0.0.1:81"}, idle),
+    ]
+    assert served(found, MetricLabels(), 9, 5).total("front") == 180 + 20
+
+
+@given(
+    rises=st.lists(st.integers(0, 50), min_size=2, max_size=12),
+    collectors=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=3),
+)
+def test_collecting_more_often_counts_no_more(
+    rises: list[int], collectors: list[tuple[int, bool]]
+) -> None:
+    """Whatever the collectors' moments, each sees the same counter."""
+
+    def value(time: float) -> float:
+        return float(sum(rises[: int(time // 5)]))
+
+    labels = {"service": "front", "deployment": "stable", "version": "1", "pod": "p"}
+    end = 5 * len(rises) + 5
+    found = [
+        Series(
+            {**labels, "job": f"job-{number}"},
+            tuple(Sample(t, value(t)) for t in range(offset, end, 5 if often else 10)),
+        )
+        for number, (offset, often) in enumerate(collectors)
+    ]
+    most = max(increase(each, 0)[0] for each in found)
+    assert served(found, MetricLabels(), 0, 5).total("front") == most

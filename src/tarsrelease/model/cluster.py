@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pydantic import Field
+
 from tarsrelease.model.base import Value
 from tarsrelease.model.measurement import Track
 
@@ -41,6 +43,7 @@ class PodState(Value):
 class DeploymentState(Value):
     """One Deployment. `settled` means that the controller has seen the newest spec.
 
+    `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
     """
 
@@ -53,6 +56,7 @@ class DeploymentState(Value):
     images: tuple[str, ...]
     version: str
     problem: str = ""
+    probes: float = Field(default=0.0, exclude_if=lambda rate: not rate)
 
     @property
     def complete(self) -> bool:

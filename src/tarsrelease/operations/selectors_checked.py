@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tarsrelease.gates.measure import attribution, presence, queries
+from tarsrelease.gates.measure import attribution, presence, queries, vocabulary
 from tarsrelease.gates.study import recorded_requests
+from tarsrelease.model.checks import ReconnectsCheck, Scope
+from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.environment import Environment
+from tarsrelease.model.format import names
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.rollout import ProportionSli, Rollout
 from tarsrelease.ports.metrics import History
 
+FITS = "the selectors fit the series"
 WINDOW = 600.0
 """Seconds of stable's past that are read."""
 
 
 def check_selectors(
-    rollout: Rollout, environment: Environment, history: History, check_id: str
+    rollout: Rollout,
+    environment: Environment,
+    history: History,
+    check_id: str,
+    deployments: Sequence[DeploymentState] = (),
 ) -> tuple[Check, ...]:
     """One result for each service: what could not be measured, and what is left out or merged.
 
-    Raises what the port raises. Without any series of stable nothing can be told: skipped.
+    `deployments` say how often the kubelet probes. Raises what the port raises. Without any series
+    of stable nothing can be told: skipped.
     """
     asked = queries.Queries(
         recorded_requests.selectors_of(rollout, environment.kubernetes.namespace),
@@ -39,13 +48,62 @@ def check_selectors(
     known = attribution.known(rollout, environment.kubernetes.namespace)
     read = queries.attribute(read, known, dict.fromkeys(Track, None))
     read = queries.enter(read, history.recorded(asked.asked, begin, end, interval), end, {})
-    found = presence.findings(
-        asked.proportions,
-        asked.may_be_absent,
-        read.counters,
-        [(service.name, Track.STABLE) for service in rollout.services],
-    )
+    decides = _deciding_slis(rollout)
+    keys = [(service.name, Track.STABLE) for service in rollout.services]
+    found = presence.findings(asked.proportions, asked.may_be_absent, read.counters, keys)
+    counted = {sli: of for sli, (of, _, _) in asked.proportions.items()}
+    expected = {sli: of for sli, of in counted.items() if sli in _expected_slis(rollout)}
+    found += presence.unseen(expected, read.counters, keys, rollout.labels, known)
+    of_pods = {sli: of for sli, of in expected.items() if not _from_a_gateway(rollout, sli)}
+    probes = _probes(rollout, deployments, interval)
+    found += presence.untold_probes(of_pods, read.counters, keys, probes, WINDOW)
+    found = [
+        each._replace(serious=each.serious and decides.get((each.sli, each.service), False))
+        for each in found
+        if not each.service or (each.sli, each.service) in decides
+    ]
     return tuple(_of_service(service.name, found, read, check_id) for service in rollout.services)
+
+
+def _deciding_slis(rollout: Rollout) -> dict[tuple[str, str], bool]:
+    """By SLI and service that some check judges, whether one of these checks decides."""
+    found: dict[tuple[str, str], bool] = {}
+    for rule in (rule for stage in rollout.stages for rule in stage.checks):
+        for sli in rule.named_slis() if rule.scope is Scope.SERVICES else ():
+            for service in rollout.services:
+                if not rule.services or service.name in rule.services:
+                    key = (sli, service.name)
+                    found[key] = found.get(key, False) or not rule.advisory
+    return found
+
+
+def _expected_slis(rollout: Rollout) -> set[str]:
+    """SLIs that stable has all the time; reconnects are rare."""
+    return {
+        sli
+        for stage in rollout.stages
+        for rule in stage.checks
+        for sli in rule.named_slis()
+        if not isinstance(rule, ReconnectsCheck)
+    }
+
+
+def _from_a_gateway(rollout: Rollout, name: str) -> bool:
+    """Metrics of a mesh or gateway, which the kubelet and scrapes do not pass."""
+    sli = rollout.slis[name]
+    return rollout.sides is not None or (isinstance(sli, ProportionSli) and sli.sides is not None)
+
+
+def _probes(
+    rollout: Rollout, deployments: Sequence[DeploymentState], scrape_interval: float
+) -> Mapping[str, float]:
+    """Probes and scrapes a second of each service's stable side; only if the kubelet probes it."""
+    by_name = {each.name: each for each in deployments if each.probes > 0}
+    return {
+        service.name: state.replicas * (state.probes + 1 / scrape_interval)
+        for service in rollout.services
+        if (state := by_name.get(service.stable.deployment)) is not None
+    }
 
 
 def _of_service(
@@ -55,13 +113,15 @@ def _of_service(
     serious = [each for each in own if each.serious]
     said = "; ".join(dict.fromkeys(f"{each.sli}: {each.text}" for each in serious or own))
     status = Status.FAIL if serious else Status.PASS
-    if not any((name, Track.STABLE) in counter.labels for counter in read.counters.values()):
-        status, said = Status.SKIPPED, "stable has no series yet"
+    seen = any((name, Track.STABLE) in counter.labels for counter in read.counters.values())
+    if not seen and not serious:
+        asked = {vocabulary.metric_of(selector) for selector in read.counters}
+        status, said = Status.SKIPPED, f"stable has no series yet of {names(sorted(asked))}"
     return Check(
         id=check_id,
         status=status,
         service=name,
         expected="series that have the labels, metrics and bounds of the SLIs' selectors",
-        reason=said or "the selectors fit the series",
+        reason=said or FITS,
         window=WINDOW,
     )

@@ -20,8 +20,10 @@ from tarsrelease.model.outcome import (
 from tarsrelease.model.planning import PlannedCheck
 from tarsrelease.model.step_details import CanaryPlanDetails
 from tarsrelease.operations.past_requests import RecordedTraffic
+from tarsrelease.operations.selectors_checked import FITS, check_selectors
 from tarsrelease.ports.metrics import History
 
+SELECTORS = "plan.selectors"
 _SLOTS = 1440
 """Slots of the recording, at most: a minute each for a day."""
 
@@ -50,14 +52,21 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
     )
     slots = traffic.read(asked)
     planned = plan_stages(rollout, slots, slot=slot, scrape_interval=interval)
-    checks = tuple(_check(each) for each in planned)
+    selectors = check_selectors(rollout, environment, history, SELECTORS)
+    checks = (*(_check(each) for each in planned), *selectors)
     verdict = Verdict.PROCEED
-    if not checks or any(check.status is not Status.PASS for check in deciding(checks)):
+    fine = (Status.PASS, Status.SKIPPED)
+    made = deciding(checks)
+    if not planned or any(check.status not in fine for check in made):
         verdict = Verdict.NO_GO
     stages = list(
         dict.fromkeys(each.stage for each in planned if not (each.decides or each.advisory))
     )
     said = f"{', '.join(stages)} cannot decide" if stages else "every stage can decide"
+    wrong = [check for check in deciding(selectors) if check.status is Status.FAIL]
+    if wrong:
+        services = ", ".join(str(check.service) for check in wrong)
+        said += f"; the requests of {services} cannot be counted"
     return Outcome(
         step="canary plan",
         release=release.version,
@@ -72,11 +81,18 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
             planned=planned,
             table=Table(header=HEADER, rows=tuple(tuple(_row(each)) for each in planned)),
             not_planned=not_planned(rollout),
+            warnings=tuple(
+                f"{check.service}: {check.reason}"
+                for check in selectors
+                if check.status is Status.PASS and check.reason != FITS
+            ),
         ),
         started_at=started_at,
         finished_at=assignment.clock.now(),
         next=""
         if verdict is Verdict.PROCEED
+        else "in rollout.yaml, mend the selectors that these results name"
+        if wrong
         else "in rollout.yaml, give these stages more time, more traffic or wider limits",
     )
 

@@ -100,7 +100,11 @@ def read_only_checks(context: Context) -> tuple[Check, ...]:
         *_measured(
             judge.SELECTORS,
             lambda: check_selectors(
-                context.rollout, context.environment, context.metrics.samples, judge.SELECTORS
+                context.rollout,
+                context.environment,
+                context.metrics.samples,
+                judge.SELECTORS,
+                context.cluster.workloads.deployments(),
             ),
         ),
     )

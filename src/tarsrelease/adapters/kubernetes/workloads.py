@@ -108,6 +108,7 @@ class KubernetesWorkloads:
             or _chart_version(metadata)
             or self._recorded(metadata),
             problem=_problem(status),
+            probes=_probes(template["spec"]),
         )
 
     def _pod(self, found: dict[str, Any]) -> PodState | None:
@@ -165,6 +166,20 @@ class KubernetesWorkloads:
         labels = metadata.get("labels") or {}
         version: str = labels.get(self._version_label) or labels.get(_VERSION) or ""
         return version
+
+
+def _probes(spec: dict[str, Any]) -> float:
+    """Requests a second of the kubelet to a pod, once it has started."""
+    probes = [
+        container.get(kind) or {}
+        for container in spec.get("containers") or []
+        for kind in ("readinessProbe", "livenessProbe")
+    ]
+    return sum(
+        1 / (probe.get("periodSeconds") or 10)
+        for probe in probes
+        if "httpGet" in probe or "grpc" in probe
+    )
 
 
 def _problem(status: dict[str, Any]) -> str:

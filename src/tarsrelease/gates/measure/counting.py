@@ -234,7 +234,7 @@ def several(counter: Counter) -> list[list[Line]]:
         groups.setdefault((line.owner, line.origin), []).append(line)
     found: list[list[Line]] = []
     for lines in groups.values():
-        if len(lines) == 1 or _rise_together(lines):
+        if len(lines) == 1 or rise_together([line.tail for line in lines]):
             found.append(lines)
         else:
             found += ([line] for line in lines)
@@ -246,9 +246,10 @@ def gained(lines: Sequence[Line], until: float = inf) -> float:
     return max(line.increase(until) for line in lines)
 
 
-def _rise_together(lines: Sequence[Line]) -> bool:
-    own = [_drops(line.tail) for line in lines]
-    merged = sorted(sample for line in lines for sample in line.tail)
+def rise_together(series: Sequence[Sequence[Sample]]) -> bool:
+    """Whether these may be one counter, collected several times: no one contradicts another."""
+    own = [_drops(samples) for samples in series]
+    merged = sorted(sample for samples in series for sample in samples)
     return _drops(merged) <= max(own)
 
 

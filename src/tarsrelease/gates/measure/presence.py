@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from tarsrelease.gates.measure import vocabulary
+from tarsrelease.gates.measure import attribution, vocabulary
+from tarsrelease.gates.measure.attribution import Known
 from tarsrelease.gates.measure.counting import Counter, several
-from tarsrelease.model.format import names
+from tarsrelease.model.format import names, percent
 from tarsrelease.model.measurement import Key
+from tarsrelease.model.rollout import MetricLabels
 
 _KNOWN = frozenset(
     {"__name__", "namespace", "service", "pod", "container", "version", "deployment"}
@@ -123,4 +125,63 @@ def findings(
         if (probes := counters[of].probes) > 0:
             text = f"{probes} series of {vocabulary.metric_of(of)} are of probes, and left out"
             found.append(Finding(sli, "", text, False))
+    return found
+
+
+def unseen(
+    requests: Mapping[str, str],
+    counters: Mapping[str, Counter],
+    keys: Iterable[Key],
+    labels: MetricLabels,
+    known: Known,
+) -> list[Finding]:
+    """SLIs without a series of a side that has series of others, or that has none at all.
+
+    `requests` gives the selector of all requests by SLI. Nothing is found where nothing at all is
+    known of a side: it may be new.
+    """
+    found = []
+    for key in keys:
+        seen = any(key in counters[of].labels for of in requests.values())
+        for sli, of in requests.items():
+            counter, metric = counters[of], vocabulary.metric_of(of)
+            if counter.empty and counter.stranger is not None:
+                why = attribution.why_nobody(counter.stranger, labels, known)
+                text = f"{counter.left_out} series of {metric} match, but none of {key[1]}: {why}"
+                found.append(Finding(sli, key[0], text, True))
+            elif seen and key not in counter.labels:
+                text = f"{metric} has no series of {key[1]}; is it misspelled?"
+                found.append(Finding(sli, key[0], text, True))
+    return found
+
+
+def untold_probes(
+    requests: Mapping[str, str],
+    counters: Mapping[str, Counter],
+    keys: Iterable[Key],
+    probes: Mapping[str, float],
+    seconds: float,
+) -> list[Finding]:
+    """SLIs none of whose labels tells probes and scrapes from users' requests.
+
+    `probes` are each service's probes and scrapes a second, as far as known; `seconds` is how long
+    was counted. Their share is the highest possible: an application may leave them out.
+    """
+    found = []
+    for key in keys:
+        for sli, of in requests.items():
+            counter = counters[of]
+            telling = counter.path_labels - {"endpoint"}  # a port, where Prometheus adds it
+            if key not in counter.labels or counter.labels[key] & telling:
+                continue
+            if counter.path_labels != vocabulary.TELLING_LABELS:
+                continue  # the selector itself chooses by such a label
+            text = (
+                "no label (path, route, user_agent) tells probes and scrapes from users' requests"
+            )
+            total = attribution.requests(counter, key)
+            if probes.get(key[0]) and total > 0:
+                share = min(1.0, probes[key[0]] * seconds / total)
+                text += f"; up to {percent(share)} of {vocabulary.metric_of(of)} may be such"
+            found.append(Finding(sli, key[0], text, False))
     return found

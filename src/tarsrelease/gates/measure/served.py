@@ -1,7 +1,8 @@
 """Who served how many requests after a moment: for proofs, not for gates.
 
 Counted between the first and the last sample after the moment, so that nothing from before it
-counts, whatever a scrape in between has caught. Two samples are needed to say anything.
+counts, whatever a scrape in between has caught. Two samples are needed to say anything. A counter
+that is collected several times (`counting.several`) counts once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import pairwise
 
 from tarsrelease.gates.measure.attribution import Known, whose
 from tarsrelease.gates.measure.counter_reset import rise
+from tarsrelease.gates.measure.counting import SeriesId, origin, rise_together
 from tarsrelease.model.measurement import Series, Track
 from tarsrelease.model.rollout import MetricLabels
 from tarsrelease.model.versions import same_version
@@ -71,8 +73,7 @@ def served(
     """
     beside = known or Known()
     newest = max((series.samples[-1].time for series in found if series.samples), default=0.0)
-    requests: dict[Server, float] = {}
-    scrapes: dict[Server, int] = {}
+    counters: dict[tuple[Server, str, SeriesId], list[Series]] = {}
     for series in found:
         its = whose(series.labels, labels, beside)
         if its is None:
@@ -80,11 +81,25 @@ def served(
         version = its.version
         if version is None:
             version = beside.pods.versions.get(its.key, "")
-        server = Server(*its.key, version)
-        gained, samples = increase(series, since)
-        if not samples:
-            continue
-        requests[server] = requests.get(server, 0.0) + gained
-        if series.samples[-1].time >= newest - 1.5 * scrape_interval:
-            scrapes[server] = min(scrapes.get(server, samples), samples)
+        one = (Server(*its.key, version), its.target, origin(series.labels))
+        counters.setdefault(one, []).append(series)
+    requests: dict[Server, float] = {}
+    scrapes: dict[Server, int] = {}
+    for (server, _, _), collected in counters.items():
+        for once in _counted_once(collected):
+            gained, samples = max(increase(series, since) for series in once)
+            if not samples:
+                continue
+            requests[server] = requests.get(server, 0.0) + gained
+            if once[-1].samples[-1].time >= newest - 1.5 * scrape_interval:
+                scrapes[server] = min(scrapes.get(server, samples), samples)
     return Served(requests=requests, scrapes=scrapes)
+
+
+def _counted_once(collected: Sequence[Series]) -> list[list[Series]]:
+    """Series of one target and the same labels of its own: together, if they are one counter."""
+    known = [series for series in collected if series.samples]
+    if len(known) > 1 and not rise_together([series.samples for series in known]):
+        return [[series] for series in known]
+    newest = sorted(known, key=lambda series: series.samples[-1].time)
+    return [newest] if newest else []

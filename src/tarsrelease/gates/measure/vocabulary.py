@@ -35,6 +35,11 @@ PATH_LABELS = frozenset(
 )
 """Labels that usually name what was asked for."""
 
+_AGENT_LABELS = frozenset({"http_user_agent", "user_agent", "user_agent_original", "useragent"})
+"""Labels that name who asked."""
+TELLING_LABELS = PATH_LABELS | _AGENT_LABELS
+"""Labels whose values tell probes from users' requests."""
+
 _PROBE = re.compile(
     r"(?i)(https?://[^/]+)?/?(-/|actuator/|status/)*"
     r"((api/)?(healthz?|health[-_]?check|livez?|liveness|readyz?|readiness|startupz?)"
@@ -55,6 +60,12 @@ def matchers_of(selector: str) -> tuple[promql.Matcher, ...]:
     return promql.parse(selector).matchers
 
 
+_PROBERS = re.compile(
+    r"(?i)(kube-probe|prometheus|victoriametrics|vmagent|grafana[- ]?agent|alloy|blackbox|googlehc"
+    r"|elb-healthchecker|azure traffic manager|envoy/hc|consul health check)\b.*"
+)
+
+
 @cache
 def labels_only_in(part: str, of: str) -> tuple[str, ...]:
     """Labels that one selector has conditions on and the other has not."""
@@ -64,12 +75,20 @@ def labels_only_in(part: str, of: str) -> tuple[str, ...]:
 
 def path_labels(selector: str) -> frozenset[str]:
     """Labels that tell probes from users' requests: those that the selector does not choose by."""
-    return PATH_LABELS - {matcher.label for matcher in matchers_of(selector)}
+    return TELLING_LABELS - {matcher.label for matcher in matchers_of(selector)}
 
 
 def is_probe(labels: Mapping[str, str], among: Iterable[str]) -> bool:
     """A probe of the kubelet, a health check or a scrape, told by one of the labels `among`."""
-    return any(label in labels and _PROBE.fullmatch(labels[label]) for label in among)
+    return any(label in labels and _tells_probe(label, labels[label]) for label in among)
+
+
+def _tells_probe(label: str, value: str) -> bool:
+    if label in _AGENT_LABELS:
+        return _PROBERS.fullmatch(value) is not None
+    if label == "endpoint" and not value.startswith("/"):
+        return False  # a PodMonitor's or ServiceMonitor's port, such as metrics
+    return _PROBE.fullmatch(value) is not None
 
 
 def any_spelling(selector: str) -> str:

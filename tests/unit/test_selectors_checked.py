@@ -1,0 +1,193 @@
+"""What preflight and `canary plan` say of stable's series before a release depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from gates_samples import deployment
+from hypothesis import given
+from hypothesis import strategies as st
+from test_gates_attribution import rollout
+
+from tarsrelease.adapters.kubernetes.workloads import _probes
+from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.measurement import Sample, Series
+from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.operations.selectors_checked import FITS, WINDOW, check_selectors
+
+NOW = 100_000.0
+ENVIRONMENT = Environment.model_validate(
+    {
+        "schema": "tarsrelease/environment/v1",
+        "name": "production",
+        "kubernetes": {"namespace": "prod"},
+        "gateway": {
+            "name": "g",
+            "namespace": "g",
+            "address": "http://127.0.0.1:1",
+            "hostnames": {"web": "shop.example"},
+        },
+        "prometheus": {"url": "http://127.0.0.1:2", "scrape_interval": "15s"},
+    }
+)
+POD = "shop-7d9fcb5bf4-abcde"
+
+
+class Store:
+    """A metrics server's past: these series, as its grammar selects them."""
+
+    def __init__(self, *found: Series) -> None:
+        self._found = found
+
+    def server_time(self) -> float:
+        return NOW
+
+    def recorded(
+        self, selectors: Sequence[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
+        del start, end, step
+        answers = []
+        for selector in selectors:
+            metric, fits = metric_and_matchers(selector, frozenset())
+            answers.append(
+                [
+                    each
+                    for each in self._found
+                    if each.labels["__name__"] == metric and fits(each.labels)
+                ]
+            )
+        return answers
+
+
+def counter(metric: str = "http_requests_total", rate: float = 1.0, **labels: str) -> Series:
+    """A counter of stable's pod over the window, one request a second."""
+    moments = [NOW - WINDOW + 15.0 * number for number in range(41)]
+    values = [1000.0 + round(rate * (moment - moments[0])) for moment in moments]
+    own = {"__name__": metric, "namespace": "prod", "pod": POD}
+    return Series({**own, **labels}, tuple(map(Sample, moments, values)))
+
+
+def checked(store: Store, plan: Rollout | None = None, probes: float = 0.0) -> Check:
+    deployments = [deployment(2, 2).model_copy(update={"name": "shop", "probes": probes})]
+    [check] = check_selectors(plan or rollout(), ENVIRONMENT, store, "plan.selectors", deployments)
+    return check
+
+
+def with_bad(bad: str, **changes: Any) -> Rollout:
+    sli = {"kind": "proportion", "of": "http_requests_total{}", "bad": bad}
+    return rollout(slis={"errors": sli}, **changes)
+
+
+def test_series_that_fit_are_fine() -> None:
+    check = checked(Store(counter(status="200", path="/")))
+    assert (check.status, check.reason) == (Status.PASS, FITS)
+
+
+def test_a_label_that_is_missing_is_named() -> None:
+    plan = with_bad('http_requests_total{code=~"5.."}')
+    check = checked(Store(counter(status="200", path="/")), plan)
+    assert check.status is Status.FAIL
+    assert "no series of http_requests_total on stable has the label code" in check.reason
+
+
+def test_a_metric_of_all_requests_that_is_misspelled_is_named() -> None:
+    slis = {
+        name: {"kind": "proportion", "of": f"{metric}{{}}", "bad": f'{metric}{{status="500"}}'}
+        for name, metric in (("errors", "http_requests_total"), ("other", "http_request_total"))
+    }
+    checks = [
+        {"kind": "proportion", "id": f"canary.{name}", "sli": name, "below": "1%"} for name in slis
+    ]
+    plan = rollout(slis=slis, checks=checks, stages=[{"weight": 100, "duration": "1m"}])
+    check = checked(Store(counter(status="200", path="/")), plan)
+    assert check.status is Status.FAIL
+    assert "other: http_request_total has no series of stable; is it misspelled?" in check.reason
+
+
+def test_series_of_nobody_name_the_label_that_would_tell() -> None:
+    check = checked(Store(counter(status="200", path="/", pod="unrelated-0")))
+    assert check.status is Status.FAIL
+    assert "1 series of http_requests_total match, but none of stable" in check.reason
+    assert "of no Deployment of this release" in check.reason
+
+
+def test_nothing_at_all_is_not_checked_and_names_the_metric() -> None:
+    check = checked(Store())
+    assert check.status is Status.SKIPPED
+    assert check.reason == "stable has no series yet of http_requests_total"
+
+
+def test_duplicates_are_named_and_count_once() -> None:
+    store = Store(*(counter(status="200", path="/", job=job) for job in ("pods", "services")))
+    check = checked(store)
+    assert check.status is Status.PASS
+    assert f"http_requests_total of {POD} is collected several times" in check.reason
+
+
+def test_probes_that_no_label_tells_are_measured_by_what_the_kubelet_sends() -> None:
+    """2 pods x (0.2 probes + 1/15 scrapes) a second, of 1 request a second: 53 %."""
+    check = checked(Store(counter(status="200")), probes=0.2)
+    assert check.status is Status.PASS
+    assert "no label (path, route, user_agent) tells probes and scrapes" in check.reason
+    assert "up to 53.3 % of http_requests_total may be such" in check.reason
+
+
+@pytest.mark.parametrize("label", ["path", "route", "http_route", "user_agent"])
+def test_a_label_that_tells_probes_is_enough(label: str) -> None:
+    check = checked(Store(counter(status="200", **{label: "x"})), probes=0.2)
+    assert check.reason == FITS
+
+
+def test_an_sli_that_only_advisory_checks_use_stops_nobody() -> None:
+    plan = with_bad('http_requests_total{code=~"5.."}')
+    judged = {"kind": "proportion", "id": "canary.e", "sli": "errors", "below": "1%"}
+    stage = {
+        "weight": 100,
+        "duration": "1m",
+        "checks": [judged | {"advisory": True}, {"kind": "ready", "id": "canary.ready"}],
+    }
+    advisory = with_bad('http_requests_total{code=~"5.."}', stages=[stage])
+    store = Store(counter(status="200", path="/"))
+    assert checked(store, plan).status is Status.FAIL
+    check = checked(store, advisory)
+    assert check.status is Status.PASS
+    assert "label code" in check.reason
+
+
+@given(
+    label=st.sampled_from(["code", "status", "response_code"]),
+    asked=st.sampled_from(["code", "status", "response_code"]),
+    collectors=st.integers(1, 3),
+    probed=st.booleans(),
+)
+def test_exactly_what_is_wrong_is_found(
+    label: str, asked: str, collectors: int, probed: bool
+) -> None:
+    store = Store(
+        *(
+            counter(path=path, job=f"job-{number}", **{label: "200"})
+            for number in range(collectors)
+            for path in ("/", *(("/healthz",) if probed else ()))
+        )
+    )
+    check = checked(store, with_bad(f'http_requests_total{{{asked}=~"5.."}}'))
+    assert (check.status is Status.FAIL) == (label != asked)
+    if check.status is Status.PASS:
+        assert ("collected several times" in check.reason) == (collectors > 1)
+        assert ("are of probes" in check.reason) == probed
+
+
+@pytest.mark.parametrize(
+    ("containers", "rate"),
+    [
+        ([{"readinessProbe": {"httpGet": {}, "periodSeconds": 5}}], 0.2),
+        ([{"readinessProbe": {"grpc": {}}, "livenessProbe": {"httpGet": {}}}], 0.2),
+        ([{"livenessProbe": {"exec": {}}}, {"readinessProbe": {"tcpSocket": {}}}, {}], 0.0),
+    ],
+)
+def test_how_often_the_kubelet_asks(containers: list[Mapping[str, Any]], rate: float) -> None:
+    assert _probes({"containers": containers}) == pytest.approx(rate)
