@@ -84,7 +84,7 @@ def _number(source: NumberSource, text: str) -> float:
         if isinstance(value, bool):
             raise ValueError(f"{value} is not a number")  # noqa: TRY004, TRY301 - as float() does
         return float(value)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         shown = text.strip()[:_EXCERPT]
         raise _no_answer(doing, f"{type(error).__name__}: {error} in {shown!r}") from error
 

@@ -308,7 +308,7 @@ class KubernetesApi:
             except ApiException as error:
                 if error.status == 404 and missing_ok:
                     return None
-                if error.status == 409:
+                if error.status == 409 and request.method != "get":
                     raise Conflict(_message(error)) from error
                 if error.status == 401 and renew is not None and pause is not None:
                     self._dynamic = _DYNAMIC_CLIENT(renew(), discoverer=_no_discovery)

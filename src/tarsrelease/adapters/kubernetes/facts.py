@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tarsrelease.adapters.kubernetes.client import ACCESS_REVIEW, NAMESPACE, NODE, KubernetesApi
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.cluster import NodeState
 from tarsrelease.model.rights import Right
 
 
+@reads_answers
 class KubernetesFacts:
     """The port `ClusterFacts`. It writes nothing: an access review is a question in a POST."""
 

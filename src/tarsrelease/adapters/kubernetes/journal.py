@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pydantic import ValidationError
 
 from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Conflict, KubernetesApi
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.errors import StoppedError, UsageError
 from tarsrelease.model.journal import Entry
 
@@ -31,6 +32,7 @@ def bounded(entries: Sequence[Entry], most: int = _MOST_ENTRIES) -> list[Entry]:
     return kept[-most:]
 
 
+@reads_answers
 class ConfigMapJournal:
     """ConfigMap ``tarsrelease-<application>``, key ``journal.jsonl``; other keys are kept."""
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tarsrelease.adapters.kubernetes.client import LEASE, Conflict, KubernetesApi
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.journal import LockHolder
 from tarsrelease.model.release import Run
@@ -25,6 +26,7 @@ def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+@reads_answers
 class LeaseLock:
     """A Lease that is renewed by a thread while it is held, as Helm may block for minutes.
 

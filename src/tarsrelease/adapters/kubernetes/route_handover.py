@@ -24,6 +24,7 @@ from tarsrelease.adapters.kubernetes.client import (
     Object,
 )
 from tarsrelease.adapters.kubernetes.route_split import Route, Target, targets
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.errors import ForbiddenError, UsageError
 from tarsrelease.model.rollout import RouteRef, Service
 from tarsrelease.model.route_ownership import OwnedRoute, OwnerTool, RouteOwner, Switch
@@ -43,6 +44,7 @@ _MANAGED_BY = "app.kubernetes.io/managed-by"
 _RESPECT = "RespectIgnoreDifferences=true"
 
 
+@reads_answers
 class RouteHandover:
     """The routes of one namespace, and the records and Applications that write them."""
 

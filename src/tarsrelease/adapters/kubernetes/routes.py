@@ -22,6 +22,7 @@ from tarsrelease.adapters.kubernetes.route_split import (
     rules_of,
     targets,
 )
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.cluster import RouteFaults, RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
@@ -31,6 +32,7 @@ ATTEMPTS = 5
 KINDS: Mapping[str, Kind] = {"HTTPRoute": HTTP_ROUTE, "GRPCRoute": GRPC_ROUTE}
 
 
+@reads_answers
 class GatewayRoutes:
     """HTTPRoutes and GRPCRoutes of services in one namespace, written side by side."""
 

@@ -13,12 +13,14 @@ from tarsrelease.adapters.kubernetes.client import (
 )
 from tarsrelease.adapters.kubernetes.route_split import Route, Target, canary_percentage, targets
 from tarsrelease.adapters.kubernetes.routes import ATTEMPTS, each, keeps_changing, refuse_controlled
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.cluster import RouteFaults, RouteState
 from tarsrelease.model.environment import Gateway
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.rollout import RouteRef, Service
 
 
+@reads_answers
 class VirtualServices:
     """The port `Routes` for the VirtualServices of services in one namespace."""
 

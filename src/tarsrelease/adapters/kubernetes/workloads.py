@@ -15,6 +15,7 @@ from tarsrelease.adapters.kubernetes.client import (
     SERVICE,
     KubernetesApi,
 )
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.cluster import AutoscalerState, ContainerState, DeploymentState, PodState
 from tarsrelease.model.errors import ForbiddenError
 from tarsrelease.model.measurement import Track
@@ -25,6 +26,7 @@ _VERSION = "app.kubernetes.io/version"
 _VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?)")
 
 
+@reads_answers
 class KubernetesWorkloads:
     """The workloads of an application. Whose a pod is follows from its Deployment's name."""
 

@@ -28,7 +28,7 @@ def own_error(problem: psycopg.Error) -> SqlError | ConnectionGoneError:
     diagnostics = problem.diag
     position = diagnostics.statement_position
     return SqlError(
-        state,
+        state or "XX000",  # a server that is none, or a broken proxy
         diagnostics.message_primary or str(problem),
         hint=" ".join(filter(None, (diagnostics.message_detail, diagnostics.message_hint))),
         position=int(position) if position else 0,

@@ -37,7 +37,7 @@ class Reader:
             raise self._refusal(query, status, body)
         try:
             answer = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.unreachable(
                 query, f"an answer that is not JSON ({len(body)} bytes): {error}"
             ) from error
@@ -45,7 +45,9 @@ class Reader:
             found = answer.get("error") if isinstance(answer, dict) else answer
             raise self.unreachable(query, f"an answer without success: {str(found)[:_EXCERPT]}")
         if answer.get("warnings"):
-            said = "; ".join(map(str, answer["warnings"]))[:_EXCERPT]
+            warnings = answer["warnings"]
+            listed = warnings if isinstance(warnings, list) else [warnings]
+            said = "; ".join(map(str, listed))[:_EXCERPT]
             raise self.unreachable(query, f"an answer with a warning, maybe incomplete: {said}")
         if answer.get("isPartial"):  # VictoriaMetrics' word for it
             raise self.unreachable(query, "an incomplete answer: a store did not answer")
@@ -58,7 +60,11 @@ class Reader:
         """The value of a scalar."""
         if data.get("resultType") != "scalar":
             raise self.unreachable(query, f"a {data.get('resultType')}, not a scalar")
-        return float(data["result"][1])
+        try:
+            return float(data["result"][1])
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            found = f"an answer of another shape ({type(error).__name__}: {error})"
+            raise self.unreachable(query, found) from error
 
     def matrix(self, query: str, data: Mapping[str, Any]) -> list[Series]:
         """The series of a matrix; NaN and infinite values are left out."""
@@ -75,11 +81,14 @@ class Reader:
             raise broken(f"a {data.get('resultType')}")
         try:
             found = [
-                Series(labels=each["metric"], samples=_samples(each["values"]))
+                Series(
+                    labels={name: str(value) for name, value in each["metric"].items()},
+                    samples=_samples(each["values"]),
+                )
                 for each in data["result"]
                 if "values" in each or "histograms" not in each
             ]
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise broken(f"an answer of another shape ({type(error).__name__}: {error})") from error
         if data["result"] and not any(each.samples for each in found):
             raise broken("series, but no number among their samples (NaN, infinite or histograms)")
@@ -152,7 +161,7 @@ def _message(body: bytes) -> str:
     text = body.decode(errors="replace").strip()
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[:_EXCERPT] or "(no text)"
     said = parsed.get("error") if isinstance(parsed, dict) else None
     return str(said or text)[:_EXCERPT]
