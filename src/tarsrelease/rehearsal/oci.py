@@ -52,6 +52,19 @@ def program_layer(name: str, program: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def layer_descriptor(layer: bytes) -> Descriptor:
+    """The descriptor of an uncompressed layer."""
+    return _store(None, _LAYER, layer)
+
+
+def index_digests(images: Sequence[Image], layers: Mapping[str, Descriptor]) -> dict[str, str]:
+    """The digests that `write_layout` gives, from the layers' descriptors alone."""
+    return {
+        image.reference: _store(None, _INDEX, _json(_index(None, image, layers)))["digest"]
+        for image in images
+    }
+
+
 def write_layout(
     folder: Path, images: Sequence[Image], layers: Mapping[str, bytes]
 ) -> dict[str, str]:
@@ -78,7 +91,7 @@ def write_layout(
     return digests
 
 
-def _index(blobs: Path, image: Image, layers: Mapping[str, Descriptor]) -> dict[str, Any]:
+def _index(blobs: Path | None, image: Image, layers: Mapping[str, Descriptor]) -> dict[str, Any]:
     manifests = []
     for architecture, layer in sorted(layers.items()):
         config = _store(blobs, _CONFIG, _json(_configuration(image, architecture, layer)))
@@ -109,9 +122,10 @@ def _configuration(image: Image, architecture: str, layer: Descriptor) -> dict[s
     }
 
 
-def _store(blobs: Path, media_type: str, content: bytes) -> Descriptor:
+def _store(blobs: Path | None, media_type: str, content: bytes) -> Descriptor:
     digest = hashlib.sha256(content).hexdigest()
-    (blobs / digest).write_bytes(content)
+    if blobs is not None:
+        (blobs / digest).write_bytes(content)
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 

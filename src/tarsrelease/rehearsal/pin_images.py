@@ -1,16 +1,29 @@
 """Write the digests of the T.A.R.S. images into the bundles' descriptions.
 
-``python -m tarsrelease.rehearsal.pin_images`` builds the images and sets each ``digest:`` of
-release/*/bundle.yaml; with ``--check`` it writes nothing and exits 1 where one differs.
+``python -m tarsrelease.rehearsal.pin_images`` builds the images for both architectures, sets each
+``digest:`` of release/*/bundle.yaml and records the layers in examples/tars/images.json; with
+``--check`` it writes nothing and exits 1 where one differs.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from tarsrelease.rehearsal.images import ImageBuildError, ImageEntry, build_images
+from tarsrelease.rehearsal.gobuild import find_go, minimum_go
+from tarsrelease.rehearsal.images import (
+    VERSIONS,
+    ImageBuildError,
+    ImageEntry,
+    layers_of,
+    record_of,
+    tars_digests,
+)
+from tarsrelease.rehearsal.oci import Descriptor
 from tarsrelease.rehearsal.paths import cache_root, source_root
 
 _FIELD = re.compile(r"^(\s+(?:- )?)(service|name|tag|digest): *(\S+)$")
@@ -56,9 +69,25 @@ def main(arguments: list[str]) -> int:
         print("usage: pin_images [--check]", file=sys.stderr)
         return 2
     root = source_root()
+    services = root / "examples/tars/services"
     wrong = 0
     try:
-        digests = digests_of(build_images(cache_root(), root / "examples/tars/services", _say))
+        layers = _layers(services)
+        references = [
+            item for each in VERSIONS for item in tars_digests(each, layers[each]).items()
+        ]
+        digests = {
+            (name, tag): digest
+            for reference, digest in references
+            for name, _, tag in [reference.rpartition(":")]
+        }
+        record = record_of(services)
+        text = json.dumps(layers, indent=2) + "\n"
+        if not record.exists() or record.read_text() != text:
+            print(f"{record.relative_to(root)}: {'differs' if arguments else 'recorded'}")
+            wrong = int(bool(arguments))
+            if not arguments:
+                record.write_text(text)
         for path in sorted(root.glob("release/*/bundle.yaml")):
             before = path.read_text()
             after = pinned(before, digests)
@@ -74,6 +103,18 @@ def main(arguments: list[str]) -> int:
         print(f"the digests could not be pinned: {error}", file=sys.stderr)
         return 2
     return wrong
+
+
+def _layers(services: Path) -> dict[str, dict[str, Descriptor]]:
+    """By version, the layers of every architecture, compiled anew (Go's cache makes it quick)."""
+    go = str(find_go(cache_root(), minimum_go(services), _say))
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            version: dict(
+                sorted(layers_of(services, version, Path(folder) / "tars", _say, go=go).items())
+            )
+            for version in VERSIONS
+        }
 
 
 def _say(text: str) -> None:
