@@ -151,7 +151,7 @@ CONTENT: list[Case] = [
     ("version of the manifest", manifest(lambda m: m.update(version="1.2.1")), "1.2.1"),
     ("version of the chart entry", manifest(lambda m: m["chart"].update(version="1.2.1")), "1.2.1"),
     ("version in a tag", manifest(lambda m: m["images"][0].update(tag="v1.1.0")),
-     "the tag of registry.example/demo/web says 1.1.0"),
+     "the tag of registry.example/demo/web says v1.1.0"),
     ("version of the rollout", then_listed(replaced("rollout.yaml", "version: 1.2.0",
      "version: 1.2.1")), "rollout.yaml says 1.2.1"),
     ("version of bundle.yaml", then_listed(replaced("bundle.yaml", "version: 1.2.0",

@@ -236,7 +236,8 @@ def test_telling_people_decides_nothing_and_ends_by_itself() -> None:
         assert step["timeout-minutes"] <= 2
         assert step["with"]["pagerduty"] == "${{ inputs.notify_pagerduty }}"
     events = {step["with"]["event"] for step in told}
-    assert events == {"started", "hold", "rollback", "promoted", "complete"}
+    ended = "${{ steps.back.outputs.exit-code == '0' && 'rollback' || 'rollback-failed' }}"
+    assert events == {"started", "hold", ended, "promoted", "complete"}
 
 
 def test_a_day_waits_for_the_one_before_and_going_back_waits_for_nobody() -> None:
