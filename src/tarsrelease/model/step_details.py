@@ -217,11 +217,15 @@ class PlannedStatement(Value):
 
 
 class MigratePlanDetails(Details):
-    """Of `migrate plan`; `session` are settings of the role that the environment replaces."""
+    """Of `migrate plan`; `session` are settings of the role that the environment replaces.
+
+    `not_copied` are schemas and tables that the role may not read.
+    """
 
     tried_on: str
     database: str
     session: tuple[str, ...] = ()
+    not_copied: tuple[str, ...] = ()
     statements: tuple[PlannedStatement, ...]
 
 

@@ -139,11 +139,12 @@ class ScratchDatabase(Protocol):
     """A throwaway database with the schema of the real one and none of its rows.
 
     `complete`: its owners and privileges are those of the real one; otherwise their changes are not
-    noticed.
+    noticed. `not_copied`: schemas and tables that the role may not read.
     """
 
     version: str
     complete: bool
+    not_copied: tuple[str, ...]
 
     def run(self, statement: Statement, footprint: Footprint | None = None) -> Trial:
         """Run the statement for good, and return what it did.

@@ -77,6 +77,11 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
         )
         untouched = not any(one.file in state.files for one in migrations)
         with access.copies(server.version) as scratch:
+            if scratch.not_copied:
+                left_out = ", ".join(scratch.not_copied)
+                assignment.people.progress.say(
+                    f"not copied, as this role cannot read it: {left_out}"
+                )
             before = scratch.dump() if untouched else None
             trials = Trials(catalog, scratch, database, phase, linted)
             planned, failed = trials.run(left, assignment.people.progress)  # (3), (4)
@@ -86,6 +91,7 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
                 else prove_down(assignment, read, state, phase, scratch, before)  # (5)
             )
             where, complete = scratch.version, scratch.complete
+            not_copied = scratch.not_copied
     unknown = _allowances(chosen, planned, linted, left)
     checks = [
         *_server_checks(problem),
@@ -117,6 +123,7 @@ def plan(assignment: Assignment, access: DatabaseAccess, phase: str = "expand") 
             ),
             tried_on=f"PostgreSQL {where}",
             session=server.replaced,
+            not_copied=not_copied,
             database=f"{server.database}, PostgreSQL {server.release}, as {server.role}",
             statements=tuple(_published(one) for one in planned),
         ),

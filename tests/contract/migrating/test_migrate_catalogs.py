@@ -148,6 +148,27 @@ def test_what_only_adds_is_not_refused(app: Rig, version: int) -> None:
         assert lines == [], sql
 
 
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("DROP OWNED BY CURRENT_USER CASCADE;", "removes schema app"),
+        ("DROP OWNED BY reader;", "removes SELECT on app.parent for reader"),
+        ("DO $$BEGIN EXECUTE 'DROP OW' || 'NED BY reader'; END$$;", "removes USAGE on schema app"),
+    ],
+)
+def test_drop_owned_is_refused(app: Rig, sql: str, said: str) -> None:
+    with app.connect("postgres") as admin:
+        admin.execute("GRANT reader TO tars")
+    try:
+        outcome = app.plan(app.release({"a.sql": Sql(sql)}))
+    finally:
+        with app.connect("postgres") as admin:
+            admin.execute("REVOKE reader FROM tars")
+    assert outcome.exit_code is ExitCode.NO
+    [lines] = breaks(outcome)
+    assert any(said in line for line in lines), lines
+
+
 def test_it_is_allowed_by_name(app: Rig) -> None:
     sql = f"-- tarsrelease:allow {RULE}: nobody reads it\nALTER TABLE app.gone DROP COLUMN c;"
     outcome = app.plan(app.release({"a.sql": Sql(sql)}))

@@ -64,6 +64,27 @@ def test_vacuum_full_gives_way_like_alter(rig: Rig) -> None:
     assert rig.up(release, run="second").exit_code is ExitCode.DONE
 
 
+@pytest.mark.parametrize("sql", ["REINDEX INDEX missions_pkey;", "REINDEX TABLE missions;"])
+def test_reindex_gives_way_like_alter(rig: Rig, sql: str) -> None:
+    release = rig.release({"a.sql": Sql(f"-- tarsrelease:allow long-lock: small\n{sql}")})
+    planned: Any = rig.plan(release).details.model_dump(mode="json")["statements"][0]
+    modes = {lock["relation"]: lock["mode"] for lock in planned["locks"]}
+    assert modes["missions_pkey"] == "ACCESS EXCLUSIVE"
+    assert modes["missions"] == "SHARE"
+    assert planned["deadline"].startswith("300 s (statement_timeout)")
+    with rig.connect() as other:
+        other.execute("BEGIN")
+        other.execute("UPDATE missions SET id = id WHERE id = 1")
+        outcome = rig.up(release, lock_timeout=0.3, lock_patience=2.0)
+        assert outcome.exit_code is ExitCode.HOLD
+        gave_way: Any = outcome.details.model_dump(mode="json")["gave_way"]
+        assert gave_way >= 2
+        other.rollback()
+    assert rig.up(release, run="second").exit_code is ExitCode.DONE
+    with rig.connect() as connection:
+        connection.execute("INSERT INTO missions (name, status, agent) VALUES ('m', 'queued', 'a')")
+
+
 def test_plan_says_the_real_lock_and_the_deadline(rig: Rig) -> None:
     sql = "-- tarsrelease:allow vacuum-full: small\nVACUUM FULL missions;\n"
     sql += "-- tarsrelease:allow cluster: small\nCLUSTER missions USING missions_pkey;\n"

@@ -22,6 +22,17 @@ _SETTINGS = (
     "standard_conforming_strings",
     "xmloption",
 )
+_HIDDEN = """
+SELECT nspname::text, NULL FROM pg_namespace
+WHERE NOT has_schema_privilege(oid, 'USAGE') AND nspname !~ '^pg_'
+UNION ALL SELECT n.nspname::text, c.relname::text FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'f') AND NOT has_table_privilege(c.oid, 'SELECT')
+AND has_schema_privilege(n.oid, 'USAGE') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass
+                AND e.objid = c.oid AND e.deptype = 'e')
+ORDER BY 1, 2
+"""
 LEAVE_THE_DATABASE = {
     "pg_read_server_files",
     "pg_write_server_files",
@@ -40,6 +51,8 @@ class Original:
     roles: tuple[tuple[Any, ...], ...]
     memberships: tuple[tuple[str, str], ...]
     settings: Mapping[str, str]
+    hidden: tuple[tuple[str, str | None], ...] = ()
+    """Schemas, and tables in schemas, that the role may not read."""
 
 
 def read_original(connection: Connection) -> Original:
@@ -59,6 +72,7 @@ def read_original(connection: Connection) -> Original:
         "JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member "
         "GROUP BY r.rolname, m.rolname"
     ).fetchall()
+    hidden = connection.execute(_HIDDEN.encode()).fetchall()
     settings = {}
     for name in _SETTINGS:
         value = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
@@ -71,6 +85,7 @@ def read_original(connection: Connection) -> Original:
         roles=tuple(roles),
         memberships=tuple((one[0], one[1]) for one in memberships),
         settings=settings,
+        hidden=tuple((one[0], one[1]) for one in hidden),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Scratch:
         self._database = database
         self._admin = _session(admin)
         self.complete = complete
+        self.not_copied: tuple[str, ...] = ()
         self.version = str(self._admin.info.parameter_status("server_version"))
         self._runner: Connection | None = None
         self._observer: Observer | None = None
@@ -138,18 +140,33 @@ def scratch_copy(dsn: str, database: Database, version: int) -> Iterator[Scratch
         original = read_original(real)
     with ExitStack() as stack:
         if database.scratch_env is None:
-            dump = dump_schema(dsn, version)
+            dump = _dump(dsn, version, original)
             admin, role = stack.enter_context(_embedded(find("postgres", best=version), original))
             scratch = Scratch(admin, role, database)
         else:
             there = dsn_of(database, database.scratch_env)
             borrowed = stack.enter_context(borrowed_database(there, database, original))
-            dump = dump_schema(dsn, version, () if borrowed.complete else WITHOUT_OWNERS)
-            dump = borrowed.adapted(dump)
+            owners = () if borrowed.complete else WITHOUT_OWNERS
+            dump = borrowed.adapted(_dump(dsn, version, original, owners))
             scratch = Scratch(borrowed.admin, borrowed.role, database, complete=borrowed.complete)
         stack.callback(scratch.close)
+        scratch.not_copied = tuple(
+            f"{schema}.{table}" if table else f"schema {schema}"
+            for schema, table in original.hidden
+        )
         scratch.fill(dump, original.settings)
         yield scratch
+
+
+def _dump(dsn: str, version: int, original: Original, options: Sequence[str] = ()) -> str:
+    """The schema, as far as the role may read it: a managed server has more."""
+    hidden = [
+        f'--exclude-table="{schema}"."{table}"' if table else f'--exclude-schema="{schema}"'
+        for schema, table in original.hidden
+    ]
+    dump = dump_schema(dsn, version, [*options, *hidden])
+    schemas = "|".join(re.escape(schema) for schema, table in original.hidden if table is None)
+    return re.sub(rf"(?m)^CREATE EVENT TRIGGER [^;]* FUNCTION ({schemas})\.[^;]*;$", "", dump)
 
 
 @contextmanager
