@@ -29,7 +29,7 @@ from world import (
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import AutoscalerState, DeploymentState, Revision, RouteFaults
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import LockedError, StoppedError, UnreachableError
+from tarsrelease.model.errors import LockedError, LostError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check
@@ -497,7 +497,7 @@ class FaultyCharts:
         cluster = self.cluster
         cluster.conductor.sleep(cluster.random.uniform(0.05, 0.5))
         if not cluster.up:
-            raise StoppedError(
+            raise LostError(
                 doing="running Helm",
                 found="failed to download openapi: connection refused",
                 expected="Helm to end without an error",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tarsrelease.context import Context
 from tarsrelease.gates.checks import HOPELESS
@@ -151,13 +151,16 @@ def _completing(
     clock, workloads = context.clock, context.cluster.workloads
     started = clock.now()
     hopeless_since: dict[str, datetime] = {}
+    former: dict[str, PodState] | None = None
     while True:
         waited = (clock.now() - started).total_seconds()
         try:
             missing = _missing(replicas, version, workloads.deployments())
             if not missing:
                 return None
-            hopeless = _hopeless(replicas, workloads.pods())
+            pods = workloads.pods()
+            former = _unchanged(_stuck_before(pods, started) if former is None else former, pods)
+            hopeless = _hopeless(replicas, [pod for pod in pods if pod.name not in former])
         except UnreachableError as error:
             missing, hopeless = [str(error)], {}
         hopeless_since = {pod: hopeless_since.get(pod, clock.now()) for pod in hopeless}
@@ -187,6 +190,19 @@ def _missing(
                 f"{max(state.replicas, least)} replicas" + (f": {problem}" if problem else "")
             )
     return missing
+
+
+def _stuck_before(pods: Iterable[PodState], now: datetime) -> dict[str, PodState]:
+    """Pods that have failed for longer. Their status may be old, and its cause gone: a missing
+    image that is back is pulled only after the kubelet's pause."""
+    longest = timedelta(seconds=_HOPELESS_FOR)
+    return {p.name: p for p in pods if p.started_at is not None and now - p.started_at > longest}
+
+
+def _unchanged(former: Mapping[str, PodState], pods: Iterable[PodState]) -> dict[str, PodState]:
+    """Those whose containers still have the status that they had before."""
+    now = {pod.name: pod.containers for pod in pods}
+    return {name: pod for name, pod in former.items() if now.get(name) == pod.containers}
 
 
 def _hopeless(replicas: Mapping[str, int], pods: Iterable[PodState]) -> dict[str, str]:

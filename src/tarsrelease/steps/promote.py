@@ -12,6 +12,7 @@ moves to the canary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,8 @@ from typing import Any
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Snapshot
 from tarsrelease.model.details import Details
-from tarsrelease.model.errors import RefusedError, StoppedError
+from tarsrelease.model.errors import LostError, RefusedError, StoppedError
+from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
@@ -61,79 +63,103 @@ PROMOTED = "promoted"
 """The stage written to the routes when the canary has left them after a promotion."""
 _ROLL_BACK = "`tarsrelease rollback` restores stable and removes the canary"
 _AGAIN = "run `tarsrelease promote` again, or `tarsrelease rollback`"
+_PAUSE = 2.0
+"""Seconds before the API server is asked again."""
 
 
 def promote(context: Context) -> Outcome:
     """Promote. Hold if an evaluation is inconclusive.
 
+    If the API server goes away in the middle, goes on when it is back, for `limits.deploy` at most.
     Raises RefusedError unless the last stage proceeded, StoppedError if it fails after a change.
     """
-    report, release = StepReport(context, STEP), context.release
+    report = StepReport(context, STEP)
     steps: list[PromotionStep] = []
-
-    def outcome(verdict: Verdict, summary: str, next_step: str) -> Outcome:
-        return report.outcome(
-            verdict,
-            summary,
-            checks=steps[-1].observation.checks if steps else (),
-            details=Details(phases=report.seconds, stages=tuple(each.row() for each in steps)),
-            next_step=next_step,
-        )
-
+    lost: list[datetime] = []
+    longest = context.environment.limits.deploy
     with under_lock(context) as locked:
-        seen, entries = take_snapshot(context), context.cluster.journal.entries()
-        if release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.RESULT):
-            return outcome(Verdict.PROCEED, "promoted already", "tarsrelease status")
-        refuse_without_journal(context, entries, seen.routes)
-        _refuse_unproven(release, seen, entries)
-        if not _upgraded(release, seen) and not _interrupted(seen):
-            _refuse_unchecked_stable(context, entries)
-        pins = release_journal.pins(entries, release.version)
-        keep = traffic.lease_and_lock_keeper(locked)
-        with changing(_AGAIN):
-            journal(context, STEP, release_journal.PROMOTE, Phase.INTENT)
-            with report.phase("upgrade stable"):
-                _upgrade_stable(locked, seen, entries, pins)
-                failed = _complete_stable(locked, seen, entries, keep)
-            if failed is not None:
-                refuse_overtaken(context)
-                return outcome(*_end_before_return(context, failed))
-            since = weights_since(seen.routes) or context.clock.now()
-            good = {Track.STABLE, Track.CANARY}
-            for weight in _weights_left(release, seen):
-                if weight > 0 and Track.CANARY not in good:
-                    continue
-                with report.phase(stage_name(weight)):
-                    since, step = _step_back(locked, weight, seen, keep)
-                steps.append(step)
-                if step.observation.verdict is Verdict.PROCEED:
-                    continue
-                refuse_overtaken(context)
-                if _aborted(step.observation):
-                    return outcome(*_end_before_return(context, step.observation))
-                if step.failed is Track.CANARY:
-                    context.say(f"{step.stage.name}: the canary fails; all traffic to stable")
-                    good.remove(Track.CANARY)
-                    continue
-                if Track.CANARY not in good:
-                    return outcome(*_both_fail(context, step))
-                if step.observation.verdict is Verdict.ROLLBACK:
-                    _move_to_canary(context, step)
-                traffic.move_all(context, Track.CANARY, step.observation.why)
-                return outcome(
-                    Verdict.HOLD,
-                    f"{step.stage.name} is inconclusive: {step.observation.why}; the canary, "
-                    f"which is proven, serves all requests",
-                    "run `tarsrelease promote` to try again",
-                )
-            with report.phase("drain"):
-                drain(locked, since, keep)
-            with report.phase("remove canary"):
-                retire(locked, PROMOTED)
-                remove_canary(locked)
-                pinning.unpin(locked, pins)
-            journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
-    return outcome(
+        while True:
+            try:
+                with changing(_AGAIN) if lost else nullcontext():
+                    verdict, summary, next_step = _promote(context, locked, report, steps)
+                break
+            except LostError as error:
+                now = context.clock.now()
+                if lost and (now - lost[-1]).total_seconds() > longest:
+                    lost = []  # it had come back in between
+                lost.append(now)
+                left = longest - (now - lost[0]).total_seconds()
+                if left <= 0:
+                    raise
+                context.say(f"promote: {error}; trying again for {duration(left)}")
+                context.clock.sleep(_PAUSE)
+    return report.outcome(
+        verdict,
+        summary,
+        checks=steps[-1].observation.checks if steps else (),
+        details=Details(phases=report.seconds, stages=tuple(each.row() for each in steps)),
+        next_step=next_step,
+    )
+
+
+def _promote(
+    context: Context, locked: Context, report: StepReport, steps: list[PromotionStep]
+) -> tuple[Verdict, str, str]:
+    """Promote from where the cluster is: verdict, summary and next step; adds to `steps`."""
+    release = context.release
+    seen, entries = take_snapshot(context), context.cluster.journal.entries()
+    if release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.RESULT):
+        return (Verdict.PROCEED, "promoted already", "tarsrelease status")
+    refuse_without_journal(context, entries, seen.routes)
+    _refuse_unproven(release, seen, entries)
+    if not _upgraded(release, seen) and not _interrupted(seen):
+        _refuse_unchecked_stable(context, entries)
+    pins = release_journal.pins(entries, release.version)
+    keep = traffic.lease_and_lock_keeper(locked)
+    with changing(_AGAIN):
+        journal(context, STEP, release_journal.PROMOTE, Phase.INTENT)
+        with report.phase("upgrade stable"):
+            _upgrade_stable(locked, seen, entries, pins)
+            failed = _complete_stable(locked, seen, entries, keep)
+        if failed is not None:
+            refuse_overtaken(context)
+            return _end_before_return(context, failed)
+        since = weights_since(seen.routes) or context.clock.now()
+        good = {Track.STABLE, Track.CANARY}
+        for weight in _weights_left(release, seen):
+            if weight > 0 and Track.CANARY not in good:
+                continue
+            with report.phase(stage_name(weight)):
+                since, step = _step_back(locked, weight, seen, keep)
+            steps.append(step)
+            if step.observation.verdict is Verdict.PROCEED:
+                continue
+            refuse_overtaken(context)
+            if _aborted(step.observation):
+                return _end_before_return(context, step.observation)
+            if step.failed is Track.CANARY:
+                context.say(f"{step.stage.name}: the canary fails; all traffic to stable")
+                good.remove(Track.CANARY)
+                continue
+            if Track.CANARY not in good:
+                return _both_fail(context, step)
+            if step.observation.verdict is Verdict.ROLLBACK:
+                _move_to_canary(context, step)
+            traffic.move_all(context, Track.CANARY, step.observation.why)
+            return (
+                Verdict.HOLD,
+                f"{step.stage.name} is inconclusive: {step.observation.why}; the canary, "
+                f"which is proven, serves all requests",
+                "run `tarsrelease promote` to try again",
+            )
+        with report.phase("drain"):
+            drain(locked, since, keep)
+        with report.phase("remove canary"):
+            retire(locked, PROMOTED)
+            remove_canary(locked)
+            pinning.unpin(locked, pins)
+        journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
+    return (
         Verdict.PROCEED,
         f"{context.rollout.application} {release.version} is stable and serves all requests; "
         "the canary is removed",

@@ -39,6 +39,12 @@ _UNREACHABLE = (
     "i/o timeout",
     "TLS handshake timeout",
     "no route to host",
+    "connection reset by peer",
+    "unexpected EOF",
+    "http2: client connection lost",
+    "failed to download openapi",
+    "the server is currently unable to handle the request",
+    "etcdserver: request timed out",
 )
 _FORBIDDEN = re.compile(
     r'cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
