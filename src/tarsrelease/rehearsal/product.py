@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -48,12 +48,24 @@ _ELSEWHERE = ("database", "notifications", "github", "staging")
 class LocalImage(Value):
     """What runs for an image: `command`, a line for the shell or a list of arguments.
 
+    A program with a relative path lies beside the mapping file.
     A list is the image's entry point: a container's `args` replace what follows its first element,
     and a container's `command` replaces all of it. `env` are variables that the image sets.
     """
 
     command: str | tuple[str, ...]
     env: dict[str, str] = {}
+
+    def beside(self, folder: Path) -> Self:
+        """The same with the program's path made absolute; its process has a folder of its own."""
+        line = self.command
+        program = line.split()[0] if isinstance(line, str) else line[0]
+        if "/" not in program:
+            return self
+        whole = str((folder / program).absolute())
+        if isinstance(line, str):
+            return self.model_copy(update={"command": line.replace(program, whole, 1)})
+        return self.model_copy(update={"command": (whole, *line[1:])})
 
     @property
     def argv(self) -> list[str]:
@@ -74,7 +86,7 @@ def read_images(file: Path) -> dict[str, LocalImage]:
         return {
             str(name): LocalImage.model_validate(
                 value if isinstance(value, dict) else {"command": value}
-            )
+            ).beside(file.parent)
             for name, value in dict(given).items()
         }
     except (OSError, ValueError, TypeError, yaml.YAMLError) as problem:

@@ -1,0 +1,40 @@
+"""A product that nobody here wrote: podinfo, as docs/your-product.md releases it, typed as it is.
+
+`init`, `bundle build`, `doctor` and `rehearse --images` without editing a generated file: a good
+version is promoted, and one started with `--random-error` is rolled back.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import tutorial
+from tarsrelease.rehearsal import commands
+
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(1800)]
+
+
+def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Path) -> None:
+    log, folder = tmp_path / "log", tmp_path / "product"
+    folder.mkdir()
+    started = time.monotonic()
+    try:
+        code = tutorial.run(folder, tutorial.script(), log)
+    finally:
+        commands.down("podinfo", lambda _: None, keep_logs=False)
+    text = log.read_text()
+    print(f"the tutorial took {time.monotonic() - started:.0f} s")
+    assert code == 0, text[-6000:]
+    assert "6.9.2 is promoted and serves all requests" in text
+    assert "PROCEED  doctor" in text
+    ends = [
+        json.loads(line)["outcome"]
+        for line in (folder / "evidence/evidence.jsonl").read_text().splitlines()
+    ]
+    assert [end["verdict"] for end in ends if end["step"] == "rehearse"] == ["proceed", "rollback"]
