@@ -86,13 +86,17 @@ def _variables(environment: Environment, variables: Mapping[str, str]) -> Iterat
     ):
         missing = [f"{name} ({key})" for key, name in wanted.items() if not variables.get(name)]
         status = Status.FAIL if missing else Status.PASS if wanted else Status.SKIPPED
-        reason = f"not set: {names(missing)}; run `export {missing[0].split()[0]}=…`, and add it "
-        reason += "to the secrets of the pipeline's environments"
+        reason = names(list(wanted.values())) or "the environment file names none"
+        if missing:
+            reason = (
+                f"not set: {names(missing)}; run `export {missing[0].split()[0]}=…`, and add it to "
+                "the secrets of the pipeline's environments"
+            )
         yield _check(
             check_id,
             status,
             "every variable that the environment file names is set",
-            reason if missing else names(list(wanted.values())) or "the file names none",
+            reason,
             source=f"environments/{environment.name}.yaml",
         )
 
