@@ -136,10 +136,16 @@ def test_a_weight_without_gates_is_looked_at_by_the_next_higher_ones() -> None:
 
 
 def test_the_minutes_are_those_of_the_stages_and_of_the_looks() -> None:
-    rollout = written(promotion={"weights": [50, 0], "look": "30s"})
+    rollout = written(promotion={"weights": [50, 0], "look": "30s", "bake": "0s"})
     plan = schedule.schedule(rollout, rollout)
     assert (plan.minutes, plan.minutes_at_most) == (21.0, 41.0)
     assert [stage.weight for stage in plan.below_100] == [10]
+
+
+def test_the_minutes_include_the_bake() -> None:
+    rollout = written(promotion={"weights": [50, 0], "look": "30s", "bake": "10m"})
+    plan = schedule.schedule(rollout, rollout)
+    assert (plan.promotion_minutes, plan.minutes, plan.minutes_at_most) == (11.0, 31.0, 51.0)
 
 
 def test_the_pipeline_gets_its_facts_as_one_output() -> None:
@@ -214,7 +220,7 @@ class TestWindow:
         assert schedule.warnings(rollout, plan, MONDAY, "P0 fix (octocat)") == ()
 
     def test_a_day_that_ends_after_it_is_warned_of(self) -> None:
-        rollout = written(window=HOURS.model_dump())
+        rollout = written(window=HOURS.model_dump(), promotion={"bake": "0s"})
         plan = schedule.schedule(rollout, rollout)
         assert schedule.warnings(rollout, plan, MONDAY) == ()
         late = schedule.warnings(rollout, plan, datetime(2026, 11, 23, 11, 50, tzinfo=UTC))

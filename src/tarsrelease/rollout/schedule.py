@@ -96,7 +96,7 @@ def minutes_wanted(text: str) -> float | None:
 
 
 class Schedule(Value):
-    """The planned stages. The minutes cover the stages and the evaluations while promoting.
+    """The planned stages. The minutes cover the stages, and the promotion with its bake.
 
     They do not include approvals and the start of jobs, which cannot be known in advance.
     """
@@ -123,7 +123,8 @@ def schedule(written: Rollout, played: Rollout) -> Schedule:
         )
         for stage in played.stages
     )
-    evaluations = _minutes(played.promotion.look * len(played.promotion.weights))
+    promotion = played.promotion
+    evaluations = _minutes(sum(map(promotion.seconds_at, promotion.weights)))
     return Schedule(
         stages=stages,
         promotion_minutes=evaluations,

@@ -66,7 +66,8 @@ def plan(
             ),
             plan=(
                 *(_on_paper(stage) for stage in paper.stages),
-                f"promotion: {_minutes(paper.promotion_minutes)} of evaluations of stable",
+                f"promotion: {_minutes(paper.promotion_minutes)} of evaluations of stable, "
+                "with the bake",
             ),
             schedule=paper.stages,
             warnings=tuple(warned),
