@@ -229,10 +229,29 @@ class Systems:
                 {
                     "slack": {"webhook_env": "HOOK"},
                     "pagerduty": {"routing_key_env": "KEY", "url": self.server.url},
+                    "statuspage": {"page": "p", "token_env": "KEY", "url": self.server.url},
+                    "webhooks": [{"name": "hook", "url_env": "HOOK"}],
                 }
             ),
             deadline=SECONDS,
         )
+
+    def pod_pages(self) -> object:
+        """The list of pods is as it should be; their pages are not."""
+        name = self.services[0].stable.deployment
+        metadata = {
+            **METADATA,
+            "name": f"{name}-abc-1",
+            "annotations": {"prometheus.io/port": "8080"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": f"{name}-abc"}],
+        }
+        pods = json.dumps(listed({**POD, "metadata": metadata})).encode()
+        self.server.fixed = {"/namespaces/tars/pods": pods}
+        try:
+            # A new one each time: it keeps what it has read.
+            return PodMetrics(self.api, self.release.rollout, None).series([SELECTOR], 30)
+        finally:
+            self.server.fixed = {}
 
     def registry(self) -> object:
         # A new one each time: it remembers which registries are silent.
@@ -254,6 +273,13 @@ def listed(found: Any) -> Any:
 
 
 SELECTOR = 'http_requests_total{code="200"}'
+PAGE = (
+    b"# HELP http_requests_total Requests\n# TYPE http_requests_total counter\n"
+    b'http_requests_total{code="200",path="/a\\"b"} 1027 1395066363000\n'
+    b'http_requests_total{code="500"} 3 # {trace_id="x"} 1\n'
+)
+INCIDENTS = [{"id": "1", "status": "scheduled", "metadata": {"tarsrelease": {"key": "k"}}}]
+INCIDENT = {"name": "n", "status": "scheduled", "metadata": {"tarsrelease": {"key": "k"}}}
 CASES: dict[str, Case] = {
     "deployments": (lambda s: s.workloads.deployments(), bodies(listed(DEPLOYMENT))),
     "pods": (lambda s: s.workloads.pods(), bodies(listed(POD))),
@@ -279,6 +305,17 @@ CASES: dict[str, Case] = {
     "rights": (lambda s: s.facts.lacking(ROLE[:2]), bodies(REVIEW)),
     "openapi": (lambda s: s.api.openapi(), bodies({"definitions": {}})),
     "pod metrics": (lambda s: s.pods.series([SELECTOR], 30), bodies(listed(POD))),
+    "pods' pages": (Systems.pod_pages, damaged(PAGE) | st.binary(max_size=300)),
+    "statuspage": (
+        lambda s: s.channels.deliver(
+            Message(receiver="statuspage", path="", body={"incident": INCIDENT})
+        ),
+        bodies(INCIDENTS),
+    ),
+    "webhook": (
+        lambda s: s.channels.deliver(Message(receiver="webhook hook", path="", body={})),
+        bodies({"ok": True}),
+    ),
     "prometheus": (lambda s: s.prometheus.series(["up"], 5), bodies(MATRIX)),
     "prometheus, recorded": (lambda s: s.prometheus.recorded(["up"], 0, 60, 15), bodies(MATRIX)),
     "prometheus, time": (lambda s: s.prometheus.server_time(), bodies(VECTOR)),
@@ -369,6 +406,8 @@ def test_the_valid_answers_are_read(systems: Systems) -> None:
     assert systems.workloads.deployments()[0].complete
     answered(listed(POD))
     assert systems.workloads.pods()[0].containers[0].waiting == "CrashLoopBackOff"
+    server.body = PAGE
+    assert systems.pod_pages() != [[]]
     answered(listed(AUTOSCALER))
     assert systems.workloads.autoscalers()
     answered(ROUTE)

@@ -51,11 +51,15 @@ class StatuspageChannel:
 
     def _open(self, key: str) -> Mapping[str, Any] | None:
         """Ours that has not ended; the newest if there are several."""
-        for each in self._request("GET", f"/incidents?limit={_NEWEST}", None):
-            metadata = (each.get("metadata") or {}).get("tarsrelease") or {}
-            if metadata.get("key") == key and each.get("status") not in ENDED:
-                found: Mapping[str, Any] = each
-                return found
+        listed = self._request("GET", f"/incidents?limit={_NEWEST}", None)
+        try:
+            for each in listed:
+                metadata = (each.get("metadata") or {}).get("tarsrelease") or {}
+                if metadata.get("key") == key and each.get("status") not in ENDED:
+                    return {"id": str(each["id"])}
+        except (LookupError, TypeError, AttributeError) as error:
+            found = f"a list of incidents in another shape ({type(error).__name__}: {error})"
+            raise self._provider.away(found) from error
         return None
 
     def _request(self, method: str, path: str, body: object) -> Any:

@@ -15,6 +15,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from tarsrelease.adapters.kubernetes.client import POD, KubernetesApi
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.adapters.kubernetes.workloads import deployment_of
 from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
@@ -51,6 +52,7 @@ class _Page(NamedTuple):
     error: ReleaseError | None = None
 
 
+@reads_answers
 class PodMetrics:
     """The port `Metrics`, without a past. Also gives `up`, as Prometheus does, by pod.
 
