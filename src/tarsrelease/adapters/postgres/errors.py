@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,5 +32,5 @@ def own_error(problem: psycopg.Error) -> SqlError | ConnectionGoneError:
         state or "XX000",  # a server that is none, or a broken proxy
         diagnostics.message_primary or str(problem),
         hint=" ".join(filter(None, (diagnostics.message_detail, diagnostics.message_hint))),
-        position=int(position) if position else 0,
+        position=int(position) if position and re.fullmatch(r"[0-9]{1,9}", position) else 0,
     )
