@@ -1,11 +1,11 @@
 """How many bad gauges `like_stable` finds, and how often it fails a healthy canary.
 
-    python benchmarks/gates_gauges.py [PAIRS]
+    python benchmarks/gates_gauges.py
 
 Prints the table of docs/detection.md. The series are synthetic, in the style of public recorded
 ones (NAB's cloud metrics, the Server Machine Dataset, JVM heaps): levels, ramps, saw teeth, bursts
 and heavy tails, with three pods a side, ten minutes at one reading in five seconds and five minutes
-of stable before them. Each family has PAIRS normal pairs (default 200); each anomaly has as many
+of stable before them. Each family has PAIRS normal pairs; each anomaly has as many
 pairs, spread over the families that it can occur in. Fixed seeds. The check is judged after every
 fourth reading, as a gate would; the last columns are those of the method before, which compared
 all readings of the whole stage at once.
@@ -13,7 +13,6 @@ all readings of the whole stage at once.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 
@@ -31,6 +30,7 @@ Rng = np.random.Generator
 Family = Callable[[Rng, int], Array]
 """From a number of pods to their readings, stable's and the canary's alike: pods x TICKS."""
 
+PAIRS = 80
 PODS, BEFORE, STAGE, TICK = 3, 60, 120, 5.0
 TICKS = BEFORE + STAGE
 SUBJECT = Subject("s", Track.CANARY, "canary", "stable")
@@ -144,6 +144,7 @@ RISING: Mapping[str, Family] = {
     "negative readings": negative,
 }
 FALLING: Mapping[str, Family] = {"throughput": throughput, "hit ratio": hits}
+FAMILIES: Mapping[str, Family] = {**RISING, **FALLING}
 STEADY = (flat, busy, latency, connections, together, saw_teeth)
 
 
@@ -237,47 +238,54 @@ def row(name: str, ends: list[tuple[Status, Status]]) -> str:
     return f"| {name} | {len(ends)} | " + " | ".join(cells) + " |"
 
 
-def table(pairs: int) -> Iterator[str]:
-    """The table of docs/detection.md."""
+def rule_of(direction: str) -> LikeStableCheck:
+    """The default margin and number of readings."""
+    values = {"kind": "like_stable", "id": "a.g", "sli": "g", "direction": direction}
+    return LikeStableCheck.model_validate(values)
+
+
+def healthy(name: str) -> list[tuple[Status, Status]]:
+    """How the normal pairs of a family end, by the check and by the method before."""
+    family, ends = FAMILIES[name], []
+    rule = rule_of("decrease" if name in FALLING else "increase")
+    rng = np.random.default_rng([41, list(FAMILIES).index(name)])
+    for _ in range(PAIRS):
+        both = family(rng, 2 * PODS)
+        if family is warming:
+            both[PODS:, BEFORE : BEFORE + 12] /= 1.5
+        canary, stable = both[:PODS], both[PODS:]
+        ends.append((judged(rule, canary, stable), before(rule, canary, stable)))
+    return ends
+
+
+def bad(name: str) -> list[tuple[Status, Status]]:
+    """The same for an anomaly of the canary."""
+    (families, change), ends = ANOMALIES[name], []
+    rule = rule_of("decrease" if "decrease" in name else "increase")
+    rng = np.random.default_rng([42, list(ANOMALIES).index(name)])
+    for number in range(PAIRS):
+        both = families[number % len(families)](rng, 2 * PODS)
+        canary = change(both[:PODS])
+        ends.append((judged(rule, canary, both[PODS:]), before(rule, canary, both[PODS:])))
+    return ends
+
+
+def table(run: Callable[..., Iterator[list[tuple[Status, Status]]]]) -> Iterator[str]:
+    """The table of docs/detection.md; `run` maps a function over names."""
     header = "| canary | pairs | failed | held | passed | before: failed | held | passed |"
     yield header
     yield "|---" * (header.count("|") - 1) + "|"
-    everything = []
-    rng = np.random.default_rng(41)
-    for direction, families in (("increase", RISING), ("decrease", FALLING)):
-        rule = LikeStableCheck.model_validate(
-            {"kind": "like_stable", "id": "a.g", "sli": "g", "direction": direction}
-        )
-        for name, family in families.items():
-            ends = []
-            for _ in range(pairs):
-                both = family(rng, 2 * PODS)
-                if family is warming:
-                    both[PODS:, BEFORE : BEFORE + 12] /= 1.5
-                ends.append([play(rule, both[:PODS], both[PODS:]) for play in (judged, before)])
+    for word, function, names in (
+        ("healthy", healthy, list(FAMILIES)),
+        ("bad", bad, list(ANOMALIES)),
+    ):
+        everything = []
+        for name, ends in zip(names, run(function, names), strict=True):
             everything += ends
-            yield row(f"healthy: {name}", [(now, then) for now, then in ends])
-    yield row("**healthy, all**", [(now, then) for now, then in everything])
-    found = []
-    for name, (families_of, change) in ANOMALIES.items():
-        rule = LikeStableCheck.model_validate(
-            {
-                "kind": "like_stable",
-                "id": "a.g",
-                "sli": "g",
-                "direction": "decrease" if "decrease" in name else "increase",
-            }
-        )
-        ends = []
-        for number in range(pairs):
-            both = families_of[number % len(families_of)](rng, 2 * PODS)
-            canary = change(both[:PODS])
-            ends.append([play(rule, canary, both[PODS:]) for play in (judged, before)])
-        found += ends
-        yield row(f"bad: {name}", [(now, then) for now, then in ends])
-    yield row("**bad, all**", [(now, then) for now, then in found])
+            yield row(f"{word}: {name}", ends)
+        yield row(f"**{word}, all**", everything)
 
 
 if __name__ == "__main__":
-    for line in table(int(sys.argv[1]) if len(sys.argv) > 1 else 200):
+    for line in table(map):
         print(line, flush=True)

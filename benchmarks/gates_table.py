@@ -1,15 +1,19 @@
 """Generates docs/detection.md: how soon a bad canary is found, how often a good one rolled back.
 
-    python benchmarks/gates_table.py [RUNS [RELEASES]] > docs/detection.md
+    python benchmarks/gates_table.py > docs/detection.md
 
-The default of 100 runs per cell and 10 releases (25 with independent errors) takes about 40
-minutes on one core.
+Takes about eight minutes of one core, spread over all of them (TARSRELEASE_WORKERS: over as many
+processes). Counts are drawn with numpy for many releases at once; the real checks are evaluated
+only where the formula without the correction for bursts could fail (tests/simulation/law_world.py).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -17,10 +21,34 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 
-from law_world import ALPHA, KINDS, STEADY, TICK, first_failure, sides, taken_back
+from law_world import (
+    ALPHA,
+    HISTORY,
+    KINDS,
+    LOOKS,
+    PAST,
+    PATIENCE,
+    PODS,
+    SERVICES,
+    STEADY,
+    SUBJECT,
+    TICK,
+    Array,
+    Side,
+    beyond_a_limit,
+    inputs,
+    rules,
+    suspicious,
+    taken_back,
+)
+from law_world import WEIGHTS as STAGES
+from numpy.typing import NDArray
 
 import gates_field
+from gates_field import Run
+from tarsrelease.gates.checks import JUDGES
 from tarsrelease.model.checks import CheckRule, CompareCheck, ProportionCheck
+from tarsrelease.model.outcome import Status
 
 RATE = 0.005
 REGRESSIONS = {
@@ -36,6 +64,12 @@ RULES: tuple[CheckRule, ...] = (
     ProportionCheck(kind="proportion", id="a.errors", sli="e", below=2 * RATE),
     CompareCheck(kind="compare", id="a.compare", sli="e"),
 )
+RUNS = 50
+"""Canaries for each cell of the table of detection."""
+STEADY_RELEASES = 500
+BURSTY_RELEASES = 10
+"""Releases for each amount of traffic."""
+BURSTY = [kind for kind, bursts in KINDS.items() if bursts != STEADY]
 FALSE_RATES = (0.0001, 0.001, 0.005, 0.05)
 FALSE_TRAFFIC = (1, 20, 300, 5000)
 BURSTY_RATES = (0.001, 0.005, 0.05)
@@ -43,8 +77,9 @@ BURSTY_TRAFFIC = (20, 300, 5000)
 
 INTRODUCTION = f"""# How soon a bad canary is found, and how often a good one is rolled back
 
-`python benchmarks/gates_table.py` generates this page. It simulates requests with fixed seeds and
-evaluates the real checks at every scrape (5 s).
+`python benchmarks/gates_table.py > docs/detection.md` generates this page. It simulates requests
+with fixed seeds and evaluates the real checks at every scrape (5 s). It takes about eight minutes
+of CPU time.
 [checks.md](checks.md#kinds-of-check-in-a-stage) describes the methods.
 
 ## Detection
@@ -69,8 +104,9 @@ HEALTHY = """
 The canary is exactly as good as stable, and the limits are twice its error rate. Each release has
 three services, five checks (two error limits, one latency limit, comparison, drift) and five stages
 of ten minutes with 120 evaluations each. A service has 1, 20, 300 or 5 000 requests per scrape
-(bursts: 20, 300 or 5 000, and only every third evaluation at which a check could fail). A release
-counts as rolled back if a single check fails once. The budget is 1 % if errors are independent.
+(bursts: 20, 300 or 5 000, and at most eight of the evaluations at which a check could fail). A
+release counts as rolled back if a single check fails once. The budget is 1 % if errors are
+independent.
 
 The gates recognize bursts from stable's longer past (1 440 scrapes), from the five minutes before
 the traffic shift, and from the time since. The budget holds for independent errors only; the rows
@@ -83,65 +119,175 @@ The last column shows the same method without the correction for bursts on stabl
 """
 
 
-def found(rng: np.random.Generator, requests: float, weight: float, worse: float) -> float:
-    """Seconds until one of the rules fails; infinite where none does within ten minutes."""
-    canary, stable = sides(rng, requests * TICK, weight, 0.0, RATE, STEADY, worse)
-    looks = [first_failure(rule, canary, stable) for rule in RULES]
-    times = [TICK * (look + 1) for look in looks if look is not None]
-    return min(times, default=float("inf"))
+@dataclass
+class Batch:
+    """Many services in one stage: cumulative counts after the shift, services x LOOKS.
+
+    `ours` and `theirs` are bad and all requests by pod and tick. What stable had before the shift
+    is drawn only where a check could fail.
+    """
+
+    weight: float
+    before: float
+    per_tick: float
+    rate: float
+    ours: tuple[Array, Array]
+    theirs: tuple[Array, Array]
+
+    @classmethod
+    def drawn(
+        cls,
+        rng: np.random.Generator,
+        services: int,
+        per_tick: float,
+        weight: float,
+        before: float,
+        rate: float,
+        worse: float = 1.0,
+    ) -> Batch:
+        """Independent errors; the canary has `worse` times as many."""
+
+        def side(pods: int, requests: float, share: float) -> tuple[Array, Array]:
+            total = rng.poisson(requests / pods, (services, pods, LOOKS))
+            bad = rng.binomial(total, min(1.0, share))
+            return bad.astype(float), total.astype(float)
+
+        ours = side(1, per_tick * weight, rate * worse)
+        theirs = side(PODS, per_tick * (1 - weight), rate)
+        return cls(weight, before, per_tick, rate, ours, theirs)
+
+    def suspects(self, rule: CheckRule) -> NDArray[np.bool_]:
+        """The services and looks at which the rule could fail: services x LOOKS."""
+        (bad, total), (other, others) = (
+            tuple(part.sum(axis=1).cumsum(axis=1) for part in side)
+            for side in (self.ours, self.theirs)
+        )
+        if isinstance(rule, ProportionCheck):
+            return np.asarray(beyond_a_limit(bad, total, rule.bad_limit))
+        looks = np.zeros(bad.shape, dtype=bool)
+        flat = [part.ravel() for part in (bad, total, other, others)]
+        looks.ravel()[suspicious(rule, (flat[0], flat[1]), (flat[2], flat[3]))] = True
+        return looks
+
+    def sides(self, service: int) -> tuple[Side, Side]:
+        """One service with what stable had before the shift."""
+        rng = np.random.default_rng([13, service])
+        share = np.concatenate([np.ones(PAST), np.full(HISTORY, 1 - self.before)])
+        total = rng.poisson(self.per_tick * share / PODS, (PODS, len(share)))
+        bad = rng.binomial(total, self.rate)
+        theirs = [
+            np.hstack([early, late[service]])
+            for early, late in zip((bad, total), self.theirs, strict=True)
+        ]
+        nothing = np.zeros((1, len(share)))
+        ours = [np.hstack([nothing, part[service]]) for part in self.ours]
+        return Side(*ours), Side(*theirs)
+
+    def failures(self, rule: CheckRule, *, tempered: bool = True) -> dict[int, int]:
+        """By service, the first look at which the real check fails."""
+        looks, found = self.suspects(rule), {}
+        for service in np.flatnonzero(looks.any(axis=1)):
+            canary, stable = self.sides(int(service))
+            for look in np.flatnonzero(looks[service]):
+                seen = inputs(canary, stable, int(look), tempered=tempered)
+                if JUDGES[rule.kind](rule, SUBJECT, seen, PATIENCE).status is Status.FAIL:
+                    found[int(service)] = int(look)
+                    break
+        return found
 
 
-def detection(runs: int) -> Iterator[str]:
+def detection(run: Run) -> Iterator[str]:
     """The table of detection."""
     yield "| errors | requests/s | " + " | ".join(f"{100 * w:g} %" for w in WEIGHTS) + " |"
     yield "|---|---|" + "---|" * len(WEIGHTS)
-    for name, worse in REGRESSIONS.items():
-        for requests in REQUESTS:
-            cells = []
-            for weight in WEIGHTS:
-                rng = np.random.default_rng(11)
-                times = [found(rng, requests, weight, worse) for _ in range(runs)]
-                seen = [time for time in times if time < float("inf")]
-                share = f"{100 * len(seen) / runs:.0f} %"
-                cells.append(f"{share}, {median(seen):.0f} s" if seen else "-")
-            yield f"| {name} | {requests} | " + " | ".join(cells) + " |"
+    yield from run(detected, [(name, requests) for name in REGRESSIONS for requests in REQUESTS])
 
 
-def mistakes(of_bursty: int) -> Iterator[str]:
+def detected(row: tuple[str, int]) -> str:
+    """A row: the share that was rolled back and the median time."""
+    (name, requests), cells = row, []
+    for weight in WEIGHTS:
+        rng = np.random.default_rng(11)
+        worse = REGRESSIONS[name]
+        batch = Batch.drawn(rng, RUNS, requests * TICK, weight, 0.0, RATE, worse)
+        by_rule = [batch.failures(rule) for rule in RULES]
+        seen = [
+            TICK * (1 + min(each[service] for each in by_rule if service in each))
+            for service in set().union(*by_rule)
+        ]
+        share = f"{100 * len(seen) / RUNS:.0f} %"
+        cells.append(f"{share}, {median(seen):.0f} s" if seen else "-")
+    return f"| {name} | {requests} | " + " | ".join(cells) + " |"
+
+
+def healthy(seed: int, releases: int, per_tick: float, rate: float) -> tuple[int, int]:
+    """Of healthy releases with independent errors, those rolled back: with and without correction.
+
+    Availability and error rate are one indicator, so their checks fail together.
+    """
+    rng, before = np.random.default_rng(seed), 0.0
+    lost: tuple[set[int], set[int]] = (set(), set())
+    for weight in STAGES:
+        of_errors, of_slow = (
+            Batch.drawn(rng, SERVICES * releases, per_tick, weight, before, rate) for _ in range(2)
+        )
+        for name, rule in rules(rate).items():
+            if name == "availability" or (rule.beside and weight == 1.0):
+                continue
+            batch = of_slow if name == "slow" else of_errors
+            for tempered, found in zip((True, False), lost, strict=True):
+                found |= {each // SERVICES for each in batch.failures(rule, tempered=tempered)}
+        before = weight
+    return len(lost[0]), len(lost[1])
+
+
+def mistakes(run: Run) -> Iterator[str]:
     """The table of healthy releases that were rolled back."""
     yield "| errors on both sides | how they occur | releases | rolled back | without correction |"
     yield "|---|---|---|---|---|"
-    for kind, bursts in KINDS.items():
-        steady = bursts == STEADY
-        every = 1 if steady else 3
-        for rate in FALSE_RATES if steady else BURSTY_RATES:
-            back, naive, played = 0, 0, 0
-            releases = of_bursty if not steady else 5 * of_bursty // 2
-            for per_tick in FALSE_TRAFFIC if steady else BURSTY_TRAFFIC:
-                for tempered in (True, False):
-                    rng = np.random.default_rng(12)
-                    lost = sum(
-                        taken_back(rng, per_tick, rate, bursts, tempered=tempered, every=every)
-                        is not None
-                        for _ in range(releases)
-                    )
-                    back, naive = (back + lost, naive) if tempered else (back, naive + lost)
-                played += releases
-            yield f"| {100 * rate:g} % | {kind} | {played} | {back} | {naive} |"
-            print(f"{kind}, {100 * rate:g} %: {back} of {played}", file=sys.stderr)
+    steady = [("independent errors", rate) for rate in FALSE_RATES]
+    yield from run(mistaken, [*steady, *((kind, rate) for kind in BURSTY for rate in BURSTY_RATES)])
+
+
+def mistaken(row: tuple[str, float]) -> str:
+    """A row: how many releases a check rolled back."""
+    kind, rate = row
+    if kind not in BURSTY:
+        found = [healthy(12, STEADY_RELEASES, per_tick, rate) for per_tick in FALSE_TRAFFIC]
+        back, naive = (sum(column) for column in zip(*found, strict=True))
+        played = STEADY_RELEASES * len(FALSE_TRAFFIC)
+    else:
+        played = BURSTY_RELEASES * len(BURSTY_TRAFFIC)
+        back, naive = (
+            sum(
+                taken_back(rng, per_tick, rate, KINDS[kind], tempered=tempered, most=8) is not None
+                for per_tick in BURSTY_TRAFFIC
+                for rng in [np.random.default_rng(12)]
+                for _ in range(BURSTY_RELEASES)
+            )
+            for tempered in (True, False)
+        )
+    return f"| {100 * rate:g} % | {kind} | {played} | {back} | {naive} |"
+
+
+def told(lines: Iterator[str]) -> None:
+    """Print them as they come, and how far the page is."""
+    for line in lines:
+        print(line, flush=True)
+        print(line, file=sys.stderr)
 
 
 def main() -> None:
     """Print the page."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    releases = int(sys.argv[2]) if len(sys.argv) > 2 else 10
-    print(INTRODUCTION)
-    for line in detection(runs):
-        print(line, flush=True)
-    print(HEALTHY)
-    for line in mistakes(releases):
-        print(line, flush=True)
-    gates_field.main()
+    workers = int(os.environ.get("TARSRELEASE_WORKERS", os.cpu_count() or 1))
+    with ProcessPoolExecutor(workers) as pool:
+        print(INTRODUCTION)
+        told(detection(pool.map))
+        print(HEALTHY)
+        told(mistakes(pool.map))
+        for title, text, table in gates_field.sections(pool.map):
+            print(f"\n## {title}\n\n{text}\n", flush=True)
+            told(table)
 
 
 if __name__ == "__main__":

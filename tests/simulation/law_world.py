@@ -10,7 +10,7 @@ same formula; a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tarsrelease.gates.checks import JUDGES, Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
+from tarsrelease.gates.stats.late_change import Starts, remember
 from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
 from tarsrelease.model.measurement import Counts, Track, Unmeasured
@@ -39,6 +40,8 @@ CHECKS = 5
 BUDGET = 0.01
 ALPHA = BUDGET / ((len(WEIGHTS) + PROMOTION) * SERVICES * CHECKS)
 PATIENCE = Patience(alpha=ALPHA, confidence=0.95, stale_after=15.0)
+LONGEST = 1200.0
+"""Seconds of a stage with its extension."""
 OURS, THEIRS = ("s", Track.CANARY), ("s", Track.STABLE)
 
 
@@ -159,12 +162,52 @@ def naive(bad: Array, total: Array, limit: Array | float) -> Array:
     return np.asarray(highest + np.log(np.exp(logs - highest).mean(axis=0)))
 
 
-def suspicious(rule: CheckRule, ours: tuple[Array, Array], theirs: tuple[Array, Array]) -> Array:
+def late(bad: Array, total: Array, limit: float) -> Array:
+    """The highest untempered log evidence of a bet placed after the shift, along the last axis."""
+    found: Array = np.full(bad.shape, -np.inf)
+    for moment in MOMENTS:
+        fresh = bad[..., moment + 1 :] - bad[..., moment, None]
+        of = total[..., moment + 1 :] - total[..., moment, None]
+        part = found[..., moment + 1 :]
+        for factor in ODDS_ABOVE:
+            np.maximum(part, fresh * np.log(factor) - of * np.log1p(limit * (factor - 1)), part)
+    return found
+
+
+def moments() -> tuple[int, ...]:
+    """The looks whose counts a gate remembers (late_change.remember)."""
+    starts: Starts = {}
+    found = []
+    for look in range(LOOKS):
+        counts = {"e": {OURS: Counts(0, look, None)}}
+        more = remember(starts, counts, TICK * (look + 1), LONGEST)
+        if more is not starts:
+            found.append(look)
+        starts = more
+    return tuple(found)
+
+
+MOMENTS = moments()
+
+
+def beyond_a_limit(bad: Array, total: Array, limit: float) -> NDArray[np.bool_]:
+    """Whether a proportion could fail at each look (the last axis), bets placed late included.
+
+    The bet from the shift on has 0.9 of the capital, all the others 0.1.
+    """
+    needs = -np.log(ALPHA)
+    found = (naive(bad, total, limit) >= needs - 0.6) | (late(bad, total, limit) >= needs + 1.6)
+    return np.asarray(found)
+
+
+def suspicious(
+    rule: CheckRule, ours: tuple[Array, Array], theirs: tuple[Array, Array]
+) -> NDArray[np.intp]:
     """Indices of the looks at which the rule could fail."""
     (bad, total), (other, others) = ours, theirs
     needs = -np.log(ALPHA)
     if isinstance(rule, ProportionCheck):
-        return np.flatnonzero(naive(bad, total, rule.bad_limit) >= needs)
+        return np.flatnonzero(beyond_a_limit(bad, total, rule.bad_limit))
     able = (total > 0) & (others > 0)
     if isinstance(rule, DriftCheck):
         limit = np.where(able, other / np.maximum(others, 1), 0.5)
@@ -192,22 +235,29 @@ def inputs(canary: Side, stable: Side, look: int, *, tempered: bool) -> Inputs:
         OURS: Counts(canary.bad[:, shift:at].sum(), canary.total[:, shift:at].sum(), now),
         THEIRS: Counts(stable.bad[:, shift:at].sum(), stable.total[:, shift:at].sum(), now),
     }
-    made = Inputs({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1))
-    if not tempered:
-        return made
-    return Inputs({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), bursts=known)
+    bad, total = (side[:, shift:at].sum(axis=0).cumsum() for side in (canary.bad, canary.total))
+    before = [moment for moment in MOMENTS if moment < look]
+    starts = {("e", *OURS): [(bad[moment], total[moment]) for moment in before]}
+    made = Inputs({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), starts=starts)
+    return replace(made, bursts=known) if tempered else made
 
 
 SUBJECT = Subject("s", Track.CANARY)
 
 
 def first_failure(
-    rule: CheckRule, canary: Side, stable: Side, *, tempered: bool = True, every: int = 1
+    rule: CheckRule,
+    canary: Side,
+    stable: Side,
+    *,
+    tempered: bool = True,
+    every: int = 1,
+    most: int = LOOKS,
 ) -> int | None:
-    """The look at which the rule fails, None where it never does. `every`: only each n-th look at
-    which it could, to save time."""
-    candidates = suspicious(rule, canary.since_the_shift(), stable.since_the_shift())[::every]
-    for look in candidates:
+    """The look at which the rule fails, None where it never does. To save time, only each n-th
+    look at which it could (`every`), and at most about so many, evenly spread (`most`)."""
+    candidates = suspicious(rule, canary.since_the_shift(), stable.since_the_shift())
+    for look in candidates[:: max(every, -(-len(candidates) // most))]:
         seen = inputs(canary, stable, int(look), tempered=tempered)
         if JUDGES[rule.kind](rule, SUBJECT, seen, PATIENCE).status is Status.FAIL:
             return int(look)
@@ -222,6 +272,7 @@ def taken_back(
     *,
     tempered: bool = True,
     every: int = 1,
+    most: int = LOOKS,
 ) -> str | None:
     """Play one healthy release; the check that took it back, if one did.
 
@@ -237,7 +288,8 @@ def taken_back(
                 if rule.beside and weight == 1.0:
                     continue
                 pair = slow if name == "slow" else (canary, stable)
-                if first_failure(rule, *pair, tempered=tempered, every=every) is not None:
+                at = first_failure(rule, *pair, tempered=tempered, every=every, most=most)
+                if at is not None:
                     return f"{name} at {100 * weight:g} %"
         before = weight
     return None
