@@ -101,8 +101,8 @@ WORSE_BY, TOLERATED, WITHIN = 0.2, 0.001, 0.05
 
 
 def comparison(row: tuple[str, float, float]) -> str:
-    """A row: 1 000 stages of 240 evaluations, from the required sample on."""
-    (kind, share, weight), stages, evaluations = row, 1000, 240
+    """A row: 500 stages of 240 evaluations, from the required sample on."""
+    (kind, share, weight), stages, evaluations = row, 500, 240
     rng = np.random.default_rng(33)
     drifts, others = kind == "drift", (1 - weight) / weight
     needed = required_requests(WITHIN if drifts else TOLERATED, 0.95)
@@ -243,7 +243,7 @@ extension). So a stage with bad requests needs more of them than one without. Li
 required sample on, asked again 239 times.""",
     "The pass side of comparisons": """A comparison passes only if its counts rule out a canary at
 twice the margin: for `compare` (`worse_by` 20 %, `tolerated` 0.1 %) at twice the larger of both,
-for `drift` (`within` 5 %) at twice the distance. 1 000 stages a row, from the required sample on,
+for `drift` (`within` 5 %) at twice the distance. 500 stages a row, from the required sample on,
 asked again 239 times. "Before": on the estimate and without suspicion.""",
     "Errors that begin late": """Ten minutes at 20 requests a second, limit 1.5 %. The bet against
 the limit is placed again at 64 moments, with a tenth of the capital.""",

@@ -30,7 +30,7 @@ Rng = np.random.Generator
 Family = Callable[[Rng, int], Array]
 """From a number of pods to their readings, stable's and the canary's alike: pods x TICKS."""
 
-PAIRS = 80
+PAIRS = 40
 PODS, BEFORE, STAGE, TICK = 3, 60, 120, 5.0
 TICKS = BEFORE + STAGE
 SUBJECT = Subject("s", Track.CANARY, "canary", "stable")
