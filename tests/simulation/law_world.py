@@ -166,11 +166,13 @@ def late(bad: Array, total: Array, limit: float) -> Array:
     """The highest untempered log evidence of a bet placed after the shift, along the last axis."""
     found: Array = np.full(bad.shape, -np.inf)
     for moment in MOMENTS:
+        if moment >= bad.shape[-1]:
+            break
         fresh = bad[..., moment + 1 :] - bad[..., moment, None]
         of = total[..., moment + 1 :] - total[..., moment, None]
         part = found[..., moment + 1 :]
         for factor in ODDS_ABOVE:
-            np.maximum(part, fresh * np.log(factor) - of * np.log1p(limit * (factor - 1)), part)
+            np.maximum(part, fresh * np.log(factor) - of * np.log1p(limit * (factor - 1)), out=part)
     return found
 
 
