@@ -6,7 +6,7 @@ import pytest
 from world import Pod, World, context, environment, release, rollout
 
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.steps.canary_gate import gate
 
 LONG = "20m"
@@ -70,3 +70,20 @@ def test_a_selector_with_a_wrong_label_holds_a_failing_canary() -> None:
     outcome = gate(context(here, release(plan), environment("5s")), 10)
     assert outcome.verdict is Verdict.HOLD
     assert "has the label code" in outcome.summary
+
+
+def test_an_advisory_check_that_fails_is_recorded_and_the_stage_proceeds() -> None:
+    """2 % of the requests fail: too many for the new check, not for the one that decides."""
+    errors = {"kind": "proportion", "sli": "errors"}
+    checks = [
+        {**errors, "id": "canary.error_rate", "below": "10%"},
+        {**errors, "id": "canary.new_limit", "below": "0.5%", "advisory": True},
+    ]
+    here = world(seed=5)
+    fails(here, 0.02)
+    ours = release(rollout(checks, weights=(50, 100), duration="3m", max_extension="1m"))
+    outcome = gate(context(here, ours, environment("15s")), 50, None)
+    assert outcome.verdict is Verdict.PROCEED
+    new = [check for check in outcome.checks if check.id == "canary.new_limit"]
+    assert {(check.status, check.advisory) for check in new} == {(Status.FAIL, True)}
+    assert all(entry.action != "rollback" for entry in here.journal)
