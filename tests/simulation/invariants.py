@@ -123,7 +123,8 @@ def a_guard_ends_traffic_that_nobody_evaluates(story: Story) -> Iterator[str]:
     """... when its lease has run out."""
     began: float | None = None
     for moment in story.moments:
-        if not (moment.guarded and max(moment.weights) > 0 and moment.stable_ready):
+        exposed = moment.guarded and max(moment.weights) > 0 and moment.stable_ready
+        if not exposed or _by_hand(story, moment.at):
             began = None
         elif began is None:
             began = moment.at
@@ -132,6 +133,12 @@ def a_guard_ends_traffic_that_nobody_evaluates(story: Story) -> Iterator[str]:
                 f"{max(moment.weights)} %"
             )
             return
+
+
+def _by_hand(story: Story, at: float) -> bool:
+    """Whether a person wrote the weights last, so that they have no lease."""
+    last = [c.name for c in story.calls if c.at <= at and c.name in ("edit", "shift", "retire")]
+    return last[-1:] == ["edit"]
 
 
 def traffic_has_ready_pods(story: Story) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 from tarsrelease.context import Context
@@ -41,7 +40,6 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
     pinned = pins.replicas if pins is not None else {}
     workloads = context.cluster.workloads
     found = {each.name: each for each in workloads.deployments()}
-    changed = False
     for service in context.rollout.services:
         stable, canary = service.stable.deployment, service.canary.deployment
         missing = [name for name in (stable, canary) if name not in found]
@@ -55,9 +53,8 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
         wanted = replicas_for(stage.weight, pinned.get(stable, found[stable].replicas))
         if found[canary].replicas < wanted:
             context.say(f"scaling {canary} to {wanted} replicas for {stage.weight} %")
-            with changing(_AGAIN) if changed else nullcontext():
+            with changing(_AGAIN):  # a write without an answer may have been done
                 workloads.scale(canary, wanted)
-            changed = True
     clock = context.clock
     canaries = [service.canary.deployment for service in context.rollout.services]
     started = clock.now()
