@@ -9,7 +9,8 @@ import pytest
 from day_world import DayWorkloads, DayWorld, SimulatedCharts
 from world import NEW, OLD, Unattended, World, context, release, rollout
 
-from tarsrelease.model.errors import LostError
+from tarsrelease.model.cluster import Revision
+from tarsrelease.model.errors import LostError, UnreachableError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.operations.scaling import complete_stable
@@ -60,6 +61,24 @@ def test_a_promotion_gives_up_after_its_limit_and_the_canary_serves() -> None:
     assert outcome.exit_code is ExitCode.STOPPED
     assert outcome.error is not None
     assert "failed to download openapi" in outcome.error.found
+
+
+def test_a_release_that_stops_before_its_promotion_leaves_no_traffic_on_the_canary() -> None:
+    day = DayWorld(plan=rollout(weights=(100,), duration="30s"))
+
+    class Away(SimulatedCharts):
+        """The history of stable cannot be read once the last stage has proceeded."""
+
+        def history(self, release: str) -> list[Revision]:
+            if any(e.action == "gate" and e.facts.verdict for e in day.world.journal):
+                raise UnreachableError(
+                    doing="reading", found="refused", expected="an answer", next_step="wait"
+                )
+            return super().history(release)
+
+    day.charts = Away(day.world)
+    assert day.play(Unattended()).exit_code is ExitCode.STOPPED
+    assert day.weights == {0}
 
 
 def stuck(minutes: float = 2.0) -> World:

@@ -16,7 +16,7 @@ from functools import partial
 from tarsrelease.context import Context
 from tarsrelease.model.details import Details
 from tarsrelease.model.environment import describe_overrides
-from tarsrelease.model.errors import LockedError, ReleaseError
+from tarsrelease.model.errors import LockedError, LostError, ReleaseError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
@@ -180,7 +180,12 @@ class _ReleaseRun:
             with changing(_AGAIN), self._traffic_is_leased():
                 for stage in self.context.rollout.stages:
                     at = self._stage(stage, at)
-        outcome = self._outcome("promote", self._promote, after_change=True)
+        try:
+            outcome = self._outcome("promote", self._promote, after_change=True)
+        except _EndedError as ended:
+            if isinstance(ended.__cause__, LostError):
+                self._leave_unpromoted()
+            raise
         if outcome.verdict is Verdict.ROLLBACK:
             self._roll_back(outcome.summary, outcome)
         if outcome.verdict is not Verdict.PROCEED:
@@ -337,6 +342,16 @@ class _ReleaseRun:
         except (ReleaseError, KeyboardInterrupt):
             self._move_to_stable("the release was interrupted")
             raise
+
+    def _leave_unpromoted(self) -> None:
+        """Move all traffic to stable if the promotion has not begun: nobody evaluates it now."""
+        try:
+            entries = self.context.cluster.journal.entries()
+        except ReleaseError as error:
+            self.context.say(f"journal: cannot be read ({error}); the traffic stays")
+            return
+        if not release_journal.promotion_begun(entries, self.context.release.version):
+            self._move_to_stable("the release stopped before its promotion")
 
     # Rolling back
 
