@@ -87,9 +87,12 @@ def _install(options: DayOptions, context: Context, say: Say) -> None:
 
 def _install_product(options: DayOptions, context: Context, say: Say) -> None:
     """Install another product as its users have it, and adopt the routes that it brings along."""
-    run_kubectl(options.tools["kubectl"], "apply", "--filename", str(options.setup))
-    install(context, say=say, route=False)
     environment, services = context.environment, context.rollout.services
+    kubectl, namespace = options.tools["kubectl"], environment.kubernetes.namespace
+    # An earlier rehearsal on this cluster has adopted the routes, which Helm would not take back.
+    run_kubectl(kubectl, "delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
+    run_kubectl(kubectl, "apply", "--filename", str(options.setup))
+    install(context, say=say, route=False)
     if len(context.cluster.routes.read(services)) == len(services):
         argv = [sys.executable, "-m", "tarsrelease", "route", "adopt", "--evidence", options.work]
         argv += ["--release", options.release, "--environment", options.environment]
