@@ -90,7 +90,7 @@ def _install_product(options: DayOptions, context: Context, say: Say) -> None:
     environment, services = context.environment, context.rollout.services
     kubectl, namespace = options.tools["kubectl"], environment.kubernetes.namespace
     # An earlier rehearsal on this cluster has adopted the routes, which Helm would not take back.
-    run_kubectl(kubectl, "delete", "namespace", namespace, "--ignore-not-found", "--timeout=60s")
+    run_kubectl(kubectl, "delete", "namespace", namespace, "--ignore-not-found", "--timeout=50s")
     run_kubectl(kubectl, "apply", "--filename", str(options.setup))
     install(context, say=say, route=False)
     if len(context.cluster.routes.read(services)) == len(services):
