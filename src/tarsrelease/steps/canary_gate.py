@@ -308,8 +308,16 @@ def _capacity_and_consent(
 ) -> Task[Check | None]:
     """Until the canary is ready and no person holds the release; a result that says why not."""
     lacking = yield from scaling(context, stage, entries)
+    answers_until = context.clock.now() + timedelta(seconds=context.environment.limits.deploy)
     while lacking is None:
-        entries = context.cluster.journal.entries()
+        try:
+            entries = context.cluster.journal.entries()
+        except UnreachableError:
+            if context.clock.now() >= answers_until:
+                with changing(_AGAIN):
+                    raise
+            yield 2 * evaluation_times.TICK
+            continue
         requests = requested(entries, context.release.version)
         until = held_until(context, entries)
         if not requests:

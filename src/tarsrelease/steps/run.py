@@ -186,6 +186,9 @@ class _ReleaseRun:
             if isinstance(ended.__cause__, LostError):
                 self._leave_unpromoted()
             raise
+        except KeyboardInterrupt:
+            self._leave_unpromoted()
+            raise
         if outcome.verdict is Verdict.ROLLBACK:
             self._roll_back(outcome.summary, outcome)
         if outcome.verdict is not Verdict.PROCEED:
