@@ -88,6 +88,8 @@ class FaultyCluster:
         self.specs: dict[str, Spec] = {}
         self.histories: dict[str, list[Revision]] = {"tars": [revision(1, OLD)]}
         self.lease: Lease | None = None
+        self.released = False
+        """Its last holder released the lock; the Lease is still there, without a holder."""
         self.up = True
         self.down_since = 0.0
         self.flaky = 0.0
@@ -545,13 +547,15 @@ class _Lock:
         lease = self._asked("check", lambda: self._cluster.lease)
         if lease is not None and lease.holder is not self._process:
             raise self._locked(lease.holder.name)
+        if lease is None and self._cluster.released:
+            raise self._locked("nobody")
         self._take()
 
     def release(self) -> None:
         def free() -> None:
             lease = self._cluster.lease
             if lease is not None and lease.holder is self._process:
-                self._cluster.lease = None
+                self._cluster.lease, self._cluster.released = None, True
                 self._cluster.note(self._process.name, "lock", "released")
 
         try:
@@ -580,6 +584,7 @@ class _Lock:
 
     def _take(self, preempt: bool = False) -> None:
         cluster, now = self._cluster, self._cluster.world.now
+        cluster.released = False
         ours = cluster.lease is not None and cluster.lease.holder is self._process
         if ours and cluster.lease is not None:
             cluster.lease.renewed = now

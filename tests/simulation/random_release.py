@@ -296,7 +296,7 @@ class RandomRelease:
             self.cluster.note("somebody", "hands", "delete-route", service)
 
     def _delete_lease(self) -> None:
-        self.cluster.lease = None
+        self.cluster.lease, self.cluster.released = None, False
         self.cluster.note("somebody", "hands", "delete-lease")
 
     def _delete_journal(self) -> None:
