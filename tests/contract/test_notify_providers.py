@@ -129,7 +129,8 @@ def test_every_event_has_the_published_form(event: Event, provider: Provider) ->
     assert len(provider.bodies(HOOK)) == 1
     alerts, changes = provider.bodies("/v2/enqueue"), provider.bodies("/v2/change/enqueue")
     actions = [alert["event_action"] for alert in alerts]
-    if event in (Event.HOLD, Event.ROLLBACK, Event.ROLLBACK_FAILED, Event.INCIDENT):
+    alerting = (Event.HOLD, Event.PROTECTED, Event.ROLLBACK, Event.ROLLBACK_FAILED, Event.INCIDENT)
+    if event in alerting:
         assert (actions, changes) == (["trigger"], [])
     else:
         assert len(changes) == 1

@@ -65,6 +65,12 @@ ALONE = snapshot(stable("1.0.0"), FIRST)
         ),
         (
             at(0, WITH_CANARY),
+            [*SHIFTED, entry("protect", weight=100, reason="5 of 5 requests bad")],
+            "protected",
+            "--stage 100",
+        ),
+        (
+            at(0, WITH_CANARY),
             [*SHIFTED, entry("gate", weight=100, verdict="rollback")],
             "rolling back",
             "rollback",

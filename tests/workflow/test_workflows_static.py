@@ -237,7 +237,7 @@ def test_telling_people_decides_nothing_and_ends_by_itself() -> None:
         assert step["with"]["pagerduty"] == "${{ inputs.notify_pagerduty }}"
     events = {step["with"]["event"] for step in told}
     ended = "${{ steps.back.outputs.exit-code == '0' && 'rollback' || 'rollback-failed' }}"
-    assert events == {"started", "hold", ended, "promoted", "complete"}
+    assert events == {"started", "hold", "protected", ended, "promoted", "complete"}
 
 
 def test_a_day_waits_for_the_one_before_and_going_back_waits_for_nobody() -> None:

@@ -223,6 +223,7 @@ ACTIONS: dict[str, Action] = {
             "answers": Input(kinds.ANSWERS),
         },
         _gate_refusal,
+        outputs=("protected",),
     ),
     "validate": Action(
         _validate,
@@ -272,7 +273,7 @@ ACTIONS: dict[str, Action] = {
             **_EVIDENCE,
             "event": Input(
                 kinds.choice(
-                    *("scheduled", "started", "stage", "hold", "promoted", "complete"),
+                    *("scheduled", "started", "stage", "hold", "protected", "promoted", "complete"),
                     *("rollback-started", "rollback", "rollback-failed"),
                     *("incident", "resolved", "customers"),
                 ),

@@ -136,6 +136,12 @@ class PersonFacts(Facts):
     revision: int | None = None
 
 
+class ProtectFacts(Facts):
+    """Of ``protect``: why all traffic moved to stable although a rollback was not proven."""
+
+    reason: str = ""
+
+
 class WaitFacts(Facts):
     """Of ``wait``: why it was given up."""
 
@@ -186,6 +192,7 @@ FACTS: Mapping[str, type[Facts]] = {
     "abort": PersonFacts,
     "skip": PersonFacts,
     "restore": PersonFacts,
+    "protect": ProtectFacts,
     "wait": WaitFacts,
     "rollback": RollbackFacts,
     "migrate": MigrateFacts,

@@ -15,6 +15,7 @@ class Event(StrEnum):
     STARTED = "started"
     STAGE = "stage"
     HOLD = "hold"
+    PROTECTED = "protected"
     ROLLBACK_STARTED = "rollback-started"
     ROLLBACK = "rollback"
     ROLLBACK_FAILED = "rollback-failed"

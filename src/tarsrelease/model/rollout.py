@@ -333,11 +333,14 @@ class Statistics(Value):
     `false_rollback_budget` is the chance, per release, that a healthy release is rolled back; it is
     divided over stages, services and checks. `false_pass` is the chance that a canary at twice a
     limit passes its stage; it sets how many more requests a stage with errors requires.
+    `needless_protection` is the chance, per release, that all traffic leaves a healthy canary for
+    a few minutes.
     """
 
     confidence: Share = 0.95
     false_rollback_budget: Share = 0.01
     false_pass: Share = 0.05
+    needless_protection: Share = 0.05
 
 
 class Promotion(Value):

@@ -127,8 +127,9 @@ class DeployDetails(Details):
 class GateDetails(Details):
     """Of `canary gate` and its two modes.
 
-    `shifted_at` is RFC 3339. With ``mode`` "wait", `over` says how somebody else ended the wait
-    and `by` in which run; `limit` is the longest wait.
+    `shifted_at` is RFC 3339. `protected` says why all traffic moved to stable before a rollback was
+    proven; the stage may have been tried once more since. With ``mode`` "wait", `over` says how
+    somebody else ended the wait and `by` in which run; `limit` is the longest wait.
     """
 
     weight: int | None = None
@@ -141,6 +142,8 @@ class GateDetails(Details):
     seconds_from_verdict_to_write: float | None = None
     seconds_from_shift_to_write: float | None = None
     extended_seconds: float | None = None
+    protected: str | None = None
+    seconds_from_shift_to_protection: float | None = None
     lifted_by: str | None = None
     lifted_for: str | None = None
     mode: str | None = None

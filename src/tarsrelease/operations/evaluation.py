@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 
@@ -17,6 +17,7 @@ from tarsrelease.gates import evaluation_times
 from tarsrelease.gates.checks import Inputs, Patience, evaluate, judged, traffic_share
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.measure.pods import RestartCounts
+from tarsrelease.gates.protection import Protection, protections
 from tarsrelease.gates.stats import late_change
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
@@ -69,7 +70,9 @@ class StageEvaluation:
     if another tool moves the traffic and no share is expected. `restarts_before` are the pods'
     restart counts at the shift; None uses those of the first reading. `past` gives the burstiness
     of stable's earlier errors. `present` may change the results of each evaluation before the
-    verdict. `each_tick` is called once a tick and may raise LockedError.
+    verdict. `each_tick` is called once a tick and may raise LockedError. `protects` gives the
+    chances of a needless protection by kind of check (`gates.protection`); without them, nothing
+    protects. A protection ends the evaluation with a hold.
     """
 
     stage: Stage
@@ -80,6 +83,7 @@ class StageEvaluation:
     past: Past = nothing_known
     present: Callable[[tuple[Check, ...]], tuple[Check, ...]] = as_measured
     each_tick: Callable[[], None] = nothing_to_keep
+    protects: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation:
@@ -137,7 +141,7 @@ class _Evaluator:
         if second is not None and source is None:
             self.direct = _Evaluator(context, evaluation, second, self.pods)
         self._interventions = (
-            Interventions(context, stage, evaluation.weight, evaluation.track)
+            Interventions(context, stage.name, evaluation.weight, evaluation.track)
             if evaluation.weight is not None
             else None
         )
@@ -146,6 +150,7 @@ class _Evaluator:
         self._shown_at: float | None = None
         self._extended = False
         self._starts: late_change.Starts = {}
+        self._protection: Protection | None = None
 
     @property
     def now(self) -> float:
@@ -176,10 +181,28 @@ class _Evaluator:
             without_metrics=self.metrics.seconds_without,
             outage_limit=self._context.environment.limits.metrics_outage,
         )
-        if self._interventions is not None:
+        if verdict is not Verdict.ROLLBACK:
+            self._protection = self._found_by_either()
+        if self._protection is not None:
+            verdict = Verdict.HOLD  # also while a person holds the release: users come first
+        elif self._interventions is not None:
             verdict = self._interventions.ruling(verdict)
         self._show(verdict)
         return verdict
+
+    def _found_by_either(self) -> Protection | None:
+        """Why a source of metrics protects. They count the same requests, so they have one chance
+        of doing so needlessly."""
+        judging = self._evaluation
+        if not judging.protects:
+            return None
+        for each in (self, self.direct):
+            if each is not None:
+                rollout, chance = self._context.rollout, judging.protects
+                found = protections(judging.stage, rollout, each._inputs, chance)
+                if found:
+                    return found[0]
+        return None
 
     def observation(self, verdict: Verdict) -> Observation:
         """The observation with this verdict."""
@@ -190,6 +213,7 @@ class _Evaluator:
             evaluations=self.metrics.answers,
             history=tuple(self._history),
             without_metrics=self.metrics.seconds_without,
+            protection=self._protection,
         )
 
     def _evaluate(self) -> tuple[Check, ...]:
@@ -199,7 +223,7 @@ class _Evaluator:
         measurements, trouble = self.metrics.measurements, self.metrics.trouble
         counts, gauges, usages = self._measured()
         lag = 0.0 if measurements is None or measurements.lag == inf else measurements.lag
-        inputs = Inputs(
+        self._inputs = inputs = Inputs(
             counts=counts,
             gauges=gauges,
             cluster=self.pods.state(judging.track),

@@ -17,7 +17,7 @@ from tarsrelease.model.format import names
 from tarsrelease.model.journal import Entry, PersonFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
-from tarsrelease.model.rollout import Service, Stage
+from tarsrelease.model.rollout import Service
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.traffic import lease_seconds, timestamp
 from tarsrelease.rollout import release_journal
@@ -29,9 +29,12 @@ _READ_JOURNAL = timedelta(seconds=2)
 
 
 class Interventions:
-    """The interventions during one evaluation of `track` at a canary weight of `weight` percent."""
+    """The interventions while `track` is judged at a canary weight of `weight` percent.
 
-    def __init__(self, context: Context, stage: Stage, weight: int, track: Track) -> None:
+    `stage` is the name that was written to the routes with that weight.
+    """
+
+    def __init__(self, context: Context, stage: str, weight: int, track: Track) -> None:
         self._context, self._stage, self._weight, self._track = context, stage, weight, track
         self._journal_read_at: datetime | None = None
         self._from_journal: tuple[Check, ...] = ()
@@ -86,7 +89,7 @@ class Interventions:
             if route is None:
                 if written is not None:
                     self._restore(service, written, "was deleted")
-            elif route.stage != self._stage.name:
+            elif route.stage != self._stage:
                 continue  # another step of tarsrelease has written it since
             elif route.weight == self._weight:
                 self._written[service.name] = route
@@ -106,7 +109,7 @@ class Interventions:
         until = context.clock.now() + timedelta(seconds=lease_seconds(context.environment))
         notes = {
             "weight": str(weight),
-            "stage": self._stage.name,
+            "stage": self._stage,
             "run": route.run or context.run.id,
             "release": route.release or context.release.version,
             "shifted-at": timestamp(since),
@@ -114,10 +117,10 @@ class Interventions:
         }
         context.cluster.routes.shift([service], weight, notes)
         check = self._check(service, Status.SKIPPED, f"{changed}; restored to {weight} %")
-        context.say(f"{self._stage.name}: {check.reason}")
+        context.say(f"{self._stage}: {check.reason}")
         journal_if_possible(
             context,
-            self._stage.name,
+            self._stage,
             release_journal.RESTORE,
             Phase.RESULT,
             PersonFacts(weight=weight, reason=check.reason),
@@ -129,7 +132,7 @@ class Interventions:
             id=ROUTES,
             status=status,
             service=service.name,
-            expected=f"{self._weight} %, as {self._stage.name} wrote it",
+            expected=f"{self._weight} %, as {self._stage} wrote it",
             reason=f"{service.route_names} {changed}",
             source=service.route_names,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from tarsrelease.gates.protection import Protection
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.model.details import Point
 from tarsrelease.model.journal import Cause
@@ -23,11 +24,20 @@ _HISTORY = 120
 
 
 @dataclass(frozen=True, slots=True)
+class Protected:
+    """All traffic moved to stable to protect users: why, and how many seconds after the shift."""
+
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A verdict, the results that led to it, and when it was decided.
 
     `evaluations` counts the answers of the metrics server; `without_metrics` is the number of
-    seconds since the last answer.
+    seconds since the last answer. `protection` says why all traffic must move to stable now;
+    `protected` that it did in this stage, which may have been tried once more since.
     """
 
     verdict: Verdict
@@ -36,6 +46,8 @@ class Observation:
     evaluations: int = 0
     history: tuple[Point, ...] = ()
     without_metrics: float = 0.0
+    protection: Protection | None = None
+    protected: Protected | None = None
 
     @classmethod
     def of(cls, check: Check, at: datetime) -> Self:
@@ -64,6 +76,13 @@ class Observation:
             alpha_per_check=alpha_per_check(release.rollout),
             history=self.history[::-1][::every][::-1],
         )
+        if self.protected is not None:
+            details = GateDetails(
+                **details.given(),
+                outputs={"protected": self.protected.why},
+                protected=self.protected.why,
+                seconds_from_shift_to_protection=self.protected.seconds,
+            )
         if since is None:
             return details
         seconds = (self.decided_at - since).total_seconds()

@@ -15,12 +15,14 @@ from math import inf
 from typing import TypeVar
 
 from tarsrelease.context import Context
+from tarsrelease.gates.protection import chances
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.evaluation import StageEvaluation, evaluating
 from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.past_requests import read_burstiness
+from tarsrelease.operations.protecting import protect_while_waiting
 from tarsrelease.operations.tasks import Task, asked_until_answered, first_of
 from tarsrelease.operations.traffic import lease_and_lock_keeper
 from tarsrelease.ports.cluster import holding
@@ -38,9 +40,10 @@ def evaluate_while_waiting(
 ) -> T | Observation:
     """Evaluate a stage until `answer`, called once a tick, returns a value; return that value.
 
-    Returns an observation instead: verdict rollback for a proven failure; another verdict if
-    there is no answer before `until`, or if the metrics outage exceeds its limit and
-    `limits.after_metrics_outage` is not "hold". With "hold", the wait continues on the pods alone.
+    Returns an observation instead: verdict rollback for a proven failure; hold with `protection`
+    set for strong evidence, if `evaluation` protects; another verdict if there is no answer before
+    `until`, or if the metrics outage exceeds its limit and `limits.after_metrics_outage` is not
+    "hold". With "hold", the wait continues on the pods alone.
     """
     return evaluate_meanwhile(context, evaluation, until, asked_until_answered(answer))
 
@@ -74,6 +77,8 @@ class Answer(Enum):
     WITHOUT_METRICS = "without metrics"
     """The metrics outage exceeded its limit, and the environment then moves traffic to stable."""
     FAILED_MEANWHILE = "failed meanwhile"
+    PROTECTED = "protected"
+    """Strong evidence against the canary: all traffic is on stable, which is no rollback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,9 @@ def ask_while_evaluating(
 ) -> tuple[Answer, Observation | None]:
     """Ask the question, and keep evaluating `stage` meanwhile (None: the canary has no traffic).
 
-    A failure or `limits.wait` ends the wait; the caller acts on both. If nobody is at the
-    terminal, the answer comes at once, without an evaluation.
+    A failure or `limits.wait` ends the wait; the caller acts on both. Strong evidence ends it, too,
+    and moves all traffic to stable: a failure if that happened before in this stage. If nobody is
+    at the terminal, the answer comes at once, without an evaluation.
     """
     person = context.people.person
     if stage is None or not person.attended:
@@ -113,20 +119,21 @@ def ask_while_evaluating(
         until = asked_at + timedelta(seconds=context.environment.limits.wait)
         since = weights_since(context.cluster.routes.read(context.rollout.services)) or asked_at
         threading.Thread(target=question.ask, args=(context,), name="question", daemon=True).start()
-        seen = evaluate_while_waiting(
-            context,
-            StageEvaluation(
-                stage=stage,
-                since=since,
-                weight=stage.weight,
-                restarts_before=_restarts_before(context, since),
-                each_tick=lease_and_lock_keeper(context),
-            ),
-            until,
-            question.answer,
+        judged = StageEvaluation(
+            stage=stage,
+            since=since,
+            weight=stage.weight,
+            restarts_before=_restarts_before(context, since),
+            each_tick=lease_and_lock_keeper(context),
+            protects=chances(context.rollout),
         )
-    if isinstance(seen, Answer):
-        return seen, None
+        seen = evaluate_while_waiting(context, judged, until, question.answer)
+        if isinstance(seen, Answer):
+            return seen, None
+        if seen.protection is not None:
+            seen = protect_while_waiting(context, judged, seen)
+            if seen.verdict is Verdict.HOLD:
+                return Answer.PROTECTED, seen
     if seen.verdict is Verdict.ROLLBACK:
         return Answer.FAILED_MEANWHILE, seen
     return (Answer.TOO_LATE if seen.decided_at >= until else Answer.WITHOUT_METRICS), seen

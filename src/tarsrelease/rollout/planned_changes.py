@@ -86,6 +86,11 @@ def stages(release: Release, seen: Snapshot, passed: Sequence[Entry] = ()) -> li
             + f"; evaluated for {duration(stage.duration)}, "
             + f"up to {duration(stage.max_extension)} more"
         )
+    if lines and rollout.statistics.needless_protection > 0:
+        lines.append(
+            "every stage: strong evidence against the canary moves all traffic to stable at once; "
+            "after a quiet period the stage is tried once more, and the second time is a rollback"
+        )
     return lines
 
 

@@ -108,6 +108,16 @@ def _on_the_way(
             else "the canary is deployed and has no traffic"
         )
         following = next((w for w in weights if w not in passed), weights[-1])
+        protected = release_journal.protection(entries, rollout.version)
+        if protected is not None:
+            entry, why = protected
+            return there(
+                "protected",
+                f"all traffic moved to stable at {entry.at:%H:%M:%S} UTC, not as a rollback: "
+                f"{why.reason}",
+                f"{gate} {why.weight}{flags}, or {_ROLLBACK}",
+                waits_for="one more try of the stage",
+            )
         return there("deployed", said, f"{gate} {following}{flags}")
     verdict = _verdict(entries, rollout.version, weight)
     at, again = f"canary-{weight}", f"{gate} {weight}{flags}, or {_ROLLBACK}"

@@ -14,6 +14,7 @@ from tarsrelease.model.journal import (
     MigrateFacts,
     PersonFacts,
     Phase,
+    ProtectFacts,
     TakeOffFacts,
 )
 from tarsrelease.model.measurement import Track
@@ -34,6 +35,7 @@ RESTORE = "restore"
 ABORT = "abort"
 INCIDENT = "incident"
 INCIDENT_CLOSED = "incident-closed"
+PROTECT = "protect"
 
 
 class Pins(Value):
@@ -267,3 +269,21 @@ def skipped(entries: Sequence[Entry], release: str, weight: int) -> bool:
     return any(
         e.action == SKIP and e.facts.weight == weight for e in of_this_attempt(entries, release)
     )
+
+
+def protected_at(entries: Sequence[Entry], release: str, weight: int) -> bool:
+    """Whether a protection moved all traffic to stable in this attempt's stage of `weight`."""
+    return any(
+        e.action == PROTECT and e.facts.weight == weight for e in of_this_attempt(entries, release)
+    )
+
+
+def protection(entries: Sequence[Entry], release: str) -> tuple[Entry, ProtectFacts] | None:
+    """The protection after which this attempt's traffic was not shifted again; None without one."""
+    steps = [
+        e
+        for e in of_this_attempt(entries, release)
+        if e.action == PROTECT or (e.action == SHIFT and e.phase is Phase.INTENT)
+    ]
+    facts = ProtectFacts.of(steps[-1].facts) if steps else None
+    return None if facts is None else (steps[-1], facts)

@@ -3,7 +3,7 @@
 (1) Check that the release may have traffic, read the routes, test the metrics queries.
 (2) Scale the canary before its weight rises.
 (3) Shift traffic, unless an earlier run has done so.
-(4) Evaluate until there is a verdict.
+(4) Evaluate until there is a verdict; after a protection, a quiet period and one more try.
 (5) Act on the verdict, and journal it.
 """
 
@@ -19,6 +19,7 @@ from tarsrelease.gates import evaluation_times
 from tarsrelease.gates.lifted_hold import lifted
 from tarsrelease.gates.measure.pods import restart_counts
 from tarsrelease.gates.measure.queries import queries_of
+from tarsrelease.gates.protection import chances
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.errors import (
     RefusedError,
@@ -42,6 +43,12 @@ from tarsrelease.operations.locking import refuse_overtaken, under_lock
 from tarsrelease.operations.observation import METRICS, Observation
 from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.past_requests import read_burstiness
+from tarsrelease.operations.protecting import (
+    protect,
+    protect_while_waiting,
+    tried_once_more,
+    wait_quietly,
+)
 from tarsrelease.operations.readings import read_before_shift
 from tarsrelease.operations.scaling import scaling
 from tarsrelease.operations.snapshot import (
@@ -143,11 +150,7 @@ def _take(
     past = read_burstiness(context, stage)
     if since is None:
         with changing(_AGAIN):  # the canary is scaled
-            pods = context.cluster.workloads.pods()
-            restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
-            _journal_entry(context, stage, restarts=restarts)
-            read_before_shift(context, stage)
-            since = traffic.shift(context, stage.weight, stage.name)
+            since, restarts = _shift(context, stage)
     judged = StageEvaluation(
         stage=stage if lifting is None else _extended_anew(context, stage, since),
         since=since,
@@ -156,8 +159,31 @@ def _take(
         past=past,
         present=as_measured if lifting is None else partial(lifted, lifting=lifting),
         each_tick=keep,
+        protects=chances(context.rollout),
     )
-    return evaluate_stage(context, judged), since
+    seen = evaluate_stage(context, judged)
+    if seen.protection is None:
+        return seen, since
+    with changing(_AGAIN):
+        return _protected(context, judged, seen, _capacity_and_consent(context, stage, entries))
+
+
+def _protected(
+    context: Context, judged: StageEvaluation, seen: Observation, consent: Task[Check | None]
+) -> tuple[Observation, datetime]:
+    """Traffic to stable, a quiet period, one more try. Since when the last try had traffic, too."""
+    first = protect(context, judged, seen)
+    if first.verdict is Verdict.ROLLBACK or seen.protection is None:
+        return first, judged.since
+    stopped = wait_quietly(context, judged, first, consent)
+    if stopped is not None:
+        return stopped, judged.since
+    since, restarts = _shift(context, judged.stage)
+    judged = replace(judged, since=since, restarts_before=restarts)
+    second = evaluate_stage(context, judged)
+    if second.protection is not None:
+        return protect(context, judged, second), since
+    return tried_once_more(seen.protection, second, first), since
 
 
 # (1) Read-only checks
@@ -292,6 +318,7 @@ def _await_capacity(
         weight=weight,
         restarts_before=release_journal.restarts_at_shift(entries, version, since),
         each_tick=keep,
+        protects=chances(context.rollout),
     )
     limits = context.environment.limits
     until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
@@ -300,6 +327,8 @@ def _await_capacity(
         return None
     if not isinstance(found, Observation):
         return Observation.of(found, clock.now())
+    if found.protection is not None:
+        return protect_while_waiting(context, evaluation, found)
     return found if found.verdict is Verdict.ROLLBACK else replace(found, verdict=Verdict.HOLD)
 
 
@@ -328,7 +357,16 @@ def _capacity_and_consent(
     return lacking
 
 
-# (3) For a run that starts again
+# (3) Shift
+
+
+def _shift(context: Context, stage: Stage) -> tuple[datetime, dict[str, int]]:
+    """When the shift began, and the canary's restart counts before it."""
+    pods = context.cluster.workloads.pods()
+    restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
+    _journal_entry(context, stage, restarts=restarts)
+    read_before_shift(context, stage)
+    return traffic.shift(context, stage.weight, stage.name), restarts
 
 
 def _journal_entry(context: Context, stage: Stage, restarts: dict[str, int] | None = None) -> None:
@@ -400,6 +438,8 @@ def _summary(seen: Observation, off: str | None, lifting: Lifting | None) -> str
     summary = seen.why
     if off is not None and seen.verdict is Verdict.HOLD:
         summary += f"; all traffic moved to stable: {off}"
+    if seen.protected is not None and seen.verdict is Verdict.PROCEED:
+        summary += f"; the first try was stopped to protect users: {seen.protected.why}"
     if lifting is not None:
         summary += f"; {lifting.by} lifted the hold: {lifting.reason}"
     return summary

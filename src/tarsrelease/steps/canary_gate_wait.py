@@ -3,7 +3,7 @@
 The journal and the routes show when another run has continued. The lock stays free for that run.
 
 (1) Read which stage waits, since when, and the routes.
-(2) Evaluate until another run has acted, the canary is proven bad, or the wait exceeds its limit.
+(2) Evaluate until another run has acted, the canary fails, or the wait exceeds its limit.
 (3) Only then move all traffic to stable.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tarsrelease.context import Context
+from tarsrelease.gates.protection import chances
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.errors import LockedError, ReleaseError, UsageError
 from tarsrelease.model.format import duration
@@ -29,6 +30,7 @@ from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.locking import taking_over
 from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.outcome import StepReport
+from tarsrelease.operations.protecting import protect_while_waiting
 from tarsrelease.operations.snapshot import all_routes
 from tarsrelease.operations.waiting import evaluate_while_waiting
 from tarsrelease.ports.cluster import holding
@@ -46,10 +48,11 @@ _LOCKED = 10.0
 def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
     """Evaluate the waiting stage until another run has continued or rolled back: proceed.
 
-    Rollback: the canary is proven bad, and all traffic is on stable. Hold: the wait was longer
-    than `limit` seconds since the stage's verdict (None: `limits.wait`), and all traffic is on
-    stable, without a rollback. `weight` is the waiting stage; the wait is over if another stage
-    has started since. Raises UsageError if no stage waits.
+    Rollback: the canary is proven bad, and all traffic is on stable. Hold: there was strong
+    evidence against the canary (a protection), or the wait was longer than `limit` seconds since
+    the stage's verdict (None: `limits.wait`); all traffic is on stable, without a rollback.
+    `weight` is the waiting stage; the wait is over if another stage has started since. Raises
+    UsageError if no stage waits.
     """
     report = StepReport(context, STEP)
     entries = context.cluster.journal.entries()
@@ -94,7 +97,8 @@ class _Wait:
         opened, run = self.opened, self.context.run.id
         gate = GateFacts.of(opened.facts)
         if opened.run == run and gate is not None and gate.waiting:
-            return self._ended(Verdict.ROLLBACK, f"while waiting: {gate.why}")
+            verdict = Verdict(gate.verdict or Verdict.ROLLBACK)
+            return self._ended(verdict, f"while waiting: {gate.why}")
         given_up = [
             (entry.run, wait.why)
             for entry in entries[entries.index(opened) :]
@@ -145,6 +149,7 @@ class _Wait:
             weight=stage.weight,
             restarts_before=release_journal.restarts_at_shift(entries, version, since),
             each_tick=traffic.lease_keeper(context),
+            protects=chances(context.rollout),
         )
         until = self.opened.at + timedelta(seconds=self.limit)
         context.say(
@@ -155,6 +160,8 @@ class _Wait:
             seen = evaluate_while_waiting(context, judged, until, self._over_every_few_seconds)
             if not isinstance(seen, Observation):
                 return self._ended_by(seen)
+            if seen.protection is not None:
+                return self._protected(judged, seen)
             if seen.verdict is Verdict.ROLLBACK:
                 return self._failed(stage, since, seen)
             given_up = self._give_up(stage, since, seen)
@@ -195,6 +202,21 @@ class _Wait:
                 **seen.details(context.release, stage, since).given(),
                 seconds_from_verdict_to_write=seconds,
             ),
+            seen,
+        )
+
+    def _protected(self, judged: StageEvaluation, seen: Observation) -> Outcome:
+        """Move all traffic to stable at once, even if another run holds the lock. Does nothing
+        if another run has acted already."""
+        context, over = self.context, self._over_now()
+        if over is not None:
+            return self._ended_by(over)
+        with taking_over(context):
+            seen = protect_while_waiting(context, judged, seen)
+        return self._ended(
+            seen.verdict,
+            f"{judged.stage.name}, while waiting for a person: {seen.why}",
+            seen.details(context.release, judged.stage, judged.since),
             seen,
         )
 

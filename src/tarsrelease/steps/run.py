@@ -307,6 +307,15 @@ class _ReleaseRun:
             self._roll_back(f"the person at the terminal said no: {question}", None)
         if answer is Answer.FAILED_MEANWHILE and seen is not None:
             self._roll_back(f"while waiting for a person: {seen.why}", None)
+        if answer is Answer.PROTECTED and seen is not None:
+            raise _EndedError(
+                self.record.close(
+                    Verdict.HOLD,
+                    f"while waiting for a person: {seen.why}",
+                    next_step="all traffic is on stable; run `tarsrelease run` to try the stage "
+                    "once more, or `tarsrelease rollback`",
+                )
+            )
         limits = context.environment.limits
         why = {
             Answer.NO: "nobody is at the terminal to approve",

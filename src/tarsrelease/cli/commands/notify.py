@@ -27,7 +27,7 @@ notify = LazyGroup(
 )
 
 _EVENTS = (
-    *("scheduled", "started", "stage", "hold", "promoted", "complete"),
+    *("scheduled", "started", "stage", "hold", "protected", "promoted", "complete"),
     *("rollback-started", "rollback", "rollback-failed", "incident", "resolved", "customers"),
 )
 

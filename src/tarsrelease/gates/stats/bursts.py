@@ -96,13 +96,14 @@ class Burstiness:
 
     `per_tick` are a pod's requests in a tick, `interval` seconds a tick. `together` is the spread
     of what every pod had, `alone` that of what struck one pod and not the others at that time
-    (with one pod nothing can be told apart: the same).
+    (with one pod nothing can be told apart: the same). `ticks` are those it was told from.
     """
 
     interval: float
     per_tick: float
     together: Spread
     alone: Spread
+    ticks: Ticks | None = None
 
     def at(self, rate: float) -> Spread:
         """The spread for a side with `rate` requests a second."""
@@ -134,6 +135,7 @@ def burstiness(ticks: Ticks) -> Burstiness | None:
         per_tick=total / sum(map(len, pods)),
         together=together,
         alone=alone,
+        ticks=ticks,
     )
 
 

@@ -121,6 +121,24 @@ def _poisson(mean: float) -> list[tuple[int, float]]:
     ]
 
 
+def log_tail(least: int, mean: float) -> float:
+    """The log of the chance that a Poisson number with this mean is at least `least`.
+
+    Never below the exact one; 0 (certain) from a mean of `least` on.
+    """
+    if least <= 0 or mean >= least:
+        return 0.0
+    if mean <= 0:
+        return -inf
+    total = term = 1.0
+    number = least
+    while term > 1e-12 * total:
+        number += 1
+        term *= mean / number
+        total += term
+    return min(0.0, least * log(mean) - mean - lgamma(least + 1) + log(total))
+
+
 _EXACT = 2000
 
 

@@ -18,10 +18,13 @@ CHANGES = "/v2/change/enqueue"
 _SUMMARY, _DEDUP = 1024, 255
 _SEVERITY = {
     Event.HOLD: "warning",
+    Event.PROTECTED: "warning",
     Event.ROLLBACK: "critical",
     Event.ROLLBACK_FAILED: "critical",
     Event.INCIDENT: "error",
 }
+_SAME = {Event.ROLLBACK_FAILED: Event.ROLLBACK, Event.PROTECTED: Event.HOLD}
+"""Events that share the alert of another one."""
 _ENDED_BY = {
     Event.COMPLETE: (Event.HOLD,),
     Event.RESOLVED: (Event.HOLD, Event.ROLLBACK, Event.INCIDENT),
@@ -67,8 +70,8 @@ def pagerduty(notice: Notice, at: datetime, routing_key: str) -> tuple[Message, 
 
 
 def dedup_key(notice: Notice, event: Event) -> str:
-    """The key of the alert: one per kind of event in a run."""
-    same = Event.ROLLBACK if event is Event.ROLLBACK_FAILED else event
+    """The key of the alert: one per kind of event in a run; see `_SAME`."""
+    same = _SAME.get(event, event)
     parts = (notice.application, notice.environment, notice.release, notice.run, same.value)
     key = "tarsrelease/" + "/".join(parts)
     if len(key) <= _DEDUP:

@@ -16,6 +16,7 @@ _SIGNS = {
     Event.STARTED: ":rocket:",
     Event.STAGE: ":fast_forward:",
     Event.HOLD: ":pause_button:",
+    Event.PROTECTED: ":shield:",
     Event.ROLLBACK_STARTED: ":rotating_light:",
     Event.ROLLBACK: ":rotating_light:",
     Event.ROLLBACK_FAILED: ":rotating_light:",
