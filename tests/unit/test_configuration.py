@@ -17,7 +17,7 @@ from tarsrelease.adapters.files.configuration import (
 )
 from tarsrelease.adapters.files.yaml_source import read_yaml, splice_scalars
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.release import DayChoice
+from tarsrelease.model.release import RunOptions
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -186,13 +186,13 @@ class TestRelease:
         assert Path(release.chart).is_file()
 
     def test_takes_only_the_stages_asked_for(self, bundle: Path) -> None:
-        rollout = load_release(bundle, None, DayChoice(stages=(100,))).rollout
+        rollout = load_release(bundle, None, RunOptions(stages=(100,))).rollout
         assert [stage.weight for stage in rollout.stages] == [100]
 
     @pytest.mark.parametrize("stages", [(10,), (100, 10), (), (10, 10, 100)])
     def test_refuses_stages_that_are_none(self, bundle: Path, stages: tuple[int, ...]) -> None:
         with pytest.raises(UsageError, match="choosing the stages"):
-            load_release(bundle, None, DayChoice(stages=stages))
+            load_release(bundle, None, RunOptions(stages=stages))
 
     def test_a_host_that_the_environment_does_not_have(self, bundle: Path) -> None:
         path = bundle.parent.parent / "environments/place.yaml"

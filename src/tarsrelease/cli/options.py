@@ -11,7 +11,7 @@ import click
 from tarsrelease.model import quantities
 
 if TYPE_CHECKING:
-    from tarsrelease.model.release import DayChoice
+    from tarsrelease.model.release import RunOptions
 
 
 class Written(click.ParamType):  # type: ignore[type-arg]
@@ -78,8 +78,8 @@ FEATURE_FLAGS_OPTION = click.option(
 
 def day_choice(
     stages: tuple[int, ...] | None, stage_duration: float | None, *, feature_flags: bool = False
-) -> DayChoice:
+) -> RunOptions:
     """The stages that the options select."""
-    from tarsrelease.model.release import DayChoice
+    from tarsrelease.model.release import RunOptions
 
-    return DayChoice(stages=stages, stage_duration=stage_duration, feature_flags=feature_flags)
+    return RunOptions(stages=stages, stage_duration=stage_duration, feature_flags=feature_flags)

@@ -22,7 +22,7 @@ from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.outcome import ExitCode, Outcome
-from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release, Run
+from tarsrelease.model.release import AS_WRITTEN, Release, Run, RunOptions
 
 if TYPE_CHECKING:
     from tarsrelease.context import Assignment, Context
@@ -82,7 +82,7 @@ class Session:
         """Work on a private copy of the bytes in SHA256SUMS; call it before reading `release`."""
         self._listed = True
 
-    def choose(self, choice: DayChoice) -> None:
+    def choose(self, choice: RunOptions) -> None:
         """Set the options of this run; call it before reading `release`."""
         self._choice = choice
 

@@ -9,7 +9,7 @@ from tarsrelease.model.bundle import Manifest
 from tarsrelease.model.rollout import Rollout
 
 
-class DayChoice(Value):
+class RunOptions(Value):
     """The options of one run, which override rollout.yaml and the environment.
 
     `stages` are canary weights; None leaves the rollout's. `stage_duration` is in seconds.
@@ -21,7 +21,7 @@ class DayChoice(Value):
     feature_flags: bool = False
 
 
-AS_WRITTEN = DayChoice()
+AS_WRITTEN = RunOptions()
 """No options: rollout.yaml and the environment apply."""
 
 

@@ -25,7 +25,7 @@ from tarsrelease.adapters.files.configuration import (
 from tarsrelease.model.bundle import MANIFEST
 from tarsrelease.model.errors import LockedError, StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
-from tarsrelease.model.release import DayChoice
+from tarsrelease.model.release import RunOptions
 from tarsrelease.ports.people import Progress
 from tarsrelease.rehearsal import binaries, commands, product, world
 from tarsrelease.rehearsal.faults import Fault, limits_of, parse_fault
@@ -88,7 +88,7 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
         _refuse_faults(chosen)
     place = environment_file(day.environment or str(root / "environments" / "rehearsal.yaml"))
     load_release(
-        bundle, load_environment(str(place)), DayChoice(stages=tuple(stages) if stages else None)
+        bundle, load_environment(str(place)), RunOptions(stages=tuple(stages) if stages else None)
     )
     options = partial(
         DayOptions,

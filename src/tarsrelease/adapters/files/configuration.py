@@ -25,7 +25,7 @@ from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.checks import GaugeCheck
 from tarsrelease.model.environment import Environment, apply_overrides
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.release import AS_WRITTEN, DayChoice, Release
+from tarsrelease.model.release import AS_WRITTEN, Release, RunOptions
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.versions import precedence
 from tarsrelease.rollout.stage_list import with_duration, with_stages
@@ -64,7 +64,7 @@ def load_environment(name_or_path: str) -> Environment:
 
 
 def load_release(
-    directory: str | Path, environment: Environment | None, choice: DayChoice = AS_WRITTEN
+    directory: str | Path, environment: Environment | None, choice: RunOptions = AS_WRITTEN
 ) -> Release:
     """The bundle in `directory`, with the environment's overrides applied to its rollout.
 

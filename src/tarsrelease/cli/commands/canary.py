@@ -50,10 +50,10 @@ def _deploy(settings: Settings, feature_flags: bool) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.model.release import DayChoice
+        from tarsrelease.model.release import RunOptions
         from tarsrelease.steps.canary_deploy import deploy as step
 
-        session.choose(DayChoice(feature_flags=feature_flags))
+        session.choose(RunOptions(feature_flags=feature_flags))
         return step(session.context)
 
     return carry_out(settings, "canary deploy", act)

@@ -49,9 +49,9 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
 
     def act(session: Session) -> Outcome:
         from tarsrelease.cli.preflight import checked
-        from tarsrelease.model.release import DayChoice
+        from tarsrelease.model.release import RunOptions
 
-        session.choose(DayChoice(feature_flags=feature_flags))
+        session.choose(RunOptions(feature_flags=feature_flags))
         return checked(session, running)
 
     return carry_out(settings, "check preflight", act, changes=False)

@@ -79,7 +79,7 @@ def _plan(settings: Settings, **given: Any) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.files.configuration import load_release
-        from tarsrelease.model.release import DayChoice
+        from tarsrelease.model.release import RunOptions
         from tarsrelease.rollout.schedule import bundle_of, minutes_wanted, stages_wanted
         from tarsrelease.steps.plan import plan as step
 
@@ -88,7 +88,7 @@ def _plan(settings: Settings, **given: Any) -> int:
             session.settings = replace(session.settings, release=folder)
         duration = options.stage_duration or minutes_wanted(options.stage_minutes)
         stages, flags = stages_wanted(options.stages), options.feature_flags
-        session.choose(DayChoice(stages=stages, stage_duration=duration, feature_flags=flags))
+        session.choose(RunOptions(stages=stages, stage_duration=duration, feature_flags=flags))
         return step(
             session.assignment,
             load_release(session.release_folder, None).rollout,
