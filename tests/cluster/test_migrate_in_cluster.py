@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import random
 import shutil
+import signal
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +170,74 @@ def test_a_port_forward_leads_to_the_database(
     wrong = place.migrate("up", dsn=dsn, port_forward={"service": "nobody", "port": 5432})
     assert wrong["exit_code"] == 69
     assert "nobody" in wrong["error"]["found"]
+
+
+KILLS = int(os.environ.get("TARSRELEASE_KILLS", "100"))
+"""How often a Job is killed; fewer for a trial."""
+
+
+def migrating() -> list[int]:
+    """Processes of Jobs' pods that migrate; a pod is a process of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (
+                b"tarsrelease\0migrate\0up" in (path / "cmdline").read_bytes()
+                and b"\0TARSRELEASE_JOB=" in b"\0" + (path / "environ").read_bytes()
+            ):
+                found.append(int(path.name))
+    return found
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+def test_a_job_that_is_killed_at_any_instant_is_continued_by_the_next_one(
+    cluster: commands.Cluster, kubectl: Kubectl, secret: str, tmp_path: Path
+) -> None:
+    place = Place(cluster, kubectl, "by_job", tmp_path)
+    job = {"image": IMAGE, "secret": secret}
+
+    def run() -> dict[str, Any]:
+        return place.migrate("up", "--as-job", "--wait", "30s", dsn="", job=job)
+
+    def started() -> float:
+        """The instant at which the pod's process is there."""
+        deadline = time.monotonic() + 120
+        while not migrating():
+            assert time.monotonic() < deadline, "no process of a Job"
+            time.sleep(0.02)
+        return time.monotonic()
+
+    with ThreadPoolExecutor(1) as pool:
+        undisturbed = pool.submit(run)
+        began = started()
+        assert undisturbed.result()["verdict"] == "proceed", undisturbed.result()
+        longest = time.monotonic() - began
+        instants = random.Random("as job")
+        stopped = 0
+        for _ in range(KILLS):
+            place.psql("by_job", "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+            place.psql("by_job", SCHEMA.read_text())
+            instant = instants.uniform(0, longest)
+            running = pool.submit(run)
+            started()
+            time.sleep(instant)
+            for pid in migrating():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            stopped += running.result()["verdict"] != "proceed"
+            again = run()
+            assert again["verdict"] == "proceed", (instant, again["error"])
+            assert place.indexes() == "3", instant
+            invalid = "SELECT count(*) FROM pg_index WHERE NOT (indisvalid AND indisready)"
+            assert place.psql("by_job", invalid) == "0", instant
+            finished = place.psql(
+                "by_job",
+                "SELECT string_agg(statement::text, ',' ORDER BY statement) "
+                "FROM tarsrelease_migrations WHERE finished IS NOT NULL",
+            )
+            assert finished == "1,1,2,3", instant  # two files
+    assert stopped > KILLS / 4, "most instants were after the end"
 
 
 CONTRACT = "DROP INDEX CONCURRENTLY IF EXISTS idx_missions_status_created;\n"
