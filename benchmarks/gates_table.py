@@ -45,6 +45,7 @@ from law_world import WEIGHTS as STAGES
 from numpy.typing import NDArray
 
 import gates_field
+import gates_protect
 from gates_field import Run
 from tarsrelease.gates.checks import JUDGES
 from tarsrelease.model.checks import CheckRule, CompareCheck, ProportionCheck
@@ -292,6 +293,7 @@ def main() -> None:
         for title, text, table in gates_field.sections(pool.map):
             print(f"\n## {title}\n\n{text}\n", flush=True)
             told(table)
+    gates_protect.print_tables(200, 500)
 
 
 if __name__ == "__main__":
