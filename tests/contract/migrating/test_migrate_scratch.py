@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import psycopg
@@ -24,6 +25,10 @@ UNION ALL SELECT 'database ' || datname || coalesce(datacl::text, '') FROM pg_da
 UNION ALL SELECT 'setting ' || setconfig::text FROM pg_db_role_setting
 UNION ALL SELECT 'comment ' || description FROM pg_shdescription
 UNION ALL SELECT 'lock ' || locktype FROM pg_locks WHERE locktype = 'advisory'
+"""
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'
+AND pid <> pg_backend_pid()
 """
 SCHEMA = """
 CREATE TABLE notes (id int PRIMARY KEY, body text);
@@ -81,8 +86,11 @@ def app(rig: Rig) -> Iterator[Rig]:
 
 
 def shared(server: ThrowawayServer) -> list[str]:
-    """What its databases share."""
+    """What its databases share, when the backends of closed connections have ended."""
+    deadline = monotonic() + 30
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        while admin.execute(OTHERS).fetchone() != (0,) and monotonic() < deadline:
+            sleep(0.02)
         return sorted(row[0] for row in admin.execute(SHARED))
 
 
