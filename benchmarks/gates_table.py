@@ -65,7 +65,7 @@ RULES: tuple[CheckRule, ...] = (
     ProportionCheck(kind="proportion", id="a.errors", sli="e", below=2 * RATE),
     CompareCheck(kind="compare", id="a.compare", sli="e"),
 )
-RUNS = 20
+RUNS = 100
 """Canaries for each cell of the table of detection."""
 STEADY_RELEASES = 500
 BURSTY_RELEASES = 6

@@ -1,4 +1,4 @@
-"""The canary's share of bad requests against stable's: counts, judged at every look.
+"""The canary's share of bad requests against stable's: counts, judged at every evaluation.
 
 Of all bad requests, those on the canary are as many as its share of the requests where both sides
 are alike, and R N1 / (R N1 + N0) of them where the canary is R times as bad. That turns two

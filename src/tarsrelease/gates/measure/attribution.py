@@ -1,9 +1,9 @@
 """From counters to the counts that checks judge: whose series is whose, and up to when.
 
-The queries of one look see slightly different moments: one may hold a scrape that another does
-not have yet. With `good` requests subtracted from all of them that would invent bad ones. So the
-counts of a target are cut at the newest scrape that all of an SLI's selectors have; a selector
-without any series of the target cannot hold a scrape back for longer than one look.
+The queries of one evaluation see slightly different moments: one may hold a scrape that another
+does not have yet. With `good` requests subtracted from all of them that would invent bad ones. So
+the counts of a target are cut at the newest scrape that all of an SLI's selectors have; a selector
+without any series of the target cannot hold a scrape back for longer than one evaluation.
 """
 
 from __future__ import annotations

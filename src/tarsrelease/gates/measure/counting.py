@@ -115,10 +115,10 @@ class Line:
 class Counter:
     """All series of one selector since `shift` (Unix time, the metrics server's clock).
 
-    `reach` is how far back the first query asked. `newest` holds each target's newest sample
-    time, `settled` what it was at the fold before this one: whatever is as old as that has been
-    visible to every query of this look. `left_out` counts series without an owner, `stranger` has
-    the labels of one of them, `probes` those that a label among `path_labels` shows to be probes.
+    `reach` is how far back the first query asked. `newest` holds each target's newest sample time,
+    `settled` what it was at the fold before this one: whatever is as old as that has been visible
+    to every query of this evaluation. `left_out` counts series without an owner, `stranger` has the
+    labels of one of them, `probes` those that a label among `path_labels` shows to be probes.
     `labels` are the names of the labels that each service's side has; `sides` holds each side's
     newest sample time.
     """

@@ -11,14 +11,14 @@ def alpha_per_check(rollout: Rollout) -> float:
     """The chance of a false alarm that one check of one service may have.
 
     The release's budget divided evenly over stages x services x their checks that spend it (those
-    which decide by chance; advisory ones do not); the looks of the promotion, which judge by the
-    last stage's checks, count as stages (union bound). A rollout without such checks spends
+    which decide by chance; advisory ones do not); the evaluations of the promotion, which judge by
+    the last stage's checks, count as stages (union bound). A rollout without such checks spends
     nothing: the whole budget is returned.
     """
-    looks = [*rollout.stages, *(rollout.stages[-1] for _ in rollout.promotion.weights)]
+    stages = [*rollout.stages, *(rollout.stages[-1] for _ in rollout.promotion.weights)]
     tests = sum(
         len(subjects(rule, rollout, Track.CANARY))
-        for stage in looks
+        for stage in stages
         for rule in stage.checks
         if rule.spends and not rule.advisory
     )

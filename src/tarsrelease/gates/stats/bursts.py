@@ -5,9 +5,9 @@ database that hiccups, a retrying client or a dying pod makes them come together
 a healthy canary looks like proof. What bursts are usual is seen on the other side, which serves
 the same requests at the same time.
 
-The law. A bet on the alternative f (odds f times the limit's) is tempered: its log is divided by a
-spread phi(f) >= 1. phi(f) is the smallest for which the same bet, placed against the other side at
-that side's own mean share p, does not grow: with blocks of b_t bad among n_t requests,
+The method. A bet on the alternative f (odds f times the limit's) is tempered: its log is divided by
+a spread phi(f) >= 1. phi(f) is the smallest for which the same bet, placed against the other side
+at that side's own mean share p, does not grow: with blocks of b_t bad among n_t requests,
 
     mean over t of exp((b_t log f - n_t log(1 + p (f-1))) / phi) <= 1,
 
@@ -18,19 +18,19 @@ dispersion, variance over mean, of quasi-likelihood (Wedderburn 1974; McCullagh 
 for large f the largest burst decides, as it must. Blocks of 1, 2, 4, 8 and 16 ticks are tried, as
 a burst may last, and the worst counts.
 
-From the other side's pods to ours: a burst that strikes everybody for a while is larger where
-there is more traffic, and smaller where there is less, so what is beyond 1 goes with the requests
-a second (the intraclass correlation model: variance 1 + (n-1) rho times the binomial's; Williams
-1982). A client's pack of retries does not shrink with the traffic, so what struck one pod while
-the others were well is never taken to be less. Where a tick holds many packs their sum hides the
-large ones; so their size is told from the index of dispersion, and their law (geometric sizes: the
+From the other side's pods to ours: a burst that strikes everybody for a while is larger where there
+is more traffic, and smaller where there is less, so what is beyond 1 goes with the requests a
+second (the intraclass correlation model: variance 1 + (n-1) rho times the binomial's; Williams
+1982). A client's pack of retries does not shrink with the traffic, so what struck one pod while the
+others were well is never taken to be less. Where a tick holds many packs their sum hides the large
+ones; so their size comes from the index of dispersion, and their distribution (geometric sizes: the
 Polya-Aeppli distribution; Johnson, Kemp and Kotz, "Univariate discrete distributions") says what a
 side with little traffic meets.
 
-Told twice, and the worse counts: from the five minutes before the shift and all since, in which a
-burst that strikes both sides shows at the same time, and from a longer past of stable, which has
-the rare ones. It is an estimate: a burst larger than any of those is still taken for what it looks
-like. The simulation says how often (docs/detection.md).
+It is estimated twice, and the worse estimate counts: from the five minutes before the shift and all
+since, in which a burst that strikes both sides shows at the same time, and from a longer past of
+stable, which has the rare ones. It is an estimate: a burst larger than any of those is still taken
+for what it looks like. The simulation says how often (docs/detection.md).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ BLOCKS = (1, 2, 4, 8, 16)
 """Lengths of blocks, in ticks."""
 
 FEWEST = 8
-"""Blocks of a length without which it tells nothing."""
+"""Blocks that a length needs to count."""
 
 _STEPS = 50
 _HALVINGS = 30
@@ -92,11 +92,11 @@ class Ticks:
 
 @dataclass(frozen=True, slots=True)
 class Burstiness:
-    """How bursty one side's errors were, told from its ticks; see `burstiness`.
+    """How bursty one side's errors were, by its ticks; see `burstiness`.
 
     `per_tick` are a pod's requests in a tick, `interval` seconds a tick. `together` is the spread
     of what every pod had, `alone` that of what struck one pod and not the others at that time
-    (with one pod nothing can be told apart: the same). `ticks` are those it was told from.
+    (with one pod both are the same). `ticks` are those it comes from.
     """
 
     interval: float
@@ -118,7 +118,7 @@ class Burstiness:
 
 
 def burstiness(ticks: Ticks) -> Burstiness | None:
-    """What the ticks tell of bursts; None where they hold no bad requests, or no good ones."""
+    """How bursty the errors in the ticks are; None without bad requests or without good ones."""
     pods = [list(pod) for pod in ticks.by_pod.values() if pod]
     bad = sum(b for pod in pods for b, _ in pod)
     total = sum(n for pod in pods for _, n in pod)
@@ -166,7 +166,7 @@ def of_packs(size: float, share: float) -> Spread:
     """The spread of bad requests in packs of geometric sizes, `size` on average.
 
     Where a tick holds many packs, their sum hides the large ones, which a side with little
-    traffic meets one by one. So their law says what they do: with M the moment generating
+    traffic meets one by one. So their distribution is used: with M the moment generating
     function of a pack, log(1 + (share/size) (M(x log f) - 1)) = x log(1 + share (f-1)) at the
     adjustment coefficient x = 1/phi. At size 1 that is 1.
     """

@@ -1,10 +1,11 @@
 """The chance that a stage proves a regression with its traffic, by evaluation.
 
-Requests are taken as a Poisson process, so the bad ones of a look are Poisson distributed (rate
-times share); the total is taken at its mean. Given the totals, a proof is a boundary: the smallest
-number of bad requests that proves the limit broken at each look. The chance to be below it at
-every look so far follows exactly, by adding the looks' distributions one after the other and
-dropping what crosses (as for group-sequential designs: Armitage, McPherson and Rowe, 1969).
+Requests are taken as a Poisson process, so the bad ones of an evaluation are Poisson distributed
+(rate times share); the total is taken at its mean. Given the totals, a proof is a boundary: the
+smallest number of bad requests that proves the limit broken at each evaluation. The chance to be
+below it at every evaluation so far follows exactly, by adding the evaluations' distributions one
+after the other and dropping what crosses (as for group-sequential designs: Armitage, McPherson and
+Rowe, 1969).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from math import exp, inf, lgamma, log, sqrt
 from tarsrelease.gates.stats.sequential_test import log_evidence_above, proof_needs
 
 _NEGLIGIBLE = 1e-10
-_MOST_LOOKS = 40
-"""More looks than this are taken together: the result is then a little too careful."""
+_MOST_EVALUATIONS = 40
+"""More evaluations than this are taken together: the result is then a little too careful."""
 
 
 def fewest_bad(total: float, limit: float, alpha: float, least: int = 0) -> float:
@@ -40,12 +41,12 @@ def fewest_bad(total: float, limit: float, alpha: float, least: int = 0) -> floa
 def detection(
     rate: float, share: float, limit: float, alpha: float, *, seconds: float, interval: float
 ) -> tuple[tuple[float, float], ...]:
-    """(seconds, chance that the limit is proven broken by then), rising, one entry a look.
+    """(seconds, chance that the limit is proven broken by then), rising, one entry an evaluation.
 
     `rate` is in requests a second, `share` the share of them that is bad, `interval` seconds lie
-    between looks. No looks or no requests: the chance is 0 at `seconds`.
+    between evaluations. No evaluations or no requests: the chance is 0 at `seconds`.
     """
-    looks = min(int(seconds // interval), _MOST_LOOKS)
+    looks = min(int(seconds // interval), _MOST_EVALUATIONS)
     if looks < 1 or rate <= 0:
         return ((seconds, 0.0),)
     each = seconds / looks

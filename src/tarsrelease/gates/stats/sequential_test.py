@@ -1,8 +1,8 @@
-"""How many requests it takes to tell, and when the counts prove a limit broken (or kept).
+"""How many requests a decision takes, and when the counts prove a limit broken (or kept).
 
 The proof is an e-process: a bet against the null hypothesis whose expected capital never grows
 while the null holds. By Ville's inequality the chance that it EVER reaches 1/alpha is at most
-alpha, so a gate may look after every scrape without spending more of its budget (Ville 1939;
+alpha, so a gate may evaluate after every scrape without spending more of its budget (Ville 1939;
 Ramdas et al., "Game-theoretic statistics and safe anytime-valid inference", 2023).
 
 The bet is a fixed mixture of likelihood ratios of alternatives q against the limit p0:
@@ -26,7 +26,7 @@ _ODDS_BELOW = (1 / 1.01, 1 / 1.05, 1 / 1.2, 1 / 1.5, 1 / 2, 1 / 3, 1 / 5, 1 / 10
 
 
 def required_requests(limit: float, confidence: float) -> int:
-    """Requests after which an error-free result tells that the bad share is below `limit`.
+    """Requests after which an error-free result shows that the bad share is below `limit`.
 
     With the bad share at the limit, n requests without a bad one have the chance (1-limit)^n;
     this is the n that brings it to 1-confidence. Shares lie strictly between 0 and 1.
@@ -39,7 +39,7 @@ def required_requests(limit: float, confidence: float) -> int:
 def log_evidence_above(bad: float, total: float, limit: float, spread: Spread = binomial) -> float:
     """Natural log of the evidence that the share of bad requests is above `limit`.
 
-    Proof at chance `alpha` of a false alarm, over any number of looks: log(1/alpha) or more.
+    Proof at chance `alpha` of a false alarm, over any number of evaluations: log(1/alpha) or more.
     `spread` tempers each alternative where bad requests do not come independently.
     """
     return _log_mixture(bad, total, limit, ODDS_ABOVE, spread)
@@ -51,7 +51,8 @@ def log_evidence_below(bad: float, total: float, limit: float) -> float:
 
 
 def highest_share(bad: float, total: float, alpha: float) -> float:
-    """An upper bound on the share of bad requests, at any number of looks, wrong with `alpha`.
+    """An upper bound on the share of bad requests, at any number of evaluations, wrong with
+    `alpha`.
 
     The smallest limit, to six digits, that the counts prove kept; 1 where they prove none.
     """
