@@ -2,9 +2,10 @@
 
     python benchmarks/gates_table.py > docs/detection.md
 
-Takes about five minutes of one core, spread over all of them (TARSRELEASE_WORKERS: over as many
-processes). Counts are drawn with numpy for many releases at once; the real checks are evaluated
-only where the formula without the correction for bursts could fail (tests/simulation/law_world.py).
+Takes about half an hour of CPU time, of which protection takes two thirds; the other tables use
+all cores (TARSRELEASE_WORKERS: so many processes). Counts are drawn with numpy for many releases
+at once; the real checks are evaluated only where the formula without the correction for bursts
+could fail (tests/simulation/law_world.py).
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ BURSTY_TRAFFIC = (20, 300, 5000)
 INTRODUCTION = f"""# How soon a bad canary is found, and how often a good one is rolled back
 
 `python benchmarks/gates_table.py > docs/detection.md` generates this page. It simulates requests
-with fixed seeds and evaluates the real checks at every scrape (5 s). It takes about five minutes
-of CPU time.
+with fixed seeds and evaluates the real checks at every scrape (5 s). It takes about half an
+hour of CPU time, most of it for the tables of protection.
 [checks.md](checks.md#kinds-of-check-in-a-stage) describes the methods.
 
 ## Detection
