@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -49,6 +50,10 @@ def istio(name: str, **more: Any) -> RouteRef:
 def defined(api: BareApi) -> None:
     api.kubectl("apply", "--server-side", "--filename", "-", stdin=virtual_service_crd())
     name = "crd/virtualservices.networking.istio.io"
+    conditions = ("get", name, "--output", "jsonpath={.status.conditions}")
+    deadline = monotonic() + 30  # `kubectl wait` fails while there are no conditions
+    while not api.kubectl(*conditions).strip("[]") and monotonic() < deadline:
+        sleep(0.1)
     api.kubectl("wait", "--for=condition=Established", "--timeout=30s", name)
 
 
