@@ -113,6 +113,9 @@ class KubeApi:
 
 
 def condition(document: Mapping[str, Any] | None, kind: str) -> bool:
-    """Whether the object exists and its status condition `kind` is True."""
-    conditions = (document or {}).get("status", {}).get("conditions", [])
+    """Whether the object exists and its status condition `kind` is True.
+
+    The API server writes null for the conditions of a definition that it has not handled yet.
+    """
+    conditions = ((document or {}).get("status") or {}).get("conditions") or ()
     return any(one["type"] == kind and one["status"] == "True" for one in conditions)

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,9 +92,10 @@ class Supervisor:
         self._tell({"ready": time.monotonic() - began})
 
     def _started(self, starting: asyncio.Task[None]) -> None:
-        if not starting.cancelled() and starting.exception() is not None:
-            starting.print_stack()  # a bug: it is logged, and the caller sees the supervisor end
-            self._over.set()
+        bug = None if starting.cancelled() else starting.exception()
+        if bug is not None:
+            self._over.set()  # whatever happens below, the caller sees the supervisor end
+            traceback.print_exception(bug)
 
     def _caller_left(self) -> None:
         self._loop.remove_reader(self._lifeline)
