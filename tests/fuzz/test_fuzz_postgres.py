@@ -61,7 +61,7 @@ def errors(draw: st.DrawFn) -> bytes:
 
 
 class Answering:
-    """A server in order until the first query of a catalog, which it answers as it is told."""
+    """A server in order until the first query of a catalog: the answer to it is given."""
 
     def __init__(self) -> None:
         self.answer = b""

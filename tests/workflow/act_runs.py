@@ -5,7 +5,7 @@ level before have ended, so nothing can look on beside a job that waits. Replace
 approvals that a scenario rejects (by a step that fails), the jobs that watch a wait (by nothing),
 `$/` (act knows only `./`), and the four actions of GitHub's own (checkout is act's own business;
 artifacts are copied to a folder, attestations are listed). A test may let further jobs pass without
-doing anything. The rest is the file as it stands.
+doing anything. Everything else in the file runs unchanged.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,6 +75,29 @@ FEATURE_FLAGS_OPTION = click.option(
     is_flag=True,
     help="Turn on the Helm values under feature_flags in rollout.yaml.",
 )
+
+
+def signer_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that say whose attestations are accepted."""
+    for option in (
+        click.option(
+            "--trusted-root",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Trusted root instead of sigstore's own: a trusted_root.json, or the output of "
+            "`gh attestation trusted-root`.",
+        ),
+        click.option(
+            "--signer-workflow",
+            metavar="PATH",
+            help="Workflow that must have signed: OWNER/NAME/.github/workflows/FILE.",
+        ),
+        click.option(
+            "--repository", metavar="OWNER/NAME", help="Repository whose attestations are accepted."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def day_choice(

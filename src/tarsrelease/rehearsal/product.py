@@ -30,7 +30,7 @@ from tarsrelease.rehearsal.images import ImageEntry
 from tarsrelease.rehearsal.paths import write_atomically
 
 EARLIER = "0.0.0"
-"""The version of the copy that stands for the previous release, if there is no older bundle."""
+"""The version of the copy that is used as the previous release if there is no older bundle."""
 _QUICK = {
     "any_time": True,
     "stage_duration": "20s",

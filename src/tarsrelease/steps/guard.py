@@ -1,8 +1,8 @@
 """Guard: move the canary's traffic to stable when nobody evaluates it any more.
 
-Whoever evaluates traffic on the canary extends its lease, `traffic-until` in the route. The guard
-runs in the cluster, reads the routes and acts on a lease that has expired and stays unchanged: the
-process that should extend it is dead. It needs neither lock nor journal.
+A process that evaluates traffic on the canary extends its lease, `traffic-until` in the route. The
+guard runs in the cluster, reads the routes and acts on a lease that has expired and stays
+unchanged: the process that should extend it is dead. It needs neither lock nor journal.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from tarsrelease.context import Assignment
 from tarsrelease.incidents.classification import classify
 from tarsrelease.incidents.escalation import described, next_level
 from tarsrelease.model.format import duration
-from tarsrelease.model.incident import Action, Classification, Severity, Symptoms
+from tarsrelease.model.incident import Action, Classification, IncidentRules, Severity, Symptoms
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.step_details import IncidentDetails
 from tarsrelease.operations.outcome import StepReport
@@ -32,18 +32,23 @@ def incident_classify(assignment: Assignment, symptoms: Symptoms, *, reached: in
     report = StepReport(assignment, STEP)
     rules = assignment.rollout.incidents
     found = classify(symptoms, rules)
-    following = next_level(rules, reached)
-    escalate = described(*following) if following else None
     return report.outcome(
         VERDICTS.get(found.action, Verdict.PROCEED),
         summary(found),
         checks=_results(symptoms, found),
-        details=IncidentDetails(
-            classification=found,
-            escalate_to=escalate,
-            lines=(f"next on the escalation path: {escalate}",) if escalate else (),
-        ),
+        details=details_of(found, rules, reached),
         next_step=NEXT.get(found.action, ""),
+    )
+
+
+def details_of(found: Classification, rules: IncidentRules, reached: int) -> IncidentDetails:
+    """The classification, and whom to ask after the escalation level `reached`."""
+    following = next_level(rules, reached)
+    escalate = described(*following) if following else None
+    return IncidentDetails(
+        classification=found,
+        escalate_to=escalate,
+        lines=(f"next on the escalation path: {escalate}",) if escalate else (),
     )
 
 

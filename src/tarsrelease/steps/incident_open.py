@@ -7,17 +7,15 @@ from datetime import timedelta
 
 from tarsrelease.context import Context
 from tarsrelease.incidents.classification import classify
-from tarsrelease.incidents.escalation import described, next_level
 from tarsrelease.model.incident import Symptoms
 from tarsrelease.model.journal import IncidentFacts, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import Outcome, Verdict
-from tarsrelease.model.step_details import IncidentDetails
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.rollout import release_journal
-from tarsrelease.steps.incident_classify import NEXT, VERDICTS, summary
+from tarsrelease.steps.incident_classify import NEXT, VERDICTS, details_of, summary
 
 STEP = "incident open"
 
@@ -61,16 +59,10 @@ def incident_open(
         reason=f"{person.reason}; {said}",
         link=context.run.owner if context.run.owner.startswith("https://") else "",
     )
-    following = next_level(rules, 0)
-    escalate = described(*following) if following else None
+    details = details_of(found, rules, reached=0)
     return report.outcome(
         VERDICTS.get(found.action, Verdict.PROCEED),
         said,
-        details=IncidentDetails(
-            classification=found,
-            escalate_to=escalate,
-            lines=(f"next on the escalation path: {escalate}",) if escalate else (),
-            warnings=tuple(announce(notice)),
-        ),
+        details=details.model_copy(update={"warnings": tuple(announce(notice))}),
         next_step=NEXT.get(found.action, "tarsrelease incident close"),
     )

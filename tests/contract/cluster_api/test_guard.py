@@ -99,7 +99,7 @@ def test_a_lease_that_runs_out_takes_the_traffic_to_stable(
     services = release.rollout.services
     routes.shift(services, 10, leased(routes, release, 600))
     with guarding(api, cluster, tmp_path) as process:
-        # Extended by whoever evaluates: the guard leaves it alone.
+        # An evaluation has extended the lease, so the guard leaves it alone.
         assert not until_moved(routes, release, 12)
         routes.annotate(services, {"traffic-until": timestamp(datetime.now(UTC))})
         assert until_moved(routes, release, 60), process.stderr

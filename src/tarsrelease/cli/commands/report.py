@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
+from tarsrelease.cli.options import signer_options
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -39,20 +40,7 @@ report = LazyGroup(
     metavar="PATH",
     help="Attestations of the segments (`gh attestation download`). Requires the extra [sigstore].",
 )
-@click.option(
-    "--repository", metavar="OWNER/NAME", help="Repository whose attestations are accepted."
-)
-@click.option(
-    "--signer-workflow",
-    metavar="PATH",
-    help="Workflow that must have signed: OWNER/NAME/.github/workflows/FILE.",
-)
-@click.option(
-    "--trusted-root",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Trusted root instead of sigstore's own.",
-)
+@signer_options
 def _evidence(settings: Settings, folder: Path, **given: Any) -> int:
     """Check that no record of the evidence in DIR is missing or altered.
 

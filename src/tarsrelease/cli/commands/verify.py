@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tarsrelease.cli.options import signer_options
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -49,21 +50,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Sigstore bundles: a file, JSON lines, or a folder. Requires the extra [sigstore].",
 )
-@click.option(
-    "--repository", metavar="OWNER/NAME", help="Repository whose attestations are accepted."
-)
-@click.option(
-    "--signer-workflow",
-    metavar="PATH",
-    help="Workflow that must have signed: OWNER/NAME/.github/workflows/FILE.",
-)
-@click.option(
-    "--trusted-root",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Trusted root instead of sigstore's own: a trusted_root.json, or the output of "
-    "`gh attestation trusted-root`.",
-)
+@signer_options
 def _verify(
     settings: Settings, folder: Path | None, require: str, platform: str, **given: Any
 ) -> int:

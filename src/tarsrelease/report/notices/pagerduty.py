@@ -36,7 +36,7 @@ def pagerduty(notice: Notice, at: datetime, routing_key: str) -> tuple[Message, 
     """A change event for what is planned; an alert for what needs a person.
 
     The end of a release resolves the alert of a hold in the same run. The alert of a rollback
-    stays until a person resolves it, or `resolved` is told in the same run.
+    stays until a person resolves it, or the same run sends `resolved`.
     """
     if notice.event in _SEVERITY:
         return (_alert(notice, at, routing_key),)
