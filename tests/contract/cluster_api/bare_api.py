@@ -76,10 +76,15 @@ class BareApi:
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def audit(self) -> list[dict[str, Any]]:
-        """What the server has been asked for so far."""
-        lines = (self.folder / "audit.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+    def requests_of(self, user: str) -> list[dict[str, Any]]:
+        """What this user has asked the server for so far, from its audit log.
+
+        A request that ends before its caller was authenticated stands there without a user's name.
+        """
+        log = (self.folder / "audit.jsonl").read_text()
+        complete = log[: log.rfind("\n") + 1].splitlines()  # the last line may still be written
+        events: list[dict[str, Any]] = [json.loads(line) for line in complete]
+        return [event for event in events if event["user"].get("username") == user]
 
 
 def _free_ports(number: int) -> list[int]:

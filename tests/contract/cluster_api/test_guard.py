@@ -116,7 +116,7 @@ def test_its_rights_are_used_and_allow_nothing_else(
     with guarding(api, cluster, tmp_path):
         assert until_moved(routes, release, 60)
     user = f"system:serviceaccount:{cluster.namespace}:tarsrelease-guard"
-    asked = [each for each in api.audit() if each["user"]["username"] == user]
+    asked = api.requests_of(user)
     assert {each["annotations"]["authorization.k8s.io/decision"] for each in asked} == {"allow"}
     used = {(each["objectRef"]["resource"], each["verb"]) for each in asked if "objectRef" in each}
     assert used == {

@@ -249,7 +249,7 @@ def test_go_no_go_needs_exactly_the_role_that_only_reads(
     found = outcome.details.model_dump(mode="json")["preflight"]
     assert not [check for check in found if "the right to" in check["reason"]], found
     name = f"system:serviceaccount:{reader.namespace}:tarsrelease-read"
-    mine = [event for event in api.audit() if event["user"].get("username") == name]
+    mine = api.requests_of(name)
     kinds = {e["objectRef"]["resource"] for e in mine if e["responseStatus"]["code"] == 403}
     assert kinds <= {"nodes", "namespaces"}, "these are asked in case a ClusterRole allows them"
     used = {

@@ -193,7 +193,7 @@ def test_the_role_is_exactly_what_is_used(
     limited = as_shipped(ROLE.read_text())
     everything(limited, environment, release)
     name = f"system:serviceaccount:{limited.namespace}:tarsrelease"
-    mine = [event for event in api.audit() if event["user"].get("username") == name]
+    mine = api.requests_of(name)
     assert mine
     refused = [event["requestURI"] for event in mine if event["responseStatus"]["code"] == 403]
     assert refused == []

@@ -205,10 +205,9 @@ def changes(api: BareApi) -> list[dict[str, Any]]:
     """The requests that changed something, without dry runs."""
     return [
         event
-        for event in api.audit()
+        for event in api.requests_of("admin")
         if event["verb"] in ("create", "update", "patch", "delete")
         and "dryRun" not in event["requestURI"]
         and event.get("objectRef", {}).get("resource")
         not in ("selfsubjectaccessreviews", "events", "leases", "apiservices")
-        and event.get("user", {}).get("username") == "admin"
     ]

@@ -79,8 +79,8 @@ class Runs:
         name = f"system:serviceaccount:{self.cluster.namespace}:{user}"
         return [
             f"{entry['verb']} {entry['objectRef']['resource']}"
-            for entry in self.api.audit()
-            if entry["user"]["username"] == name and entry["verb"] in _WRITES
+            for entry in self.api.requests_of(name)
+            if entry["verb"] in _WRITES
             if entry.get("objectRef", {}).get("namespace") == self.cluster.namespace
             if "dryRun" not in entry["requestURI"]
         ]
