@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
-from prometheus_rig import CONFIGURATION, Server, Target, free_port
+from prometheus_rig import CONFIGURATION, ROOT, Server, Target, free_port
 
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError
+from tarsrelease.rehearsal.backfill import backfill
 from tarsrelease.rehearsal.binaries import resolve, standard_modules
 from tarsrelease.rehearsal.paths import cache_root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prometheus_binary() -> str:
     """From where the rehearsal gets it (cache, PATH, built); else whatever is on PATH."""
     modules = [
@@ -83,3 +86,46 @@ def server(
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    modules = [
+        replace(module, programs=tuple(p for p in module.programs if p.name == "promtool"))
+        for module in standard_modules()
+    ]
+    found = resolve(cache_root(), print, [module for module in modules if module.programs])
+    return found.commands["promtool"][0]
+
+
+@pytest.fixture(scope="session")
+def recorded_day(
+    tmp_path_factory: pytest.TempPathFactory, prometheus_binary: str, promtool: str
+) -> Iterator[Path]:
+    """An environment file of the rehearsal, with a Prometheus that has recorded a whole day."""
+    folder = tmp_path_factory.mktemp("recorded")
+    backfill(promtool, cache_root(), folder / "data", time.time())
+    (folder / "prometheus.yml").write_text("global: {scrape_interval: 1m}\n")
+    port = free_port()
+    argv = [
+        prometheus_binary,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--storage.tsdb.retention.time=3d",
+    ]
+    server = Server(argv, Prometheus(url=f"http://127.0.0.1:{port}"), folder / "log")
+    text = (ROOT / "environments" / "rehearsal.yaml").read_text().partition("\noverrides:")[0]
+    path = folder / "environments" / "recorded.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        text.replace("name: rehearsal", "name: recorded", 1)
+        .replace("http://127.0.0.1:9090", server.settings.url)
+        .replace("scrape_interval: 5s", "scrape_interval: 1m")
+        + "\n"
+    )
+    server.start()
+    try:
+        yield path
+    finally:
+        server.stop()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError
+
+ROOT = Path(__file__).parents[2]
 
 CONFIGURATION = """
 global: {{scrape_interval: 500ms, scrape_timeout: 400ms}}
@@ -82,3 +88,20 @@ def scrapes(target: Target, number: int) -> None:
     first = target.served
     wait_for(lambda: target.served >= first + number)
     time.sleep(0.1)
+
+
+def tarsrelease(place: Path, *step: str) -> tuple[int, dict[str, Any]]:
+    argv = [sys.executable, "-m", "tarsrelease", *step, "--format", "json"]
+    argv += ["--release", str(ROOT / "release" / "v1_0_1"), "--environment", str(place)]
+    done = subprocess.run(
+        argv,
+        cwd=place.parent,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return done.returncode, found

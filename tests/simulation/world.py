@@ -30,7 +30,7 @@ from tarsrelease.model.cluster import (
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, UnreachableError
 from tarsrelease.model.journal import Entry, LockHolder, Phase
-from tarsrelease.model.measurement import Sample, Series, Track
+from tarsrelease.model.measurement import Sample, Series, Track, cut
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Rollout, Service
@@ -478,6 +478,11 @@ class SimulatedMetrics:
             [_on_a_grid(each, moments) for each in self._select(selector, back)]
             for selector in selectors
         ]
+
+    def between(self, selectors: Sequence[str], start: float, end: float) -> list[list[Series]]:
+        self._answer()
+        back = self.world.now + self.world.skew - start
+        return [cut(self._select(selector, back), start, end) for selector in selectors]
 
     def _answer(self) -> None:
         self.world.queries += 1

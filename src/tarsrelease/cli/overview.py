@@ -24,6 +24,7 @@ COMMANDS = {
     "rehearse": ("rehearse:rehearse", "Rehearse a whole release on a local Kubernetes cluster."),
     "guard": ("guard:guard", "Move traffic off a canary that nobody evaluates any more."),
     "watch": ("watch:watch", "Check the promoted release."),
+    "measure": ("measure:measure", "Measure KPIs, SLOs, drift and WebSockets."),
     "notify": ("notify:notify", "Send messages to people."),
     "incident": ("incident:incident", "Classify an incident, and show what to do."),
     "report": ("report:report", "Check and summarize the recorded evidence."),

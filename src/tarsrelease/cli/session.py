@@ -133,6 +133,11 @@ class Session:
         heads = evidence.heads if evidence else no_heads
         return connect(self.environment, self.release, self.run, self.assignment.people, heads)
 
+    @property
+    def evidence_folder(self) -> Path:
+        """Where the files of a step go: the folder of --evidence, by default ./evidence."""
+        return self.settings.evidence or DEFAULT_EVIDENCE
+
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
         """The evidence; None if nothing is recorded."""
         folder = self.settings.evidence or default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -38,6 +38,15 @@ class Series:
 
     labels: Mapping[str, str]
     samples: tuple[Sample, ...]
+
+
+def cut(found: Iterable[Series], start: float, end: float) -> list[Series]:
+    """The samples after `start` and up to `end`; series without such a sample are left out."""
+    parts = (
+        Series(each.labels, tuple(s for s in each.samples if start < s.time <= end))
+        for each in found
+    )
+    return [each for each in parts if each.samples]
 
 
 @dataclass(frozen=True, slots=True)

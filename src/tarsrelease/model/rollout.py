@@ -12,6 +12,7 @@ from tarsrelease.model import presets, promql
 from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
 from tarsrelease.model.checks import CheckRule, GaugeCheck, ManualCheck, Scope
 from tarsrelease.model.incident import IncidentRules
+from tarsrelease.model.objectives import Objectives
 from tarsrelease.model.window import DeploymentWindow
 
 TEMPLATE_NAMES = frozenset({"namespace", "service", "track", "version", "window"})
@@ -401,7 +402,7 @@ class Rollout(Value):
     requests them sets them in the canary, and in stable when it is promoted. `window` is when a
     release may start; without it, at any time. `share` names the SLI whose requests are compared
     with the weight; without it, they are those of the first check on a proportion. `incidents`: how
-    severe an incident is, and whom to ask.
+    severe an incident is, and whom to ask. `objectives` are the KPIs that `measure` reports.
     """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")
@@ -422,6 +423,7 @@ class Rollout(Value):
     window: DeploymentWindow | None = None
     share: str | None = None
     incidents: IncidentRules = IncidentRules()
+    objectives: Objectives = Objectives()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -443,7 +445,12 @@ class Rollout(Value):
             if twice:
                 raise ValueError(f"{what}: {min(twice)} is listed twice")
         if self.share is not None:
-            self._counts_requests(self.share)
+            self._counts_requests("share", self.share)
+        for kpi, name in self.objectives.slis.model_dump(exclude_none=True).items():
+            if kpi != "websockets":
+                self._counts_requests(f"objectives: {kpi}", name)
+            elif getattr(self.slis.get(name), "kind", None) != "gauge":
+                raise ValueError(f"objectives: websockets: there is no sli {name!r} of kind gauge")
         for stage in self.stages:
             for check in stage.checks:
                 self._fits(check)
@@ -476,13 +483,13 @@ class Rollout(Value):
                 )
         self.__dict__.update(slis=written, stages=stages)  # frozen for everybody else
 
-    def _counts_requests(self, name: str) -> None:
+    def _counts_requests(self, what: str, name: str) -> None:
         sli = self.slis.get(name)
         if sli is None:
             known = ", ".join(sorted(self.slis))
-            raise ValueError(f"share: there is no sli {name!r}; known slis: {known}")
+            raise ValueError(f"{what}: there is no sli {name!r}; known slis: {known}")
         if sli.kind != "proportion":
-            raise ValueError(f"share: sli {name!r} is a {sli.kind} and counts no requests")
+            raise ValueError(f"{what}: sli {name!r} is a {sli.kind} and counts no requests")
 
     def _fits(self, check: CheckRule) -> None:
         for name, kind in check.named_slis().items():

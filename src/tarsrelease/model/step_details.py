@@ -16,6 +16,7 @@ from tarsrelease.model.cluster import DeploymentState, Revision, RouteState
 from tarsrelease.model.details import Details
 from tarsrelease.model.incident import Classification
 from tarsrelease.model.journal import Entry, LockHolder
+from tarsrelease.model.kpis import KpiReport
 from tarsrelease.model.people import Approval, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
 from tarsrelease.model.position import Position
@@ -329,6 +330,12 @@ class WatchDetails(Details):
     confidence: str
 
 
+class KpiDetails(Details):
+    """Of `measure kpi` and `measure baseline`."""
+
+    kpis: KpiReport
+
+
 class NotImported(Value):
     """What `import` found no counterpart for, and why."""
 
@@ -414,6 +421,7 @@ DETAILS: Mapping[str, type[Details]] = {
     "rehearse status": ClusterStatusDetails,
     "validate": ValidateDetails,
     "watch": WatchDetails,
+    "measure kpi": KpiDetails,
     "import": ImportDetails,
     "incident classify": IncidentDetails,
     "incident open": IncidentDetails,

@@ -12,7 +12,7 @@ from tarsrelease.model.suite import SuiteResult
 
 
 class History(Protocol):
-    """Recorded samples, thinned to a grid. `selectors` have no placeholders."""
+    """Recorded samples. `selectors` have no placeholders."""
 
     def server_time(self) -> float:
         """The metrics server's time (Unix time), to tell clock skew from scrape lag."""
@@ -21,6 +21,9 @@ class History(Protocol):
         self, selectors: Sequence[str], start: float, end: float, step: float
     ) -> list[list[Series]]:
         """Per selector, each series' value at every `step` seconds from `start` to `end`."""
+
+    def between(self, selectors: Sequence[str], start: float, end: float) -> list[list[Series]]:
+        """Per selector, the raw samples after `start` and up to `end` (the server's Unix time)."""
 
 
 class Metrics(History, Protocol):

@@ -23,7 +23,7 @@ from tarsrelease.adapters.podmetrics.targets import Target, target_of
 from tarsrelease.model.environment import PodMetricsEndpoint
 from tarsrelease.model.errors import ForbiddenError, ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import names
-from tarsrelease.model.measurement import Sample, Series
+from tarsrelease.model.measurement import Sample, Series, cut
 from tarsrelease.model.rollout import Rollout
 
 INTERVAL = 1.0
@@ -86,6 +86,10 @@ class PodMetrics:
         """Nothing: pods do not remember."""
         del start, end, step
         return [[] for _ in selectors]
+
+    def between(self, selectors: Sequence[str], start: float, end: float) -> list[list[Series]]:
+        """Per selector, the samples of this time that were read and kept."""
+        return [cut(each, start, end) for each in self.series(selectors, time.time() - start)]
 
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
         """Per selector, the samples of the last `seconds`, as far as they were read and kept.

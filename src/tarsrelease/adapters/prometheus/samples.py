@@ -21,7 +21,7 @@ from tarsrelease.adapters.prometheus import access
 from tarsrelease.adapters.prometheus.answers import Reader
 from tarsrelease.model import promql
 from tarsrelease.model.environment import Prometheus
-from tarsrelease.model.measurement import Series
+from tarsrelease.model.measurement import Series, cut
 
 _INSTANT = "/api/v1/query"
 _RANGE = "/api/v1/query_range"
@@ -66,6 +66,23 @@ class PrometheusMetrics:
         return [
             self._reader.matrix(selector, answer.result())
             for answer, selector in zip(asked, selectors, strict=True)
+        ]
+
+    def between(self, selectors: Sequence[str], start: float, end: float) -> list[list[Series]]:
+        """Per selector, the raw samples after `start` and up to `end`: an instant query at `end`.
+
+        A range selector takes whole seconds in every store, so it reaches back a little further.
+        """
+        asked = {"time": f"{end:.3f}"}
+        window = f"[{max(1, ceil(end - start))}s]"
+        deadline = monotonic() + self._timeout
+        answers = [
+            self._pool.submit(self._query, {"query": self._asked(each) + window, **asked}, deadline)
+            for each in selectors
+        ]
+        return [
+            cut(self._reader.matrix(selector, answer.result()), start, end)
+            for answer, selector in zip(answers, selectors, strict=True)
         ]
 
     def server_time(self) -> float:

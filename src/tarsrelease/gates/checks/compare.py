@@ -31,7 +31,7 @@ from tarsrelease.gates.stats.sequential_test import (
 )
 from tarsrelease.model.checks import CompareCheck
 from tarsrelease.model.format import count, odds, percent
-from tarsrelease.model.measurement import Counts
+from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Status
 
 
@@ -68,8 +68,20 @@ def chance_by_luck(
 
 def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Fails on proof; suspicion (at `confidence`) without proof is inconclusive."""
-    ours = inputs.counted(rule.sli, subject, subject.track)
     theirs = inputs.counted(rule.sli, subject, subject.other)
+    return judge_against(theirs, subject.other, rule, subject, inputs, patience)
+
+
+def judge_against(
+    theirs: Counts | Unmeasured,
+    other: str,
+    rule: CompareCheck,
+    subject: Subject,
+    inputs: Inputs,
+    patience: Patience,
+) -> Check:
+    """As `judge`, against the requests `theirs` of the side or environment named `other`."""
+    ours = inputs.counted(rule.sli, subject, subject.track)
     needed = required_requests(rule.tolerated, patience.confidence)
 
     def check(status: Status, reason: str) -> Check:
@@ -78,7 +90,7 @@ def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patien
             status=status,
             service=subject.name,
             observed=share(ours),
-            expected=f"≤ {percent(1 + rule.worse_by)} of {subject.other}'s share, "
+            expected=f"≤ {percent(1 + rule.worse_by)} of {other}'s share, "
             f"or < {percent(rule.tolerated)}",
             reason=reason,
             source=inputs.sources.get(rule.sli, ""),
@@ -87,13 +99,13 @@ def judge(rule: CompareCheck, subject: Subject, inputs: Inputs, patience: Patien
             needed=needed,
         )
 
-    found = sides(ours, theirs, subject.track, subject.other)
+    found = sides(ours, theirs, subject.track, other)
     if not isinstance(found, Sides):
         return check(*found)
     ours, theirs = found
     said = (
         f"{ours.bad:.0f} of {count(ours.total, 'request')} bad ({percent(ours.bad / ours.total)}), "
-        f"{subject.other} {percent(theirs.bad / theirs.total)}"
+        f"{other} {percent(theirs.bad / theirs.total)}"
     )
     suspicion = proof_needs(1 - patience.confidence)
     evidence = log_evidence_worse(ours, theirs, rule)

@@ -47,7 +47,7 @@ def judge(rule: DriftCheck, subject: Subject, inputs: Inputs, patience: Patience
     """Against the other side. Passes on the estimate, fails on proof; without enough requests it
     cannot be told."""
     theirs = inputs.counted(rule.sli, subject, subject.other)
-    return _judged(rule, subject, inputs, patience, theirs, subject.other)
+    return judge_against(theirs, subject.other, rule, subject, inputs, patience)
 
 
 def judge_staging(
@@ -57,7 +57,7 @@ def judge_staging(
     told = inputs.external.get(rule.id)
     if isinstance(told, Requests) and told.by_service is not None:
         theirs = told.by_service.get(subject.name or "", Unmeasured("it has no such service"))
-        return _judged(rule, subject, inputs, patience, theirs, "staging")
+        return judge_against(theirs, "staging", rule, subject, inputs, patience)
     if told is None:
         status, reason = Status.INCONCLUSIVE, "staging has not answered yet"
     elif isinstance(told, Requests):
@@ -75,15 +75,15 @@ def judge_staging(
     )
 
 
-def _judged(
+def judge_against(
+    theirs: Counts | Unmeasured,
+    other: str,
     rule: DriftCheck | StagingDriftCheck,
     subject: Subject,
     inputs: Inputs,
     patience: Patience,
-    theirs: Counts | Unmeasured,
-    other: str,
 ) -> Check:
-    """`other` is the name of the side that has `theirs`."""
+    """As `judge`, against the requests `theirs` of the side or environment named `other`."""
     ours = inputs.counted(rule.sli, subject, subject.track)
     needed = required_requests(rule.within, patience.confidence)
 
