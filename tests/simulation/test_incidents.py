@@ -51,3 +51,20 @@ def test_p0_says_to_roll_back_and_moves_nothing_itself() -> None:
     assert outcome.next == "tarsrelease rollback"
     assert day.world.weights == before
     assert [entry.action for entry in day.world.journal] == ["incident"]
+
+
+def test_people_are_told_although_the_journal_cannot_be_written() -> None:
+    day = DayWorld()
+    day.world.kubernetes_up = False
+    told: list[Notice] = []
+
+    def announce(notice: Notice) -> tuple[str, ...]:
+        told.append(notice)
+        return ()
+
+    outcome = incident_open(day.context(), SLOW, ALICE, announce)
+    assert [each.about for each in told] == ["P1"]
+    assert "not recorded" in told[0].reason
+    assert "not recorded" in outcome.summary
+    assert outcome.details.warnings[0].startswith("the journal cannot be written: ")
+    assert outcome.verdict is Verdict.HOLD

@@ -660,14 +660,18 @@ class SimulatedJournal:
         self.world = world
 
     def append(self, entry: Entry) -> None:
+        self._answer()
         self.world.journal.append(entry)
 
     def entries(self) -> list[Entry]:
+        self._answer()
+        return list(self.world.journal)
+
+    def _answer(self) -> None:
         if not self.world.kubernetes_up:
             raise UnreachableError(
                 doing="asking", found="refused", expected="an answer", next_step="wait"
             )
-        return list(self.world.journal)
 
 
 class SimulatedLock:

@@ -92,6 +92,7 @@ class Cluster:
         certificates = await secrets
         await etcd
         api = KubeApi(self._layout.certificates)
+        self._layout.audit_policy.write_text(json.dumps(manifests.audit_policy()))
         await self._up(
             "kube-apiserver",
             parts.api_server(self._tools, self._layout),

@@ -21,6 +21,17 @@ def namespaces() -> list[Document]:
     ]
 
 
+def audit_policy() -> Document:
+    """Log every change in production, and who made it."""
+    changes = ["create", "update", "patch", "delete", "deletecollection"]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "verbs": changes, "namespaces": [world.PRODUCTION]}],
+    }
+
+
 def gateway() -> list[Document]:
     """The GatewayClass of Traefik and the one Gateway, open to routes of every namespace."""
     port = int(world.ROUTER.rpartition(":")[2])

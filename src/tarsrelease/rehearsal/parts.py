@@ -38,6 +38,16 @@ class Layout:
         return self.data / "components.kubeconfig"
 
     @property
+    def audit_policy(self) -> Path:
+        """What the API server writes to its audit log."""
+        return self.data / "audit.yaml"
+
+    @property
+    def audit_log(self) -> Path:
+        """Who changed what, one JSON event a line."""
+        return self.logs / "audit.jsonl"
+
+    @property
     def prometheus_config(self) -> Path:
         """prometheus.yml."""
         return self.data / "prometheus.yml"
@@ -84,6 +94,8 @@ def api_server(tools: Tools, layout: Layout) -> list[str]:
         f"--service-cluster-ip-range={world.SERVICE_RANGE}",
         "--authorization-mode=RBAC",
         f"--client-ca-file={file('ca.crt')}",
+        f"--audit-policy-file={layout.audit_policy}",
+        f"--audit-log-path={layout.audit_log}",
         f"--tls-cert-file={file('api-server.crt')}",
         f"--tls-private-key-file={file('api-server.key')}",
         f"--kubelet-certificate-authority={file('ca.crt')}",

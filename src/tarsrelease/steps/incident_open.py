@@ -1,4 +1,7 @@
-"""incident open: record an incident in the journal, start its deadline, and tell people."""
+"""incident open: record an incident in the journal, start its deadline, and tell people.
+
+People are told even if the journal cannot be written: the incident may be the API server's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from datetime import timedelta
 
 from tarsrelease.context import Context
 from tarsrelease.incidents.classification import classify
+from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.incident import Symptoms
 from tarsrelease.model.journal import IncidentFacts, Phase
 from tarsrelease.model.lifting import Lifting
@@ -28,7 +32,8 @@ def incident_open(
 ) -> Outcome:
     """Classify the incident, journal it with its deadline, and tell people.
 
-    `announce` sends a notice and returns warnings. The verdict is that of `incident classify`.
+    `announce` sends a notice and returns warnings. The verdict is that of `incident classify`. If
+    the journal cannot be written, the notice, the summary and a warning say so.
     """
     report = StepReport(context, STEP)
     rules = context.rollout.incidents
@@ -45,10 +50,14 @@ def incident_open(
         by=person.by,
         reason=person.reason,
     )
-    journal(context, STEP, release_journal.INCIDENT, Phase.RESULT, facts)
-    said = summary(found)
+    said, warnings = summary(found), []
     if until is not None:
         said += f", at {until:%H:%M} UTC"
+    try:
+        journal(context, STEP, release_journal.INCIDENT, Phase.RESULT, facts)
+    except ReleaseError as error:
+        said += "; not recorded, so `tarsrelease status` does not show it"
+        warnings.append(f"the journal cannot be written: {error}")
     notice = Notice(
         event=Event.INCIDENT,
         application=context.rollout.application,
@@ -63,6 +72,6 @@ def incident_open(
     return report.outcome(
         VERDICTS.get(found.action, Verdict.PROCEED),
         said,
-        details=details.model_copy(update={"warnings": tuple(announce(notice))}),
+        details=details.model_copy(update={"warnings": (*warnings, *announce(notice))}),
         next_step=NEXT.get(found.action, "tarsrelease incident close"),
     )

@@ -66,6 +66,7 @@ def connect(
         samples = direct
     else:
         samples = PrometheusMetrics(environment.prometheus)
+    journal = ConfigMapJournal(api, rollout.application, heads)
     return Context(
         release=release,
         environment=environment,
@@ -74,8 +75,8 @@ def connect(
             routes=AllRoutes(api, environment.gateway),
             workloads=KubernetesWorkloads(api, rollout),
             charts=Helm(environment.kubernetes.context, environment.kubernetes.namespace),
-            journal=ConfigMapJournal(api, rollout.application, heads),
-            lock=LeaseLock(api, rollout.application, run),
+            journal=journal,
+            lock=LeaseLock(api, rollout.application, run, journal.entries),
             gateway=GatewayWeb(environment.gateway.address, tls=environment.gateway.tls),
             facts=KubernetesFacts(api),
         ),

@@ -127,6 +127,8 @@ class KubernetesApi:
         self._renew = renew
         self.namespace = namespace
         self.server = client.configuration.host
+        self.skew = 0.0
+        """The API server's clock minus ours at its last answer, in seconds, to the second."""
 
     @classmethod
     def connect(cls, context: str | None, namespace: str) -> KubernetesApi:
@@ -304,8 +306,10 @@ class KubernetesApi:
                         serialize=False,
                         _request_timeout=_TIMEOUT,
                     )
+                    self._compare_clocks(answer.headers)
                     return _parsed(answer.data)
             except ApiException as error:
+                self._compare_clocks(error.headers)
                 if error.status == 404 and missing_ok:
                     return None
                 if error.status == 409 and request.method != "get":
@@ -321,6 +325,13 @@ class KubernetesApi:
                     raise self._silent(error, doing) from error
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
+
+    def _compare_clocks(self, headers: Mapping[str, str] | None) -> None:
+        try:
+            server = parsedate_to_datetime((headers or {})["Date"]).timestamp()
+        except (KeyError, ValueError, OverflowError, OSError):
+            return
+        self.skew = server - time.time()
 
     def _explained(self, error: ApiException, request: _Request) -> ReleaseError:
         doing, kind = request.doing(self.namespace), request.kind
