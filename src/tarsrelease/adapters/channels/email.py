@@ -13,6 +13,7 @@ from time import sleep
 from typing import Any
 
 from tarsrelease.adapters.channels.posting import secret
+from tarsrelease.adapters.other_shapes import UNREADABLE, excerpt
 from tarsrelease.model.environment import Email
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.notice import Message, Notice
@@ -87,7 +88,9 @@ class EmailChannel:
                 raise self._refused(f"all recipients: {_first(problem.recipients)}") from None
             except (OSError, smtplib.SMTPException) as problem:
                 if last or isinstance(problem, ssl.SSLError):
-                    raise self._away(f"{type(problem).__name__}: {problem}") from None
+                    raise self._away(excerpt(problem)) from None
+            except UNREADABLE as problem:
+                raise self._away(excerpt(problem)) from None
             else:
                 return
             sleep(_PAUSE)

@@ -8,12 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tarsrelease.adapters.child_environment import minimal
 from tarsrelease.adapters.helm.process import find_helm
 from tarsrelease.adapters.helm.releases import Helm
-from tarsrelease.adapters.helm.rendered_yaml import AmbiguousYamlError
 from tarsrelease.model.errors import ReleaseError, UsageError
 
 Render = Callable[[str, bytes, Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]] | str]
@@ -34,18 +31,11 @@ def renderer(namespace: str = "default") -> Render | None:
         try:
             chart = folder / "packed.tgz"
             chart.write_bytes(archive)
-            found = Helm(None, namespace, minimal()).render(
+            return Helm(None, namespace, minimal()).render(
                 release, str(chart), layers, values_from=None
             )
-        except AmbiguousYamlError as problem:
-            return f"the rendered chart is ambiguous YAML: {problem}"
-        except yaml.YAMLError as problem:
-            return f"the rendered chart is not YAML: {problem}"
         except ReleaseError as problem:
             return problem.detail.found.replace(str(folder), "…")
-        else:
-            whole = all(isinstance(one, dict) for one in found)
-            return found if whole else "the rendered chart has a document that is not an object"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

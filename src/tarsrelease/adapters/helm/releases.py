@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from tarsrelease.adapters.helm.process import Failure, find_helm, run
-from tarsrelease.adapters.helm.rendered_yaml import rendered_objects
+from tarsrelease.adapters.helm.rendered_yaml import fault, rendered_objects
+from tarsrelease.adapters.other_shapes import UNREADABLE, excerpt, explained_by
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.errors import StoppedError, UsageError
 
@@ -31,6 +32,23 @@ def laid_over(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
+def _unreadable(error: Exception) -> UsageError:
+    if isinstance(error, yaml.YAMLError):
+        return UsageError(
+            doing="reading what Helm renders",
+            found=fault(error),
+            expected="objects that every reader of YAML reads alike",
+            next_step="correct the chart's templates",
+        )
+    return UsageError(
+        doing="reading Helm's output",
+        found=f"it has another shape ({excerpt(error)})",
+        expected="the output of Helm 3 or 4",
+        next_step="check which program TARSRELEASE_HELM and PATH lead to, and its plugins",
+    )
+
+
+@explained_by(_unreadable, (*UNREADABLE, yaml.YAMLError))
 class Helm:
     """Charts by the helm binary."""
 

@@ -37,6 +37,21 @@ class _Loader(_Safe):  # type: ignore[misc]
         """Nothing is merged."""
 
 
+class NoObjectError(yaml.YAMLError):
+    """A document is no mapping."""
+
+
 def rendered_objects(text: str) -> list[dict[str, Any]]:
     """The objects in a stream of documents. Raises yaml.YAMLError."""
-    return [found for found in yaml.load_all(text, Loader=_Loader) if found]
+    found = [each for each in yaml.load_all(text, Loader=_Loader) if each]
+    if not all(isinstance(each, dict) for each in found):
+        raise NoObjectError
+    return found
+
+
+def fault(problem: yaml.YAMLError) -> str:
+    """What is wrong with a rendered chart."""
+    if isinstance(problem, NoObjectError):
+        return "the rendered chart has a document that is not an object"
+    kind = "ambiguous YAML" if isinstance(problem, AmbiguousYamlError) else "not YAML"
+    return f"the rendered chart is {kind}: {problem}"
