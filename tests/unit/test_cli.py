@@ -28,6 +28,7 @@ from tarsrelease.cli.exit_code_help import EXIT_CODES
 from tarsrelease.cli.lazy import LazyGroup
 from tarsrelease.cli.overview import COMMANDS, overview
 from tarsrelease.cli.session import this_run
+from tarsrelease.context import Assignment
 from tarsrelease.model.errors import (
     LockedError,
     RefusedError,
@@ -334,16 +335,16 @@ class TestOutcomes:
         assert "Overridden by the environment: stage duration: 20s" in capsys.readouterr().out
 
 
-def stand_in(environment: Any, release: Any, run: Any, people: Any, _heads: Any) -> SimpleNamespace:
+def stand_in(assignment: Assignment, _heads: Any) -> SimpleNamespace:
     """A context with a word for each port that says which one it is."""
     parts = ("routes", "workloads", "charts", "journal", "lock", "facts")
     return SimpleNamespace(
-        release=release,
-        environment=environment,
-        run=run,
+        release=assignment.release,
+        environment=assignment.environment,
+        run=assignment.run,
         cluster=SimpleNamespace(**{part: f"port {part}" for part in parts}, gateway="port web"),
         metrics=SimpleNamespace(samples="port metrics", external="port elsewhere"),
-        people=people,
+        people=assignment.people,
         clock="port clock",
     )
 

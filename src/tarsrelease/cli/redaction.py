@@ -145,6 +145,38 @@ class RedactedProgress:
         self._inner.close()
 
 
+class NamedProgress:
+    """Progress of one of several targets: its lines begin with the target's name."""
+
+    def __init__(self, inner: ClosingProgress, name: str) -> None:
+        self._inner = inner
+        self._name = name
+
+    def say(self, line: str) -> None:
+        """See `Progress.say`."""
+        self._inner.say(f"{self._name}: {line}")
+
+    def evaluated(
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
+    ) -> None:
+        """See `Progress.evaluated`."""
+        self._inner.evaluated(f"{self._name}: {stage}", weight, elapsed, planned, checks=checks)
+
+    def paused(self) -> AbstractContextManager[None]:
+        """See `ClosingProgress.paused`."""
+        return self._inner.paused()
+
+    def close(self) -> None:
+        """See `ClosingProgress.close`."""
+        self._inner.close()
+
+
 class _Formatter(logging.Formatter):
     def __init__(self, redaction: Redaction) -> None:
         super().__init__("%(levelname)s:%(name)s:%(message)s")

@@ -7,17 +7,19 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment, load_release, newest_release
 from tarsrelease.adapters.files.evidence_file import EvidenceFile, head_of
 from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.cli.outcomes import failed, print_outcome
-from tarsrelease.cli.redaction import RedactedProgress, log_to_stderr, redaction
+from tarsrelease.cli.redaction import NamedProgress, RedactedProgress, log_to_stderr, redaction
 from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UsageError
@@ -25,7 +27,10 @@ from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.model.release import AS_WRITTEN, Release, Run, RunOptions
 
 if TYPE_CHECKING:
+    from tarsrelease.adapters.terminal.progress import ClosingProgress
     from tarsrelease.context import Assignment, Context
+    from tarsrelease.ports.clock import Clock
+    from tarsrelease.ports.people import Person
 
 DEFAULT_EVIDENCE = Path("evidence")
 
@@ -39,21 +44,25 @@ class Session:
     def __init__(self, settings: Settings, *, changes: bool = True) -> None:
         self.settings = settings
         self.redaction = redaction(settings.environment)
-        self.progress = RedactedProgress(
+        self.progress: ClosingProgress = RedactedProgress(
             progress_on(
-                sys.stderr, quiet=settings.quiet, verbose=settings.verbose or settings.debug
+                sys.stderr,
+                quiet=settings.quiet,
+                verbose=settings.verbose or settings.debug,
+                live=settings.target is None,
             ),
             self.redaction,
         )
         self.run = this_run()
-        self._changes = changes
+        self.clock: Clock = SystemClock()
+        self.changes = changes
         self._listed = changes
         self._choice = AS_WRITTEN
         self._open = ExitStack()
 
     @cached_property
     def environment(self) -> Environment:
-        """The environment that --environment names."""
+        """The environment that --environment names, as it is at the target of --target."""
         if self.settings.environment is None:
             known = ", ".join(sorted(path.stem for path in Path("environments").glob("*.yaml")))
             raise UsageError(
@@ -62,14 +71,31 @@ class Session:
                 expected="the environment" + (f", one of {known}" if known else ""),
                 next_step="add --environment NAME (or set TARSRELEASE_ENVIRONMENT)",
             )
-        return load_environment(self.settings.environment)
+        found, name = load_environment(self.settings.environment), self.settings.target
+        if name is None:
+            return _whole(found) if self.settings.on_one_target else found
+        return _at_target(found, name)
+
+    def at(self, target: str, clock: Clock, person: Person) -> Session:
+        """A session of the same run at one of the environment's targets."""
+        there = Session(replace(self.settings, target=target), changes=self.changes)
+        there.run, there.clock, there.person = self.run, clock, person
+        there.progress = NamedProgress(there.progress, target)
+        return there
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the command acts on several targets."""
+        settings = self.settings
+        one = settings.target is not None or not settings.on_targets
+        return not one and bool(self.environment.targets)
 
     @property
     def release_folder(self) -> Path:
         """The bundle of --release; by default the newest for commands that only read."""
         if self.settings.release is not None:
             return self.settings.release
-        if self._changes:
+        if self.changes:
             raise UsageError(
                 doing="choosing the release",
                 found="no --release",
@@ -115,23 +141,29 @@ class Session:
         self._open.close()
 
     @cached_property
+    def person(self) -> Person:
+        """Who answers the questions of the command."""
+        from tarsrelease.cli.prompt import who_answers
+
+        return who_answers(self.settings, self.progress)
+
+    @cached_property
     def assignment(self) -> Assignment:
         """The assignment of a step without a cluster."""
-        from tarsrelease.adapters.clock import SystemClock
-        from tarsrelease.cli.prompt import who_answers
         from tarsrelease.context import Assignment, People
 
-        people = People(who_answers(self.settings, self.progress), self.progress)
-        return Assignment(self.release, self.environment, self.run, people, SystemClock())
+        people = People(self.person, self.progress)
+        return Assignment(self.release, self.environment, self.run, people, self.clock)
 
     @cached_property
     def context(self) -> Context:
         """The context of a step, connected to the cluster."""
         from tarsrelease.wiring.context import connect, no_heads
 
+        _whole(self.environment)
         evidence = self.evidence()
         heads = evidence.heads if evidence else no_heads
-        return connect(self.environment, self.release, self.run, self.assignment.people, heads)
+        return connect(self.assignment, heads)
 
     @property
     def evidence_folder(self) -> Path:
@@ -144,7 +176,7 @@ class Session:
         if folder is None:
             return None
         job = os.environ.get("GITHUB_JOB")
-        segment = f"{self.run.id}/{job}" if job else self.run.id
+        segment = "/".join(filter(None, (self.run.id, job, self.settings.target)))
         return EvidenceFile(
             folder,
             self.run.id,
@@ -168,6 +200,31 @@ class Session:
         """The environment, if it was read already."""
         environment: Environment | None = self.__dict__.get("environment")
         return environment
+
+
+def _whole(environment: Environment) -> Environment:
+    """The environment, if it is one cluster. Raises `UsageError` if it has targets."""
+    if environment.targets:
+        raise UsageError(
+            doing="choosing the target",
+            found=f"the environment {environment.name} has targets",
+            expected="one of them, because this command works on one cluster",
+            next_step=f"name one, such as --target {environment.targets[0].name}",
+        )
+    return environment
+
+
+def _at_target(environment: Environment, name: str) -> Environment:
+    target = next((each for each in environment.targets if each.name == name), None)
+    if target is None:
+        known = ", ".join(each.name for each in environment.targets)
+        raise UsageError(
+            doing="choosing the target",
+            found=f"--target {name}",
+            expected=f"one of: {known}" if known else f"none: {environment.name} has no targets",
+            next_step="name one of the environment's targets, or leave --target out",
+        )
+    return environment.at(target)
 
 
 def _newest_or(word: str) -> str:
@@ -229,31 +286,9 @@ def carry_out(
 
     `changes`: see `Session`.
     """
-    started_at = datetime.now(UTC)
     session = Session(settings, changes=changes)
     log_to_stderr(session.redaction, verbose=settings.verbose or settings.debug)
-    asked = recording is Recording.WHEN_ASKED
-    evidence = session.evidence(None if asked else DEFAULT_EVIDENCE)
-    by_step = recording is Recording.BY_STEP
-    try:
-        if evidence is not None and recording is not Recording.IF_POSSIBLE:
-            evidence.check_writable()
-        outcome = act(session)
-    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the process's last line
-        by_step = False
-        known = session.known_environment
-        outcome = failed(
-            step,
-            problem,
-            started_at=started_at,
-            release=session.known_release,
-            environment=known.name if known else None,
-            debug=session.redaction if settings.debug else None,
-        )
-    finally:
-        session.close()
-    outcome = session.redaction.outcome(_with_overrides(outcome, session.known_environment))
-    where = _head(evidence) if evidence and by_step else _record(evidence, outcome)
+    outcome, where = Work(step, act, recording).done(session)
     print_outcome(
         outcome,
         settings.format,
@@ -261,6 +296,46 @@ def carry_out(
         verbose=settings.verbose or settings.debug,
     )
     return int(outcome.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a command does in a session, and which of its outcomes are recorded."""
+
+    step: str
+    act: Callable[[Session], Outcome]
+    recording: Recording
+
+    def done(self, session: Session) -> tuple[Outcome, str | None]:
+        """The outcome, redacted and recorded, and where the evidence is. Errors are outcomes."""
+        started_at = datetime.now(UTC)
+        asked = self.recording is Recording.WHEN_ASKED
+        evidence = session.evidence(None if asked else DEFAULT_EVIDENCE)
+        by_step = self.recording is Recording.BY_STEP
+        try:
+            if evidence is not None and self.recording is not Recording.IF_POSSIBLE:
+                evidence.check_writable()
+            outcome = self._on_targets(session) if session.has_targets else self.act(session)
+        except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 - the process's last line
+            by_step = False
+            known = session.known_environment
+            outcome = failed(
+                self.step,
+                problem,
+                started_at=started_at,
+                release=session.known_release,
+                environment=known.name if known else None,
+                debug=session.redaction if session.settings.debug else None,
+            )
+        finally:
+            session.close()
+        outcome = session.redaction.outcome(_with_overrides(outcome, session.known_environment))
+        return outcome, _head(evidence) if evidence and by_step else _record(evidence, outcome)
+
+    def _on_targets(self, session: Session) -> Outcome:
+        from tarsrelease.cli.fleet import everywhere
+
+        return everywhere(session, self)
 
 
 def _with_overrides(outcome: Outcome, environment: Environment | None) -> Outcome:

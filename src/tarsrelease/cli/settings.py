@@ -15,10 +15,18 @@ _CODES = "See tarsrelease --help for the exit codes."
 
 @dataclass(frozen=True)
 class Settings:
-    """The common options; `release` and `evidence` are None if they were not given."""
+    """The common options; None if they were not given.
+
+    `on_targets`: the command acts on every target of an environment unless --target selects one;
+    `on_one_target`: it needs --target there.
+    """
 
     release: Path | None = None
     environment: str | None = None
+    target: str | None = None
+    wave: int | None = None
+    on_targets: bool = False
+    on_one_target: bool = False
     evidence: Path | None = None
     format: str = "text"
     yes: bool = False
@@ -50,6 +58,20 @@ _OPTIONS: dict[str, Decorator] = {
         envvar="TARSRELEASE_ENVIRONMENT",
         show_envvar=True,
         help="Name in ./environments/, or path of an environment file.",
+    ),
+    "target": click.option(
+        "--target", metavar="NAME", help="Only this one of the environment's targets."
+    ),
+    "target:waves": click.option(
+        "--target",
+        metavar="NAME",
+        help="Only this one of the environment's targets. Default: all of them, wave by wave.",
+    ),
+    "wave": click.option(
+        "--wave",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        help="Only the targets of this wave. Default: all targets.",
     ),
     "evidence": click.option(
         "--evidence",
@@ -99,7 +121,11 @@ def command(
         def gathered(**options: Any) -> int:
             own = (one.partition(":")[0] for one in shared)
             names = (*own, "format", "quiet", "verbose", "debug")
-            settings = Settings(**{name: options.pop(name) for name in names})
+            given = {name: options.pop(name) for name in names}
+            several = "wave" in shared
+            settings = Settings(
+                **given, on_targets=several, on_one_target="target" in shared and not several
+            )
             return function(settings, **options)
 
         wrapped: Any = gathered

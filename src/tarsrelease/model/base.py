@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +34,14 @@ class Value(BaseModel):
     """A frozen value; an unknown key is an error, so that a typing mistake cannot pass unseen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+T = TypeVar("T")
+
+
+def repeated(items: Sequence[T]) -> T | None:
+    """The first item that the sequence has more than once; None if there is none."""
+    return next((item for item in items if items.count(item) > 1), None)
 
 
 def _stays_inside(path: str) -> str:

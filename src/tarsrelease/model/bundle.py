@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, StringConstraints, model_validator
 
-from tarsrelease.model.base import Digest, FileName, Name, Seconds, Value, Version
+from tarsrelease.model.base import Digest, FileName, Name, Seconds, Value, Version, repeated
 
 MANIFEST = "manifest.production.json"
 CHECKSUMS = "SHA256SUMS"
@@ -188,7 +188,6 @@ class Manifest(Value):
             ("hotfixes", [hotfix.id for hotfix in self.hotfixes]),
             ("migrations", [migration.file for migration in self.migrations]),
         ):
-            twice = {name for name in names if names.count(name) > 1}
-            if twice:
-                raise ValueError(f"{what}: {min(twice)} is listed twice")
+            if twice := repeated(names):
+                raise ValueError(f"{what}: {twice} is listed twice")
         return self

@@ -101,10 +101,22 @@ _TIMES = (
 )
 
 
+class TargetRow(OpenValue):
+    """The outcome at one target. `weight` is the canary's percentage there, None if unknown."""
+
+    target: str
+    exit_code: int
+    verdict: str | None = None
+    weight: int | None = None
+    summary: str
+    next: str = ""
+
+
 class Details(OpenValue):
     """What any step may give, and every report shows; a step's own kind has more.
 
     `phases`: seconds by phase. `outputs`: those of the action. `charts`: Mermaid blocks.
+    `targets`: of a step on several targets, in the order of the waves.
     """
 
     warnings: tuple[str, ...] = ()
@@ -117,3 +129,4 @@ class Details(OpenValue):
     stages: tuple[StageRow, ...] = ()
     history: tuple[Point, ...] = ()
     outputs: dict[str, str] = {}
+    targets: tuple[TargetRow, ...] = ()

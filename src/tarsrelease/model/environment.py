@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from tarsrelease.model import promql
-from tarsrelease.model.base import Amount, AnyAmount, Bytes, Name, Seconds, Share, Value
+from tarsrelease.model.base import (
+    Amount,
+    AnyAmount,
+    Bytes,
+    Name,
+    Seconds,
+    Share,
+    Value,
+    repeated,
+)
 from tarsrelease.model.checks import CheckId, CheckRule
 from tarsrelease.model.format import amount, duration
 from tarsrelease.model.notice import Event
@@ -402,10 +411,8 @@ class Notifications(Value):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
-        found = [each.name for each in self.webhooks]
-        twice = {name for name in found if found.count(name) > 1}
-        if twice:
-            raise ValueError(f"webhooks: {min(twice)} is listed twice")
+        if twice := repeated([each.name for each in self.webhooks]):
+            raise ValueError(f"webhooks: {twice} is listed twice")
         return self
 
 
@@ -460,9 +467,8 @@ class GitHub(Value):
     @model_validator(mode="after")
     def _known(self) -> Self:
         known = [place.name for place in self.environments]
-        twice = {name for name in known if known.count(name) > 1}
-        if twice:
-            raise ValueError(f"environments: {min(twice)} is listed twice")
+        if twice := repeated(known):
+            raise ValueError(f"environments: {twice} is listed twice")
         for name in self.two_people:
             if name not in known:
                 raise ValueError(f"two_people: {name!r} is none of environments")
@@ -492,6 +498,45 @@ class Preflight(Value):
         return self
 
 
+_OWN_SECTIONS = (
+    "kubernetes",
+    "gateway",
+    "metrics",
+    "pod_metrics",
+    "prometheus",
+    "helm",
+    "database",
+)
+
+
+class Target(Value):
+    """One cluster of an environment. A section that it has replaces the environment's."""
+
+    name: Name
+    region: Name | None = None
+    kubernetes: Kubernetes
+    gateway: Gateway | None = None
+    metrics: Literal["prometheus", "pods", "both"] | None = None
+    pod_metrics: PodMetricsEndpoint | None = None
+    prometheus: Prometheus | None = None
+    helm: Helm | None = None
+    database: Database | None = None
+
+
+class Wave(Value):
+    """Targets that receive a release at the same time.
+
+    `parallel` is how many of them at once. `bake` is the time between the end of this wave and the
+    start of the next. `on_failure` says what is rolled back when a target fails: the other targets
+    of its wave, or those of all waves so far.
+    """
+
+    targets: tuple[Name, ...] = Field(min_length=1)
+    parallel: int = Field(default=8, ge=1, le=64)
+    bake: Seconds = 0.0
+    on_failure: Literal["wave", "all"] = "wave"
+
+
 NO_PROMETHEUS = "http://prometheus.invalid"
 
 
@@ -506,6 +551,9 @@ class Environment(Value):
 
     `staging` names the environment that runs a release first: go/no-go checks its version there,
     preflight its feature flags.
+
+    `targets` are the clusters of an environment that has several. `waves` is the order in which a
+    release reaches them.
     """
 
     schema_: Literal["tarsrelease/environment/v1"] = Field(alias="schema")
@@ -524,7 +572,34 @@ class Environment(Value):
     notifications: Notifications = Notifications()
     github: GitHub | None = None
     staging: Name | None = None
+    targets: tuple[Target, ...] = ()
+    waves: tuple[Wave, ...] = ()
     overrides: Overrides = Overrides()
+
+    @model_validator(mode="after")
+    def _each_target_has_its_wave(self) -> Self:
+        names = [target.name for target in self.targets]
+        waves = [name for wave in self.waves for name in wave.targets]
+        if twice := repeated(names):
+            raise ValueError(f"targets: {twice} is listed twice")
+        if place := repeated([target.kubernetes for target in self.targets]):
+            raise ValueError(
+                f"targets: two are the namespace {place.namespace} of the context {place.context}"
+            )
+        if unknown := [name for name in waves if name not in names]:
+            raise ValueError(f"waves: {unknown[0]} is not one of the targets")
+        if twice := repeated(waves):
+            raise ValueError(f"waves: {twice} is in two waves")
+        if missing := [name for name in names if name not in waves]:
+            raise ValueError(f"waves: no wave has the target {missing[0]}")
+        return self
+
+    def at(self, target: Target) -> Self:
+        """The environment as it is at one of its targets, named as in ``production/eu-1``."""
+        own = {name: getattr(target, name) for name in _OWN_SECTIONS}
+        sections = {name: section for name, section in own.items() if section is not None}
+        name = f"{self.name}/{target.name}"
+        return self.model_copy(update={**sections, "name": name, "targets": (), "waves": ()})
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:

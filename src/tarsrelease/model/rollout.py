@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tarsrelease.model import presets, promql
-from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version
+from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version, repeated
 from tarsrelease.model.checks import CheckRule, GaugeCheck, ManualCheck, Scope
 from tarsrelease.model.incident import IncidentRules
 from tarsrelease.model.objectives import Objectives
@@ -303,9 +303,8 @@ class Service(Value):
     def _has_routes(self) -> Self:
         if (self.route is None) == (not self.routes):
             raise ValueError("give exactly one of route and routes")
-        twice = {str(ref) for ref in self.routes if self.routes.count(ref) > 1}
-        if twice:
-            raise ValueError(f"routes: {min(twice)} is listed twice")
+        if twice := repeated(self.routes):
+            raise ValueError(f"routes: {twice} is listed twice")
         return self
 
     @property

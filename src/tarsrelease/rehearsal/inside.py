@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.terminal.person import Nobody
 from tarsrelease.adapters.terminal.progress import progress_on
-from tarsrelease.context import Context, People
+from tarsrelease.context import Assignment, Context, People
 from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
@@ -80,7 +81,8 @@ def _install(options: DayOptions, context: Context, say: Say) -> None:
     tasks = [partial(install, context.with_release(previous), say=say)]
     if options.staging is not None:
         staging = load_environment(options.staging)
-        staged = connect(staging, load_release(options.release, staging), _RUN, context.people)
+        release = load_release(options.release, staging)
+        staged = connect(Assignment(release, staging, _RUN, context.people, context.clock))
         tasks.append(partial(install, staged, say=say))
     together(*tasks)
 
@@ -152,7 +154,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
     environment = load_environment(options.environment)
     release = load_release(options.release, environment)
     people = People(Nobody(), progress_on(sys.stderr, quiet=options.quiet, verbose=False))
-    context = connect(environment, release, _RUN, people)
+    context = connect(Assignment(release, environment, _RUN, people, SystemClock()))
     admin = os.environ["KUBECONFIG"]
     kubectl = [*options.tools["kubectl"]]
     if environment.kubernetes.context:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.model.details import StageRow
+from tarsrelease.model.details import StageRow, TargetRow
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status
 from tarsrelease.model.step_details import FaultRow, RehearseDetails
@@ -12,6 +12,7 @@ from tarsrelease.report.results import MARKS, show_observed, show_samples
 
 CHECK_HEADER = ("", "check", "of", "observed", "limit", "requests")
 FAULT_HEADER = ("fault", "expected", "got", "after")
+TARGET_HEADER = ("target", "canary", "result", "summary")
 STAGE_HEADER = ("stage", "traffic", "verdict", "time", "requests", "checks")
 _ORDER = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
 _LONGEST = 44
@@ -91,7 +92,21 @@ def _took(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
+def _target_row(target: TargetRow) -> tuple[str, ...]:
+    weight = "" if target.weight is None else f"{target.weight:3d} % {_bar(target.weight)}"
+    result = target.verdict or f"exit code {target.exit_code}"
+    return (target.target, weight, result, target.summary)
+
+
+def _bar(weight: int) -> str:
+    """A weight as a bar of ten characters."""
+    full = (weight + 9) // 10
+    return "█" * full + "░" * (10 - full)
+
+
 def own_table(outcome: Outcome) -> tuple[Sequence[str], Sequence[Sequence[str]]] | None:
-    """The step's own table (``details.table``: header and rows of text)."""
+    """The step's own table: its targets, or ``details.table`` (header and rows of text)."""
+    if outcome.details.targets:
+        return TARGET_HEADER, [_target_row(target) for target in outcome.details.targets]
     table = outcome.details.table
     return (table.header, table.rows) if table and table.rows else None

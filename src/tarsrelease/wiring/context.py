@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tarsrelease.context import Cluster, Context, MetricsSources, People
+from tarsrelease.context import Assignment, Cluster, Context, MetricsSources
 from tarsrelease.model.environment import NO_PROMETHEUS, Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Requests
-from tarsrelease.model.release import Release, Run
+from tarsrelease.model.release import Release
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,14 +27,8 @@ def no_heads() -> tuple[str, ...]:
     return ()
 
 
-def connect(
-    environment: Environment,
-    release: Release,
-    run: Run,
-    people: People,
-    heads: Callable[[], tuple[str, ...]] = no_heads,
-) -> Context:
-    """The context of this release in this environment, with its adapters.
+def connect(assignment: Assignment, heads: Callable[[], tuple[str, ...]] = no_heads) -> Context:
+    """The context of this assignment, with its adapters.
 
     `heads` are those of the run's evidence, for the journal.
 
@@ -42,7 +36,6 @@ def connect(
     request and does not start Helm. Imports the libraries, which take longer than most commands.
     """
     from tarsrelease.adapters.background import Background
-    from tarsrelease.adapters.clock import SystemClock
     from tarsrelease.adapters.helm.releases import Helm
     from tarsrelease.adapters.http.gateway import GatewayWeb
     from tarsrelease.adapters.http.number import read_number
@@ -56,6 +49,7 @@ def connect(
     from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
     from tarsrelease.adapters.pytest.suite import PytestSuite
 
+    release, environment, run = assignment.release, assignment.environment, assignment.run
     rollout = release.rollout
     api = KubernetesApi.connect(environment.kubernetes.context, environment.kubernetes.namespace)
     direct = None
@@ -90,8 +84,8 @@ def connect(
                 ask_staging(release, environment),
             ),
         ),
-        people=people,
-        clock=SystemClock(),
+        people=assignment.people,
+        clock=assignment.clock,
     )
 
 

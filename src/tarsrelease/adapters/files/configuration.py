@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tarsrelease.adapters.files.findings import validated
 from tarsrelease.adapters.files.yaml_source import (
+    ANY,
     Document,
     Finding,
     Place,
@@ -23,7 +24,7 @@ from tarsrelease.bundle.chart import laid_over
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.checks import GaugeCheck
-from tarsrelease.model.environment import Environment, apply_overrides
+from tarsrelease.model.environment import Environment, Helm, apply_overrides
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import AS_WRITTEN, Release, RunOptions
 from tarsrelease.model.rollout import Rollout
@@ -34,7 +35,12 @@ M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENTS = Path("environments")
 RELEASES = Path("release")
-_HANDED_ON: tuple[Place, ...] = (("helm", "values"), ("helm", "canary_values"))
+_HANDED_ON: tuple[Place, ...] = (
+    ("helm", "values"),
+    ("helm", "canary_values"),
+    ("targets", ANY, "helm", "values"),
+    ("targets", ANY, "helm", "canary_values"),
+)
 _FLAGS: tuple[Place, ...] = (("feature_flags",),)
 
 
@@ -52,15 +58,21 @@ def load_environment(name_or_path: str) -> Environment:
             [f"{path}:{line}: name: {environment.name!r} differs from the file name {path.name}"],
             "give both the same name",
         )
-    if not environment.helm.values_files:
-        return environment
-    layers = [
-        _mapping(path.parent / file, "reading the environment")
-        for file in environment.helm.values_files
-    ]
-    values = reduce(laid_over, [*layers, environment.helm.values])
-    helm = environment.helm.model_copy(update={"values": values})
-    return environment.model_copy(update={"helm": helm})
+    targets = tuple(
+        target.model_copy(update={"helm": _with_its_files(target.helm, path.parent)})
+        if target.helm is not None
+        else target
+        for target in environment.targets
+    )
+    helm = _with_its_files(environment.helm, path.parent)
+    return environment.model_copy(update={"helm": helm, "targets": targets})
+
+
+def _with_its_files(helm: Helm, folder: Path) -> Helm:
+    """With the values of `values_files` under its own values."""
+    layers = [_mapping(folder / file, "reading the environment") for file in helm.values_files]
+    values = reduce(laid_over, [*layers, helm.values])
+    return helm.model_copy(update={"values": values})
 
 
 def load_release(

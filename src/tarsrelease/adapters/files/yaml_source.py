@@ -25,6 +25,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Place = tuple[str | int, ...]
 """The way to a value: keys and indices from the document's root."""
+ANY = "*"
+"""Any key or index, in a place that is given as free."""
 
 _TYPED = frozenset({"null", "bool", "int", "float", "str", "timestamp"})
 _ALWAYS_TEXT = frozenset({"str", "timestamp"})  # Helm, too, takes 2026-01-01 as text
@@ -172,7 +174,7 @@ class _Reader:
         if kind not in _TYPED:
             self.find(node, place, f"the tag {node.tag} is not supported; write the plain value")
             return None
-        is_free = any(place[: len(path)] == path for path in self.free)
+        is_free = any(_is_in(place, path) for path in self.free)
         if kind in _ALWAYS_TEXT or (kind == "float" and not is_free):
             return node.value
         try:
@@ -184,6 +186,13 @@ class _Reader:
             self.find(node, place, f"{node.value!r} is not a JSON number")
             return None
         return value
+
+
+def _is_in(place: Place, around: Place) -> bool:
+    """Whether the place is inside another, whose parts may be `ANY`."""
+    return len(place) >= len(around) and all(
+        part in (here, ANY) for here, part in zip(place, around, strict=False)
+    )
 
 
 def read_yaml(text: str, *, free: Sequence[Place] = ()) -> Document:

@@ -51,13 +51,14 @@ def progress_on(
     *,
     quiet: bool = False,
     verbose: bool = False,
+    live: bool = True,
     variables: Mapping[str, str] = os.environ,
 ) -> ClosingProgress:
-    """A live view on a terminal, plain lines elsewhere and in CI."""
+    """A live view on a terminal, plain lines elsewhere, in CI, or if it may not be `live`."""
     if quiet:
         return NoProgress()
     in_ci = bool(variables.get("GITHUB_ACTIONS") or variables.get("CI"))
-    if verbose or in_ci or not stream.isatty() or variables.get("TERM") == "dumb":
+    if verbose or in_ci or not live or not stream.isatty() or variables.get("TERM") == "dumb":
         from tarsrelease.adapters.terminal.plain import PlainProgress
 
         return PlainProgress(stream, verbose=verbose)

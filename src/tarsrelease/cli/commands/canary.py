@@ -135,6 +135,8 @@ def _gate(
 deploy = command(
     "release",
     "environment",
+    "target",
+    "wave",
     "evidence",
     name="deploy",
     example="tarsrelease canary deploy --release release/v1_0_1 --environment production",
@@ -143,6 +145,8 @@ deploy = command(
 gate = command(
     "release",
     "environment",
+    "target",
+    "wave",
     "evidence",
     name="gate",
     example="tarsrelease canary gate --stage 10 --release release/v1_0_1 --environment production",

@@ -135,6 +135,7 @@ def _explain(settings: Settings, evidence: Path, stage: int | None, plot: Path |
 plan = command(
     "release:newest",
     "environment",
+    "target",
     "evidence:none",
     name="plan",
     example="tarsrelease canary plan --environment production --window 24h",
@@ -148,6 +149,7 @@ explain = command(
 backtest = command(
     "release:newest",
     "environment",
+    "target",
     "evidence:none",
     name="backtest",
     example="tarsrelease canary backtest --environment production --from 2026-11-23T08:00",

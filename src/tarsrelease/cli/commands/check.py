@@ -60,6 +60,8 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
 preflight = command(
     "release:newest",
     "environment",
+    "target",
+    "wave",
     "evidence",
     name="preflight",
     example="tarsrelease check preflight --release release/v1_0_1 --environment production",

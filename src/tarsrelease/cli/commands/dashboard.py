@@ -135,6 +135,7 @@ def _outcome(session: Session, said: str) -> Outcome:
 dashboard = command(
     "release:newest",
     "environment",
+    "target",
     "evidence:none",
     name="dashboard",
     example="tarsrelease dashboard --environment production\n"

@@ -58,6 +58,8 @@ def _database(session: Session) -> str:
 doctor = command(
     "release:newest",
     "environment",
+    "target",
+    "wave",
     "evidence:none",
     name="doctor",
     example="tarsrelease doctor --release release/v1_4_0 --environment production",

@@ -51,6 +51,7 @@ def _guard(settings: Settings, after: float, longest: float | None) -> int:
 guard = command(
     "release:newest",
     "environment",
+    "target",
     "evidence:none",
     name="guard",
     example="tarsrelease guard --release release/v1_0_1 --environment production",

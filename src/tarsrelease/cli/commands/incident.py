@@ -120,6 +120,7 @@ def _classify(settings: Settings, reached: int, **known: Any) -> int:
 classify = command(
     "release:newest",
     "environment",
+    "target",
     "evidence:none",
     name="classify",
     example="tarsrelease incident classify --environment production --availability 99.4% "
@@ -185,7 +186,7 @@ def _close(settings: Settings, reason: str, by: str | None) -> int:
     return carry_out(settings, "incident close", act, recording=Recording.IF_POSSIBLE)
 
 
-_command = partial(command, "release", "environment", "evidence")
+_command = partial(command, "release", "environment", "target", "evidence")
 open_ = _command(
     name="open",
     example="tarsrelease incident open --release release/v1_0_1 --environment production "

@@ -74,7 +74,7 @@ def _step_in(
     return carry_out(settings, name, act, recording=Recording.IF_POSSIBLE)
 
 
-_command = partial(command, "release", "environment", "evidence")
+_command = partial(command, "release", "environment", "target", "wave", "evidence")
 _EXAMPLE = 'tarsrelease {} --release release/v1_0_1 --environment production --reason "{}"'
 
 hold = _command(name="hold", example=_EXAMPLE.format("hold", "errors in the shop"))(_hold)

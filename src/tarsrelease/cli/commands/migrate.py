@@ -177,9 +177,9 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
     return carry_out(settings, "migrate down", act)
 
 
-_CHANGES = ("release", "environment", "evidence")
-_CHECKS = ("release:newest", "environment", "evidence")
-_SHOWS = ("release:newest", "environment", "evidence:none")
+_CHANGES = ("release", "environment", "target", "evidence")
+_CHECKS = ("release:newest", "environment", "target", "evidence")
+_SHOWS = ("release:newest", "environment", "target", "evidence:none")
 _WHERE = "--release release/v1_0_1 --environment production"
 
 plan = command(*_SHOWS, name="plan", example=f"tarsrelease migrate plan {_WHERE}")(_plan)

@@ -30,6 +30,8 @@ def _promote(settings: Settings) -> int:
 promote = command(
     "release",
     "environment",
+    "target",
+    "wave",
     "evidence",
     name="promote",
     example="tarsrelease promote --release release/v1_0_1 --environment production",

@@ -76,6 +76,8 @@ def _and_database(session: Session, roll_back: Callable[[], Outcome]) -> Outcome
 rollback = command(
     "release",
     "environment",
+    "target",
+    "wave",
     "evidence",
     "yes",
     name="rollback",

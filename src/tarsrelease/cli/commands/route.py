@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -84,9 +85,6 @@ _EXAMPLE = (
     "tarsrelease route {0} --release release/v1_0_1 --environment production"
 )
 
-adopt = command(
-    "release", "environment", "evidence", name="adopt", example=_EXAMPLE.format("adopt")
-)(_adopt)
-give_back = command(
-    "release", "environment", "evidence", name="return", example=_EXAMPLE.format("return")
-)(_give_back)
+_command = partial(command, "release", "environment", "target", "wave", "evidence")
+adopt = _command(name="adopt", example=_EXAMPLE.format("adopt"))(_adopt)
+give_back = _command(name="return", example=_EXAMPLE.format("return"))(_give_back)

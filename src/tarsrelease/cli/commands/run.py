@@ -41,8 +41,15 @@ def _run(
     from tarsrelease.cli.session import Recording, carry_out
 
     def act(session: Session) -> Outcome:
-        session.choose(day_choice(stages, stage_duration, feature_flags=feature_flags))
-        return _plan(session) if plan_only else _release(session)
+        def there(session: Session) -> Outcome:
+            session.choose(day_choice(stages, stage_duration, feature_flags=feature_flags))
+            return _plan(session) if plan_only else _release(session)
+
+        if plan_only or not session.environment.targets:
+            return there(session)
+        from tarsrelease.cli.fleet import run_in_waves
+
+        return run_in_waves(session, there)
 
     recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
     return carry_out(settings, "run", act, changes=not plan_only, recording=recording)
@@ -51,6 +58,7 @@ def _run(
 run = command(
     "release",
     "environment",
+    "target:waves",
     "evidence",
     "yes",
     name="run",

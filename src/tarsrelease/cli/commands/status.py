@@ -29,6 +29,8 @@ def _status(settings: Settings) -> int:
 status = command(
     "release:newest",
     "environment",
+    "target",
+    "wave",
     "evidence:none",
     name="status",
     example="tarsrelease status --environment production",

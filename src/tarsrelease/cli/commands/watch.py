@@ -74,6 +74,8 @@ def _promoted(session: Session) -> Session:
 watch = command(
     "release",
     "environment",
+    "target",
+    "wave",
     "evidence",
     name="watch",
     example="tarsrelease watch --once --window 10m --environment production\n"

@@ -1,0 +1,126 @@
+"""One outcome for a step on several targets, and which targets a wave has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from tarsrelease.model.details import Details, TargetRow
+from tarsrelease.model.environment import Environment, Wave
+from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome
+from tarsrelease.model.step_details import StatusDetails
+
+_WORST_FIRST = (
+    ExitCode.BUG,
+    ExitCode.INTERRUPTED,
+    ExitCode.STOPPED,
+    ExitCode.ROLLBACK,
+    ExitCode.HOLD,
+    ExitCode.UNREACHABLE,
+    ExitCode.LOCKED,
+    ExitCode.USAGE,
+    ExitCode.NO,
+    ExitCode.DONE,
+)
+
+_CHANGED = frozenset(
+    {ExitCode.DONE, ExitCode.HOLD, ExitCode.STOPPED, ExitCode.INTERRUPTED, ExitCode.BUG}
+)
+"""The exit codes of a release or rollback that may have changed something at its target."""
+_UNCHANGED = frozenset({ExitCode.UNREACHABLE, ExitCode.LOCKED, ExitCode.USAGE, ExitCode.NO})
+
+
+def targets_of(environment: Environment, wave: int | None) -> tuple[str, ...]:
+    """The names of the targets of a wave, counted from 1, or of all, in the order of the waves.
+
+    Raises ValueError if there is no such wave.
+    """
+    waves = environment.waves
+    if wave is not None and wave > len(waves):
+        raise ValueError(f"there are {len(waves)} waves, and no wave {wave}")
+    chosen = waves if wave is None else waves[wave - 1 : wave]
+    return tuple(name for each in chosen for name in each.targets)
+
+
+def to_roll_back(waves: Sequence[Wave], failed: int, found: Mapping[str, Outcome]) -> list[str]:
+    """The targets to roll back because wave number `failed` (from 1) failed.
+
+    `found` has what came of the targets so far. Those that were rolled back already stay as they
+    are; so do those that nothing was changed in.
+    """
+    wave = waves[failed - 1]
+    reached = waves[:failed] if wave.on_failure == "all" else (wave,)
+    names = [name for each in reached for name in each.targets]
+    return [name for name in names if name in found and found[name].exit_code in _CHANGED]
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome that needs a person's attention first; there must be one."""
+    return min(outcomes, key=lambda outcome: _WORST_FIRST.index(outcome.exit_code))
+
+
+def fleet_outcome(
+    environment: str, found: Mapping[str, Outcome], started_at: datetime, finished_at: datetime
+) -> Outcome:
+    """The outcome of a step on several targets, from theirs by name: the worst of them decides."""
+    gravest = worst(found.values())
+    alike = [name for name, one in found.items() if one.exit_code is gravest.exit_code]
+    error = gravest.error
+    if error is not None:
+        error = ErrorDetail(
+            doing=f"{error.doing} ({alike[0]})",
+            found=error.found,
+            expected=error.expected,
+            next=error.next,
+        )
+    which = "all" if len(alike) == len(found) else ", ".join(alike[:5])
+    more = "" if which == "all" or len(alike) <= 5 else f" and {len(alike) - 5} more"
+    return gravest.model_copy(
+        update={
+            "environment": environment,
+            "summary": f"{len(alike)} of {len(found)} targets ({which}{more}): {gravest.summary}",
+            "checks": (),
+            "error": error,
+            "details": Details(targets=tuple(_row(name, one) for name, one in found.items())),
+            "started_at": started_at,
+            "finished_at": finished_at,
+        }
+    )
+
+
+def changed(found: Mapping[str, Outcome]) -> bool:
+    """Whether a release or a rollback that ended like this may have changed one of its targets."""
+    return any(one.exit_code in _CHANGED for one in found.values())
+
+
+def after_changes(outcome: Outcome) -> Outcome:
+    """The outcome of a fleet in which something was changed.
+
+    Where the exit code of the worst target says that nothing was changed there, it becomes 12.
+    """
+    if outcome.exit_code not in _UNCHANGED:
+        return outcome
+    detail = outcome.error or ErrorDetail(
+        doing=outcome.step, found=outcome.summary, expected="every target to proceed", next=""
+    )
+    update = {"next": f"{detail.next or outcome.next}; other targets were changed, see `status`"}
+    return outcome.model_copy(
+        update={
+            "verdict": None,
+            "exit_code": ExitCode.STOPPED,
+            "error": detail.model_copy(update=update),
+            "next": update["next"],
+        }
+    )
+
+
+def _row(name: str, outcome: Outcome) -> TargetRow:
+    status = StatusDetails.of(outcome.details)
+    return TargetRow(
+        target=name,
+        exit_code=int(outcome.exit_code),
+        verdict=outcome.verdict,
+        weight=status.position.weight if status is not None else None,
+        summary=outcome.summary,
+        next=outcome.next,
+    )

@@ -1,0 +1,118 @@
+"""run, for an environment with targets: one wave of targets after the other.
+
+Each target is released by `run` itself, with its own journal, lock and gates. This module asks for
+approval of each wave, and decides from the outcomes whether the next one starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from tarsrelease.context import Assignment
+from tarsrelease.model.environment import Wave
+from tarsrelease.model.format import duration
+from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+from tarsrelease.rollout.fleet import after_changes, changed, fleet_outcome, to_roll_back, worst
+
+STEP = "run"
+_EVALUATED_EVERY = 60.0
+_LONGEST_WINDOW = 3600.0
+
+
+class Targets(Protocol):
+    """The targets of an environment, by name. Each method returns their outcomes by name."""
+
+    def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
+        """Release to these targets, so many at once; one that is rolled back stops the others."""
+
+    def roll_back(self, names: Sequence[str], reason: str) -> dict[str, Outcome]:
+        """Roll these targets back, all at once."""
+
+    def watch(self, names: Sequence[str], window: float) -> dict[str, Outcome]:
+        """Evaluate the promoted release over the last `window` seconds."""
+
+
+def run_waves(assignment: Assignment, targets: Targets) -> Outcome:
+    """Release wave by wave; the outcome has a row for each target that was reached.
+
+    A wave starts only when every target of the wave before was promoted and the checks passed at
+    the end of its bake. A target that is rolled back stops its wave, and `on_failure` of the wave
+    says which other targets are rolled back. Anything else, such as a cluster that does not answer,
+    holds: nothing else is rolled back, and the command can be run again.
+    """
+    environment, clock = assignment.environment, assignment.clock
+    started_at, waves = clock.now(), environment.waves
+    found: dict[str, Outcome] = {}
+    begun = False
+
+    def outcome() -> Outcome:
+        ended = fleet_outcome(environment.name, found, started_at, clock.now())
+        return after_changes(ended) if begun else ended
+
+    for number, wave in enumerate(waves, 1):
+        title = f"wave {number} of {len(waves)} ({', '.join(wave.targets)})"
+        if not assignment.people.person.approves(f"Release to {title}?"):
+            return _not_approved(assignment, title, found)
+        assignment.say(f"{title}: starts")
+        ended, failing = targets.run(wave.targets, wave.parallel), ExitCode.ROLLBACK
+        found |= ended
+        begun = begun or changed(ended)
+        if wave.bake and number < len(waves) and _codes(ended) == {ExitCode.DONE}:
+            ended, failing = _bake(assignment, targets, wave), ExitCode.NO
+        if failing in _codes(ended):
+            why = worst(ended.values()).summary
+            undone = to_roll_back(waves, number, found)
+            assignment.say(f"{title}: {why}; rolling back {', '.join(undone) or 'nothing else'}")
+            if undone:
+                found |= _rolled_back(targets.roll_back(undone, f"{title}: {why}"))
+            return outcome()
+        if _codes(ended) != {ExitCode.DONE}:
+            found |= ended
+            return outcome()
+    return outcome()
+
+
+def _codes(outcomes: Mapping[str, Outcome]) -> set[ExitCode]:
+    return {outcome.exit_code for outcome in outcomes.values()}
+
+
+def _bake(assignment: Assignment, targets: Targets, wave: Wave) -> dict[str, Outcome]:
+    """Evaluate the wave's targets until its bake is over, or a check fails: the last outcomes."""
+    clock, begun = assignment.clock, assignment.clock.now()
+    assignment.say(f"baking for {duration(wave.bake)}")
+    while True:
+        elapsed = (clock.now() - begun).total_seconds()
+        clock.sleep(min(_EVALUATED_EVERY, wave.bake - elapsed))
+        elapsed = (clock.now() - begun).total_seconds()
+        watched = targets.watch(wave.targets, min(max(elapsed, 1.0), _LONGEST_WINDOW))
+        if elapsed >= wave.bake or ExitCode.NO in _codes(watched):
+            return watched
+
+
+def _rolled_back(found: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Rollbacks that succeeded, as the end of a release that was rolled back."""
+    ended = {"verdict": Verdict.ROLLBACK, "exit_code": ExitCode.ROLLBACK, "step": STEP}
+    return {
+        name: one.model_copy(update=ended) if one.exit_code is ExitCode.DONE else one
+        for name, one in found.items()
+    }
+
+
+def _not_approved(assignment: Assignment, title: str, found: Mapping[str, Outcome]) -> Outcome:
+    now = assignment.clock.now()
+    held = Outcome(
+        step=STEP,
+        release=assignment.release.version,
+        environment=assignment.environment.name,
+        verdict=Verdict.HOLD if found else Verdict.NO_GO,
+        exit_code=ExitCode.HOLD if found else ExitCode.NO,
+        summary=f"{title} was not approved",
+        started_at=now,
+        finished_at=now,
+        next="run `tarsrelease run` at a terminal or with --yes to go on",
+    )
+    if not found:
+        return held
+    so_far = fleet_outcome(assignment.environment.name, found, now, now)
+    return held.model_copy(update={"details": so_far.details})
