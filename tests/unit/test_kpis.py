@@ -19,14 +19,22 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 from contexts import assignment
 from world import SERVICES, environment, release, rollout
 
+from tarsrelease.adapters.files.measured import read_report, write_json
 from tarsrelease.gates.measure.kpis import quantile
 from tarsrelease.model import promql
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.kpis import KpiReport
+from tarsrelease.model.kpis import KpiReport, SloAlert, Tally
 from tarsrelease.model.measurement import Sample, Series, cut
+from tarsrelease.model.objectives import KpiTargets
+from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.step_details import DriftDetails, SloDetails
 from tarsrelease.operations import kpis
 from tarsrelease.operations.kpis import Measuring, Window, checked, measure_kpis
+from tarsrelease.readiness.slo_alerts import budget, burn_rates
+from tarsrelease.steps.measure_drift import measure_drift
+from tarsrelease.steps.measure_kpi import measure_kpi
+from tarsrelease.steps.measure_slo import Watching, measure_slo
 
 STEP = 5.0
 BEGIN = 1_800_000_000.0
@@ -320,3 +328,100 @@ def test_live_numbers_are_those_of_the_same_window_afterwards() -> None:
     source.now = BEGIN + 7200
     assert measure_kpis(measuring(source), window, every=60.0) == soon
     assert isinstance(soon, KpiReport)
+
+
+def test_a_worse_canary_drifts_and_a_like_one_does_not() -> None:
+    source, none = steady(), frozenset[int]()
+    for number, rates in enumerate([(9, 1, 0), (6, 1, 3), (9, 1, 0)]):
+        name = SERVICES[number]
+        live(source, Life(name, "canary", f"tars-canary-{name}", 0, 400, none, none, rates))
+    ours = measuring(source)
+    outcome = measure_drift(
+        (ours, "canary"), (ours, "stable"), Window(BEGIN + 305, BEGIN + 1505), every=600.0
+    )
+    details = DriftDetails.of(outcome.details)
+    assert details is not None
+    found = {(each.service, each.metric): each for each in details.drift.metrics}
+    errors = found[SERVICES[1], "errors"]
+    assert (outcome.verdict, errors.verdict) == (Verdict.NO_GO, "fail")
+    assert errors.effect == pytest.approx(0.3)
+    assert errors.low is not None
+    assert errors.high is not None
+    assert errors.low < 0.3 < errors.high
+    others = {each.verdict for key, each in found.items() if key[0] != SERVICES[1]}
+    assert others <= {"pass", "inconclusive"}  # 2 400 requests are few for a limit of 0.1 %
+    assert [each.effects["errors"] for each in details.drift.intervals] == pytest.approx([0.1, 0.1])
+
+
+def test_each_breach_and_each_recovery_is_told_once() -> None:
+    """Errors from +600 s to +900 s; a minute is watched at a time, for half an hour."""
+    source, none = Recorded(now=BEGIN + 400), frozenset[int]()
+    for begin, end, rates in (
+        (0, 120, (20, 0, 0)),
+        (120, 180, (10, 0, 10)),
+        (180, 400, (20, 0, 0)),
+    ):
+        name = f"tars-{SERVICES[0]}-{begin}"
+        live(source, Life(SERVICES[0], "stable", name, begin, end, none, none, rates))
+    told: list[SloAlert] = []
+
+    def tell(alert: SloAlert) -> bool:
+        told.append(alert)
+        return True
+
+    def sleep(seconds: float) -> None:
+        source.now += seconds
+
+    ours = measuring(source)
+    ours.assignment.clock.sleep = sleep  # type: ignore[method-assign]
+    watching = Watching("all", KpiTargets(), 60.0, 30.0, 1400.0, burning=False)
+    outcome = measure_slo(ours, watching, tell)
+    errors = [each for each in told if each.check == "slo.error_rate"]
+    assert [each.state for each in errors] == ["breach", "recovery"]
+    begun, ended = (datetime.fromisoformat(each.at).timestamp() - BEGIN for each in errors)
+    assert 600 < begun <= 630
+    assert 900 < ended <= 990
+    assert outcome.verdict is Verdict.PROCEED
+    details = SloDetails.of(outcome.details)
+    assert details is not None
+    assert details.evaluations == 47
+
+
+def test_burn_rates_are_those_of_the_workbook() -> None:
+    """An error rate of 1.5 % is 15 times what 99.9 % allows: it pages after an hour."""
+
+    def errors(seconds: float) -> Tally | str:
+        return "not recorded" if seconds > 86400 else Tally(bad=15, total=1000)
+
+    page, slower, ticket = burn_rates(0.999, errors)
+    assert (page.severity, page.long_rate, page.alert) == ("page", pytest.approx(15), True)
+    assert (slower.factor, slower.alert) == (6.0, True)
+    assert (ticket.severity, ticket.alert, ticket.reason) == ("ticket", None, "not recorded")
+    left = budget(0.999, Tally(bad=1, total=4000), 86400.0)
+    assert left.remaining_share == pytest.approx(0.75)
+
+    def short_only(seconds: float) -> Tally:
+        return Tally(bad=15 if seconds < 3600 else 0, total=1000)
+
+    assert [each.alert for each in burn_rates(0.999, short_only)] == [False, False, False]
+
+
+def test_a_baseline_of_another_release_or_shape_is_refused(tmp_path: Path) -> None:
+    source, window = steady(), Window(BEGIN + 305, BEGIN + 905)
+    baseline = measure_kpis(measuring(source), window)
+    path = tmp_path / "baseline_slos.json"
+    write_json(path, baseline)
+    assert read_report(path) == baseline
+    other = baseline.model_copy(update={"release": "1.0.0"})
+    with pytest.raises(UsageError, match=r"a baseline of 1\.0\.0 in"):
+        measure_kpi(measuring(source), window, seconds=600, baseline=other)
+    for text, said in (
+        ('{"requests": "many"}', "Field required|valid number"),
+        ("{", "Invalid JSON"),
+        ("", "Invalid JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=said):
+            read_report(path)
+    with pytest.raises(UsageError, match="No such file"):
+        read_report(tmp_path / "absent.json")

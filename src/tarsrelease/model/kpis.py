@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 
 from tarsrelease.model.base import Value
+from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.result import Check
 
 KPI_NAMES = (
@@ -85,11 +86,21 @@ class KpiComparison(Value):
     checks: tuple[Check, ...]
 
 
+class PodUsage(Value):
+    """CPU (cores) and memory (bytes) that a pod uses; None: not known."""
+
+    pod: str
+    deployment: str
+    cpu_cores: float | None
+    memory_bytes: float | None
+
+
 class KpiReport(Kpis):
     """The KPIs of a window, the same by service, and by interval.
 
     `start` and `end` are RFC 3339. `missing` says why a KPI was not measured. `gaps` are the times
-    without any sample (start and end, Unix), `measured_pct` the rest of the window.
+    without any sample (start and end, Unix), `measured_pct` the rest of the window. A baseline has
+    the Deployments and the pods' usage as they were then.
     """
 
     schema_: Literal["tarsrelease/kpis/v1"] = "tarsrelease/kpis/v1"
@@ -105,4 +116,90 @@ class KpiReport(Kpis):
     gaps: tuple[tuple[float, float], ...] = ()
     measured_pct: float = 100.0
     slos: tuple[Check, ...] = ()
+    deployments: tuple[DeploymentState, ...] = ()
+    pods: tuple[PodUsage, ...] = ()
     comparison: KpiComparison | None = None
+
+
+class Drift(Value):
+    """One metric of a service on both sides: its values there and the effect.
+
+    `effect` is how much worse ours is: the difference of the shares of bad requests for errors and
+    slow requests, the ratio of the medians less 1 for memory. `low` and `high` are a 95 % interval
+    for it (Newcombe 1998), None where there is none.
+    """
+
+    service: str
+    metric: str
+    ours: float | None
+    theirs: float | None
+    effect: float | None
+    low: float | None = None
+    high: float | None = None
+    verdict: str
+    reason: str
+
+
+class DriftInterval(Value):
+    """The effects on all services together in a part of the window, by metric."""
+
+    start: float
+    end: float
+    effects: dict[str, float | None]
+
+
+class DriftReport(Value):
+    """How two sides differ. `ours` and `theirs` name them."""
+
+    schema_: Literal["tarsrelease/drift/v1"] = "tarsrelease/drift/v1"
+    release: str
+    environment: str
+    ours: str
+    theirs: str
+    start: str
+    end: str
+    duration_seconds: float
+    within: float
+    metrics: tuple[Drift, ...]
+    intervals: tuple[DriftInterval, ...] = ()
+
+
+class BurnRate(Value):
+    """How fast the error budget is used up in two windows: 1 uses it up in the budget's period.
+
+    `alert` if both are at least `factor`; None where a window is not recorded (`reason`).
+    """
+
+    severity: Literal["page", "ticket"]
+    long_seconds: float
+    short_seconds: float
+    factor: float
+    long_rate: float | None
+    short_rate: float | None
+    alert: bool | None
+    reason: str = ""
+
+
+class ErrorBudget(Value):
+    """The share of failed requests that the target allows, and how much of it is left.
+
+    Over `period_seconds`, or as long as is recorded (`measured_seconds`).
+    """
+
+    target: float
+    period_seconds: float
+    measured_seconds: float
+    requests: float
+    failed: float
+    remaining_share: float | None
+
+
+class SloAlert(Value):
+    """A breach that began or ended."""
+
+    at: str
+    check: str
+    state: Literal["breach", "recovery"]
+    observed: str
+    expected: str
+    delivered: bool | None = None

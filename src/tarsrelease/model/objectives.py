@@ -32,6 +32,17 @@ class KpiTargets(Value):
     dashboard_load: Seconds = 3.0
 
 
+class KpiWindows(Value):
+    """How far back each criterion of a baseline looks."""
+
+    availability: Seconds = 86400.0
+    error_rate: Seconds = 3600.0
+    latency_p95: Seconds = 3600.0
+    reconnection_success: Seconds = 86400.0
+    websocket_uptime: Seconds = 86400.0
+    dashboard_load: Seconds = 86400.0
+
+
 class Objectives(Value):
     """The KPIs of the release and their targets.
 
@@ -41,6 +52,7 @@ class Objectives(Value):
 
     slis: KpiSlis = KpiSlis()
     targets: KpiTargets = KpiTargets()
+    windows: KpiWindows = KpiWindows()
     worse_by: Share = 0.2
     tolerated: Share = 0.001
     within: Share = 0.1

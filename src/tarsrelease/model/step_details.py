@@ -16,7 +16,7 @@ from tarsrelease.model.cluster import DeploymentState, Revision, RouteState
 from tarsrelease.model.details import Details
 from tarsrelease.model.incident import Classification
 from tarsrelease.model.journal import Entry, LockHolder
-from tarsrelease.model.kpis import KpiReport
+from tarsrelease.model.kpis import BurnRate, DriftReport, ErrorBudget, KpiReport, SloAlert
 from tarsrelease.model.people import Approval, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
 from tarsrelease.model.position import Position
@@ -336,6 +336,22 @@ class KpiDetails(Details):
     kpis: KpiReport
 
 
+class DriftDetails(Details):
+    """Of `measure drift`."""
+
+    drift: DriftReport
+
+
+class SloDetails(Details):
+    """Of `measure slo`: the last evaluation, and every alert since the command started."""
+
+    kpis: KpiReport | None = None
+    evaluations: int = 0
+    alerts: tuple[SloAlert, ...] = ()
+    burn_rates: tuple[BurnRate, ...] = ()
+    budget: ErrorBudget | None = None
+
+
 class NotImported(Value):
     """What `import` found no counterpart for, and why."""
 
@@ -422,6 +438,9 @@ DETAILS: Mapping[str, type[Details]] = {
     "validate": ValidateDetails,
     "watch": WatchDetails,
     "measure kpi": KpiDetails,
+    "measure baseline": KpiDetails,
+    "measure drift": DriftDetails,
+    "measure slo": SloDetails,
     "import": ImportDetails,
     "incident classify": IncidentDetails,
     "incident open": IncidentDetails,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Self
@@ -91,33 +91,17 @@ def measure_kpis(
     the port raises.
     """
     rollout, environment = measuring.assignment.rollout, measuring.assignment.environment
-    metrics, interval = measuring.metrics, measuring.scrape_interval
-    namespace = environment.kubernetes.namespace
     tracks = tuple(Track) if deployment == "all" else (Track(deployment),)
-    known, births = _pods(measuring, namespace)
-    asked = counted.asked_of(rollout, namespace)
-    reading = counted.begin(
-        asked,
-        attribution.owners(rollout.labels, {}, known),
-        start=window.start,
-        reach=window.start - REACH,
-        interval=interval,
-        births=births,
-    )
+    asked = counted.asked_of(rollout, environment.kubernetes.namespace)
     keys, targets = counted.keys_of(rollout, tracks), rollout.objectives.targets
-    at, before = window.start - REACH, counted.NOTHING
-    ends = _ends(window, every)
+    before = counted.NOTHING
     found: list[tuple[float, float, counted.Totals]] = []
-    for begin, end in zip((window.start, *ends[:-1]), ends, strict=True):
-        while at < end:
-            until = min(end, at + _SCRAPES * interval)
-            reading = counted.more(reading, metrics.between(asked.sent, at, until))
-            at = until
+    for begin, end, reading in _readings(measuring, asked, window, _ends(window, every)):
         now = counted.totals(reading)
         found.append((begin, end, now.since(before)))
         before = now
     gaps = counted.gaps(reading, window.end)
-    _refuse_what_was_never_recorded(window, gaps, interval)
+    _refuse_what_was_never_recorded(window, gaps, measuring.scrape_interval)
 
     def sockets(start: float, end: float) -> dict[Key, Tally]:
         return counted.websocket_intervals(reading, keys, start, end)
@@ -153,6 +137,43 @@ def measure_kpis(
         gaps=tuple(gaps),
         measured_pct=100 * (1 - sum(end - start for start, end in gaps) / window.seconds),
     )
+
+
+def measure_errors(measuring: Measuring, window: Window, deployment: Deployment) -> Tally:
+    """The failed requests of `window` alone, which is quicker than all KPIs. Raises the same."""
+    rollout, namespace = measuring.assignment.rollout, measuring.assignment.environment.kubernetes
+    asked = counted.asked_of(rollout, namespace.namespace)
+    asked = replace(asked, latency=None, reconnects=None, websockets=None, dashboards=None)
+    [(_, _, reading)] = _readings(measuring, asked, window, [window.end])
+    _refuse_what_was_never_recorded(
+        window, counted.gaps(reading, window.end), measuring.scrape_interval
+    )
+    tracks = tuple(Track) if deployment == "all" else (Track(deployment),)
+    errors = counted.totals(reading).errors
+    return _all(errors[key] for key in counted.keys_of(rollout, tracks) if key in errors)
+
+
+def _readings(
+    measuring: Measuring, asked: counted.Asked, window: Window, ends: Sequence[float]
+) -> Iterator[tuple[float, float, counted.Reading]]:
+    """For each part of the window, its start and end, and all that was read up to its end."""
+    assignment, interval = measuring.assignment, measuring.scrape_interval
+    known, births = _pods(measuring, assignment.environment.kubernetes.namespace)
+    at = window.start - REACH
+    reading = counted.begin(
+        asked,
+        attribution.owners(assignment.rollout.labels, {}, known),
+        start=window.start,
+        reach=at,
+        interval=interval,
+        births=births,
+    )
+    for begin, end in zip((window.start, *ends[:-1]), ends, strict=True):
+        while at < end:
+            until = min(end, at + _SCRAPES * interval)
+            reading = counted.more(reading, measuring.metrics.between(asked.sent, at, until))
+            at = until
+        yield begin, end, reading
 
 
 def _pods(measuring: Measuring, namespace: str) -> tuple[attribution.Known, dict[str, float]]:

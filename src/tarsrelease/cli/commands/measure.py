@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import MOMENT, SOME_TIME
+from tarsrelease.cli.options import MOMENT, SOME_TIME, Written
 from tarsrelease.cli.settings import Settings, command
+from tarsrelease.model import quantities
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.kpis import KpiReport
+    from tarsrelease.model.objectives import KpiTargets
     from tarsrelease.model.outcome import Outcome
     from tarsrelease.operations.kpis import Deployment, Measuring, Window
 
@@ -23,6 +26,9 @@ measure = LazyGroup(
     help="Measure KPIs, SLOs, drift and WebSockets.",
     entries={
         "kpi": Entry(f"{__name__}:kpi", "Measure the KPIs of a window, live or past."),
+        "baseline": Entry(f"{__name__}:baseline", "Measure production before a release."),
+        "slo": Entry(f"{__name__}:slo", "Watch the SLOs, and alert on breaches."),
+        "drift": Entry(f"{__name__}:drift", "Compare canary and stable, or with staging."),
     },
 )
 
@@ -176,3 +182,251 @@ kpi = command(
     "--compare-baseline baseline_slos.json --output ga_first_30min_kpis.json\n"
     "tarsrelease measure kpi --environment production --live --duration 24h --interval 5m",
 )(_kpi)
+
+
+def _baseline(settings: Settings, output: Path) -> int:
+    """Measure production before a release, for every later comparison.
+
+    Each criterion is measured over the window that rollout.yaml names (objectives.windows; 24 h for
+    the availability). The file also has the Deployments and what each pod uses. The exit code is 1
+    if a target is missed, and 10 if there is too little traffic to tell.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.files.measured import kept_in, write_json
+        from tarsrelease.model.step_details import KpiDetails
+        from tarsrelease.steps.measure_baseline import measure_baseline as step
+
+        outcome = step(measuring_in(session))
+        details = KpiDetails.of(outcome.details)
+        if details is not None:
+            write_json(kept_in(session.evidence_folder, output), details.kpis)
+        return outcome
+
+    return carry_out(settings, "measure baseline", act, changes=False)
+
+
+baseline = command(
+    "release:newest",
+    "environment",
+    "evidence",
+    name="baseline",
+    example="tarsrelease measure baseline --environment production",
+)(
+    click.option(
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default="baseline_slos.json",
+        show_default=True,
+        metavar="FILE",
+        help="Write the numbers as JSON. A relative path is in the evidence folder.",
+    )(_baseline)
+)
+
+
+@click.option(
+    "--window",
+    type=SOME_TIME,
+    default="5m",
+    show_default=True,
+    metavar="DURATION",
+    help="How much of the past each evaluation covers.",
+)
+@click.option(
+    "--every",
+    type=SOME_TIME,
+    default="30s",
+    show_default=True,
+    metavar="DURATION",
+    help="Time between two evaluations.",
+)
+@click.option(
+    "--duration",
+    type=SOME_TIME,
+    metavar="DURATION",
+    help="How long to watch. Default: until it is interrupted.",
+)
+@click.option("--once", is_flag=True, help="Evaluate once. A scheduler can repeat it.")
+@_DEPLOYMENT
+@click.option(
+    "--threshold-availability",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Least availability, such as 99.0. Default: the target in rollout.yaml.",
+)
+@click.option(
+    "--threshold-latency-p95",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Latency that the 95th percentile must stay below, such as 120.",
+)
+@click.option(
+    "--threshold-error-rate",
+    type=click.FloatRange(0, 100),
+    metavar="PERCENT",
+    help="Error rate that must not be reached, such as 2.0.",
+)
+@click.option(
+    "--alert-webhook",
+    envvar="TARSRELEASE_ALERT_WEBHOOK",
+    show_envvar=True,
+    metavar="URL",
+    help="Address that takes a JSON message (Slack's form). Better given by the variable.",
+)
+@_OUTPUT
+def _slo(settings: Settings, **given: Any) -> int:
+    """Watch the SLOs in real time, with error budget and burn rates.
+
+    An alert is sent once when a target is missed, and once when it is met again. Burn rates follow
+    the Google SRE workbook: 14.4 over 1 h and 5 m, 6 over 6 h and 30 m, 1 over 3 d and 6 h. The
+    exit code is that of the last evaluation: 1 if a target is missed, 10 if there is too little
+    traffic to tell.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    if given["once"] and given["duration"] is not None:
+        raise click.UsageError("give --once or --duration, not both")
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.channels.alert_webhook import AlertWebhook
+        from tarsrelease.adapters.files.measured import kept_in, write_json
+        from tarsrelease.model.step_details import SloDetails
+        from tarsrelease.steps.measure_slo import Watching
+        from tarsrelease.steps.measure_slo import measure_slo as step
+
+        measuring = measuring_in(session)
+        lasting = 0.0 if given["once"] else given["duration"] or _FOREVER
+        watching = Watching(
+            deployment=given["deployment"],
+            targets=_targets(measuring.assignment.rollout.objectives.targets, given),
+            window=given["window"],
+            every=given["every"],
+            lasting=lasting,
+        )
+        address = given["alert_webhook"]
+        webhook = AlertWebhook(address, session.environment.name) if address else None
+        outcome = step(measuring, watching, webhook.tell if webhook else None)
+        details = SloDetails.of(outcome.details)
+        if details is not None and given["output"] is not None:
+            write_json(kept_in(session.evidence_folder, given["output"]), details)
+        return outcome
+
+    return carry_out(settings, "measure slo", act, changes=False)
+
+
+_FOREVER = 3650 * 86400.0
+
+
+def _targets(targets: KpiTargets, given: Mapping[str, Any]) -> KpiTargets:
+    """The targets, with the thresholds that the options give."""
+    found = {
+        "availability": (given["threshold_availability"], 100),
+        "latency_p95": (given["threshold_latency_p95"], 1000),
+        "error_rate": (given["threshold_error_rate"], 100),
+    }
+    update = {name: value / unit for name, (value, unit) in found.items() if value is not None}
+    return targets.model_copy(update=update)
+
+
+slo = command(
+    "release:newest",
+    "environment",
+    "evidence",
+    name="slo",
+    example="tarsrelease measure slo --environment production --deployment canary "
+    "--threshold-latency-p95 120 --duration 10m\n"
+    "tarsrelease measure slo --environment production --once",
+)(_slo)
+
+
+@click.option(
+    "--deployment",
+    type=click.Choice(["canary", "stable", "all"]),
+    help="Whose pods to compare. Default: canary; all with --compare-to.",
+)
+@click.option(
+    "--baseline",
+    "beside",
+    type=click.Choice(["canary", "stable", "all"]),
+    default="stable",
+    show_default=True,
+    help="Whose pods to compare with.",
+)
+@click.option(
+    "--compare-to",
+    metavar="NAME",
+    help="Compare with this environment, such as staging, instead of stable.",
+)
+@_DURATION
+@click.option(
+    "--from", "start", type=MOMENT, metavar="TIME", help="Start of a past window, in ISO 8601."
+)
+@click.option(
+    "--to", "end", type=MOMENT, metavar="TIME", help="End of a past window. Default: now."
+)
+@click.option(
+    "--interval",
+    "every",
+    type=SOME_TIME,
+    metavar="DURATION",
+    help="Also compare each part of this length.",
+)
+@click.option(
+    "--within",
+    type=Written("share", quantities.parse_share),
+    metavar="PERCENT",
+    help="Largest distance of the good requests, such as 5%. Default: that of rollout.yaml.",
+)
+@_OUTPUT
+def _drift(settings: Settings, **given: Any) -> int:
+    """Compare the canary with stable, or one environment with another, metric by metric.
+
+    Errors are judged as by checks of kind compare, slow requests as by drift, memory as by
+    like_stable. For each metric of each service it shows both sides, the effect with a 95 %
+    interval, and the result. The exit code is 1 if something is proven worse, and 10 if there is
+    too little traffic to tell.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.files.configuration import load_environment
+        from tarsrelease.adapters.files.measured import kept_in, write_json
+        from tarsrelease.model.step_details import DriftDetails
+        from tarsrelease.operations.kpis import Measuring
+        from tarsrelease.steps.measure_drift import measure_drift as step
+        from tarsrelease.wiring.context import recorded_metrics
+
+        measuring = measuring_in(session)
+        other, beside = measuring, given["beside"]
+        whose: Deployment = given["deployment"] or (
+            "canary" if given["compare_to"] is None else "all"
+        )
+        if given["compare_to"] is not None:
+            there = load_environment(given["compare_to"])
+            other = Measuring(session.assignment.with_environment(there), recorded_metrics(there))
+            beside = "all"
+        outcome = step(
+            (measuring, whose),
+            (other, beside),
+            _past(measuring, given["duration"], given["start"], given["end"]),
+            within=given["within"],
+            every=given["every"],
+        )
+        details = DriftDetails.of(outcome.details)
+        if details is not None and given["output"] is not None:
+            write_json(kept_in(session.evidence_folder, given["output"]), details.drift)
+        return outcome
+
+    return carry_out(settings, "measure drift", act, changes=False)
+
+
+drift = command(
+    "release:newest",
+    "environment",
+    "evidence",
+    name="drift",
+    example="tarsrelease measure drift --environment production --duration 10m\n"
+    "tarsrelease measure drift --environment production --compare-to staging --duration 24h "
+    "--interval 15m",
+)(_drift)
