@@ -124,7 +124,7 @@ def _go_no_go(given: Given) -> list[str]:
         for one in given.get(name, "").split(",")
         if one
     ]
-    return ["check", "go-no-go", *_flags(given, *_PLACE, "window", "staging"), *listed]
+    return ["check", "go-no-go", *_flags(given, *_PLACE, "window", "staging", "approvals"), *listed]
 
 
 ACTIONS: dict[str, Action] = {
@@ -186,6 +186,7 @@ ACTIONS: dict[str, Action] = {
             "require-votes": Input(kinds.WORDS),
             "window": Input(kinds.DURATION),
             "staging": Input(kinds.PATH),
+            "approvals": Input(kinds.APPROVALS),
         },
     ),
     "preflight": Action(

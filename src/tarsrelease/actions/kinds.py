@@ -113,6 +113,7 @@ VOTES = Kind(
     language=True,
 )
 RUN = Kind("a run's id", "digits, as in the run's address", r"\d{1,20}")
+APPROVALS = Kind("a run's id", "digits, as in the run's address, or next", r"\d{1,20}|next")
 VERSION = Kind(
     "a version", "a semantic version, such as 1.0.1", r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?"
 )

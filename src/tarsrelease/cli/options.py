@@ -13,6 +13,7 @@ from tarsrelease.model import quantities
 
 if TYPE_CHECKING:
     from tarsrelease.model.release import RunOptions
+    from tarsrelease.model.window import FixedWindow
 
 
 class Written(click.ParamType):  # type: ignore[type-arg]
@@ -49,6 +50,22 @@ def _moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def _period(text: str) -> FixedWindow:
+    from pydantic import ValidationError
+
+    from tarsrelease.model.window import FixedWindow
+
+    starts, _, ends = text.partition("/")
+    if not ends:
+        raise ValueError("write START/END, such as 2026-12-02T09:00Z/2026-12-02T13:00Z")
+    try:
+        return FixedWindow(starts=_moment(starts), ends=_moment(ends))
+    except ValidationError as problem:
+        raise ValueError(problem.errors()[0]["msg"]) from None
+
+
+PERIOD = Written("period", _period)
+"""Two times with a slash between them, the earlier one first."""
 DURATION = Written("duration", quantities.parse_seconds)
 """Seconds from ``3m30s``."""
 SOME_TIME = Written("duration", _some_time)

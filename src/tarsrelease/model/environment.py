@@ -310,7 +310,8 @@ class Limits(Value):
 class Overrides(Value):
     """Differences from rollout.yaml, for rehearsals; every report prints them.
 
-    `any_time` ignores the deployment window. `answers` answer the manual checks.
+    `any_time` ignores the deployment window, and with `no_votes` go or no-go needs no votes.
+    `criteria_over` replaces the periods of its criteria. `answers` answer the manual checks.
     """
 
     stage_duration: Seconds | None = None
@@ -320,6 +321,8 @@ class Overrides(Value):
     promotion_look: Seconds | None = None
     promotion_bake: Seconds | None = None
     any_time: bool = False
+    no_votes: bool = False
+    criteria_over: Seconds | None = None
     gauge_limits: dict[CheckId, AnyAmount] = {}
     bad_share_limits: dict[CheckId, Share] = {}
     answers: dict[CheckId, bool] = {}
@@ -334,6 +337,9 @@ class Overrides(Value):
         return known.get(table or "", {})
 
 
+PagerDutyId = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]+$")]
+
+
 class Slack(Value):
     """An incoming webhook. Its address is a secret, so `webhook_env` names the variable with it."""
 
@@ -341,10 +347,19 @@ class Slack(Value):
 
 
 class PagerDuty(Value):
-    """The Events API v2. `routing_key_env` names the variable with the integration's key."""
+    """The Events API v2. `routing_key_env` names the variable with the integration's key.
+
+    With `token_env`, the variable with a read-only key of the REST API, go or no-go asks for active
+    incidents (of `services`, by id) and readiness who is on call (in `escalation_policies`, by id);
+    without ids, of the whole account.
+    """
 
     routing_key_env: VariableName
     url: HttpUrl = "https://events.pagerduty.com"
+    token_env: VariableName | None = None
+    api: HttpUrl = "https://api.pagerduty.com"
+    services: tuple[PagerDutyId, ...] = ()
+    escalation_policies: tuple[PagerDutyId, ...] = ()
 
 
 class Statuspage(Value):
@@ -439,7 +454,8 @@ class GitHub(Value):
 
     `repository` is OWNER/NAME; by default the repository that runs the workflow. `two_people` names
     the environments that must each be approved by a different person; without it,
-    `one_person_is_enough` must give the reason in words. `branches` are patterns of the branches
+    `one_person_is_enough` must give the reason in words. `votes` maps a role to the environment
+    whose approval is the role's vote. `branches` are patterns of the branches
     that may deploy. `stage_job` and `promote_job` are the time-outs of the workflow's jobs for a
     stage and for the promotion (`timeout-minutes`): `plan` refuses stages that last longer.
     """
@@ -451,6 +467,7 @@ class GitHub(Value):
     branches: tuple[BranchPattern, ...] = Field(default=("release/**",), min_length=1)
     two_people: tuple[str, ...] = ()
     one_person_is_enough: Annotated[str, StringConstraints(min_length=10)] | None = None
+    votes: dict[Name, str] = {}
     stage_job: Seconds = 10800.0
     promote_job: Seconds = 7200.0
 
@@ -469,9 +486,10 @@ class GitHub(Value):
         known = [place.name for place in self.environments]
         if twice := repeated(known):
             raise ValueError(f"environments: {twice} is listed twice")
-        for name in self.two_people:
-            if name not in known:
-                raise ValueError(f"two_people: {name!r} is none of environments")
+        for what, names in (("two_people", self.two_people), ("votes", self.votes.values())):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{what}: {name!r} is none of environments")
         if len(self.two_people) == 1:
             raise ValueError("two_people: give at least two environments, or none")
         if self.two_people and self.one_person_is_enough is not None:
@@ -640,12 +658,22 @@ def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
         promotion = promotion.model_copy(update={"look": overrides.promotion_look})
     if overrides.promotion_bake is not None:
         promotion = promotion.model_copy(update={"bake": overrides.promotion_bake})
+    roles = {
+        name: role.model_copy(update={"votes": False})
+        for name, role in rollout.readiness.roles.items()
+    }
+    without_votes = rollout.readiness.model_copy(update={"roles": roles})
     return rollout.model_copy(
         update={
             "stages": tuple(_overridden_stage(stage, overrides) for stage in rollout.stages),
             "statistics": statistics,
             "promotion": promotion,
             "window": None if overrides.any_time else rollout.window,
+            "readiness": without_votes if overrides.no_votes else rollout.readiness,
+            "criteria": {
+                name: each.model_copy(update={"over": overrides.criteria_over or each.over})
+                for name, each in rollout.criteria.items()
+            },
         }
     )
 
@@ -657,10 +685,13 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         "longest extension": overrides.max_extension,
         "look at each step of the promotion": overrides.promotion_look,
         "bake after the promotion": overrides.promotion_bake,
+        "period of go/no-go's criteria": overrides.criteria_over,
     }
     said = [f"{what}: {duration(value)}" for what, value in seconds.items() if value is not None]
     if overrides.any_time:
         said.append("deployment window: any time")
+    if overrides.no_votes:
+        said.append("votes: none needed")
     if overrides.confidence is not None:
         said.append(f"confidence: {overrides.confidence * 100:g} %")
     if overrides.false_pass is not None:

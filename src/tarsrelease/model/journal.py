@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Self
 
@@ -20,7 +20,9 @@ from pydantic import (
 from tarsrelease.model.base import Value
 from tarsrelease.model.incident import Action, Severity
 from tarsrelease.model.open_value import OpenValue, chosen_by
+from tarsrelease.model.people import Answer
 from tarsrelease.model.result import Check, Observed, Status, deciding
+from tarsrelease.model.window import FixedWindow
 
 
 class Phase(StrEnum):
@@ -175,6 +177,56 @@ class IncidentFacts(Facts):
     reason: str = ""
 
 
+class VoteFacts(Facts):
+    """Of ``vote``: what the person votes for the role."""
+
+    role: str = ""
+    vote: Answer = Answer.NO_GO
+    by: str = ""
+    reason: str = ""
+
+
+class OverrideFacts(Facts):
+    """Of ``override``: the criterion that may fail, who says so, and why."""
+
+    criterion: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+class PostponeFacts(Facts):
+    """Of ``postpone``: the new window. It replaces that of rollout.yaml."""
+
+    window: FixedWindow | None = None
+    by: str = ""
+    reason: str = ""
+
+
+class TickFacts(Facts):
+    """Of ``tick``: the item of a checklist that `by` confirms. `done`: False takes it back."""
+
+    item: str = ""
+    by: str = ""
+    note: str = ""
+    done: bool = True
+
+
+class FollowUpFacts(Facts):
+    """Of ``follow-up``: a task after the release, its owner, and the day by which it is due."""
+
+    item: str = ""
+    text: str = ""
+    owner: str = ""
+    due: date | None = None
+
+
+class ValidateFacts(Facts):
+    """Of ``validate``: the side that the suite ran against, and the number of its tests."""
+
+    target: str = ""
+    tests: int = 0
+
+
 class UnpinFacts(Facts):
     """Of ``unpin``: the autoscalers' minimums, as they were given back."""
 
@@ -199,6 +251,12 @@ FACTS: Mapping[str, type[Facts]] = {
     "unpin": UnpinFacts,
     "incident": IncidentFacts,
     "incident-closed": IncidentFacts,
+    "vote": VoteFacts,
+    "override": OverrideFacts,
+    "postpone": PostponeFacts,
+    "tick": TickFacts,
+    "follow-up": FollowUpFacts,
+    "validate": ValidateFacts,
 }
 """The kind of facts by the action; the others have no facts of their own."""
 

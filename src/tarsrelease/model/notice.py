@@ -24,6 +24,7 @@ class Event(StrEnum):
     INCIDENT = "incident"
     RESOLVED = "resolved"
     CUSTOMERS = "customers"
+    OVERRIDDEN = "overridden"
 
 
 class Notice(Value):

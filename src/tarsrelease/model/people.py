@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from enum import StrEnum
+
 from tarsrelease.model.base import Value
 
 
@@ -43,9 +46,47 @@ class Approval(Value):
     comment: str = ""
 
 
+class Answer(StrEnum):
+    """What a person votes."""
+
+    GO = "GO"
+    NO_GO = "NO-GO"
+    POSTPONE = "POSTPONE"
+
+
 class Vote(Value):
-    """The vote of a role; `by` names the person."""
+    """The vote of a role; `by` names the person. With `postpone`, `go` is False.
+
+    `source`: ``journal``, ``approval`` (GitHub) or ``--vote``.
+    """
 
     role: str
     go: bool
     by: str = ""
+    postpone: bool = False
+    reason: str = ""
+    at: datetime | None = None
+    source: str = "--vote"
+
+    @property
+    def answer(self) -> Answer:
+        """The vote in one word."""
+        return Answer.GO if self.go else Answer.POSTPONE if self.postpone else Answer.NO_GO
+
+
+class ActiveIncident(Value):
+    """An incident or a maintenance that has not ended, in PagerDuty or on the status page."""
+
+    title: str
+    status: str
+    link: str = ""
+
+
+class OnCall(Value):
+    """Who is on call. `until` is None for somebody who always is."""
+
+    person: str
+    policy: str
+    level: int
+    schedule: str = ""
+    until: datetime | None = None

@@ -13,7 +13,8 @@ from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Versio
 from tarsrelease.model.checks import CheckRule, GaugeCheck, ManualCheck, Scope
 from tarsrelease.model.incident import IncidentRules
 from tarsrelease.model.objectives import Objectives
-from tarsrelease.model.window import DeploymentWindow
+from tarsrelease.model.readiness import Criterion, Readiness
+from tarsrelease.model.window import Window
 
 TEMPLATE_NAMES = frozenset({"namespace", "service", "track", "version", "window"})
 
@@ -402,6 +403,8 @@ class Rollout(Value):
     release may start; without it, at any time. `share` names the SLI whose requests are compared
     with the weight; without it, they are those of the first check on a proportion. `incidents`: how
     severe an incident is, and whom to ask. `objectives` are the KPIs that `measure` reports.
+    `criteria`: limits for stable that go or no-go measures. `readiness`: roles, links, timeline and
+    checklists.
     """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")
@@ -419,10 +422,12 @@ class Rollout(Value):
     statistics: Statistics = Statistics()
     promotion: Promotion = Promotion()
     feature_flags: dict[str, Any] = {}
-    window: DeploymentWindow | None = None
+    window: Window | None = None
     share: str | None = None
     incidents: IncidentRules = IncidentRules()
     objectives: Objectives = Objectives()
+    criteria: dict[Name, Criterion] = {}
+    readiness: Readiness = Readiness()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -450,6 +455,8 @@ class Rollout(Value):
                 self._counts_requests(f"objectives: {kpi}", name)
             elif getattr(self.slis.get(name), "kind", None) != "gauge":
                 raise ValueError(f"objectives: websockets: there is no sli {name!r} of kind gauge")
+        for name, criterion in self.criteria.items():
+            self._counts_requests(f"criteria: {name}", criterion.sli)
         for stage in self.stages:
             for check in stage.checks:
                 self._fits(check)

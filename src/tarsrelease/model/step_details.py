@@ -66,11 +66,15 @@ class PlanDetails(Details):
 
 
 class GoNoGoDetails(Details):
-    """Of `check go-no-go`; `window` is that of the measurements."""
+    """Of `check go-no-go`; `window` is that of the measurements.
+
+    `decision` is GO, NO-GO, POSTPONE, or ASK: the approvals that are votes are still to come.
+    """
 
     votes: tuple[Vote, ...]
     preflight: tuple[Check, ...]
     window: float
+    decision: str = ""
 
 
 class EnvironmentsDetails(Details):

@@ -1,4 +1,4 @@
-"""The deployment window: on which days, between which hours, in whose time zone."""
+"""The deployment window: days and hours of a week, or two moments that people agreed on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, tzinfo
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from tarsrelease.model.base import Value
 
@@ -60,3 +60,35 @@ class DeploymentWindow(Value):
 
     def __str__(self) -> str:
         return f"{', '.join(self.days)} {self.hours} {self.timezone}"
+
+
+class FixedWindow(Value):
+    """One window, from `starts` to `ends`; both have a time zone."""
+
+    starts: AwareDatetime
+    ends: AwareDatetime
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.starts >= self.ends:
+            raise ValueError("starts must be before ends")
+        return self
+
+    @property
+    def timezone(self) -> str:
+        """The name of the time zone in messages."""
+        return self.starts.tzname() or "UTC"
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of `starts`."""
+        return self.starts.tzinfo or UTC
+
+    def __str__(self) -> str:
+        ends = self.ends.astimezone(self.zone)
+        same_day = self.starts.date() == ends.date()
+        until = f"{ends:%H:%M}" if same_day else f"{ends:%a %Y-%m-%d %H:%M}"
+        return f"{self.starts:%a %Y-%m-%d %H:%M}-{until} {self.timezone}"
+
+
+Window = DeploymentWindow | FixedWindow

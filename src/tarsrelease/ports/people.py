@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from tarsrelease.model.notice import Message
 from tarsrelease.model.outcome import Check
-from tarsrelease.model.people import Approval, BranchRules, Rules
+from tarsrelease.model.people import ActiveIncident, Approval, BranchRules, OnCall, Rules
 
 
 class Receivers(Protocol):
@@ -31,6 +32,20 @@ class Reviews(Protocol):
 
     def approvals(self, run: str) -> list[Approval]:
         """All reviews of a run, also rejections."""
+
+
+class Incidents(Protocol):
+    """A system that records incidents. Raises UnreachableError or UsageError."""
+
+    def active(self) -> Sequence[ActiveIncident]:
+        """The incidents and maintenances that have not ended, without the release's own."""
+
+
+class Schedules(Protocol):
+    """A system that knows who is on call. Raises UnreachableError or UsageError."""
+
+    def on_call(self, at: datetime) -> Sequence[OnCall]:
+        """Who is on call at that time, the first level first."""
 
 
 class Person(Protocol):

@@ -36,6 +36,7 @@ ABORT = "abort"
 INCIDENT = "incident"
 INCIDENT_CLOSED = "incident-closed"
 PROTECT = "protect"
+VALIDATE = "validate"
 
 
 class Pins(Value):

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Rollout
-from tarsrelease.model.window import DAYS, DeploymentWindow
+from tarsrelease.model.window import DAYS, FixedWindow, Window
+from tarsrelease.rollout.votes import postponed_to
 
 
-def closes(window: DeploymentWindow, at: datetime) -> datetime | None:
+def in_force(rollout: Rollout, entries: Sequence[Entry]) -> Rollout:
+    """The rollout with the window of the journal's last postponement, if there is one."""
+    agreed = postponed_to(entries, rollout.version)
+    return rollout if agreed is None else rollout.model_copy(update={"window": agreed})
+
+
+def closes(window: Window, at: datetime) -> datetime | None:
     """When the window that is open at `at` closes; None if none is open."""
+    if isinstance(window, FixedWindow):
+        return window.ends if window.starts <= at < window.ends else None
     begins, ends = window.on(at)
     today = DAYS[at.astimezone(window.zone).weekday()]
     return ends if today in window.days and begins <= at < ends else None
 
 
-def opens(window: DeploymentWindow, at: datetime) -> datetime:
-    """The next time after `at` at which a window opens."""
+def opens(window: Window, at: datetime) -> datetime | None:
+    """The next time after `at` at which a window opens; None if there is none."""
+    if isinstance(window, FixedWindow):
+        return window.starts if window.starts > at else None
     for number in range(8):
         begins, _ = window.on(at + timedelta(days=number))
         if begins > at and DAYS[begins.weekday()] in window.days:
@@ -25,7 +38,7 @@ def opens(window: DeploymentWindow, at: datetime) -> datetime:
     raise AssertionError("a window has at least one day")  # the model's rule
 
 
-def overrun(window: DeploymentWindow, at: datetime, minutes: float) -> float:
+def overrun(window: Window, at: datetime, minutes: float) -> float:
     """By how many minutes a release that begins at `at` exceeds the window; 0 if it does not."""
     end = closes(window, at)
     if end is None:
@@ -52,7 +65,12 @@ def check(rollout: Rollout, at: datetime, override: str | None) -> Check:
         status, reason = Status.PASS, f"closed, overridden: {override}"
     else:
         status = Status.FAIL
-        reason = f"closed; it opens on {opens(hours, at):%a %Y-%m-%d %H:%M} " + (hours.timezone)
+        coming = opens(hours, at)
+        reason = (
+            f"it closed on {hours}"
+            if coming is None
+            else f"closed; it opens on {coming:%a %Y-%m-%d %H:%M} {hours.timezone}"
+        )
     return Check(
         id="plan.window", status=status, observed=observed, expected=str(hours), reason=reason
     )

@@ -198,6 +198,7 @@ def _github(facts: Facts) -> dict[str, Any]:
             {"name": f"{name}-full", "reviewers": [managers, sre]},
         ],
         "two_people": [f"{name}-release-manager", f"{name}-sre"],
+        "votes": {"release-manager": f"{name}-release-manager", "sre": f"{name}-sre"},
     }
 
 

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import names
-from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, worst
+from tarsrelease.model.journal import Entry, IncidentFacts, OverrideFacts
+from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, deciding, worst
 from tarsrelease.model.people import Vote
 from tarsrelease.model.release import Release
+from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.step_details import GoNoGoDetails
 from tarsrelease.model.versions import same_version
+from tarsrelease.operations.criteria import criteria_checks
+from tarsrelease.operations.decision_table import decision_table
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.recorded_checks import recorded_checks, stage_of
 from tarsrelease.operations.snapshot import snapshot_without_helm
-from tarsrelease.ports.cluster import Workloads
+from tarsrelease.operations.staging_record import suite_in_staging
+from tarsrelease.ports.cluster import Journal, Workloads
+from tarsrelease.ports.people import Incidents
+from tarsrelease.readiness.decision import (
+    VERDICTS,
+    Decision,
+    decide,
+    overridden,
+    vote_results,
+)
+from tarsrelease.report.results import count_statuses
 from tarsrelease.rollout.position import position
+from tarsrelease.rollout.release_journal import incident as open_incident
 from tarsrelease.rollout.rollback_plan import stable_names
-from tarsrelease.steps.check_preflight import checks_before_approval, go_or_no_go
+from tarsrelease.rollout.votes import overrides as overrides_of
+from tarsrelease.rollout.votes import votes as votes_of
+from tarsrelease.rollout.window import closes, in_force, opens
+from tarsrelease.steps.check_preflight import checks_before_approval
 
 STEP = "check go-no-go"
 VERIFIED = "go_no_go.verified"
@@ -27,8 +47,28 @@ PREFLIGHT = "go_no_go.preflight"
 IN_PROGRESS = "go_no_go.no_other_release"
 STABLE = "go_no_go.stable"
 STAGING = "go_no_go.staging"
-VOTE = "go_no_go.vote"
+WINDOW = "go_no_go.window"
+INCIDENTS = "go_no_go.incidents"
+SUITE = "go_no_go.staging_suite"
 _NOW = frozenset({"proportion", "ready"})
+
+
+@dataclass(frozen=True, slots=True)
+class OthersSay:
+    """What systems outside the cluster say. `incidents` maps a system's name to it.
+
+    `staging`: staging's workloads and journal, or the error of connecting to it. `approvals`: votes
+    that are approvals of this run. `asked_later`: by role, the environment whose approval will be
+    its vote.
+    """
+
+    incidents: Mapping[str, Incidents | ReleaseError] = field(default_factory=dict)
+    staging_journal: Journal | ReleaseError | None = None
+    approvals: Sequence[Vote] = ()
+    asked_later: Mapping[str, str] = field(default_factory=dict)
+
+
+NOBODY = OthersSay()
 
 
 def go_no_go(
@@ -39,26 +79,170 @@ def go_no_go(
     window: float,
     recorded: Sequence[Outcome],
     staging: Workloads | ReleaseError | None,
+    others: OthersSay = NOBODY,
 ) -> Outcome:
-    """Check every criterion; `recorded` are the outcomes in the evidence so far.
+    """Measure every criterion, and decide with the votes; `recorded` are outcomes so far.
 
     `staging` gives staging's workloads, or the error reading them; None if there is no staging.
+    The votes are those of the journal, of `votes` (this run's only) and of approvals.
     """
     report, release = StepReport(context, STEP), context.release
+    said = _said_in_the_journal(context, report.started_at)
     before = checks_before_approval(context)
-    checks = [
-        verified(recorded, release.version),
-        _preflight(before),
-        _in_progress(context),
-        *_stable(context, window),
-        _staging(release, staging),
-        *voted(votes, required),
-    ]
-    return go_or_no_go(
-        report,
-        checks,
-        GoNoGoDetails(votes=tuple(votes), preflight=tuple(before), window=window),
+    criteria = overridden(
+        (
+            said.window,
+            verified(recorded, release.version),
+            _preflight(before),
+            _in_progress(context),
+            *criteria_checks(context),
+            *_stable(context, window),
+            *incident_checks(others.incidents, said.incident),
+            _staging(release, staging),
+            *_staging_suite(release, others.staging_journal, recorded, context.environment.staging),
+        ),
+        said.overrides,
     )
+    cast = (*said.votes, *votes, *others.approvals)
+    wanted = tuple(dict.fromkeys(required))
+    decision = decide(criteria, cast, wanted, others.asked_later)
+    checks = (*criteria, *vote_results(cast, wanted, others.asked_later))
+    return report.outcome(
+        VERDICTS[decision],
+        decided(decision, checks, others.asked_later),
+        checks=checks,
+        details=GoNoGoDetails(
+            votes=cast,
+            preflight=tuple(before),
+            window=window,
+            decision=decision.value,
+            table=decision_table(checks, context.rollout.readiness),
+        ),
+        next_step=_NEXT[decision],
+    )
+
+
+_NEXT = {
+    Decision.GO: "tarsrelease check preflight",
+    Decision.ASK: "approve or reject the run",
+    Decision.NO_GO: "fix what failed, or use --override CRITERION --by NAME --reason TEXT; roles "
+    "that did not vote: --vote ROLE=GO --by NAME",
+    Decision.POSTPONE: "use --postpone-to START/END with --reason, if there is no new window yet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the journal says."""
+
+    window: Check
+    votes: Sequence[Vote] = ()
+    overrides: Mapping[str, OverrideFacts] = field(default_factory=dict)
+    incident: Entry | None = None
+
+
+def _said_in_the_journal(context: Context, now: datetime) -> _Said:
+    release = context.release
+    try:
+        entries = context.cluster.journal.entries()
+    except ReleaseError as error:
+        reason = f"the journal cannot be read: {error}; {error.detail.next}"
+        return _Said(
+            Check(id=WINDOW, status=Status.ERROR, expected="the release's window", reason=reason)
+        )
+    return _Said(
+        _window(in_force(context.rollout, entries), now),
+        votes_of(entries, release.version, release.identity),
+        overrides_of(entries, release.version, release.identity),
+        open_incident(entries, release.version),
+    )
+
+
+def _window(rollout: Rollout, now: datetime) -> Check:
+    """Whether a window comes or is open: the release may be decided on before it opens."""
+    hours = rollout.window
+    if hours is None:
+        status, reason = Status.SKIPPED, "rollout.yaml has no deployment window"
+    elif closes(hours, now) is not None:
+        status, reason = Status.PASS, "open now"
+    elif (coming := opens(hours, now)) is not None:
+        status, reason = Status.PASS, f"opens on {coming:%a %Y-%m-%d %H:%M} {hours.timezone}"
+    else:
+        status, reason = Status.FAIL, "it has passed; use --postpone-to"
+    return Check(
+        id=WINDOW,
+        status=status,
+        expected=str(hours) if hours else "any time",
+        reason=reason,
+        source="journal and rollout.yaml",
+    )
+
+
+def incident_checks(
+    systems: Mapping[str, Incidents | ReleaseError], own: Entry | None
+) -> list[Check]:
+    """One result per system, and one for the release's own incident in the journal."""
+    checks = [_incidents(name, system) for name, system in systems.items()]
+    facts = IncidentFacts.of(own.facts) if own else None
+    if facts is not None:
+        reason = f"{facts.severity or 'unknown severity'}: {facts.reason} ({facts.by})"
+        checks.append(_no_incident(Status.FAIL, "journal", reason, 1))
+    return checks or [
+        _no_incident(
+            Status.SKIPPED,
+            "PagerDuty and status page",
+            "notifications has neither pagerduty.token_env nor statuspage",
+            None,
+        )
+    ]
+
+
+def _incidents(name: str, system: Incidents | ReleaseError) -> Check:
+    if isinstance(system, ReleaseError):
+        return _no_incident(Status.ERROR, name, f"{system}; {system.detail.next}", None)
+    try:
+        active = system.active()
+    except ReleaseError as error:
+        return _no_incident(Status.ERROR, name, f"{error}; {error.detail.next}", None)
+    said = [f"{each.title} ({each.status}) {each.link}".rstrip() for each in active]
+    status = Status.FAIL if active else Status.PASS
+    return _no_incident(status, name, "; ".join(said) or "none", len(active))
+
+
+def _no_incident(status: Status, name: str, reason: str, active: int | None) -> Check:
+    return Check(
+        id=INCIDENTS,
+        status=status,
+        service=name,
+        observed=None if active is None else Observed(value=active, unit="count"),
+        expected="no active incident",
+        reason=reason,
+        source=name,
+    )
+
+
+def _staging_suite(
+    release: Release,
+    journal: Journal | ReleaseError | None,
+    recorded: Sequence[Outcome],
+    staging: str | None,
+) -> list[Check]:
+    """Whether the whole suite passed in staging: its last run, from evidence or its journal."""
+    if journal is None:
+        return []
+    return [suite_in_staging(SUITE, release.version, journal, recorded, staging)]
+
+
+def decided(decision: Decision, checks: Sequence[Check], asked_later: Mapping[str, str]) -> str:
+    """The decision in one line, with its first reason."""
+    word = {Decision.GO: "go", Decision.NO_GO: "no-go", Decision.POSTPONE: "postpone"}
+    if decision is Decision.ASK:
+        said = f"go so far; the approvals of {names(list(asked_later.values()))} decide"
+        return f"{said}: {count_statuses(checks)}"
+    wrong = [c for c in deciding(checks) if c.status not in (Status.PASS, Status.SKIPPED)]
+    first = wrong[0] if wrong and decision is not Decision.GO else None
+    why = f"; {first.id}{f' of {first.service}' if first.service else ''}" if first else ""
+    return f"{word[decision]}: {count_statuses(checks)}{why}"
 
 
 def verified(recorded: Iterable[Outcome], version: str) -> Check:
@@ -77,34 +261,6 @@ def verified(recorded: Iterable[Outcome], version: str) -> Check:
         expected="verify passed for this bundle",
         reason=reason,
         source="evidence",
-    )
-
-
-def voted(votes: Sequence[Vote], required: Iterable[str]) -> list[Check]:
-    """One result per role; `fail` if a required role did not vote or any of its votes is no-go."""
-    said: dict[str, list[Vote]] = {role: [] for role in required}
-    for vote in votes:
-        said.setdefault(vote.role, []).append(vote)
-    return [_vote(role, given) for role, given in said.items()]
-
-
-def _vote(role: str, given: Sequence[Vote]) -> Check:
-    against = [vote for vote in given if not vote.go]
-    who = names([vote.by or "somebody" for vote in (against or given)])
-    if not given:
-        status, reason, value = Status.FAIL, "did not vote", "none"
-    elif against:
-        status, reason, value = Status.FAIL, f"no-go by {who}", "no-go"
-    else:
-        status, reason, value = Status.PASS, f"go by {who}", "go"
-    return Check(
-        id=VOTE,
-        status=status,
-        service=role,
-        observed=Observed(value=value, unit="vote"),
-        expected="go",
-        reason=reason,
-        source="--vote",
     )
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import SOME_TIME
+from tarsrelease.cli.options import PERIOD, SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
-    from tarsrelease.model.errors import ReleaseError
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.ports.cluster import Workloads
 
 check = LazyGroup(
     "check",
@@ -72,15 +70,32 @@ preflight = command(
     "--vote",
     "votes",
     multiple=True,
-    metavar="ROLE=go|no-go[:NAME]",
-    help="Vote of a role, such as qa=go:Ada. Repeatable.",
+    metavar="ROLE=GO|NO-GO|POSTPONE",
+    help="Record the vote of a role in the journal; requires --by. Repeatable. ROLE=go:NAME and "
+    "ROLE=no-go:NAME count in this run only and are not recorded.",
 )
+@click.option("--by", metavar="NAME", help="Who votes, overrides or postpones.")
+@click.option("--reason", default="", metavar="TEXT", help="Why. It is recorded.")
 @click.option(
     "--require-vote",
     "required",
     multiple=True,
     metavar="ROLE",
-    help="Role that must vote. Repeatable.",
+    help="Another role that must vote, besides those of rollout.yaml. Repeatable.",
+)
+@click.option(
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="CRITERION",
+    help="Go although this criterion fails; requires --by and --reason, is recorded and announced. "
+    "Repeatable.",
+)
+@click.option(
+    "--postpone-to",
+    type=PERIOD,
+    metavar="START/END",
+    help="New window, such as 2026-12-02T09:00Z/2026-12-02T13:00Z; requires --by and --reason.",
 )
 @click.option(
     "--window",
@@ -96,56 +111,33 @@ preflight = command(
     help="Environment where this version must already run. Default: `staging` in the "
     "environment file.",
 )
-def _go_no_go(
-    settings: Settings,
-    votes: tuple[str, ...],
-    required: tuple[str, ...],
-    window: float,
-    staging: str | None,
-) -> int:
-    """Show the measured criteria and the votes in one table.
+@click.option(
+    "--approvals",
+    "approvals_of",
+    metavar="RUN_ID|next",
+    help="Count the approvals of this run as the votes of the roles in github.votes. `next`: they "
+    "are asked for after this command.",
+)
+def _go_no_go(settings: Settings, **given: Any) -> int:
+    """Show the measured criteria and the votes in one table, and decide: go, no-go or postpone.
 
-    The result of verify comes from the evidence folder; everything else is measured now.
+    The result of verify comes from the evidence folder; everything else is measured now. Votes,
+    overrides and postponements are kept in the journal. A role that did not vote is a no-go. The
+    exit code is 1 for no-go and for postpone.
     """
+    from tarsrelease.cli.go_no_go import Decisions, read_votes
     from tarsrelease.cli.session import carry_out
-    from tarsrelease.steps.check_go_no_go import parse_vote
 
-    try:
-        cast = [parse_vote(text) for text in votes]
-    except ValueError as problem:
-        raise click.BadParameter(str(problem), param_hint="--vote") from None
+    recorded, only_now = read_votes(given.pop("votes"), given["by"])
+    asked = Decisions(recorded=recorded, only_now=only_now, **given)
+    asked.check()
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.files.evidence_file import outcomes_in
-        from tarsrelease.steps.check_go_no_go import go_no_go as step
+        from tarsrelease.cli.go_no_go import decided
 
-        evidence = session.evidence()
-        before = staging or session.environment.staging
-        return step(
-            session.context,
-            votes=cast,
-            required=required,
-            window=window,
-            recorded=outcomes_in(evidence.path.parent) if evidence else (),
-            staging=_workloads_of(before, session) if before else None,
-        )
+        return decided(session, asked)
 
-    return carry_out(settings, "check go-no-go", act, changes=False)
-
-
-def _workloads_of(name: str, session: Session) -> Workloads | ReleaseError:
-    """Another environment's workloads, or the error; an unreachable staging is a no-go."""
-    from tarsrelease.adapters.files.configuration import load_environment
-    from tarsrelease.adapters.kubernetes.client import KubernetesApi
-    from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
-    from tarsrelease.model.errors import ReleaseError
-
-    place = load_environment(name).kubernetes
-    try:
-        cluster = KubernetesApi.connect(place.context, place.namespace)
-    except ReleaseError as error:
-        return error
-    return KubernetesWorkloads(cluster, session.release.rollout)
+    return carry_out(settings, "check go-no-go", act, changes=asked.changes)
 
 
 go_no_go = command(
@@ -153,8 +145,9 @@ go_no_go = command(
     "environment",
     "evidence",
     name="go-no-go",
-    example="tarsrelease check go-no-go --release release/v1_0_1 --environment production "
-    "--staging staging --vote qa=go:Ada --require-vote qa",
+    example="tarsrelease check go-no-go --environment production --vote qa=GO --by Ada\n"
+    "tarsrelease check go-no-go --environment production --override staging-suite --by Lin "
+    '--reason "staging is down, the suite passed on Monday"',
 )(_go_no_go)
 
 

@@ -16,7 +16,6 @@ from tarsrelease.model.quantities import parse_percentage, parse_share
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.incident import Symptoms
-    from tarsrelease.model.notice import Notice
     from tarsrelease.model.outcome import Outcome
 
 incident = LazyGroup(
@@ -149,25 +148,13 @@ def _open(settings: Settings, reason: str, by: str | None, **known: Any) -> int:
     symptoms = _symptoms(known)
 
     def act(session: Session) -> Outcome:
+        from tarsrelease.cli.announce import announce
         from tarsrelease.steps.incident_open import incident_open
 
         person = who_and_why(by or session.run.owner, reason, "--by", "--reason")
-        return incident_open(session.context, symptoms, person, partial(_announce, session))
+        return incident_open(session.context, symptoms, person, partial(announce, session))
 
     return carry_out(settings, "incident open", act, recording=Recording.IF_POSSIBLE)
-
-
-def _announce(session: Session, notice: Notice) -> tuple[str, ...]:
-    """Send the notice to all channels; returns a warning for each that did not get it."""
-    from tarsrelease.adapters.channels.channels import Channels
-    from tarsrelease.adapters.channels.templates import worded
-    from tarsrelease.steps.notify import send
-
-    clock, place = session.context.clock, session.environment.notifications
-    channels, said = Channels(place), worded(notice, place.templates)
-    messages, warnings = channels.messages(said, clock.now())
-    told = send(said, messages, told=(), receivers=channels, clock=clock, warnings=warnings)
-    return told.details.warnings
 
 
 @_REASON

@@ -73,9 +73,29 @@ def _validate(
         details = outcome.details.model_copy(update={"html": str(path)})
         outcome = outcome.model_copy(update={"details": details})
         _write(path, outcome_html(outcome))
+        if not chosen:
+            _journal(session, outcome)
         return outcome
 
     return carry_out(settings, "validate", act, changes=False)
+
+
+def _journal(session: Session, outcome: Outcome) -> None:
+    """Record a run of the whole suite on the cluster, where go or no-go of production finds it."""
+    from tarsrelease.model.errors import ReleaseError
+    from tarsrelease.model.journal import Phase, ValidateFacts
+    from tarsrelease.model.step_details import ValidateDetails
+    from tarsrelease.operations.journaling import journal_if_possible
+    from tarsrelease.rollout.release_journal import VALIDATE
+
+    details = ValidateDetails.of(outcome.details)
+    if details is None or outcome.verdict is None:
+        return
+    facts = ValidateFacts(verdict=outcome.verdict.value, target=details.target, tests=details.tests)
+    try:
+        journal_if_possible(session.context, "validate", VALIDATE, Phase.RESULT, facts)
+    except ReleaseError as error:
+        session.progress.say(f"journal: cannot be written ({error}); continuing")
 
 
 def _marks(marks: tuple[str, ...]) -> tuple[str, ...]:

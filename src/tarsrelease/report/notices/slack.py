@@ -25,6 +25,7 @@ _SIGNS = {
     Event.INCIDENT: ":warning:",
     Event.RESOLVED: ":white_check_mark:",
     Event.CUSTOMERS: ":mega:",
+    Event.OVERRIDDEN: ":warning:",
 }
 
 

@@ -18,6 +18,7 @@ _HEADLINES = {
     Event.INCIDENT: "has an incident",
     Event.RESOLVED: "has no incident any more",
     Event.CUSTOMERS: "is available",
+    Event.OVERRIDDEN: "may go on although a criterion failed",
 }
 _PUBLIC = {
     Event.SCHEDULED: "We will release a new version in this window. No interruption is expected.",
