@@ -173,7 +173,7 @@ def test_pages_are_read_once_a_second_at_most(
     asked = len(state.asked)
     pods.series([REQUESTS], 60)
     assert len(state.asked) == asked
-    monkeypatch.setattr(source, "INTERVAL", 0.0)
+    monkeypatch.setattr(source, "SHORTEST", 0.0)
     state.pages["shop-1"] = page(6)
     [found] = pods.series([REQUESTS], 60)
     assert [s.value for each in found if each.labels["pod"] == "shop-1" for s in each.samples] == [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tarsrelease.gates.measure import presence, queries
 from tarsrelease.gates.measure.counting import PRECISE
-from tarsrelease.gates.measure.vocabulary import any_spelling
+from tarsrelease.gates.measure.vocabulary import any_spelling, as_sent
 from tarsrelease.model.measurement import Counts, Sample, Series, Track, Unmeasured
 from tarsrelease.model.rollout import MetricLabels
 
@@ -261,3 +261,36 @@ def test_the_store_is_asked_back_to_the_newest_sample_of_the_side_that_is_behind
     assert book.seconds(1096.0) >= 300.0  # nothing is known of the canary yet
     book = queries.enter(book, [[stable, canary], []], 1096.0, {})
     assert 1097.0 - book.seconds(1097.0) <= 1020.0 - 15.0
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("0.25", None),
+        ("2", None),
+        (
+            "0.3",
+            "le=0.3 is within a bucket of the native histogram http_seconds, and counts as its "
+            "upper bound; 0.25 and 0.5 are exact",
+        ),
+        (
+            "250",
+            "le=250 is within a bucket of the native histogram http_seconds, and counts as its "
+            "upper bound; 128 and 256 are exact",
+        ),
+    ],
+)
+def test_a_limit_within_a_bucket_of_a_native_histogram_is_said(
+    limit: str, said: str | None
+) -> None:
+    of, good = 'http_seconds{le="+Inf"}', f'http_seconds{{le="{limit}"}}'
+    assert as_sent(good) == good, "its bounds are numbers, not texts"
+    everything = [series([9.0] * 10)]
+    found = presence.findings(
+        {"slow": (of, good, True)},
+        frozenset(),
+        measurements({of: everything, good: everything}, good, of, good=True).counters,
+        [("api", Track.CANARY)],
+    )
+    assert [each.text for each in found if "bucket" in each.text] == ([said] if said else [])
+    assert not any(each.serious for each in found)

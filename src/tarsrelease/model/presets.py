@@ -196,11 +196,29 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def errors(preset: Preset) -> tuple[str, str]:
-    """The selectors of all requests and of the failed ones."""
+def errors(preset: Preset, *, native: bool = False) -> tuple[str, str]:
+    """The selectors of all requests and of the failed ones.
+
+    `native`: if they are counted by the histogram, it is a native one.
+    """
+    if native and preset.requests == f"{preset.histogram}_count":
+        return (
+            f'{preset.histogram}{{{preset.common},le="+Inf"}}',
+            f'{preset.histogram}{{{preset.common},{preset.bad},le="+Inf"}}',
+        )
     return (
         f"{preset.requests}{{{preset.common}}}",
         f"{preset.of_bad or preset.requests}{{{preset.common},{preset.bad}}}",
+    )
+
+
+def native_latency(name: str, preset: Preset, slower_than: float) -> tuple[str, str]:
+    """As `latency`, of a native histogram, which has no bounds to choose from."""
+    if not preset.histogram:
+        raise ValueError(f"preset {name} has no latency histogram; use an SLI of the application")
+    return (
+        f'{preset.histogram}{{{preset.common},le="+Inf"}}',
+        f'{preset.histogram}{{{preset.common},le="{round(slower_than * preset.unit, 9):g}"}}',
     )
 
 

@@ -86,6 +86,33 @@ def check_expressions(matchers: tuple[Matcher, ...]) -> None:
             raise ValueError(f"{label}{operator}{_shown(value)} is no regular expression: {why}")
 
 
+def native_bound(text: str) -> float | None:
+    """The `le` of a selector of a native histogram: of a metric that is no ``_bucket``.
+
+    ``le="+Inf"`` (all requests) is infinity. None for all other selectors. Raises as `parse`.
+    """
+    metric, matchers, _ = parse(text)
+    bounds = [each for each in matchers if each.label == "le"]
+    if "bucket" in metric or len(bounds) != 1 or bounds[0].operator != "=":
+        return None
+    try:
+        bound = float(bounds[0].value)
+    except ValueError:
+        return None
+    return bound if bound > 0 else None
+
+
+def without_matcher(text: str, label: str) -> str:
+    """The selector without its conditions on a label. Raises as `parse`."""
+    metric, matchers, literals = parse(text)
+    kept = [
+        f"{matcher.label}{matcher.operator}{text[literal.start : literal.end]}"
+        for matcher, literal in zip(matchers, literals, strict=True)
+        if matcher.label != label
+    ]
+    return f"{metric}{{{','.join(kept)}}}"
+
+
 def with_strings(text: str, replaced: Callable[[str, Literal], str]) -> str:
     """The selector with each string's inside replaced. Raises as `parse`."""
     written, at = [], 0

@@ -177,13 +177,13 @@ class PresetSli(Value):
 
     With `slower_than`, a bound of the histogram, the SLI is the share of requests that took longer;
     without it, the share of failed requests. `buckets` are the histogram's bounds where the
-    application has others than the preset.
+    application has others than the preset, or ``native`` for a native histogram.
     """
 
     kind: Literal["preset"] = "preset"
     preset: PresetName
     slower_than: Seconds | None = None
-    buckets: tuple[Seconds, ...] = ()
+    buckets: tuple[Seconds, ...] | Literal["native"] = ()
 
     def expanded(self) -> ProportionSli:
         """The selectors that it stands for. Raises ValueError as `presets.latency`."""
@@ -193,9 +193,12 @@ class PresetSli(Value):
             label, canary, stable = chosen.sides
             sides = Sides(label=label, canary=canary, stable=stable)
         if self.slower_than is None:
-            of, bad = presets.errors(chosen)
+            of, bad = presets.errors(chosen, native=self.buckets == "native")
             return ProportionSli(kind="proportion", of=of, bad=bad, sides=sides)
-        of, good = presets.latency(self.preset, chosen, self.slower_than, self.buckets)
+        if self.buckets == "native":
+            of, good = presets.native_latency(self.preset, chosen, self.slower_than)
+        else:
+            of, good = presets.latency(self.preset, chosen, self.slower_than, self.buckets)
         return ProportionSli(kind="proportion", of=of, good=good, sides=sides)
 
 

@@ -174,7 +174,8 @@ class MetricReadings:
         if self.trouble is not None or self.measurements is None:
             return self._asked_at + evaluation_times.TICK
         if self.source.direct is not None:
-            return self._asked_at + self.source.interval
+            shift = self._since.timestamp()
+            return evaluation_times.due_directly(self.source.interval, self._asked_at, shift)
         newest = self.measurements.targets(self._track).values()
         asked_at = self._asked_at + self.skew
         return evaluation_times.due(newest, self.source.interval, asked_at) - self.skew

@@ -120,14 +120,13 @@ def extend_lease(context: Context, seconds: float | None = None) -> None:
     context.cluster.routes.annotate(context.rollout.services, _lease(context, seconds))
 
 
-def lease_keeper(context: Context) -> Callable[[], None]:
+def lease_keeper(context: Context, renewed: datetime | None = None) -> Callable[[], None]:
     """A function to call at each tick, which extends the lease.
 
-    It writes the routes at the first call, and then when half of the lease has passed. If the
-    API server does not answer, it tries again at the next call.
+    It writes the routes when half of the lease has passed since `renewed`, such as a shift; without
+    it, at the first call. If the API server does not answer, it tries again at the next call.
     """
     renew_after = lease_seconds(context.environment) / 2
-    renewed: datetime | None = None
 
     def keep() -> None:
         nonlocal renewed
@@ -142,9 +141,9 @@ def lease_keeper(context: Context) -> Callable[[], None]:
     return keep
 
 
-def lease_and_lock_keeper(context: Context) -> Callable[[], None]:
+def lease_and_lock_keeper(context: Context, renewed: datetime | None = None) -> Callable[[], None]:
     """As `lease_keeper`, and raises LockedError if another run took the lock."""
-    extend = lease_keeper(context)
+    extend = lease_keeper(context, renewed)
 
     def keep() -> None:
         try:

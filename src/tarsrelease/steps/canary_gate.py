@@ -151,6 +151,7 @@ def _take(
     if since is None:
         with changing(_AGAIN):  # the canary is scaled
             since, restarts = _shift(context, stage)
+        keep = traffic.lease_and_lock_keeper(context, since)  # the shift has written the lease
     judged = StageEvaluation(
         stage=stage if lifting is None else _extended_anew(context, stage, since),
         since=since,

@@ -50,6 +50,7 @@ _AGAIN = "run `tarsrelease rollback` again; it continues from here"
 _LEAST = 15.0
 """Seconds that every phase gets even if the budget is used up, because stopping is not faster."""
 _LONGEST_PROOF = 60.0
+"""Seconds for the proof; longer if three scrapes take longer, because it counts between two."""
 _PAUSE = 2.0
 """Seconds before the API server is asked again."""
 
@@ -123,7 +124,8 @@ def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
             RollbackFacts(reason=reason, version=version),
         )
         with report.phase("proof"):
-            longest = min(_LONGEST_PROOF, rolling.seconds_left)
+            scrapes = 3 * context.environment.prometheus.scrape_interval
+            longest = min(max(_LONGEST_PROOF, scrapes), rolling.seconds_left)
             checks = prove(context, version, rolling.moved_at, longest)
     details = RollbackDetails(
         phases=report.seconds,

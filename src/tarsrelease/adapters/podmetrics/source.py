@@ -1,8 +1,8 @@
 """Samples from the pods' own metrics pages, read through the API server (``pods/proxy``).
 
 There is no scrape interval and no store in between: what a page says counts a moment later. It is
-read at most once a second, from at most `MOST_PODS` pods of a Deployment, at most `MOST_BYTES` a
-page and within `DEADLINE` seconds together.
+read once a second, twice just after a shift, from at most `MOST_PODS` pods of a Deployment, at most
+`MOST_BYTES` a page and within `DEADLINE` seconds together.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from tarsrelease.model.rollout import Rollout
 
 INTERVAL = 1.0
 """Seconds between two readings."""
+SHORTEST = 0.4
+"""Seconds in which a second question is answered with the last reading."""
 DEADLINE = 2.0
 """Seconds for all pages of one reading."""
 MOST_PODS = 30
@@ -94,13 +96,13 @@ class PodMetrics:
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
         """Per selector, the samples of the last `seconds`, as far as they were read and kept.
 
-        Reads the pods if that was a second ago.
+        Reads the pods if the last reading is older than `SHORTEST`.
         """
         asked = [metric_and_matchers(selector, self._may_lack) for selector in selectors]
         fresh = [name for name, _ in asked if name not in self._samples]
         for name in fresh:
             self._samples[name] = {}
-        if fresh or time.monotonic() >= self._read_at + INTERVAL * 0.9:
+        if fresh or time.monotonic() >= self._read_at + SHORTEST:
             self._read()
         start = time.time() - seconds
         return [

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from tarsrelease.model.environment import Prometheus
@@ -66,8 +66,13 @@ class Reader:
             found = f"an answer of another shape ({type(error).__name__}: {error})"
             raise self.unreachable(query, found) from error
 
-    def matrix(self, query: str, data: Mapping[str, Any]) -> list[Series]:
-        """The series of a matrix; NaN and infinite values are left out."""
+    def matrix(
+        self, query: str, data: Mapping[str, Any], bound: float | None = None
+    ) -> list[Series]:
+        """The series of a matrix; NaN and infinite values are left out.
+
+        With `bound`, those of native histograms: how many observations were at most that.
+        """
 
         def broken(found: str) -> UnreachableError:
             return UnreachableError(
@@ -83,10 +88,13 @@ class Reader:
             found = [
                 Series(
                     labels={name: str(value) for name, value in each["metric"].items()},
-                    samples=_samples(each["values"]),
+                    samples=_samples(each["values"])
+                    if bound is None
+                    else _counted(each["histograms"], bound),
                 )
                 for each in data["result"]
-                if "values" in each or "histograms" not in each
+                if ("values" if bound is None else "histograms") in each
+                or not {"values", "histograms"} & each.keys()
             ]
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise broken(f"an answer of another shape ({type(error).__name__}: {error})") from error
@@ -154,6 +162,29 @@ def _samples(values: Sequence[tuple[float, str]]) -> tuple[Sample, ...]:
     if all(map(isfinite, numbers)):
         return tuple(samples)
     return tuple(sample for sample in samples if isfinite(sample.value))
+
+
+def _counted(
+    histograms: Sequence[tuple[float, Mapping[str, Any]]], bound: float
+) -> tuple[Sample, ...]:
+    """How many observations of a native histogram were at most `bound`, at each time.
+
+    A bucket that contains the bound counts whole: requests that were a little slower are not
+    called slow. The API lists a bucket as ``[rule, lower, upper, count]``, without empty ones.
+    """
+    found = []
+    for time, histogram in histograms:
+        if bound == inf:
+            number = float(histogram["count"])
+        else:
+            number = sum(
+                float(count)
+                for _, lower, _, count in histogram.get("buckets", ())
+                if float(lower) < bound
+            )
+        if isfinite(number):
+            found.append(Sample(float(time), number))
+    return tuple(found)
 
 
 def _message(body: bytes) -> str:

@@ -1,8 +1,9 @@
 """Raw samples from anything that speaks Prometheus' HTTP API (prometheus.io/docs, "HTTP API").
 
 Range selectors (``selector[30s]``) in instant queries return the samples as they were scraped,
-with their own timestamps, and never a stale marker. What is not a complete answer is an error:
-a warning may stand for partial data (Thanos), and a body cut short is no body.
+with their own timestamps, and never a stale marker. A native histogram's samples become counts up
+to the selector's `le` (see `promql.native_bound`). What is not a complete answer is an error: a
+warning may stand for partial data (Thanos), and a body cut short is no body.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class PrometheusMetrics:
             for selector in selectors
         ]
         return [
-            self._reader.matrix(selector, answer.result())
+            self._reader.matrix(selector, answer.result(), promql.native_bound(selector))
             for answer, selector in zip(asked, selectors, strict=True)
         ]
 
@@ -107,11 +108,13 @@ class PrometheusMetrics:
             for selector in selectors
         ]
         return [
-            self._reader.matrix(selector, answer.result())
+            self._reader.matrix(selector, answer.result(), promql.native_bound(selector))
             for answer, selector in zip(asked, selectors, strict=True)
         ]
 
     def _asked(self, selector: str) -> str:
+        if promql.native_bound(selector) is not None:
+            selector = promql.without_matcher(selector, "le")
         return promql.with_matchers(selector, self._match) if self._match else selector
 
     def close(self) -> None:

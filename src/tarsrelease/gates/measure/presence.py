@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import ceil, floor, isinf, log2
 from typing import NamedTuple
 
 from tarsrelease.gates.measure import attribution, vocabulary
 from tarsrelease.gates.measure.attribution import Known
 from tarsrelease.gates.measure.counting import Counter, several
+from tarsrelease.model import promql
 from tarsrelease.model.format import names, percent
 from tarsrelease.model.measurement import Key
 from tarsrelease.model.rollout import MetricLabels
@@ -122,10 +124,24 @@ def findings(
                 if twice:
                     text = f"{metric} of {names(sorted(set(twice)))} is collected several times"
                     found.append(Finding(sli, service, f"{text}; each request counts once", False))
+        if (inexact := _not_exact(part)) is not None:
+            found.append(Finding(sli, "", inexact, False))
         if (probes := counters[of].probes) > 0:
             text = f"{probes} series of {vocabulary.metric_of(of)} are of probes, and left out"
             found.append(Finding(sli, "", text, False))
     return found
+
+
+def _not_exact(part: str) -> str | None:
+    """What a native histogram counts instead of a limit that is no bound of all of them."""
+    bound = promql.native_bound(part)
+    if bound is None or isinf(bound) or (power := log2(bound)).is_integer():
+        return None
+    near = " and ".join(f"{2.0**exponent:g}" for exponent in (floor(power), ceil(power)))
+    return (
+        f"le={bound:g} is within a bucket of the native histogram {vocabulary.metric_of(part)}, "
+        f"and counts as its upper bound; {near} are exact"
+    )
 
 
 def unseen(

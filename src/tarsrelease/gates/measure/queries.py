@@ -66,7 +66,7 @@ class Queries:
     @property
     def asked(self) -> tuple[str, ...]:
         """The same as they are sent: a bucket's bound in every spelling."""
-        return tuple(map(vocabulary.any_spelling, self.selectors))
+        return tuple(map(vocabulary.as_sent, self.selectors))
 
     @property
     def sources(self) -> dict[str, str]:

@@ -91,6 +91,11 @@ def _tells_probe(label: str, value: str) -> bool:
     return _PROBE.fullmatch(value) is not None
 
 
+def as_sent(selector: str) -> str:
+    """The selector with its bound in any spelling; a native histogram's bounds are numbers."""
+    return selector if promql.native_bound(selector) is not None else any_spelling(selector)
+
+
 def any_spelling(selector: str) -> str:
     """The selector with its bucket bound (`le="0.12"`) in every spelling of that number.
 

@@ -40,7 +40,7 @@ class Recording:
     @property
     def asked(self) -> tuple[str, ...]:
         """The same as they are sent: a bucket's bound in every spelling."""
-        return tuple(map(vocabulary.any_spelling, self.rises))
+        return tuple(map(vocabulary.as_sent, self.rises))
 
 
 def start(selectors: Iterable[str], slot: float) -> Recording:

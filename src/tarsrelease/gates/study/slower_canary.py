@@ -13,6 +13,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tarsrelease.model import promql
+
 _LE = re.compile(r'\ble\s*=\s*"([^"]+)"')
 
 Slots = Sequence[tuple[float, float]]
@@ -37,7 +39,7 @@ SLOWINGS = (Slowing("20 ms slower", plus=0.020), Slowing("half as slow again", t
 
 def bound_of(good: str) -> float | None:
     """The bound, in seconds, of a selector of one bucket; None for any other selector."""
-    match = _LE.search(good)
+    match = None if promql.native_bound(good) is not None else _LE.search(good)
     try:
         return None if match is None else float(match[1])
     except ValueError:
