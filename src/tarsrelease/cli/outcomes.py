@@ -120,7 +120,8 @@ def print_outcome(
     stream = stream or sys.stdout
     try:
         if form == "json":
-            stream.write(outcome.model_dump_json(by_alias=True, indent=2) + "\n")
+            stream.write(outcome.model_dump_json(by_alias=True, indent=2))
+            stream.write("\n")
         elif form == "markdown":
             stream.write(outcome_markdown(outcome, evidence=evidence))
         else:

@@ -44,7 +44,7 @@ class Redaction:
         """The text as it may be shown."""
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
-        if text.isprintable():
+        if text.replace("\n", "").replace("\t", "").isprintable():
             return text
         return "".join(
             one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text
@@ -55,14 +55,14 @@ class Redaction:
         observed = check.observed
         if observed is not None and isinstance(observed.value, str):
             observed = Observed(value=self.text(observed.value), unit=observed.unit)
-        return check.model_copy(
-            update={
-                "expected": self.text(check.expected),
-                "reason": self.text(check.reason),
-                "source": self.text(check.source),
-                "observed": observed,
-            }
-        )
+        shown = {
+            "expected": self.text(check.expected),
+            "reason": self.text(check.reason),
+            "source": self.text(check.source),
+            "observed": observed,
+        }
+        changed = {name: each for name, each in shown.items() if each != getattr(check, name)}
+        return check.model_copy(update=changed) if changed else check
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """The outcome, its texts as they may be shown; ids, verdicts and numbers stay."""

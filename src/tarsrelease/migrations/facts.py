@@ -10,12 +10,15 @@ from enum import StrEnum
 class Promise(StrEnum):
     """How a fact may change without breaking its users.
 
-    `HAS`: it must remain, under the same name (its value). `IS`: it must keep its value.
-    `NOT`: it must not appear on what existed before.
+    `HAS`: it must remain, under the same name (its value). `IS`: it must keep its value; `SAME`:
+    this, too, but the value is not shown. `GROWS`: its value, a list, may only get longer. `NOT`:
+    it must not appear on what existed before.
     """
 
     HAS = "has"
     IS = "is"
+    SAME = "same"
+    GROWS = "grows"
     NOT = "not"
 
 
@@ -62,10 +65,15 @@ def _of_group(group: str, base: Facts, before: Facts, after: Facts) -> Iterator[
             if not (_exists(fact.parent, before) and not _exists(fact.parent, after)):
                 yield f"removes {fact.text}"
         elif now.value != fact.value:
-            if fact.promise is Promise.HAS:
-                yield f"renames {fact.text} to {now.value}"
-            else:
-                yield f"changes {fact.text} from {fact.value} to {now.value}"
+            match fact.promise:
+                case Promise.HAS:
+                    yield f"renames {fact.text} to {now.value}"
+                case Promise.IS:
+                    yield f"changes {fact.text} from {fact.value} to {now.value}"
+                case Promise.GROWS if now.value.startswith(f"{fact.value},"):
+                    pass
+                case _:
+                    yield f"changes {fact.text}"
     for key, fact in after[group].items():
         if (
             fact.promise is Promise.NOT
@@ -81,23 +89,36 @@ def _exists(key: str, facts: Facts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A table, or a column of one, that is gone; names as in the catalog before."""
+    """A table, a column of one, or a sequence that is gone; names as in the catalog before."""
 
     table: str
     column: str | None = None
+    is_sequence: bool = False
 
 
 def removed_data(base: Facts, before: Facts, after: Facts) -> list[Removed]:
-    """Tables and columns of `base` that exist before a step and not after it, tables first.
+    """Tables, columns and sequences of `base` that exist before a step and not after it.
 
-    A column of a removed table is not listed.
+    A column of a removed table is not listed, and neither is a partition of one.
     """
+    known = {key: base["relations"][key] for key in before["relations"] if key in base["relations"]}
     tables = {
-        key: base["relations"][key]
-        for key, fact in before["relations"].items()
-        if key in base["relations"] and fact.text.startswith(("table ", "materialized view "))
+        key: fact
+        for key, fact in known.items()
+        if fact.text.startswith(("table ", "materialized view "))
     }
-    gone = [Removed(fact.value) for key, fact in tables.items() if key not in after["relations"]]
+    missing = known.keys() - after["relations"].keys()
+    parts = {
+        fact.parent
+        for key, fact in before["partitions"].items()
+        if f"r{key.rpartition('.')[2]}" in missing
+    }
+    gone = [Removed(tables[key].value) for key in tables if key in missing - parts]
+    gone += [
+        Removed(fact.value, is_sequence=True)
+        for key, fact in known.items()
+        if key in missing and fact.text.startswith("sequence ")
+    ]
     gone += [
         Removed(tables[fact.parent].value, base["columns"][key].value)
         for key, fact in before["columns"].items()

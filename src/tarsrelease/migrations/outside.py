@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import postgast
@@ -13,20 +14,29 @@ from tarsrelease.migrations.statements import NODES
 _FUNCTIONS = re.compile(
     r"^(lo_import|lo_export|pg_read_file|pg_read_binary_file|pg_stat_file|pg_ls_\w+|pg_file_\w+|"
     r"pg_current_logfile|pg_rotate_logfile|pg_reload_conf|pg_promote|pg_switch_wal|pg_cancel_backend|"
-    r"pg_terminate_backend|pg_execute_server_program|dblink\w*|pg_create_\w+_replication_slot|"
-    r"pg_backup_start|pg_start_backup)$"
+    r"pg_terminate_backend|pg_execute_server_program|pg_hba_file_rules|pg_ident_file_mappings|"
+    r"pg_show_all_file_settings|pg_export_snapshot|pg_create_restore_point|pg_wal_replay_\w+|"
+    r"pg_(copy|create|drop|sync)_\w*replication_slots?|pg_replication_(slot|origin)_\w+|"
+    r"pg_logical_slot_\w+|pg_backup_\w+|pg_start_backup|pg_stop_backup|dblink\w*|"
+    r"http(_(get|post|put|patch|delete|head))?)$"
 )
-_UNTRUSTED = re.compile(
-    r"^(c|internal|plpython\d?u|plperlu|pltclu|plsh|plrust|pljavau?|plr|plv8u)$"
-)
+_OF_EXTENSIONS = re.compile(r"^((aws_s3|aws_lambda|azure_storage)\.|cron\.(un)?schedule)")
+"""Functions that lead out only in these schemas."""
+_UNTRUSTED = re.compile(r"^(c|internal|pl\w+u|plpython\d|plsh|plrust|pljava|plr|plproxy)$")
 _EXTENSIONS = re.compile(
-    r"^(dblink|file_fdw|adminpack|plpython\d?u|plperlu|pltclu|plsh|pg_cron|\w+_plpython\d?u|\w+_plperlu)$"
+    r"^(dblink|\w+_fdw|adminpack|pl\w+u|plsh|plr|plproxy|pljava|pg_cron|pg_net|http|pg_curl|"
+    r"pg_background|multicorn\d?|wrappers|pglogical|aws_\w+|azure_storage|"
+    r"\w+_plpython\d?u|\w+_plperlu)$"
 )
+_RUN_TEXT = re.compile(r"^(query_to_xml\w*|ts_stat|ts_rewrite|crosstab\w*|connectby|xpath_table)$")
+"""Functions that run a text as a query."""
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _IN_TEXT = re.compile(
-    r"\b(?P<function>[a-z_]\w*)\s*\(|\bcopy\b[^;]*?\b(?P<program>program)\b|"
+    r"\b(?:(?P<schema>[a-z_]\w*)\"?\s*\.\s*\"?)?(?P<function>[a-z_]\w*)\"?\s*\(|"
+    r"\bcopy\b[^;]*?\b(?P<program>program)\b|"
     r"\bcopy\b[^;]*?\b(?:from|to)\s+(?:E?'|\$)(?P<file>)|(?P<load>\bload\s+E?')|"
-    r"(?P<system>\balter\s+system\b)|\bcreate\s+extension\s+(?:if\s+not\s+exists\s+)?\"?"
-    r"(?P<extension>\w+)",
+    r"(?P<system>\balter\s+system\b)|(?P<import>\bimport\s+foreign\b)|"
+    r"\bcreate\s+extension\s+(?:if\s+not\s+exists\s+)?\"?(?P<extension>\w+)",
     re.IGNORECASE,
 )
 
@@ -39,6 +49,14 @@ def outside(node: Any) -> Iterator[str]:
                 yield "COPY runs a program on the server"
             case NODES.CopyStmt() if found.filename:
                 yield f"COPY {'reads' if found.is_from else 'writes'} a file of the server"
+            case NODES.CopyStmt() if not found.is_from:
+                yield "COPY sends rows to the client"
+            case NODES.ImportForeignSchemaStmt():
+                yield "IMPORT FOREIGN SCHEMA asks another server"
+            case NODES.CreateForeignTableStmt() if any(
+                one.def_elem.defname in {"program", "filename"} for one in found.options
+            ):
+                yield "a foreign table reads a file or a program of the server"
             case NODES.LoadStmt():
                 yield "LOAD reads a library of the server"
             case NODES.AlterSystemStmt():
@@ -47,14 +65,24 @@ def outside(node: Any) -> Iterator[str]:
                 yield f"extension {found.extname} leads out of the database"
             case NODES.CreatePLangStmt():
                 yield f"language {found.plname} is created by hand"
-            case NODES.FuncCall() if _FUNCTIONS.match(_last(found.funcname)):
-                yield f"{_last(found.funcname)} leads out of the database"
+            case NODES.FuncCall():
+                yield from _call(found)
             case NODES.CreateFunctionStmt() | NODES.DoStmt():
                 yield from _body(found)
 
 
-def _last(names: Any) -> str:
-    return str(names[-1].string.sval).lower() if names else ""
+def _call(call: Any) -> Iterator[str]:
+    *schema, name = [str(part.string.sval).lower() for part in call.funcname] or [""]
+    if _leads_out(name, schema[-1] if schema else ""):
+        yield f"{name} leads out of the database"
+    if _RUN_TEXT.match(name):
+        for _, found in postgast.walk(call):
+            if isinstance(found, NODES.A_Const) and found.HasField("sval"):
+                yield from _in_text(found.sval.sval)
+
+
+def _leads_out(function: str, schema: str) -> bool:
+    return bool(_FUNCTIONS.match(function) or _OF_EXTENSIONS.match(f"{schema}.{function}"))
 
 
 def _body(statement: Any) -> Iterator[str]:
@@ -76,9 +104,10 @@ def _body(statement: Any) -> Iterator[str]:
 
 
 def _in_text(text: str) -> Iterator[str]:
-    for match in _IN_TEXT.finditer(text):
+    """In the text, and in the text without what looks like comments."""
+    for match in chain(_IN_TEXT.finditer(text), _IN_TEXT.finditer(_COMMENT.sub(" ", text))):
         function, extension = match["function"], match["extension"]
-        if function and _FUNCTIONS.match(function.lower()):
+        if function and _leads_out(function.lower(), (match["schema"] or "").lower()):
             yield f"{function} leads out of the database"
         if extension and _EXTENSIONS.match(extension.lower()):
             yield f"extension {extension} leads out of the database"
@@ -88,5 +117,7 @@ def _in_text(text: str) -> Iterator[str]:
             yield "COPY reads or writes a file of the server"
         if match["load"]:
             yield "LOAD reads a library of the server"
+        if match["import"]:
+            yield "IMPORT FOREIGN SCHEMA asks another server"
         if match["system"]:
             yield "ALTER SYSTEM changes the server's configuration"

@@ -163,18 +163,37 @@ def _never(statement: Statement) -> Iterator[tuple[str, str]]:
 
 def _session_state(node: Any) -> Iterator[str]:
     """What ends with the session, or binds it."""
+    called = set()
     for _, found in postgast.walk(node):
         match found:
             case NODES.RangeVar() if (
                 found.relpersistence == "t" or found.schemaname.lower() == "pg_temp"
             ):
                 yield f"temporary {found.relname} ends with the session"
+            case NODES.CreateFunctionStmt() if _is_temporary(found.funcname):
+                yield "a temporary function ends with the session"
+            case NODES.CreateEnumStmt() if _is_temporary(found.type_name):
+                yield "a temporary type ends with the session"
+            case NODES.CreateDomainStmt() if _is_temporary(found.domainname):
+                yield "a temporary domain ends with the session"
+            case NODES.DeclareCursorStmt():
+                yield f"cursor {found.portalname} ends with the session"
             case NODES.FuncCall() if found.funcname:
                 name = found.funcname[-1].string.sval.lower()
+                called.add(name)
                 if name == "set_config" and not _is_true(found.args[-1]):
                     yield "set_config changes the session"
+                if name == "setseed":
+                    yield "setseed changes the session"
                 if name.startswith(("pg_advisory_lock", "pg_try_advisory_lock")):
                     yield f"{name} keeps its lock until the session ends"
+    if "nextval" not in called:
+        for name in sorted(called & {"currval", "lastval"}):
+            yield f"{name} needs the session of an earlier statement"
+
+
+def _is_temporary(name: Any) -> bool:
+    return len(name) > 1 and name[0].string.sval.lower() == "pg_temp"
 
 
 def _is_true(argument: Any) -> bool:
@@ -207,15 +226,19 @@ def _detaches_concurrently(node: Any) -> bool:
 
 
 def _unbounded(node: Any) -> Iterator[str]:
-    """Also those inside WITH."""
+    """Also those inside WITH. A condition without a column is true for all rows or for none."""
     for _, found in postgast.walk(node):
-        if isinstance(found, NODES.UpdateStmt) and not found.HasField("where_clause"):
-            yield "UPDATE"
-        if isinstance(found, NODES.DeleteStmt) and not found.HasField("where_clause"):
-            yield "DELETE"
+        if isinstance(found, (NODES.UpdateStmt, NODES.DeleteStmt)) and not any(
+            isinstance(part, (NODES.ColumnRef, NODES.SubLink))
+            for _, part in postgast.walk(found.where_clause)
+        ):
+            yield "UPDATE" if isinstance(found, NODES.UpdateStmt) else "DELETE"
 
 
 def _removes(node: Any, kind: str) -> Iterator[str]:
+    for _, found in postgast.walk(node):
+        if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "lo_unlink":
+            yield "removes a large object"
     match kind:
         case "drop_stmt" if node.drop_stmt.remove_type in _DROPS:
             yield f"drops {_DROPS[node.drop_stmt.remove_type]}"
@@ -223,6 +246,12 @@ def _removes(node: Any, kind: str) -> Iterator[str]:
             yield "renames what the running version knows by its old name"
         case "truncate_stmt":
             yield "empties a table"
+        case "refresh_mat_view_stmt" if node.refresh_mat_view_stmt.skip_data:
+            yield "empties a materialized view"
+        case "alter_seq_stmt" if any(
+            item.def_elem.defname == "restart" for item in node.alter_seq_stmt.options
+        ):
+            yield "restarts a sequence, whose values the running version may have used"
         case "alter_table_stmt":
             for item in node.alter_table_stmt.cmds:
                 command = item.alter_table_cmd

@@ -9,9 +9,10 @@ from tarsrelease.migrations.locks import Footprint
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """`deleted`: tables of which it deleted rows, or would if there were any. `session`: what it
-    left in its session and a resumed migration would lack."""
+    """`deleted`, `updated`: tables of which it changed rows, or would if there were any. `session`:
+    what it left in its session and a resumed migration would lack."""
 
     footprint: Footprint
     deleted: frozenset[str] = frozenset()
+    updated: frozenset[str] = frozenset()
     session: tuple[str, ...] = ()

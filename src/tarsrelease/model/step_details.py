@@ -205,7 +205,10 @@ class FoundDanger(Value):
 
 
 class PlannedStatement(Value):
-    """One statement of `migrate plan`, as it behaved on the throwaway copy."""
+    """One statement of `migrate plan`, as it behaved on the throwaway copy.
+
+    `sql` is its beginning, `sha256` that of the whole statement.
+    """
 
     file: str
     statement: int

@@ -76,6 +76,13 @@ class Catalog(Protocol):
     def rows_lost(self, loss: Loss, deadline: float) -> tuple[int, bool] | None:
         """Rows with content to be lost, and whether counted (else estimated); None: absent."""
 
+    def reached(self, table: str) -> dict[str, bool]:
+        """Tables whose rows go with those of `table` (True), or lose values (False): by foreign
+        keys with ON DELETE CASCADE, and SET NULL or SET DEFAULT."""
+
+    def position(self, sequence: str) -> int | None:
+        """The last value of a sequence that belongs to no column; None if it was never used."""
+
     def builds(self) -> list[BuildProgress]:
         """Running index builds."""
 

@@ -8,6 +8,7 @@ up and down lead to the same schema.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.dangers import (
@@ -16,6 +17,7 @@ from tarsrelease.migrations.dangers import (
 from tarsrelease.migrations.findings import Finding, unknown_allowances
 from tarsrelease.migrations.history import State, fold, objections, pending
 from tarsrelease.migrations.linting import NOT_ASKED
+from tarsrelease.migrations.locks import Mode, TableLock
 from tarsrelease.migrations.refusals import phase_files, written_findings
 from tarsrelease.migrations.rules import RULES
 from tarsrelease.migrations.statements import SqlFile, Statement
@@ -37,6 +39,8 @@ from tarsrelease.operations.migrations.session import errors_as_outcomes
 from tarsrelease.operations.migrations.trials import Planned, Trials
 from tarsrelease.ports.database import DatabaseAccess
 
+_SHOWN = 200
+"""Characters of a statement in the outcome: megabytes of SQL are not recorded a second time."""
 _NO_PRIVILEGES = Check(
     id="migrate.privileges",
     status=Status.SKIPPED,
@@ -157,11 +161,9 @@ def _published(one: Planned) -> PlannedStatement:
         file=one.statement.file,
         statement=one.statement.number,
         line=one.statement.line,
-        sql=one.statement.text,
+        sql=one.statement.text[:_SHOWN],
         sha256=one.statement.sha256,
-        locks=tuple(
-            LockTaken(relation=lock.relation, mode=lock.mode.words) for lock in one.footprint.locks
-        ),
+        locks=_locks(one.footprint.locks),
         measured=one.footprint.measured,
         rewrites=tuple(sorted(one.footprint.rewritten)),
         scans=tuple(sorted(one.footprint.scanned)),
@@ -179,15 +181,25 @@ def _published(one: Planned) -> PlannedStatement:
     )
 
 
+@lru_cache(maxsize=64)
+def _locks(locks: tuple[TableLock, ...]) -> tuple[LockTaken, ...]:
+    """Remembered, because thousands of statements may take the same locks."""
+    return tuple(LockTaken(relation=one.relation, mode=one.mode.words) for one in locks)
+
+
+@lru_cache(maxsize=16)
+def _strongest(mode: Mode | None) -> Observed:
+    return Observed(value=mode.words if mode else "none", unit="lock")
+
+
 def _statement_check(one: Planned) -> Check:
-    strongest = one.footprint.strongest
     stopping = [item for item in one.findings if item.refuses]
     reason = "\n".join(f"{item}; remedy: {item.remedy}" for item in stopping)
     locks = ", ".join(map(str, one.footprint.locks)) or "no lock"
     return Check(
         id="migrate.statement",
         status=Status.FAIL if stopping else Status.PASS,
-        observed=Observed(value=strongest.words if strongest else "none", unit="lock"),
+        observed=_strongest(one.footprint.strongest),
         expected="it blocks nobody for long, and can be resumed",
         reason=reason
         or f"{one.statement.place}: {locks}; {duration_class(one.seconds)}"

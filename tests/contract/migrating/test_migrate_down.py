@@ -65,6 +65,41 @@ LOSSES = [
         "INSERT INTO notes VALUES (1)",
         "column public.notes.id is converted from bigint to integer (rollback/a.sql:1)",
     ),
+    (
+        "CREATE TABLE notes (id int);",
+        "UPDATE missions SET agent = 'x' WHERE id > 1; DROP TABLE notes;",
+        "INSERT INTO missions (name, status, agent) VALUES ('a', 'queued', 'ppo')",
+        "rows are overwritten in missions (rollback/a.sql:1)",
+    ),
+    (
+        "CREATE TABLE notes (id int PRIMARY KEY); "
+        "CREATE TABLE lines (note int REFERENCES notes ON DELETE CASCADE);",
+        "DELETE FROM notes WHERE id > 0; DROP TABLE lines; DROP TABLE notes;",
+        "INSERT INTO notes VALUES (1); INSERT INTO lines VALUES (1), (1), (1)",
+        "up to 3 rows of lines (rollback/a.sql:1)",
+    ),
+    (
+        "CREATE TABLE hidden (id int); ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; "
+        "ALTER TABLE hidden FORCE ROW LEVEL SECURITY;",
+        "DROP TABLE hidden;",
+        "ALTER TABLE hidden NO FORCE ROW LEVEL SECURITY; "
+        "INSERT INTO hidden SELECT generate_series(1, 500); ANALYZE hidden; "
+        "ALTER TABLE hidden FORCE ROW LEVEL SECURITY",
+        "about 500 rows of hidden (rollback/a.sql:1)",
+    ),
+    (
+        "CREATE TABLE parts (id int) PARTITION BY RANGE (id); "
+        "CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (10);",
+        "DROP TABLE parts;",
+        "INSERT INTO parts VALUES (1), (2)",
+        "LOST FOR GOOD: 2 rows of parts (rollback/a.sql:1).",
+    ),
+    (
+        "CREATE SEQUENCE invoices;",
+        "DROP SEQUENCE invoices;",
+        "SELECT setval('invoices', 1234)",
+        "the position of sequence invoices, 1234 (rollback/a.sql:1)",
+    ),
 ]
 
 

@@ -31,9 +31,26 @@ LEAVES = [
     "CREATE FUNCTION f() RETURNS int LANGUAGE plpython3u AS 'return 1';",
     "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$SELECT pg_read_file('x')$$;",
     "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'x', 'y';",
+    "COPY missions TO STDOUT;",
+    "DO $$BEGIN PERFORM pg_read_file/* it */('x'); END$$;",
+    """DO $$BEGIN PERFORM "pg_read_binary_file"('x'); END$$;""",
+    "DO $$BEGIN EXECUTE format('COPY missions TO PROGRAM %L', 'x'); END$$;",
+    "CREATE FUNCTION f() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT pg_ls_dir('x'); END;",
+    "DO LANGUAGE plperlu 'x';",
+    "SELECT query_to_xml('SELECT pg_read_file(''x'')', true, true, '');",
+    "SELECT lo_export(1, '/tmp/x');",
+    "SELECT net.http_post('http://x');",
+    "SELECT cron.schedule('x', '* * * * *', 'SELECT 1');",
+    "SELECT pg_drop_replication_slot('x');",
+    "SELECT * FROM pg_logical_slot_get_changes('x', NULL, NULL);",
+    "CREATE EXTENSION postgres_fdw;",
+    "IMPORT FOREIGN SCHEMA x FROM SERVER y INTO public;",
+    "CREATE FOREIGN TABLE f (a text) SERVER files OPTIONS (program 'id');",
 ]
 STAYS = [
     "CREATE EXTENSION pgcrypto;",
+    "INSERT INTO missions (id, name) VALUES (nextval('s'), currval('s'));",
+    "CREATE SCHEMA net;",
     "CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql AS 'SELECT x';",
     "INSERT INTO settings VALUES ('pg_read_file(''x'')', 'COPY t FROM PROGRAM');",
     "DO $$BEGIN -- a copy of the file\n PERFORM count(*) FROM missions; END$$;",
@@ -45,11 +62,19 @@ SESSION = [
     "CREATE TEMPORARY VIEW v AS SELECT 1;",
     "CREATE TABLE pg_temp.t (a int);",
     "SELECT pg_advisory_lock(1);",
+    "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+    "CREATE TYPE pg_temp.mood AS ENUM ('good');",
+    "DECLARE c CURSOR WITH HOLD FOR SELECT 1;",
+    "INSERT INTO missions (name) VALUES (currval('missions_id_seq'));",
+    "SELECT setseed(0.5);",
 ]
 HIDDEN = [
     "DO $$BEGIN PERFORM set_config('work_mem', '2MB', false); END$$;",
     "DO $$BEGIN EXECUTE 'CREATE TE' || 'MP TABLE t (a int)'; END$$;",
     "DO $$BEGIN PERFORM pg_advisory_lock(1); END$$;",
+    "DO $$BEGIN EXECUTE 'CREATE FUNCTION pg_te' || "
+    "'mp.f() RETURNS int LANGUAGE sql AS '' SELECT 1 '' '; END$$;",
+    "DO $$BEGIN SET ROLE pg_monitor; END$$;",
 ]
 
 

@@ -105,9 +105,8 @@ class EvidenceFile:
             identity=self._identity(),
             outcome=self._redact(outcome),
         )
-        written = record.model_dump_json(by_alias=True).encode() + b"\n"
-        written = (b"\n" if torn else b"") + written
-        if os.write(file, written) != len(written):
+        written = [b"\n" * torn, record.model_dump_json(by_alias=True).encode(), b"\n"]
+        if os.writev(file, written) != sum(map(len, written)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file)
         if not lines:

@@ -23,6 +23,7 @@ from tarsrelease.migrations.server import BuildProgress, LockOwner, Server, Sess
 from tarsrelease.migrations.statements import Statement, index_on
 from tarsrelease.model.environment import Database
 
+_NO_PRIVILEGE = "42501"
 _DEADLINE = 10.0
 """Seconds for a query of the catalog."""
 
@@ -322,12 +323,37 @@ class PostgresCatalog:
                 self._connection.transaction(),
             ):
                 self._connection.execute(f"SET LOCAL statement_timeout = {round(deadline * 1000)}")
+                # A policy must not hide rows: then there is an error, and no number.
+                self._connection.execute("SET LOCAL row_security = off")
                 row = self._connection.execute(query).fetchone()
         except SqlError as problem:
-            if not (problem.cancelled or problem.gave_way):
+            if not (problem.cancelled or problem.gave_way or problem.state == _NO_PRIVILEGE):
                 raise
             return sizes[loss.table].rows, False
         return int(str(row[0])) if row else 0, True
+
+    def reached(self, table: str) -> dict[str, bool]:
+        """By foreign keys; see `ports.database.Catalog`."""
+        rows = self._all(
+            "WITH RECURSIVE reached(oid, action) AS (SELECT to_regclass(%s)::oid, 'c'::\"char\" "  # noqa: S608 - constants only
+            "UNION SELECT k.conrelid, k.confdeltype FROM reached r JOIN pg_constraint k "
+            "ON k.confrelid = r.oid AND r.action = 'c' AND k.contype = 'f' "
+            "AND k.conparentid = 0 AND k.confdeltype IN ('c', 'n', 'd')) "
+            f"SELECT {name_of('r.oid')}, bool_or(r.action = 'c') FROM reached r "
+            "WHERE r.oid <> to_regclass(%s) GROUP BY 1",
+            [regclass(table)] * 2,
+        )
+        return dict(rows)
+
+    def position(self, sequence: str) -> int | None:
+        """See `ports.database.Catalog`."""
+        rows = self._all(
+            "SELECT pg_sequence_last_value(c.oid) FROM pg_class c "
+            "WHERE c.oid = to_regclass(%s) AND NOT EXISTS (SELECT FROM pg_depend d "
+            "WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refobjsubid > 0)",
+            [regclass(sequence)],
+        )
+        return rows[0][0] if rows else None
 
     def builds(self) -> list[BuildProgress]:
         """Running index builds in this database."""

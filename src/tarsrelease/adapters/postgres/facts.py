@@ -15,6 +15,15 @@ from tarsrelease.migrations.facts import Fact, Facts, Promise
 
 TRIAL_SCHEMA = "tarsrelease_trial"
 """Where a copy keeps what it needs for observing statements."""
+GRANTS = f"""
+CREATE FUNCTION {TRIAL_SCHEMA}.grants(acl aclitem[], OUT grantee oid, OUT privilege_type text)
+RETURNS SETOF record LANGUAGE sql STABLE AS $$
+  SELECT grantee, privilege_type FROM pg_catalog.aclexplode(acl)
+  UNION ALL SELECT grantee, privilege_type || ' WITH GRANT OPTION'
+  FROM pg_catalog.aclexplode(acl) WHERE is_grantable
+$$;
+"""  # noqa: S608 - constants only
+"""The privileges in a list, a grant option as one of its own."""
 
 
 def _not_of_an_extension(catalog: str, oid: str) -> str:
@@ -56,6 +65,7 @@ _NAMES = {
 _DESCRIBED = (
     *("pg_collation", "pg_operator", "pg_cast", "pg_opclass", "pg_opfamily", "pg_conversion"),
     *("pg_ts_config", "pg_ts_dict", "pg_foreign_server", "pg_foreign_data_wrapper"),
+    *("pg_language", "pg_event_trigger", "pg_statistic_ext"),
 )
 """Objects of which only the existence and the name matter."""
 
@@ -82,7 +92,7 @@ def _groups() -> dict[str, tuple[tuple[str, ...], str]]:
 
 def watched() -> list[str]:
     """System catalogs whose changes matter."""
-    return sorted({name for catalogs, _ in _groups().values() for name in catalogs})
+    return sorted({name.rstrip("+") for catalogs, _ in _groups().values() for name in catalogs})
 
 
 class FactReader:

@@ -1,5 +1,6 @@
--- What a catalog promises, as rows: promise (has, is, not), key, parent's key, text, value.
--- See migrations/facts.py. After a group's name stand the system catalogs that it is read from.
+-- What a catalog promises, as rows: promise (has, is, same, grows, not), key, parent's key, text,
+-- value. See migrations/facts.py. After a group's name stand the system catalogs that it is read
+-- from; one with a plus sign counts also if rows are only added to it.
 -- Names with a dollar sign are defined in facts.py.
 
 -- group schemas: pg_namespace
@@ -17,8 +18,15 @@ SELECT 'has', 'n' || n.oid || '.acl.' || g.grantee || '.' || g.privilege_type, '
     g.privilege_type || ' on ' || 'schema ' || n.nspname || ' for ' || CASE g.grantee WHEN 0
         THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END,
     ''
-FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) g
+FROM pg_namespace n, $trial.grants(coalesce(n.nspacl, acldefault('n', n.nspowner))) g
 WHERE g.grantee <> n.nspowner AND $users;
+SELECT 'not', 'n' || n.oid || '.acl-' || d.privilege_type, 'n' || n.oid,
+    'takes ' || d.privilege_type || ' on ' || 'schema ' || n.nspname || ' from its owner',
+    ''
+FROM pg_namespace n, aclexplode(acldefault('n', n.nspowner)) d
+WHERE n.nspacl IS NOT NULL AND d.grantee = n.nspowner AND $users AND NOT EXISTS (
+    SELECT FROM aclexplode(n.nspacl) g
+    WHERE g.grantee = n.nspowner AND g.privilege_type = d.privilege_type);
 
 -- group relations: pg_class pg_namespace
 SELECT 'has', 'r' || c.oid, 'n' || c.relnamespace,
@@ -33,6 +41,17 @@ SELECT 'is', 'r' || c.oid || '.persistence', 'r' || c.oid,
     'the persistence of ' || $relation,
     CASE c.relpersistence WHEN 'p' THEN 'LOGGED' ELSE 'UNLOGGED' END
 FROM $relations;
+SELECT 'is', 'r' || c.oid || '.replica', 'r' || c.oid,
+    'the replica identity of ' || $relation,
+    CASE c.relreplident WHEN 'd' THEN 'DEFAULT' WHEN 'n' THEN 'NOTHING' WHEN 'f' THEN 'FULL'
+        ELSE 'an index' END
+FROM $relations
+WHERE c.relkind IN ('r', 'p');
+SELECT 'is', 'r' || c.oid || '.options', 'r' || c.oid,
+    'the options of ' || $relation,
+    coalesce(nullif(array_to_string(c.reloptions, ', '), ''), 'none')
+FROM $relations
+WHERE c.relkind = 'v';
 SELECT 'has', 'r' || c.oid || '.rls', 'r' || c.oid,
     'row level security of ' || $relation,
     ''
@@ -43,6 +62,11 @@ SELECT 'not', 'r' || c.oid || '.rls+', 'r' || c.oid,
     ''
 FROM $relations
 WHERE c.relrowsecurity;
+SELECT 'has', 'r' || c.oid || '.force', 'r' || c.oid,
+    'forced row level security of ' || $relation,
+    ''
+FROM $relations
+WHERE c.relforcerowsecurity;
 SELECT 'not', 'r' || c.oid || '.force+', 'r' || c.oid,
     'forces row level security on ' || $relation,
     ''
@@ -52,14 +76,21 @@ SELECT 'has', 'r' || c.oid || '.acl.' || g.grantee || '.' || g.privilege_type, '
     g.privilege_type || ' on ' || $relation || ' for ' || CASE g.grantee WHEN 0 THEN 'PUBLIC'
         ELSE pg_get_userbyid(g.grantee)::text END,
     ''
-FROM $relations, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) g
+FROM $relations, $trial.grants(coalesce(c.relacl, acldefault('r', c.relowner))) g
 WHERE g.grantee <> c.relowner AND c.relkind <> 'S';
 SELECT 'has', 'r' || c.oid || '.acl.' || g.grantee || '.' || g.privilege_type, 'r' || c.oid,
     g.privilege_type || ' on ' || $relation || ' for ' || CASE g.grantee WHEN 0 THEN 'PUBLIC'
         ELSE pg_get_userbyid(g.grantee)::text END,
     ''
-FROM $relations, aclexplode(coalesce(c.relacl, acldefault('s', c.relowner))) g
+FROM $relations, $trial.grants(coalesce(c.relacl, acldefault('s', c.relowner))) g
 WHERE g.grantee <> c.relowner AND c.relkind = 'S';
+SELECT 'not', 'r' || c.oid || '.acl-' || d.privilege_type, 'r' || c.oid,
+    'takes ' || d.privilege_type || ' on ' || $relation || ' from its owner',
+    ''
+FROM $relations, aclexplode(acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner)) d
+WHERE c.relacl IS NOT NULL AND d.grantee = c.relowner AND NOT EXISTS (
+    SELECT FROM aclexplode(c.relacl) g
+    WHERE g.grantee = c.relowner AND g.privilege_type = d.privilege_type);
 
 -- group columns: pg_attribute pg_attrdef pg_type
 SELECT 'has', $column_key, 'r' || a.attrelid,
@@ -79,11 +110,6 @@ SELECT 'has', $column_key || '.null', $column_key,
     'NOT NULL of ' || $column,
     ''
 FROM $columns AND a.attnotnull AND c.relkind IN ('r','p','f');
-SELECT 'has', $column_key || '.default', $column_key,
-    CASE WHEN a.attidentity <> '' THEN 'the identity' WHEN a.attgenerated <> '' THEN 'the
-        generation' ELSE 'the default' END || ' of ' || $column,
-    ''
-FROM $columns AND c.relkind IN ('r','p','f','v') AND (a.atthasdef OR a.attidentity <> '');
 SELECT 'not', $column_key || '.required+', 'r' || a.attrelid,
     'adds ' || $column || ', which every INSERT would have to fill',
     ''
@@ -93,8 +119,18 @@ SELECT 'has', $column_key || '.acl.' || g.grantee || '.' || g.privilege_type, $c
     g.privilege_type || ' on column ' || $column || ' for ' || CASE g.grantee WHEN 0 THEN
         'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END,
     ''
-FROM $columns, aclexplode(a.attacl) g
+FROM $columns, $trial.grants(a.attacl) g
 WHERE g.grantee <> c.relowner;
+
+-- group defaults: pg_attrdef pg_attribute
+SELECT 'is', $column_key || '.default', $column_key,
+    CASE WHEN a.attidentity <> '' THEN 'the identity' WHEN a.attgenerated <> ''
+        THEN 'the generation' ELSE 'the default' END || ' of ' || $column,
+    CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT'
+        ELSE pg_get_expr(f.adbin, f.adrelid) END
+FROM $columns AND c.relkind IN ('r','p','f','v')
+LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+WHERE a.atthasdef OR a.attidentity <> '';
 
 -- group constraints: pg_constraint
 SELECT 'has', 'k' || k.oid, CASE WHEN k.conrelid <> 0 THEN 'r' || k.conrelid ELSE 't' ||
@@ -137,8 +173,13 @@ SELECT 'is', 'g' || g.oid || '.enabled', 'g' || g.oid,
         ELSE 'always' END
 FROM pg_trigger g JOIN $relations ON c.oid = g.tgrelid
 WHERE NOT g.tgisinternal AND g.tgname <> '$trial';
+SELECT 'same', 'g' || g.oid || '.def', 'g' || g.oid,
+    'the definition of trigger ' || g.tgname || ' of ' || $relation,
+    pg_get_triggerdef(g.oid)
+FROM pg_trigger g JOIN $relations ON c.oid = g.tgrelid
+WHERE NOT g.tgisinternal AND g.tgname <> '$trial';
 
--- group policies: pg_policy
+-- group policies: pg_policy pg_policy+
 SELECT 'has', 'p' || p.oid, 'r' || p.polrelid,
     'policy ' || p.polname || ' of ' || $relation,
     p.polname::text
@@ -154,7 +195,7 @@ SELECT 'not', 'p' || p.oid || '.restrictive+', 'r' || p.polrelid,
 FROM pg_policy p JOIN $relations ON c.oid = p.polrelid
 WHERE NOT p.polpermissive;
 
--- group rules: pg_rewrite
+-- group rules: pg_rewrite pg_rewrite+
 SELECT 'has', 'w' || w.oid, 'r' || w.ev_class,
     'rule ' || w.rulename || ' of ' || $relation,
     w.rulename::text
@@ -165,6 +206,24 @@ SELECT 'not', 'w' || w.oid || '+', 'r' || w.ev_class,
     ''
 FROM pg_rewrite w JOIN $relations ON c.oid = w.ev_class
 WHERE w.rulename <> '_RETURN';
+
+SELECT 'same', 'w' || w.oid || '.def', 'w' || w.oid,
+    'rule ' || w.rulename || ' of ' || $relation,
+    concat_ws(' ', w.ev_enabled, pg_get_ruledef(w.oid))
+FROM pg_rewrite w JOIN $relations ON c.oid = w.ev_class
+WHERE w.rulename <> '_RETURN';
+
+-- group views: pg_rewrite
+SELECT 'grows', 'r' || c.oid || '.columns', 'r' || c.oid,
+    'the columns of view ' || $relation,
+    rtrim(split_part(pg_get_viewdef(c.oid), E'\n   FROM ', 1), ';')
+FROM $relations
+WHERE c.relkind = 'v';
+SELECT 'same', 'r' || c.oid || '.from', 'r' || c.oid,
+    'the rows of view ' || $relation,
+    substring(pg_get_viewdef(c.oid) FROM E'\n   FROM .*$')
+FROM $relations
+WHERE c.relkind = 'v';
 
 -- group types: pg_type pg_enum pg_namespace
 SELECT 'has', 't' || t.oid, 'n' || t.typnamespace,
@@ -183,9 +242,9 @@ SELECT 'has', 't' || t.oid || '.null', 't' || t.oid,
     'NOT NULL of ' || $type,
     ''
 FROM $types AND t.typnotnull;
-SELECT 'has', 't' || t.oid || '.default', 't' || t.oid,
+SELECT 'is', 't' || t.oid || '.default', 't' || t.oid,
     'the default of ' || $type,
-    ''
+    t.typdefault
 FROM $types AND t.typdefault IS NOT NULL;
 SELECT 'has', 'e' || e.oid, 't' || e.enumtypid,
     'value ' || e.enumlabel || ' of ' || $type,
@@ -195,7 +254,7 @@ SELECT 'has', 't' || t.oid || '.acl.' || g.grantee || '.' || g.privilege_type, '
     g.privilege_type || ' on ' || $type || ' for ' || CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE
         pg_get_userbyid(g.grantee)::text END,
     ''
-FROM $types, aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) g
+FROM $types, $trial.grants(coalesce(t.typacl, acldefault('T', t.typowner))) g
 WHERE g.grantee <> t.typowner;
 
 -- group functions: pg_proc pg_namespace
@@ -211,6 +270,22 @@ SELECT 'is', 'f' || p.oid || '.rights', 'f' || p.oid,
     'the rights of ' || $function,
     CASE WHEN p.prosecdef THEN 'SECURITY DEFINER' ELSE 'SECURITY INVOKER' END
 FROM $functions;
+SELECT 'is', 'f' || p.oid || '.options', 'f' || p.oid,
+    'the options of ' || $function,
+    concat_ws(', ', CASE WHEN p.proisstrict THEN 'STRICT' ELSE 'CALLED ON NULL INPUT' END,
+        CASE WHEN p.proleakproof THEN 'LEAKPROOF' END, array_to_string(p.proconfig, ', '))
+FROM $functions;
+SELECT 'has', 'f' || p.oid || '.immutable', 'f' || p.oid,
+    'IMMUTABLE of ' || $function,
+    ''
+FROM $functions AND p.provolatile = 'i';
+SELECT 'same', 'f' || p.oid || '.body', 'f' || p.oid,
+    'the body of ' || $function || ', which ' || d."user" || ' uses',
+    md5(p.prosrc || coalesce(p.probin, ''))
+FROM $functions
+CROSS JOIN LATERAL (SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
+    WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid AND d.deptype IN ('n', 'a')
+    AND d.classid <> 'pg_proc'::regclass LIMIT 1) d("user");
 SELECT 'is', 'f' || p.oid || '.owner', 'f' || p.oid,
     'the owner of ' || $function,
     CASE p.proowner WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(p.proowner)::text END
@@ -219,16 +294,24 @@ SELECT 'has', 'f' || p.oid || '.acl.' || g.grantee || '.' || g.privilege_type, '
     g.privilege_type || ' on ' || $function || ' for ' || CASE g.grantee WHEN 0 THEN 'PUBLIC'
         ELSE pg_get_userbyid(g.grantee)::text END,
     ''
-FROM $functions, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+FROM $functions, $trial.grants(coalesce(p.proacl, acldefault('f', p.proowner))) g
 WHERE g.grantee <> p.proowner;
+SELECT 'not', 'f' || p.oid || '.acl-' || d.privilege_type, 'f' || p.oid,
+    'takes ' || d.privilege_type || ' on ' || $function || ' from its owner',
+    ''
+FROM $functions, aclexplode(acldefault('f', p.proowner)) d
+WHERE p.proacl IS NOT NULL AND d.grantee = p.proowner AND NOT EXISTS (
+    SELECT FROM aclexplode(p.proacl) g
+    WHERE g.grantee = p.proowner AND g.privilege_type = d.privilege_type);
 
 -- group sequences: pg_sequence
 SELECT 'is', 'q' || s.seqrelid, 'r' || s.seqrelid,
     'the range of ' || $relation,
     s.seqmin || ' to ' || s.seqmax || ' by ' || s.seqincrement
+        || CASE WHEN s.seqcycle THEN ', from the beginning again' ELSE '' END
 FROM pg_sequence s JOIN $relations ON c.oid = s.seqrelid;
 
--- group roles: pg_authid pg_auth_members pg_db_role_setting pg_default_acl
+-- group roles: pg_authid pg_auth_members pg_db_role_setting pg_db_role_setting+ pg_default_acl
 SELECT 'has', 'o' || r.oid, '',
     'role ' || r.rolname,
     r.rolname::text
@@ -255,7 +338,7 @@ SELECT 'has', 'd' || d.oid || '.' || g.grantee || '.' || g.privilege_type, '',
     'default privilege ' || g.privilege_type || ' for ' || CASE g.grantee WHEN 0 THEN 'PUBLIC'
         ELSE pg_get_userbyid(g.grantee)::text END,
     ''
-FROM pg_default_acl d, aclexplode(d.defaclacl) g
+FROM pg_default_acl d, $trial.grants(d.defaclacl) g
 WHERE g.grantee <> d.defaclrole;
 
 -- group extensions: pg_extension
@@ -263,3 +346,35 @@ SELECT 'has', 'x' || x.oid, '',
     'extension ' || x.extname,
     x.extname::text
 FROM pg_extension x;
+SELECT 'is', 'x' || x.oid || '.schema', 'x' || x.oid,
+    'the schema of extension ' || x.extname,
+    x.extnamespace::regnamespace::text
+FROM pg_extension x;
+
+-- group publications: pg_publication pg_publication_rel
+SELECT 'has', 'b' || b.oid, '',
+    'publication ' || b.pubname,
+    b.pubname::text
+FROM pg_publication b;
+SELECT 'has', 'b' || b.oid || '.' || e.event, 'b' || b.oid,
+    e.event || ' from publication ' || b.pubname,
+    ''
+FROM pg_publication b CROSS JOIN LATERAL (VALUES ('INSERT', b.pubinsert), ('UPDATE', b.pubupdate),
+    ('DELETE', b.pubdelete), ('TRUNCATE', b.pubtruncate)) e(event, published)
+WHERE e.published;
+SELECT 'has', 'b' || l.prpubid || '.' || l.prrelid, 'b' || l.prpubid,
+    $relation || ' from publication ' || b.pubname,
+    ''
+FROM pg_publication_rel l JOIN pg_publication b ON b.oid = l.prpubid
+JOIN $relations ON c.oid = l.prrelid;
+
+-- group servers: pg_foreign_server pg_user_mapping
+SELECT 'has', 'v' || m.umid, '',
+    'the user mapping of ' || m.usename || ' for server ' || m.srvname,
+    m.usename::text
+FROM pg_user_mappings m;
+SELECT 'is', 's' || v.oid, '',
+    'the options of server ' || v.srvname,
+    array_to_string(v.srvoptions, ', ')
+FROM pg_foreign_server v
+WHERE v.srvoptions IS NOT NULL;

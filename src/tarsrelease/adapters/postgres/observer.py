@@ -1,4 +1,4 @@
-"""Runs one statement on a copy and observes its locks, deletions and changes of the catalog."""
+"""Runs one statement on a copy and observes its locks, changed rows and changes of the catalog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, watched
+from tarsrelease.adapters.postgres.facts import GRANTS, TRIAL_SCHEMA, watched
 from tarsrelease.adapters.postgres.names import name_of
 from tarsrelease.migrations.locks import Footprint, TableLock, mode_of, strongest_each
 from tarsrelease.migrations.problems import ClusterWideError
@@ -16,14 +16,16 @@ from tarsrelease.migrations.trial import Trial
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_EVENTS = f"{TRIAL_SCHEMA}.deleted"
-_DELETIONS = f"""
+_EVENTS = f"{TRIAL_SCHEMA}.changed"
+_CHANGES = f"""
 CREATE SCHEMA {TRIAL_SCHEMA};
 GRANT USAGE ON SCHEMA {TRIAL_SCHEMA} TO PUBLIC;
+{GRANTS}
 CREATE FUNCTION {TRIAL_SCHEMA}.note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_catalog.set_config('{_EVENTS}', pg_catalog.concat_ws(',',
-    nullif(pg_catalog.current_setting('{_EVENTS}', true), ''), TG_RELID::text), true);
+    nullif(pg_catalog.current_setting('{_EVENTS}', true), ''),
+    CASE TG_OP WHEN 'UPDATE' THEN 'u' ELSE 'd' END || TG_RELID), true);
   RETURN NULL;
 END $$;
 DO $do$ DECLARE name text; BEGIN
@@ -31,7 +33,7 @@ DO $do$ DECLARE name text; BEGIN
     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   LOOP
-    EXECUTE 'CREATE TRIGGER {TRIAL_SCHEMA} BEFORE DELETE OR TRUNCATE ON ' || name
+    EXECUTE 'CREATE TRIGGER {TRIAL_SCHEMA} BEFORE DELETE OR TRUNCATE OR UPDATE ON ' || name
       || ' FOR EACH STATEMENT EXECUTE FUNCTION {TRIAL_SCHEMA}.note()';
   END LOOP;
 END $do$
@@ -71,7 +73,12 @@ _SESSION = """
 SELECT ARRAY(SELECT 'the setting ' || name FROM pg_settings WHERE source = 'session'
              AND name || '=' || setting <> ALL (%(settings)s) AND name NOT LIKE 'tarsrelease%%')
        || ARRAY(SELECT 'temporary ' || relname FROM pg_class
-                WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v', 'S', 'm'))
+                WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v', 'S', 'm', 'c'))
+       || ARRAY(SELECT 'temporary ' || proname FROM pg_proc
+                WHERE pronamespace = pg_my_temp_schema())
+       || ARRAY(SELECT 'temporary ' || typname FROM pg_type
+                WHERE typnamespace = pg_my_temp_schema() AND typtype IN ('d', 'e'))
+       || ARRAY(SELECT 'the role ' || current_user WHERE current_user <> session_user)
        || ARRAY(SELECT 'prepared statement ' || name FROM pg_prepared_statements WHERE from_sql)
        || ARRAY(SELECT 'cursor ' || name FROM pg_cursors WHERE is_holdable)
        || ARRAY(SELECT 'channel ' || c FROM pg_listening_channels() c)
@@ -91,7 +98,6 @@ _SHARED = (
     "pg_tablespace",
 )
 """What all databases of a server share; pg_shdepend also changes with objects of one database."""
-_INSERTS_MATTER = {"pg_policy", "pg_rewrite", "pg_db_role_setting"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,9 @@ class Observed:
     changed: frozenset[str] | None
 
 
-def observe_deletions(connection: Connection) -> None:
-    """Let every table of the copy report statements that delete its rows."""
-    connection.execute(_DELETIONS.encode())
+def prepare(connection: Connection) -> None:
+    """Let every table of the copy report statements that delete or update its rows."""
+    connection.execute(_CHANGES.encode())
 
 
 class Observer:
@@ -155,7 +161,7 @@ class Observer:
                     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 last = connection.execute(_AFTER.encode(), parameters)
             scans, counts, newest = _row(first)
-            locks, deleted, counted, scanned = _row(last)
+            locks, events, counted, scanned = _row(last)
             before, after = counts or {}, counted or {}
             wide = [name for name in self._shared if after.get(name) != before.get(name)]
             if wide:
@@ -169,7 +175,7 @@ class Observer:
             if not connection.closed:
                 connection.rollback()
             raise
-        return Observed(self._trial(locks or [], deleted, _more(scans, scanned), session), changed)
+        return Observed(self._trial(locks or [], events, _more(scans, scanned), session), changed)
 
     def run_alone(self, text: str, footprint: Footprint) -> Observed:
         """Run what cannot run in a transaction; its footprint is as documented."""
@@ -187,11 +193,8 @@ class Observer:
             ]
             for name, counts in after.items()
         }
-        changed = {
-            name
-            for name, (inserted, updated, deleted) in changes.items()
-            if updated or deleted or (inserted and name in _INSERTS_MATTER)
-        }
+        changed = {name for name, (_, *others) in changes.items() if any(others)}
+        changed |= {f"{name}+" for name, (inserted, *_) in changes.items() if inserted}
         if changed.intersection(_BY_RELATION):
             older = _row(self._connection.execute(_OLDER.encode(), {"newest": newest}))
             changed -= {
@@ -206,7 +209,7 @@ class Observer:
     def _trial(
         self,
         locks: list[list[str | None]],
-        deleted: str | None,
+        events: str | None,
         scanned: set[int],
         session: list[str],
     ) -> Trial:
@@ -228,14 +231,18 @@ class Observer:
             if str(kind) in {"r", "p", "m", "i", "I", "v", "S", "f"}:
                 self._relations[oid] = _Relation(name, str(kind), number)
         tables = {oid for oid in scanned if oid in before and before[oid].kind in {"r", "p", "m"}}
-        names = {int(oid) for oid in (deleted or "").split(",") if oid}
+        changed: dict[str, set[str]] = {"d": set(), "u": set()}
+        for event in filter(None, (events or "").split(",")):
+            if known := before.get(int(event[1:])):
+                changed[event[0]].add(known.name)
         return Trial(
             Footprint(
                 strongest_each(taken),
                 rewritten=frozenset(rewritten),
                 scanned=frozenset(before[oid].name for oid in tables & self._relations.keys()),
             ),
-            deleted=frozenset(before[oid].name for oid in names if oid in before),
+            deleted=frozenset(changed["d"]),
+            updated=frozenset(changed["u"]),
             session=tuple(sorted(set(session))),
         )
 

@@ -45,6 +45,7 @@ class Original:
     """Roles with their attributes as in pg_roles, and memberships as (role, member)."""
 
     database: str
+    encoding: str
     role: str
     superuser: bool
     creates: bool
@@ -58,7 +59,7 @@ class Original:
 def read_original(connection: Connection) -> Original:
     """Read it through a session of the role that migrates."""
     row = connection.execute(
-        "SELECT current_database()::text, current_user::text, "
+        "SELECT current_database()::text, current_setting('server_encoding'), current_user::text, "
         "current_setting('is_superuser') = 'on', "
         "has_database_privilege(current_database(), 'CREATE')"
     ).fetchone()
@@ -79,9 +80,10 @@ def read_original(connection: Connection) -> Original:
         settings[name] = str(value[0]) if value else ""
     return Original(
         database=row[0],
-        role=row[1],
-        superuser=row[2],
-        creates=row[3],
+        encoding=row[1],
+        role=row[2],
+        superuser=row[3],
+        creates=row[4],
         roles=tuple(roles),
         memberships=tuple((one[0], one[1]) for one in memberships),
         settings=settings,
@@ -121,8 +123,10 @@ def recreate(original: Original, admin: psycopg.Connection[tuple[Any, ...]]) -> 
         )
         return
     admin.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'").format(
-            sql.Identifier(original.database), sql.Identifier(owner)
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {}").format(
+            sql.Identifier(original.database),
+            sql.Identifier(owner),
+            sql.Literal(original.encoding),
         )
     )
 

@@ -17,7 +17,8 @@ from tarsrelease.adapters.postgres.history import HISTORY, OWNER
 from tarsrelease.adapters.postgres.programs import find
 from tarsrelease.model.errors import UnreachableError, UsageError
 
-WITHOUT_OWNERS = ("--no-owner", "--no-privileges")
+WITHOUT_OWNERS = ("--no-owner", "--no-privileges", "--no-publications")
+"""For a copy that no superuser makes: only superusers may publish all tables."""
 _LONGEST = 120.0
 _LOCK_WAIT = 10.0
 """Seconds that pg_dump waits for a table that somebody has locked exclusively."""
@@ -34,7 +35,7 @@ def dump_schema(dsn: str, version: int, options: Sequence[str] = ()) -> str:
             done = subprocess.run(
                 [
                     str(program),
-                    *("--schema-only", "--no-publications", "--no-subscriptions"),
+                    *("--schema-only", "--no-subscriptions"),
                     *("--no-tablespaces", f"--exclude-schema={TRIAL_SCHEMA}", *options),
                     f"--lock-wait-timeout={_LOCK_WAIT * 1000:.0f}",
                     *(f"--exclude-table=*.{name}" for name in (HISTORY, OWNER)),

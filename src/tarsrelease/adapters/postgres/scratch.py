@@ -16,7 +16,7 @@ from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, FactReader
 from tarsrelease.adapters.postgres.observer import (
     Connection,
     Observer,
-    observe_deletions,
+    prepare,
     set_search_path,
 )
 from tarsrelease.adapters.postgres.original import SUPERUSER, Original, read_original, recreate
@@ -73,7 +73,7 @@ class Scratch:
                 self._admin.execute(executable(dump).encode())
                 self._admin.execute("RESET ALL")  # the dump changes the search path
                 self._admin.execute("SET search_path = ''")
-                observe_deletions(self._admin)
+                prepare(self._admin)
         except SqlError as problem:
             raise UsageError(
                 doing="copying the schema to a throwaway database",

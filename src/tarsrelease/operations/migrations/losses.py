@@ -12,6 +12,7 @@ from tarsrelease.migrations.locks import documented
 from tarsrelease.migrations.losses import Loss, losses
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.statements import Statement, acts_on_one_object
+from tarsrelease.migrations.trial import Trial
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.operations.migrations.files import database_of
 from tarsrelease.ports.database import Catalog, DatabaseAccess, ScratchDatabase
@@ -99,11 +100,7 @@ def _walk(
                 return
             after = scratch.facts()
             found.lost += _measured(statement, catalog, base, before, after, schema)
-            found.lost += [
-                f"up to {number} rows of {name.removeprefix(schema)} ({statement.place})"
-                for name in sorted(trial.deleted)
-                if (number := _rows(catalog, Loss(name, None, statement.place))[0])
-            ]
+            found.lost += _changed(statement, catalog, trial, schema)
             before = after
 
 
@@ -111,12 +108,30 @@ def _measured(
     statement: Statement, catalog: Catalog, base: Facts, before: Facts, after: Facts, schema: str
 ) -> Iterator[str]:
     for removed in removed_data(base, before, after):
+        if removed.is_sequence:
+            if (position := catalog.position(removed.table)) is not None:
+                name = removed.table.removeprefix(schema)
+                yield f"the position of sequence {name}, {position} ({statement.place})"
+            continue
         loss = Loss(removed.table, removed.column, statement.place)
         number, counted = _rows(catalog, loss)
         if number or not counted:
             yield _line(loss, number, counted, schema)
     for text in changed_types(base, before, after):
         yield f"{text} ({statement.place})"
+
+
+def _changed(statement: Statement, catalog: Catalog, trial: Trial, schema: str) -> Iterator[str]:
+    """Rows that are deleted, also by foreign keys, and rows whose values are overwritten."""
+    reached = {
+        name: gone for one in sorted(trial.deleted) for name, gone in catalog.reached(one).items()
+    }
+    deleted = trial.deleted | {name for name, gone in reached.items() if gone}
+    for name in sorted(deleted | trial.updated | reached.keys()):
+        number, counted = _rows(catalog, Loss(name, None, statement.place))
+        what = "rows of" if name in deleted else "rows are overwritten in"
+        if number or not counted:
+            yield f"up to {number} {what} {name.removeprefix(schema)} ({statement.place})"
 
 
 def _text(statement: Statement, catalog: Catalog) -> Iterator[str]:
