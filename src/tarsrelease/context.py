@@ -6,7 +6,7 @@ functions receive values instead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tarsrelease.model.environment import Environment
@@ -15,7 +15,7 @@ from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Web, Workloads
 from tarsrelease.ports.metrics import DirectMetrics, ExternalAnswers, Metrics
-from tarsrelease.ports.people import Person, Progress
+from tarsrelease.ports.people import NoOutbox, Outbox, Person, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,11 @@ class MetricsSources:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The person who decides, and the progress that people see."""
+    """The person who decides, the progress that people see, and the messages that they get."""
 
     person: Person
     progress: Progress
+    outbox: Outbox = field(default_factory=NoOutbox)
 
 
 @dataclass(frozen=True, slots=True)

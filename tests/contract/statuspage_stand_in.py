@@ -11,35 +11,7 @@ from typing import Any
 
 import jsonschema
 
-MAINTENANCE = ("scheduled", "in_progress", "verifying", "completed")
-REALTIME = ("investigating", "identified", "monitoring", "resolved")
-TIME = {"type": "string", "format": "date-time"}
-FIELDS = {
-    "name": {"type": "string", "minLength": 1, "maxLength": 255},
-    "status": {"enum": [*MAINTENANCE, *REALTIME]},
-    "body": {"type": "string", "minLength": 1, "maxLength": 25000},
-    "component_ids": {"type": "array", "items": {"type": "string"}},
-    "metadata": {"type": "object", "additionalProperties": {"type": "object"}},
-    "scheduled_for": TIME,
-    "scheduled_until": TIME,
-}
-
-
-def body_of(required: list[str]) -> dict[str, Any]:
-    incident = {
-        "type": "object",
-        "required": required,
-        "properties": FIELDS,
-        "additionalProperties": False,
-        "if": {"properties": {"status": {"const": "scheduled"}}, "required": ["status", "name"]},
-        "then": {"required": ["scheduled_for", "scheduled_until"]},
-    }
-    return {
-        "type": "object",
-        "required": ["incident"],
-        "properties": {"incident": incident},
-        "additionalProperties": False,
-    }
+from tarsrelease.rehearsal.provider_forms import allowed, statuspage
 
 
 class Statuspage(ThreadingHTTPServer):
@@ -79,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(200, self.server.incidents if path else {"name": "Shop status"})
         try:
             jsonschema.validate(
-                json.loads(content), body_of(["name"] if path == "/incidents" else [])
+                json.loads(content), statuspage(("name",) if path == "/incidents" else ())
             )
             return self.send(200, self.change(path, json.loads(content)["incident"]))
         except (jsonschema.ValidationError, ValueError) as problem:
@@ -92,8 +64,7 @@ class Handler(BaseHTTPRequestHandler):
             found = incidents[0]
         else:
             found = next(each for each in incidents if each["id"] == path.rpartition("/")[2])
-            order = MAINTENANCE if found["status"] in MAINTENANCE else REALTIME
-            if given["status"] not in order or found["status"] == order[-1]:
+            if not allowed(found["status"], given["status"]):
                 raise ValueError(f"{found['status']} cannot become {given['status']}")
             found.update(given)
         self.server.history.append((found["name"], found["status"]))

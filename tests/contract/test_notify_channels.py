@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smtp_stand_in import MailServer, mail_server
 from statuspage_stand_in import Statuspage, statuspage_server
 from unruly_servers import Server, silence
 
+from tarsrelease.adapters.channels import slack as slack_adapter
+from tarsrelease.adapters.channels import statuspage as statuspage_adapter
+from tarsrelease.adapters.channels import webhook as webhook_adapter
 from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.channels.templates import worded
 from tarsrelease.adapters.channels.trial import trials
@@ -26,6 +28,7 @@ from tarsrelease.model.environment import Notifications
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import Verdict
+from tarsrelease.rehearsal.mail_server import MailServer, mail_server
 from tarsrelease.report.notices.email import email
 from tarsrelease.report.notices.slack import slack
 from tarsrelease.report.notices.statuspage import statuspage
@@ -47,6 +50,13 @@ def tell(settings: Notifications, told: Notice, deadline: float = 5.0) -> None:
     assert warnings == []
     for message in messages:
         channels.deliver(message)
+
+
+@pytest.fixture(autouse=True)
+def no_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receivers here have none."""
+    for adapter in (slack_adapter, statuspage_adapter, webhook_adapter):
+        monkeypatch.setattr(adapter, "_DISTANCE", 0.0)
 
 
 @pytest.fixture

@@ -11,18 +11,22 @@ from typing import Any
 
 import jsonschema
 import pytest
-from provider_forms import FORMS, SLACK
 from pydantic import ValidationError
 
+from tarsrelease.adapters.channels import slack as slack_adapter
+from tarsrelease.adapters.channels import statuspage as statuspage_adapter
+from tarsrelease.adapters.channels import webhook as webhook_adapter
 from tarsrelease.adapters.channels.channels import Channels
+from tarsrelease.adapters.channels.outbox import Outbox
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment
 from tarsrelease.model.environment import Environment, Notifications
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import ExitCode, Outcome
+from tarsrelease.rehearsal.provider_forms import FORMS, SLACK
 from tarsrelease.report.notices.pagerduty import dedup_key
 from tarsrelease.report.text import outcome_text
-from tarsrelease.steps.notify import preview, send
+from tarsrelease.steps.notify import preview, send, told_before
 
 T = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -64,7 +68,9 @@ class Handler(BaseHTTPRequestHandler):
         except (KeyError, jsonschema.ValidationError) as problem:
             return self._answer(400, {}, str(problem))
         self.server.got.append((self.path, body))
-        return self._answer(200 if self.path == HOOK else 202, {})
+        if self.path == HOOK:
+            return self._answer(200, {})
+        return self._answer(202, {}, json.dumps({"status": "success"}))
 
     def _answer(self, status: int, headers: dict[str, str], said: str = "ok") -> None:
         self.send_response(status)
@@ -77,6 +83,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def no_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receivers here have none."""
+    for adapter in (slack_adapter, statuspage_adapter, webhook_adapter):
+        monkeypatch.setattr(adapter, "_DISTANCE", 0.0)
 
 
 @pytest.fixture
@@ -107,17 +120,10 @@ def tell(
     told: Notice, provider: Provider, before: list[Outcome], *, pagerduty: bool = True
 ) -> Outcome:
     place: Environment = ENVIRONMENT.model_copy(update={"notifications": settings(provider)})
-    channels = Channels(place.notifications, deadline=5)
     without = () if pagerduty else ("pagerduty",)
-    messages, warnings = channels.messages(told, T, without=without)
-    outcome = send(
-        told,
-        messages,
-        told=before,
-        receivers=channels,
-        clock=SystemClock(),
-        warnings=warnings,
-    )
+    known = told_before(before, told, T)
+    outbox = Outbox(place.notifications, lambda: None, known=known, without=without)
+    outcome = send(told, outbox, wait=5, clock=SystemClock())
     before.append(outcome)
     return outcome
 

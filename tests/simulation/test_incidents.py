@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from day_world import DayWorld
 
@@ -14,21 +16,29 @@ from tarsrelease.steps.incident_close import incident_close
 from tarsrelease.steps.incident_open import incident_open
 from tarsrelease.steps.status import status
 
+
+class Posted:
+    """An outbox that keeps the notices."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+
+    def post(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+
 ALICE = Lifting(by="alice", reason="checkout fails")
 SLOW = Symptoms(availability=0.9999, error_rate=0.0, degradation=0.8)
 
 
 def test_its_deadline_stands_in_status_until_it_is_closed() -> None:
     day = DayWorld()
-    told: list[Notice] = []
-
-    def announce(notice: Notice) -> tuple[str, ...]:
-        told.append(notice)
-        return ("slack: no answer",)
-
-    outcome = incident_open(day.context(), SLOW, ALICE, announce)
+    outbox = Posted()
+    context = day.context()
+    context = replace(context, people=replace(context.people, outbox=outbox))
+    outcome = incident_open(context, SLOW, ALICE)
     assert outcome.verdict is Verdict.HOLD
-    assert outcome.details.warnings == ("slack: no answer",)
+    told = outbox.notices
     assert [(each.event, each.about) for each in told] == [(Event.INCIDENT, "P1")]
     assert told[0].reason.startswith("checkout fails; P1: prepare the rollback and investigate")
     (line,) = status(day.context()).details.lines
@@ -46,7 +56,7 @@ def test_p0_says_to_roll_back_and_moves_nothing_itself() -> None:
     day = DayWorld()
     before = dict(day.world.weights)
     corrupt = Symptoms(reported=frozenset({Report.DATA_CORRUPTION}))
-    outcome = incident_open(day.context(), corrupt, ALICE, lambda notice: ())
+    outcome = incident_open(day.context(), corrupt, ALICE)
     assert outcome.verdict is Verdict.ROLLBACK
     assert outcome.next == "tarsrelease rollback"
     assert day.world.weights == before

@@ -89,6 +89,7 @@ SAMPLES = {
     "ends": "2026-12-01T13:00Z",
     "answers": "canary.chat=yes, canary.mail=no",
     "about": "canary-10",
+    "approval": "production-full",
     "mark": "hotfix, health",
     "deadline": "10m",
     "require": "images,chart",

@@ -127,6 +127,7 @@ def test_a_webhook_is_shown_nowhere_however_much_is_logged(
         def do_POST(self) -> None:
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b"ok")
 
         def log_message(self, *_: object) -> None: ...
 

@@ -104,7 +104,7 @@ def _gate_refusal(given: Given) -> str | None:
 
 def _notify(given: Given) -> list[str]:
     silent = ["--no-pagerduty"] if given["pagerduty"] == "false" else []
-    own = ("event", "about", "reason", "starts", "ends")
+    own = ("event", "about", "reason", "approval", "starts", "ends", "wait")
     return ["notify", "send", *_flags(given, *_PLACE, *own), *silent]
 
 
@@ -274,16 +274,20 @@ ACTIONS: dict[str, Action] = {
             **_EVIDENCE,
             "event": Input(
                 kinds.choice(
-                    *("scheduled", "started", "stage", "hold", "protected", "promoted", "complete"),
+                    *("scheduled", "started", "stage", "hold", "waiting", "protected"),
+                    *("promoted", "complete"),
                     *("rollback-started", "rollback", "rollback-failed"),
                     *("incident", "resolved", "customers"),
                 ),
                 required=True,
             ),
+            **_CLUSTER,
             "about": Input(kinds.TEXT, lenient=True),
             "reason": Input(kinds.TEXT, lenient=True),
+            "approval": Input(kinds.TEXT, lenient=True),
             "starts": Input(kinds.TEXT),
             "ends": Input(kinds.TEXT),
+            "wait": Input(kinds.DURATION),
             "pagerduty": Input(kinds.BOOLEAN, default="true"),
         },
     ),

@@ -11,12 +11,8 @@ if TYPE_CHECKING:
 
 def announce(session: Session, notice: Notice) -> tuple[str, ...]:
     """Send the notice to all channels; returns a warning for each that did not get it."""
-    from tarsrelease.adapters.channels.channels import Channels
-    from tarsrelease.adapters.channels.templates import worded
-    from tarsrelease.steps.notify import send
+    from tarsrelease.wiring.outbox import closing_outbox
 
-    clock, place = session.context.clock, session.environment.notifications
-    channels, said = Channels(place), worded(notice, place.templates)
-    messages, warnings = channels.messages(said, clock.now())
-    told = send(said, messages, told=(), receivers=channels, clock=clock, warnings=warnings)
-    return told.details.warnings
+    outbox = closing_outbox(session.environment, session.release)
+    outbox.post(notice)
+    return outbox.close()[1]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tarsrelease.adapters.terminal.progress import ClosingProgress
     from tarsrelease.context import Assignment, Context
     from tarsrelease.ports.clock import Clock
-    from tarsrelease.ports.people import Person
+    from tarsrelease.ports.people import Outbox, Person
 
 DEFAULT_EVIDENCE = Path("evidence")
 
@@ -152,7 +152,7 @@ class Session:
         """The assignment of a step without a cluster."""
         from tarsrelease.context import Assignment, People
 
-        people = People(self.person, self.progress)
+        people = People(self.person, self.progress, self.outbox)
         return Assignment(self.release, self.environment, self.run, people, self.clock)
 
     @cached_property
@@ -169,6 +169,39 @@ class Session:
     def evidence_folder(self) -> Path:
         """Where the files of a step go: the folder of --evidence, by default ./evidence."""
         return self.settings.evidence or DEFAULT_EVIDENCE
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """The messages to people of a command that changes something; else none are sent."""
+        from tarsrelease.ports.people import NoOutbox
+        from tarsrelease.wiring.outbox import outbox_of
+
+        if not self._changes:
+            return NoOutbox()
+        return outbox_of(self.environment, self.release)
+
+    def undelivered(self, outcome: Outcome) -> tuple[Outcome, Outcome | None]:
+        """Close the outbox: the outcome with its warnings, and one that lists all messages."""
+        outbox = self.__dict__.get("outbox")
+        if outbox is None or not hasattr(outbox, "close"):
+            return outcome, None
+        from tarsrelease.adapters.clock import SystemClock
+        from tarsrelease.steps.notify import messages_outcome
+
+        told, warnings = outbox.close()
+        if not told and not warnings:
+            return outcome, None
+        environment = self.known_environment
+        listed = messages_outcome(
+            told,
+            warnings,
+            release=self.known_release,
+            environment=environment.name if environment else None,
+            clock=SystemClock(),
+        )
+        said = (*outcome.details.warnings, *(f"NOT SENT: {warning}" for warning in warnings))
+        details = outcome.details.model_copy(update={"warnings": said})
+        return outcome.model_copy(update={"details": details}), listed
 
     def evidence(self, default: Path | None = DEFAULT_EVIDENCE) -> EvidenceFile | None:
         """The evidence; None if nothing is recorded."""
@@ -329,8 +362,12 @@ class Work:
             )
         finally:
             session.close()
+        outcome, messages = session.undelivered(outcome)
         outcome = session.redaction.outcome(_with_overrides(outcome, session.known_environment))
-        return outcome, _head(evidence) if evidence and by_step else _record(evidence, outcome)
+        where = _head(evidence) if evidence and by_step else _record(evidence, outcome)
+        if messages is not None:
+            where = _record(evidence, session.redaction.outcome(messages)) or where
+        return outcome, where
 
     def _on_targets(self, session: Session) -> Outcome:
         from tarsrelease.cli.fleet import everywhere

@@ -340,10 +340,40 @@ class Overrides(Value):
 PagerDutyId = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]+$")]
 
 
-class Slack(Value):
-    """An incoming webhook. Its address is a secret, so `webhook_env` names the variable with it."""
+class SlackChannel(Value):
+    """A channel that the bot writes to: its name or id, and how much it is told.
 
-    webhook_env: VariableName
+    `technical`: every event with reasons and links. `support`: what customers may notice, and what
+    they read. `summary`: begin, end, rollback and incidents, in a line each.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^#?[A-Za-z0-9_-]{1,80}$")]
+    detail: Literal["technical", "support", "summary"] = "technical"
+
+
+class Slack(Value):
+    """A bot with channels, an incoming webhook, or both.
+
+    The webhook's address and the bot's token are secrets, so `webhook_env` and `token_env` name the
+    variables with them. The bot writes one thread per release in each of `channels` and needs the
+    scope chat:write. The webhook gets each message alone, with all details.
+    """
+
+    webhook_env: VariableName | None = None
+    token_env: VariableName | None = None
+    channels: tuple[SlackChannel, ...] = ()
+    url: HttpUrl = "https://slack.com/api"
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.token_env is None) != (not self.channels):
+            raise ValueError("give token_env and channels together")
+        if self.webhook_env is None and self.token_env is None:
+            raise ValueError("give webhook_env, or token_env with channels")
+        names = [each.name for each in self.channels]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"channels: {min(twice)} is listed twice")
+        return self
 
 
 class PagerDuty(Value):
@@ -377,7 +407,8 @@ MailAddress = Annotated[str, StringConstraints(pattern=r"^[^@\s,;<>]+@[^@\s,;<>]
 class Email(Value):
     """A mail server. The connection is always encrypted: by STARTTLS, or from the beginning.
 
-    `ca_file` is a bundle of certificates for a private authority.
+    `ca_file` is a bundle of certificates for a private authority. `customers` get the announcement
+    to customers, and nothing else.
     """
 
     host: str
@@ -385,6 +416,7 @@ class Email(Value):
     security: Literal["starttls", "tls"] = "starttls"
     sender: MailAddress
     to: tuple[MailAddress, ...] = Field(min_length=1)
+    customers: tuple[MailAddress, ...] = ()
     username_env: VariableName | None = None
     password_env: VariableName | None = None
     ca_file: str | None = None

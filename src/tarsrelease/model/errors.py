@@ -35,6 +35,16 @@ class UnreachableError(ReleaseError):
     exit_code = ExitCode.UNREACHABLE
 
 
+class BusyError(UnreachableError):
+    """It asks to come back later; `after` is in seconds, None if it does not say."""
+
+    after: float | None = None
+
+
+class NotLetInError(UsageError):
+    """It refuses the login; a new password or token changes that, another message does not."""
+
+
 class LockedError(ReleaseError):
     """Another run holds the lock."""
 

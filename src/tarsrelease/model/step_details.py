@@ -17,6 +17,7 @@ from tarsrelease.model.details import Details
 from tarsrelease.model.incident import Classification
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.kpis import BurnRate, DriftReport, ErrorBudget, KpiReport, SloAlert
+from tarsrelease.model.notice import Told
 from tarsrelease.model.people import Approval, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
 from tarsrelease.model.position import Position
@@ -389,6 +390,12 @@ class NotifyDetails(Details):
     known_already: tuple[str, ...] = ()
 
 
+class MessagesDetails(Details):
+    """Of `messages`: the notices that a step posted, and who got them."""
+
+    told: tuple[Told, ...]
+
+
 class PreviewedMessage(Value):
     """A message as its receiver would get it."""
 
@@ -452,6 +459,7 @@ DETAILS: Mapping[str, type[Details]] = {
     "incident classify": IncidentDetails,
     "incident open": IncidentDetails,
     "notify send": NotifyDetails,
+    "messages": MessagesDetails,
     "notify preview": NotifyPreviewDetails,
     "status": StatusDetails,
     "report day": ReportDayDetails,

@@ -9,6 +9,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.details import StageRow
 from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import ReleaseError, StoppedError
+from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails, RunDetails
@@ -61,6 +62,13 @@ class ReleaseRecord:
         self._last: Outcome | None = None
         self.stages: list[StageRow] = []
         self.rolled_back = False
+
+    @property
+    def in_a_line(self) -> str:
+        """The duration so far, and each stage's verdict."""
+        took = (self._context.clock.now() - self._started_at).total_seconds()
+        stages = ", ".join(f"{row.name} {row.verdict}" for row in self.stages if row.verdict)
+        return f"{duration(took)}: {stages}" if stages else duration(took)
 
     def add(self, outcome: Outcome) -> None:
         """Record a step's outcome.

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tarsrelease.model.notice import Message
+from tarsrelease.model.notice import Notice, Outgoing, Told
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.people import ActiveIncident, Approval, BranchRules, OnCall, Rules
 
 
-class Receivers(Protocol):
-    """Receivers of notifications."""
+class Outbox(Protocol):
+    """The outbox of notices to people."""
 
-    def deliver(self, message: Message) -> None:
-        """Return when the receiver has accepted it; retries as its provider requires."""
+    def post(self, notice: Notice) -> None:
+        """Deliver it to all channels, once, in the background. It returns at once, never fails."""
+
+
+class ClosingOutbox(Outbox, Protocol):
+    """An outbox whose deliveries can be waited for."""
+
+    def unset(self) -> list[str]:
+        """A warning for each channel that gets nothing because a secret is not set."""
+
+    def known(self, key: str) -> tuple[str, ...]:
+        """The messages of the notice with this key that were delivered before."""
+
+    def close(self, seconds: float | None = None) -> tuple[tuple[Told, ...], tuple[str, ...]]:
+        """Wait for deliveries; the notices posted, and a warning for each undelivered message."""
+
+
+class OutgoingStore(Protocol):
+    """Where the outbox is stored between the processes of a release."""
+
+    def change(self, act: Callable[[Outgoing], Outgoing]) -> Outgoing:
+        """Read, change and write it; the new state. `act` may be called several times."""
+
+
+class NoOutbox:
+    """An outbox without channels."""
+
+    def post(self, notice: Notice) -> None:
+        """Deliver nothing."""
 
 
 class Reviews(Protocol):

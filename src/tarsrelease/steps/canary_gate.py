@@ -32,10 +32,12 @@ from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, LiftFacts, PersonFacts, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
+from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.evaluation import StageEvaluation, as_measured, evaluate_stage
 from tarsrelease.operations.interventions import HELD, held_until, requested
 from tarsrelease.operations.journaling import journal
@@ -116,6 +118,7 @@ def gate(
                 took = (written - since).total_seconds()
                 details = GateDetails(**details.given(), seconds_from_shift_to_write=took)
         _journal_verdict(context, stage, seen)
+        _announce_verdict(context, stage, seen, off)
         return report.outcome(
             seen.verdict,
             f"{stage.name}: {_summary(seen, off, lifting)}",
@@ -367,7 +370,9 @@ def _shift(context: Context, stage: Stage) -> tuple[datetime, dict[str, int]]:
     restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
     _journal_entry(context, stage, restarts=restarts)
     read_before_shift(context, stage)
-    return traffic.shift(context, stage.weight, stage.name), restarts
+    since = traffic.shift(context, stage.weight, stage.name)
+    announce(context, Event.STAGE, about=stage.name, reason=f"{stage.weight} % of the traffic")
+    return since, restarts
 
 
 def _journal_entry(context: Context, stage: Stage, restarts: dict[str, int] | None = None) -> None:
@@ -433,6 +438,23 @@ def _why_off(context: Context, seen: Observation, *, has_traffic: bool) -> str |
     if unseen and has_traffic and limits.after_metrics_outage == "traffic-off":
         return f"no metrics for {duration(blind)}; this is not a rollback"
     return None
+
+
+def _announce_verdict(context: Context, stage: Stage, seen: Observation, off: str | None) -> None:
+    if seen.verdict is Verdict.ROLLBACK:
+        announce(context, Event.ROLLBACK_STARTED, reason=f"{stage.name}: {seen.why}")
+    elif seen.verdict is Verdict.HOLD:
+        reason = seen.why if off is None else f"{seen.why}; all traffic is on stable: {off}"
+        announce(context, Event.HOLD, about=stage.name, reason=reason)
+    else:
+        _announce_approval(context, stage)
+
+
+def _announce_approval(context: Context, stage: Stage) -> None:
+    """Announce that the pipeline waits for the approval of the next stage, if it needs one."""
+    higher = [each for each in context.rollout.stages if each.weight > stage.weight]
+    if higher and higher[0].approval:
+        announce(context, Event.WAITING, about=higher[0].name, reason=f"{stage.name} proceeded")
 
 
 def _summary(seen: Observation, off: str | None, lifting: Lifting | None) -> str:

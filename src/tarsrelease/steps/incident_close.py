@@ -6,7 +6,9 @@ from tarsrelease.context import Context
 from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.journal import IncidentFacts, Phase
 from tarsrelease.model.lifting import Lifting
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.rollout import release_journal
@@ -27,4 +29,5 @@ def incident_close(context: Context, person: Lifting) -> Outcome:
         )
     facts = IncidentFacts(by=person.by, reason=person.reason)
     journal(context, STEP, release_journal.INCIDENT_CLOSED, Phase.RESULT, facts)
+    announce(context, Event.RESOLVED, reason=f"closed by {person.by}: {person.reason}")
     return report.outcome(Verdict.PROCEED, f"closed by {person.by}: {person.reason}")

@@ -5,7 +5,6 @@ People are told even if the journal cannot be written: the incident may be the A
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from tarsrelease.context import Context
@@ -14,8 +13,9 @@ from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.incident import Symptoms
 from tarsrelease.model.journal import IncidentFacts, Phase
 from tarsrelease.model.lifting import Lifting
-from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.rollout import release_journal
@@ -28,12 +28,11 @@ def incident_open(
     context: Context,
     symptoms: Symptoms,
     person: Lifting,
-    announce: Callable[[Notice], Sequence[str]],
 ) -> Outcome:
     """Classify the incident, journal it with its deadline, and tell people.
 
-    `announce` sends a notice and returns warnings. The verdict is that of `incident classify`. If
-    the journal cannot be written, the notice, the summary and a warning say so.
+    The verdict is that of `incident classify`. If the journal cannot be written, the notice, the
+    summary and a warning say so.
     """
     report = StepReport(context, STEP)
     rules = context.rollout.incidents
@@ -58,20 +57,11 @@ def incident_open(
     except ReleaseError as error:
         said += "; not recorded, so `tarsrelease status` does not show it"
         warnings.append(f"the journal cannot be written: {error}")
-    notice = Notice(
-        event=Event.INCIDENT,
-        application=context.rollout.application,
-        release=context.release.version,
-        environment=context.environment.name,
-        run=context.run.id,
-        about=found.severity or "",
-        reason=f"{person.reason}; {said}",
-        link=context.run.owner if context.run.owner.startswith("https://") else "",
-    )
+    announce(context, Event.INCIDENT, about=found.severity or "", reason=f"{person.reason}; {said}")
     details = details_of(found, rules, reached=0)
     return report.outcome(
         VERDICTS.get(found.action, Verdict.PROCEED),
         said,
-        details=details.model_copy(update={"warnings": (*warnings, *announce(notice))}),
+        details=details.model_copy(update={"warnings": tuple(warnings)}),
         next_step=NEXT.get(found.action, "tarsrelease incident close"),
     )

@@ -1,4 +1,4 @@
-"""notify send: send messages to people. A receiver that fails is only a warning."""
+"""notify send: send a notice to people. A receiver that fails is only a warning."""
 
 from __future__ import annotations
 
@@ -8,57 +8,79 @@ from datetime import datetime
 from textwrap import indent
 
 from tarsrelease.model.details import Details
-from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import count
-from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.notice import Message, Notice, Outgoing, Told
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
-from tarsrelease.model.step_details import NotifyDetails, NotifyPreviewDetails, PreviewedMessage
+from tarsrelease.model.step_details import (
+    MessagesDetails,
+    NotifyDetails,
+    NotifyPreviewDetails,
+    PreviewedMessage,
+)
 from tarsrelease.ports.clock import Clock
-from tarsrelease.ports.people import Receivers
+from tarsrelease.ports.people import ClosingOutbox
 from tarsrelease.report.notices.wording import headline
 
 STEP = "notify send"
+MESSAGES = "messages"
 HIDDEN = "(hidden)"
 
 
 def send(
     notice: Notice,
-    messages: Sequence[Message],
+    outbox: ClosingOutbox,
     *,
-    told: Iterable[Outcome],
-    receivers: Receivers,
+    wait: float,
     clock: Clock,
-    warnings: Sequence[str] = (),
 ) -> Outcome:
-    """Send each message once per run; `told` are the run's outcomes so far.
+    """Send each message once per run, and wait up to `wait` seconds for the receivers.
 
-    Failed deliveries are in `details.warnings`; the next call tries them again.
+    What was not delivered is in `details.warnings`; the next command of the release tries again.
     """
     started_at = clock.now()
-    before = already_told(told, notice.key)
-    delivered, skipped, problems = [], [], list(warnings)
-    for message in messages:
-        name = f"{message.receiver}{message.path}"
-        if name in before:
-            skipped.append(name)
-            continue
-        try:
-            receivers.deliver(message)
-        except ReleaseError as error:
-            problems.append(f"{message.receiver}: {error}; {error.detail.next}")
-        else:
-            delivered.append(name)
+    before = outbox.known(notice.key)
+    outbox.post(notice)
+    told, undelivered = outbox.close(wait)
+    now = next((each.delivered for each in told if each.notice.key == notice.key), ())
+    delivered = [name for name in now if name not in before]
+    problems = [*outbox.unset(), *undelivered]
     said = [f"notified {', '.join(delivered)}"] if delivered else []
-    said += [f"notified before: {', '.join(skipped)}"] if skipped else []
+    said += [f"notified before: {', '.join(before)}"] if before else []
     said += [f"NOT SENT, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
     details = NotifyDetails(
         key=notice.key,
         delivered=tuple(delivered),
-        known_already=tuple(skipped),
+        known_already=tuple(before),
         warnings=tuple(problems),
     )
     summary = "; ".join(said) or "no receiver for this event"
     return _ended(STEP, notice, summary, details, started_at=started_at, clock=clock)
+
+
+def messages_outcome(
+    told: Sequence[Told],
+    warnings: Sequence[str],
+    *,
+    release: str | None,
+    environment: str | None,
+    clock: Clock,
+) -> Outcome:
+    """What a step told people, for the evidence. It decides nothing."""
+    delivered = sum(len(each.delivered) for each in told)
+    said = f"{count(delivered, 'message')} delivered about {count(len(told), 'event')}"
+    said += f"; NOT SENT: {warnings[0]}" if warnings else ""
+    now = clock.now()
+    return Outcome(
+        step=MESSAGES,
+        release=release,
+        environment=environment,
+        verdict=Verdict.PROCEED,
+        exit_code=exit_code_of(Verdict.PROCEED),
+        summary=said,
+        details=MessagesDetails(told=tuple(told), warnings=tuple(warnings)),
+        started_at=min((each.at for each in told), default=now),
+        finished_at=now,
+    )
 
 
 def preview(
@@ -96,14 +118,18 @@ def _shown(bodies: Sequence[PreviewedMessage]) -> list[str]:
     ]
 
 
-def already_told(outcomes: Iterable[Outcome], key: str) -> frozenset[str]:
-    """The receivers that got the notice with this key before."""
-    told: set[str] = set()
+def told_before(outcomes: Iterable[Outcome], notice: Notice, at: datetime) -> Outgoing:
+    """The outbox as the evidence knows it, for a process without a cluster."""
+    delivered: dict[str, None] = {}
     for outcome in outcomes:
-        details = NotifyDetails.of(outcome.details)
-        if details is not None and details.key == key:
-            told |= set(details.delivered)
-    return frozenset(told)
+        sent = NotifyDetails.of(outcome.details)
+        if sent is not None and sent.key == notice.key:
+            delivered |= dict.fromkeys(sent.delivered)
+        several = MessagesDetails.of(outcome.details)
+        for each in several.told if several is not None else ():
+            if each.notice.key == notice.key:
+                delivered |= dict.fromkeys(each.delivered)
+    return Outgoing(told=(Told(notice=notice, at=at, delivered=tuple(delivered)),))
 
 
 def _ended(

@@ -24,10 +24,12 @@ from tarsrelease.model.errors import LostError, RefusedError, StoppedError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.versions import same_version
 from tarsrelease.operations import pinning, traffic
+from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.applied_as_checked import refuse_unchecked
 from tarsrelease.operations.drain import drain
 from tarsrelease.operations.evaluation import StageEvaluation, evaluating, nothing_to_keep
@@ -159,6 +161,7 @@ def _promote(
             remove_canary(locked)
             pinning.unpin(locked, pins)
         journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
+    announce(context, Event.PROMOTED, reason=f"all traffic is on stable, {release.version}")
     return (
         Verdict.PROCEED,
         f"{context.rollout.application} {release.version} is stable and serves all requests; "

@@ -22,11 +22,13 @@ from tarsrelease.model.errors import LostError, ReleaseError, StoppedError, Unre
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry, Phase, RollbackFacts
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Check, ErrorDetail, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.step_details import RollbackDetails, RollbackPlanDetails
 from tarsrelease.model.versions import same_version
 from tarsrelease.operations import pinning, traffic
+from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.locking import taking_over
 from tarsrelease.operations.outcome import StepReport, changing
@@ -82,17 +84,31 @@ def rollback(context: Context, reason: str) -> Outcome:
     """
     report = StepReport(context, STEP)
     begun = False
+    announce(context, Event.ROLLBACK_STARTED, reason=reason)
     while True:
         try:
             with changing(_AGAIN) if begun else nullcontext():
-                return _roll_back(context, reason, report)
+                outcome = _roll_back(context, reason, report)
         except (UnreachableError, LostError) as error:
             begun = begun or isinstance(error, LostError)
             left = context.environment.limits.rollback - report.elapsed
             if left <= _PAUSE:
+                announce(context, Event.ROLLBACK_FAILED, reason=str(error))
                 raise
             context.say(f"rollback: {error}; trying again for {duration(left)}")
             context.clock.sleep(_PAUSE)
+        except ReleaseError as error:
+            announce(context, Event.ROLLBACK_FAILED, reason=str(error))
+            raise
+        else:
+            _announce_proof(context, outcome)
+            return outcome
+
+
+def _announce_proof(context: Context, outcome: Outcome) -> None:
+    proven = outcome.verdict is Verdict.PROCEED
+    event = Event.RESOLVED if proven else Event.ROLLBACK_FAILED
+    announce(context, event, about="rollback" if proven else "", reason=outcome.summary)
 
 
 def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
@@ -123,6 +139,8 @@ def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
             Phase.RESULT,
             RollbackFacts(reason=reason, version=version),
         )
+        restored = f"{why}; {version} serves again, which is being proven"
+        announce(context, Event.ROLLBACK, reason=restored)
         with report.phase("proof"):
             scrapes = 3 * context.environment.prometheus.scrape_interval
             longest = min(max(_LONGEST_PROOF, scrapes), rolling.seconds_left)

@@ -20,10 +20,12 @@ from tarsrelease.model.errors import LockedError, LostError, ReleaseError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Verdict
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import RollbackDetails, RunDetails
 from tarsrelease.operations import traffic
+from tarsrelease.operations.announcing import announce, announce_start
 from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.migrations.release_phase import MigratePhase, Migrator, why_not
 from tarsrelease.operations.outcome import StepReport, changing
@@ -159,6 +161,7 @@ class _ReleaseRun:
             return ended.outcome
         except ReleaseError as error:
             return self.record.close_like(failed_step(context, STEP, error, context.clock.now()))
+        announce(context, Event.COMPLETE, reason=self.record.in_a_line)
         return self.record.close(
             Verdict.PROCEED,
             f"{context.release.version} is promoted and serves all requests",
@@ -172,6 +175,7 @@ class _ReleaseRun:
             if not self._deployed(entries):
                 if not release_journal.deploy_cut_off(entries, version):
                     self._step("check preflight", self.preflight)
+                announce_start(self.context)
                 for name, act in self.migration.steps():
                     self._step(name, act)
                 widened = self.migration.applied > 0

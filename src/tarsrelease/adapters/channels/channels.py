@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from tarsrelease.adapters.channels.email import EmailChannel
 from tarsrelease.adapters.channels.pagerduty import PagerDutyChannel
-from tarsrelease.adapters.channels.slack import SlackChannel
+from tarsrelease.adapters.channels.posting import ATTEMPTS
+from tarsrelease.adapters.channels.slack import SlackBot, SlackWebhook
 from tarsrelease.adapters.channels.statuspage import StatuspageChannel
 from tarsrelease.adapters.channels.webhook import WebhookChannel
 from tarsrelease.model.environment import Notifications
@@ -32,12 +34,34 @@ class Channel(Protocol):
     def deliver(self, message: Message) -> None:
         """Return when the provider has accepted it. Raises UnreachableError or UsageError."""
 
+    @property
+    def variables(self) -> tuple[str | None, ...]:
+        """The environment variables with its secrets."""
+
 
 class Channels:
     """The port `Receivers`: each message goes to the channel that it was made for."""
 
-    def __init__(self, settings: Notifications, *, deadline: float = _DEADLINE) -> None:
-        self.by_name: Mapping[str, Channel] = dict(_channels(settings, deadline))
+    def __init__(
+        self,
+        settings: Notifications,
+        *,
+        deadline: float = _DEADLINE,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Up to `attempts` requests in `deadline` seconds for each message."""
+        self.threads: dict[str, str] = {}
+        self.by_name: Mapping[str, Channel] = dict(
+            _channels(settings, self.threads, deadline, attempts)
+        )
+
+    def usable(self) -> list[str]:
+        """The channels whose secrets are set."""
+        return [
+            name
+            for name, channel in self.by_name.items()
+            if all(os.environ.get(variable) for variable in channel.variables if variable)
+        ]
 
     def deliver(self, message: Message) -> None:
         """See `Channel.deliver`."""
@@ -67,17 +91,25 @@ class Channels:
         return messages, warnings
 
 
-def _channels(settings: Notifications, deadline: float) -> list[tuple[str, Channel]]:
+def _channels(
+    settings: Notifications, threads: MutableMapping[str, str], deadline: float, attempts: int
+) -> list[tuple[str, Channel]]:
     found: list[tuple[str, Channel]] = []
     if settings.slack is not None:
-        found.append((SLACK, SlackChannel(settings.slack, deadline)))
+        if settings.slack.webhook_env is not None:
+            found.append((SLACK, SlackWebhook(settings.slack, deadline, attempts)))
+        found += [
+            (f"{SLACK} {each.name}", SlackBot(settings.slack, each, threads, deadline, attempts))
+            for each in settings.slack.channels
+        ]
     if settings.pagerduty is not None:
-        found.append((PAGERDUTY, PagerDutyChannel(settings.pagerduty, deadline)))
+        found.append((PAGERDUTY, PagerDutyChannel(settings.pagerduty, deadline, attempts)))
     if settings.statuspage is not None:
-        found.append((STATUSPAGE, StatuspageChannel(settings.statuspage, deadline)))
+        found.append((STATUSPAGE, StatuspageChannel(settings.statuspage, deadline, attempts)))
     if settings.email is not None:
-        found.append((EMAIL, EmailChannel(settings.email, deadline)))
+        found.append((EMAIL, EmailChannel(settings.email, deadline, attempts)))
     found += [
-        (f"webhook {each.name}", WebhookChannel(each, deadline)) for each in settings.webhooks
+        (f"webhook {each.name}", WebhookChannel(each, deadline, attempts))
+        for each in settings.webhooks
     ]
     return found

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import smtplib
 import ssl
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
+from email.utils import formatdate
 from time import sleep
 from typing import Any
 
 from tarsrelease.adapters.channels.posting import secret
 from tarsrelease.adapters.other_shapes import UNREADABLE, excerpt
 from tarsrelease.model.environment import Email
-from tarsrelease.model.errors import UnreachableError, UsageError
-from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.errors import NotLetInError, UnreachableError, UsageError
+from tarsrelease.model.notice import Event, Message, Notice
 from tarsrelease.report.notices.email import EMAIL, email
 
 _TIMEOUT = 5.0
 _ATTEMPTS, _PAUSE = 3, 1.0
+_LOGIN = frozenset({530, 534, 535, 538})
 
 
 class EmailChannel:
     """One e-mail per notice to all recipients."""
 
-    def __init__(self, settings: Email, deadline: float) -> None:
-        self._settings, self._deadline = settings, deadline
+    def __init__(self, settings: Email, deadline: float, attempts: int = _ATTEMPTS) -> None:
+        self._settings, self._deadline, self._most = settings, deadline, attempts
+
+    @property
+    def variables(self) -> tuple[str | None, ...]:
+        """See `Channel`."""
+        return (self._settings.username_env, self._settings.password_env)
 
     def messages(self, notice: Notice, at: datetime, *, keys: bool) -> Sequence[Message]:  # noqa: ARG002
         """See `Channel`."""
@@ -46,9 +53,16 @@ class EmailChannel:
         written = EmailMessage()
         written["Subject"] = str(body["subject"])
         written["From"] = self._settings.sender
-        written["To"] = ", ".join(self._settings.to)
+        customers = self._settings.customers if body["event"] == Event.CUSTOMERS else ()
+        if customers:
+            written["To"] = self._settings.sender
+            written["Bcc"] = ", ".join(customers)
+        else:
+            written["To"] = ", ".join(self._settings.to)
         written["Date"] = formatdate(usegmt=True)
-        written["Message-ID"] = make_msgid(domain=self._settings.sender.rpartition("@")[2])
+        # The same notice has the same id, so that a mailbox shows a second delivery once.
+        name = hashlib.sha256(str(body["key"]).encode()).hexdigest()[:32]
+        written["Message-ID"] = f"<{name}@{self._settings.sender.rpartition('@')[2]}>"
         written["Auto-Submitted"] = "auto-generated"
         written.set_content(str(body["text"]))
         written.add_alternative(str(body["html"]), subtype="html")
@@ -75,15 +89,17 @@ class EmailChannel:
             raise ended[0]
 
     def _attempts(self, act: Callable[[smtplib.SMTP], object]) -> None:
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
+        for attempt in range(self._most):
+            last = attempt == self._most - 1
             try:
                 with self._connected() as server:
                     act(server)
             except smtplib.SMTPResponseException as problem:
                 if last or not 400 <= problem.smtp_code < 500:
                     found = f"{problem.smtp_code} {_text(problem.smtp_error)}"
-                    raise self._refused(found) from None
+                    if not 500 <= problem.smtp_code < 600:
+                        raise self._away(found) from None
+                    raise self._refused(found, problem.smtp_code) from None
             except smtplib.SMTPRecipientsRefused as problem:
                 raise self._refused(f"all recipients: {_first(problem.recipients)}") from None
             except (OSError, smtplib.SMTPException) as problem:
@@ -116,8 +132,9 @@ class EmailChannel:
             raise
         return server
 
-    def _refused(self, found: str) -> UsageError:
-        return UsageError(
+    def _refused(self, found: str, code: int = 0) -> UsageError:
+        kind = NotLetInError if code in _LOGIN else UsageError
+        return kind(
             doing="telling email",
             found=f"the mail server refused it: {found}",
             expected="a sender, recipients and a login that it accepts",

@@ -1,24 +1,27 @@
 """Requests to a provider: retried by its rules, and never with its address in an error.
 
 400 (the message is wrong), 404 and 410 (the webhook is gone) are not retried; 429 and 5xx are,
-after Retry-After if given, within one deadline per message.
+after Retry-After if given, within one deadline per message. Requests keep the distance that the
+provider's rate limit asks for.
 """
 
 from __future__ import annotations
 
 import os
-from time import monotonic
+import threading
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from tarsrelease.adapters.http.client import LATER, Answer, Client
-from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.adapters.http.client import LATER, Answer, Client, retry_after
+from tarsrelease.model.errors import BusyError, NotLetInError, UnreachableError, UsageError
 
 _TIMEOUT = 5.0
-_ATTEMPTS = 4
+ATTEMPTS = 4
 _EXCERPT = 200
+_LOGIN = frozenset({401, 403, 407})
 
 
 def secret(variable: str, receiver: str) -> str:
@@ -35,22 +38,28 @@ def secret(variable: str, receiver: str) -> str:
 
 
 class Provider:
-    """Requests to one provider within `deadline` seconds each.
+    """Requests to one provider within `deadline` seconds each, at least `distance` seconds apart.
 
     Raises UnreachableError if it does not answer, and UsageError if it refuses.
     """
 
-    def __init__(self, receiver: str, deadline: float) -> None:
+    def __init__(
+        self, receiver: str, deadline: float, *, distance: float = 0.0, attempts: int = ATTEMPTS
+    ) -> None:
         self._receiver, self._deadline = receiver, deadline
+        self._attempts, self._distance = attempts, distance
         self._client = Client(seconds=_TIMEOUT)
+        self._next, self._turn = 0.0, threading.Lock()
 
     def request(self, method: str, address: str, **more: Any) -> Answer:
         """The provider's answer, of a status below 300."""
         if not _is_url(address):
             raise self._no_address()
+        self._keep_distance()
         try:
+            ends_at = monotonic() + self._deadline
             answer = self._client.request(
-                method, address, deadline=monotonic() + self._deadline, attempts=_ATTEMPTS, **more
+                method, address, deadline=ends_at, attempts=self._attempts, **more
             )
         except httpx.InvalidURL:
             raise self._no_address() from None
@@ -61,25 +70,56 @@ class Provider:
             raise self._refusal(answer)
         return answer
 
+    def _keep_distance(self) -> None:
+        with self._turn:
+            wait = self._next - monotonic()
+            if wait > 0:
+                sleep(wait)
+            self._next = monotonic() + self._distance
+
     def away(self, found: str) -> UnreachableError:
         """The error of a provider that does not answer as it should."""
-        return UnreachableError(
+        return UnreachableError(**self._no_answer(found))
+
+    def busy(self, found: str, after: float | None) -> BusyError:
+        """The error of a provider that asks to come back `after` seconds."""
+        error = BusyError(**self._no_answer(found))
+        error.after = after
+        return error
+
+    def not_let_in(self, found: str) -> NotLetInError:
+        """The error of a provider that refuses the login."""
+        return NotLetInError(
             doing=f"telling {self._receiver}",
             found=found,
-            expected="an answer from the provider",
-            next_step="the release continues; notify people yourself",
+            expected="a token or a key that the provider accepts",
+            next_step="check the variable that the environment file names under notifications",
         )
 
-    def _refusal(self, answer: Answer) -> UnreachableError | UsageError:
-        said = f"status {answer.status}: {answer.text[:_EXCERPT].strip() or '(no text)'}"
-        if answer.status in LATER:
-            return self.away(said)
+    def _no_answer(self, found: str) -> dict[str, str]:
+        return {
+            "doing": f"telling {self._receiver}",
+            "found": found,
+            "expected": "an answer from the provider",
+            "next_step": "the release continues; notify people yourself",
+        }
+
+    def refused(self, said: str) -> UsageError:
+        """The error of a provider that does not accept the message."""
         return UsageError(
             doing=f"telling {self._receiver}",
             found=said,
             expected="a message that the provider accepts",
             next_step="check the webhook or the integration key; this message is not retried",
         )
+
+    def _refusal(self, answer: Answer) -> UnreachableError | UsageError:
+        said = f"status {answer.status}: {answer.text[:_EXCERPT].strip() or '(no text)'}"
+        if answer.status in LATER:
+            return self.busy(said, retry_after(answer.headers))
+        if answer.status in _LOGIN:
+            return self.not_let_in(said)
+        return self.refused(said)
 
     def _no_address(self) -> UsageError:
         return UsageError(

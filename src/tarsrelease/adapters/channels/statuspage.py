@@ -6,21 +6,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tarsrelease.adapters.channels.posting import Provider, secret
+from tarsrelease.adapters.channels.posting import ATTEMPTS, Provider, secret
 from tarsrelease.model.environment import Statuspage
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.notice import Event, Message, Notice
 from tarsrelease.report.notices.statuspage import CREATES, ENDED, STATUSPAGE, statuspage
 
 _NEWEST = 100
+_DISTANCE = 1.0
+"""Statuspage takes one request a second (developer.statuspage.io, "Rate Limiting")."""
 
 
 class StatuspageChannel:
     """Updates what the release opened, opens it where an event begins it, or leaves it out."""
 
-    def __init__(self, settings: Statuspage, deadline: float) -> None:
+    def __init__(self, settings: Statuspage, deadline: float, attempts: int = ATTEMPTS) -> None:
         self._settings = settings
-        self._provider = Provider(STATUSPAGE, deadline)
+        self._provider = Provider(STATUSPAGE, deadline, distance=_DISTANCE, attempts=attempts)
 
     def messages(self, notice: Notice, at: datetime, *, keys: bool) -> Sequence[Message]:  # noqa: ARG002
         """See `Channel`. Raises UsageError for a scheduled event without its times."""
@@ -32,6 +34,11 @@ class StatuspageChannel:
                 next_step="add --starts TIME --ends TIME",
             )
         return statuspage(notice, self._settings.components)
+
+    @property
+    def variables(self) -> tuple[str | None, ...]:
+        """See `Channel`."""
+        return (self._settings.token_env,)
 
     def deliver(self, message: Message) -> None:
         """See `Channel`. An update of something that is not there has nothing to do."""

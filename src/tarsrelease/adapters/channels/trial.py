@@ -8,6 +8,7 @@ from functools import partial
 
 from tarsrelease.adapters.channels.channels import Channel, Channels
 from tarsrelease.adapters.channels.email import EmailChannel
+from tarsrelease.adapters.channels.slack import SlackBot
 from tarsrelease.adapters.channels.statuspage import StatuspageChannel
 from tarsrelease.model.notice import Event, Message, Notice
 from tarsrelease.report.notices.pagerduty import ALERTS, PAGERDUTY
@@ -39,6 +40,8 @@ def _try(name: str, channel: Channel, notice: Notice) -> str:
         return "logged in; no e-mail was sent"
     if isinstance(channel, StatuspageChannel):
         return f"the page {channel.page()!r} was read; nothing was published"
+    if isinstance(channel, SlackBot):
+        return f"logged in as {channel.call('auth.test', {}).get('user', '?')}; nothing was posted"
     now = datetime.now(UTC)
     if name == PAGERDUTY:
         for message in _alert_and_its_end(channel, notice, now):

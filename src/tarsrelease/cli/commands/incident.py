@@ -148,11 +148,10 @@ def _open(settings: Settings, reason: str, by: str | None, **known: Any) -> int:
     symptoms = _symptoms(known)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.announce import announce
         from tarsrelease.steps.incident_open import incident_open
 
         person = who_and_why(by or session.run.owner, reason, "--by", "--reason")
-        return incident_open(session.context, symptoms, person, partial(announce, session))
+        return incident_open(session.context, symptoms, person)
 
     return carry_out(settings, "incident open", act, recording=Recording.IF_POSSIBLE)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import MOMENT
+from tarsrelease.cli.options import MOMENT, SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ notify = LazyGroup(
 )
 
 _EVENTS = (
-    *("scheduled", "started", "stage", "hold", "protected", "promoted", "complete"),
+    *("scheduled", "started", "stage", "hold", "waiting", "protected", "promoted", "complete"),
     *("rollback-started", "rollback", "rollback-failed", "incident", "resolved", "customers"),
 )
 
@@ -38,6 +38,12 @@ def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
         click.option("--no-pagerduty", is_flag=True, help="Send nothing to PagerDuty."),
         click.option(
             "--link", metavar="URL", help="Link in the message. Default on GitHub: the run's page."
+        ),
+        click.option(
+            "--approval",
+            metavar="ENVIRONMENT",
+            default="",
+            help="GitHub environment whose approval is waited for; the message links to it.",
         ),
         click.option(
             "--reason", metavar="TEXT", default="", help="Reason, for the readers of the message."
@@ -61,12 +67,11 @@ def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _notice(session: Session, options: dict[str, Any]) -> Notice:
-    from tarsrelease.adapters.channels.templates import worded
     from tarsrelease.model.notice import Event, Notice
 
     owner = session.run.owner
     found = owner if owner.startswith("https://") else ""
-    notice = Notice(
+    return Notice(
         event=Event(options["event"]),
         application=session.release.rollout.application,
         release=session.release.version,
@@ -75,41 +80,46 @@ def _notice(session: Session, options: dict[str, Any]) -> Notice:
         about=options["about"],
         reason=options["reason"],
         link=options["link"] or found,
+        approval=options["approval"],
         starts_at=options["starts"],
         ends_at=options["ends"],
     )
-    return worded(notice, session.environment.notifications.templates)
 
 
 @_notice_options
-def _send(settings: Settings, **options: Any) -> int:
+@click.option(
+    "--wait",
+    type=SOME_TIME,
+    metavar="DURATION",
+    default="20s",
+    show_default=True,
+    help="How long to wait for receivers that do not answer.",
+)
+def _send(settings: Settings, wait: float, **options: Any) -> int:
     """Send a message about an event to all channels, once per run.
 
-    The evidence folder shows which messages were sent already. `notifications` in the environment
-    file names the receivers. If one does not answer, the Outcome has a warning and the exit code is
-    0.
+    The journal on the cluster and the evidence folder show which messages were sent already.
+    `notifications` in the environment file names the receivers. If one does not answer, the Outcome
+    has a warning, the exit code is 0, and the next command of the release tries again.
     """
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.channels.channels import Channels
+        from tarsrelease.adapters.channels.templates import worded
         from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.adapters.files.evidence_file import outcomes_in
         from tarsrelease.steps.notify import send as step
+        from tarsrelease.steps.notify import told_before
+        from tarsrelease.wiring.outbox import closing_outbox
 
         clock, place = SystemClock(), session.environment
         notice = _notice(session, options)
-        channels = Channels(place.notifications)
-        messages, warnings = channels.messages(notice, clock.now(), without=_without(options))
+        worded(notice, place.notifications.templates)  # a template that is wrong is said at once
         evidence = session.evidence()
-        return step(
-            notice,
-            messages,
-            told=outcomes_in(evidence.path.parent) if evidence else (),
-            receivers=channels,
-            clock=clock,
-            warnings=warnings,
-        )
+        recorded = outcomes_in(evidence.path.parent) if evidence else ()
+        known = told_before(recorded, notice, clock.now())
+        outbox = closing_outbox(place, session.release, known=known, without=_without(options))
+        return step(notice, outbox, wait=wait, clock=clock)
 
     return carry_out(settings, "notify send", act)
 
@@ -121,11 +131,12 @@ def _preview(settings: Settings, **options: Any) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.channels.channels import Channels
+        from tarsrelease.adapters.channels.templates import worded
         from tarsrelease.adapters.clock import SystemClock
         from tarsrelease.steps.notify import preview as step
 
         clock, place = SystemClock(), session.environment
-        notice = _notice(session, options)
+        notice = worded(_notice(session, options), place.notifications.templates)
         messages, warnings = Channels(place.notifications).messages(
             notice, clock.now(), keys=False, without=_without(options)
         )

@@ -15,7 +15,7 @@ _STYLE = (
 
 
 def email(notice: Notice) -> Message:
-    """`body` has subject, text and html. A subject never has more than one line."""
+    """`body` has event, key, subject, text and html. A subject never has more than one line."""
     subject = cut(" ".join(headline(notice).split()), _SUBJECT)
     said = facts(notice, _REASON)
     reason, address = said.pop("reason", ""), link(notice)
@@ -24,7 +24,13 @@ def email(notice: Notice) -> Message:
     return Message(
         receiver=EMAIL,
         path="",
-        body={"subject": subject, "text": text, "html": _html(subject, reason, rows)},
+        body={
+            "event": notice.event.value,
+            "key": notice.key,
+            "subject": subject,
+            "text": text,
+            "html": _html(subject, reason, rows),
+        },
     )
 
 

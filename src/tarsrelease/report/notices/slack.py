@@ -1,21 +1,24 @@
-"""Slack's incoming webhooks: `text`, and at most 50 `blocks`.
+"""Slack's messages: `text`, and at most 50 `blocks`.
 
-A section's text has at most 3 000 characters, a header's 150 (docs.slack.dev, "Block Kit" and
-"Incoming webhooks").
+A section's text has at most 3 000 characters, a header's 150 (docs.slack.dev, "Block Kit",
+"Incoming webhooks" and "chat.postMessage").
 """
 
 from __future__ import annotations
 
+from tarsrelease.model.environment import SlackChannel
 from tarsrelease.model.notice import Event, Message, Notice
-from tarsrelease.report.notices.wording import cut, headline, link, with_reason
+from tarsrelease.report.notices.wording import cut, headline, link, public, with_reason
 
 SLACK = "slack"
-_HEADER, _TEXT = 150, 3000
+POST_MESSAGE = "chat.postMessage"
+_HEADER, _TEXT, _FIRST_LINE = 150, 3000, 300
 _SIGNS = {
     Event.SCHEDULED: ":calendar:",
     Event.STARTED: ":rocket:",
     Event.STAGE: ":fast_forward:",
     Event.HOLD: ":pause_button:",
+    Event.WAITING: ":raised_hand:",
     Event.PROTECTED: ":shield:",
     Event.ROLLBACK_STARTED: ":rotating_light:",
     Event.ROLLBACK: ":rotating_light:",
@@ -27,32 +30,92 @@ _SIGNS = {
     Event.CUSTOMERS: ":mega:",
     Event.OVERRIDDEN: ":warning:",
 }
+_ENDS = {
+    *(Event.ROLLBACK_STARTED, Event.ROLLBACK, Event.ROLLBACK_FAILED),
+    *(Event.COMPLETE, Event.INCIDENT, Event.RESOLVED),
+}
+_EVENTS = {
+    "technical": frozenset(Event),
+    "support": frozenset(
+        {Event.SCHEDULED, Event.STARTED, Event.PROMOTED, Event.CUSTOMERS, *_ENDS},
+    ),
+    "summary": frozenset({Event.SCHEDULED, Event.STARTED, *_ENDS}),
+}
+"""The events that a channel gets, by its level of detail."""
+_BROADCAST = frozenset({Event.HOLD, Event.WAITING, Event.PROTECTED, *_ENDS})
+"""Replies that the channel shows outside the thread, too: a person must see them."""
 
 
 def slack(notice: Notice) -> Message:
-    """A header, the reason, and a link to the run."""
-    said = headline(notice)
+    """The webhook's message: a header, the reason, and a link to the run or to the approval."""
+    return Message(receiver=SLACK, path="", body=_body(notice, "technical"))
+
+
+def slack_channel(notice: Notice, channel: SlackChannel) -> tuple[Message, ...]:
+    """The bot's message to a channel; none if its level of detail leaves the event out."""
+    if notice.event not in _EVENTS[channel.detail]:
+        return ()
+    body = _body(notice, channel.detail)
+    body["channel"] = channel.name
+    body["metadata"] = {"event_type": "tarsrelease", "event_payload": {"key": notice.key}}
+    body["unfurl_links"] = False
+    if notice.event in _BROADCAST:
+        body["reply_broadcast"] = True
+    receiver, thread = f"{SLACK} {channel.name}", f"{notice.thread} {channel.name}"
+    return (Message(receiver=receiver, path="", body=body, thread=thread),)
+
+
+def _body(notice: Notice, detail: str) -> dict[str, object]:
+    return {
+        "text": cut(_escaped(_said(notice, detail)), _TEXT),
+        "blocks": _blocks(notice, detail),
+    }
+
+
+def _said(notice: Notice, detail: str) -> str:
+    if detail == "technical":
+        return with_reason(notice)
+    if detail == "support":
+        told = public(notice.event)
+        return f"{headline(notice)}. Customers read: {told}" if told else headline(notice)
+    return headline(notice)
+
+
+def _blocks(notice: Notice, detail: str) -> list[dict[str, object]]:
+    title = cut(f"{_SIGNS[notice.event]} {headline(notice)}", _HEADER)
     blocks: list[dict[str, object]] = [
-        {
-            "type": "header",
-            "text": {"type": "plain_text", "text": cut(f"{_SIGNS[notice.event]} {said}", _HEADER)},
-        }
+        {"type": "header", "text": {"type": "plain_text", "text": title}}
     ]
-    if notice.reason:
+    told = public(notice.event)
+    if detail == "technical" and notice.reason:
         blocks.append(_section(cut(_escaped(notice.reason), _TEXT)))
-    where = f"Run `{_escaped(notice.run)}`"
-    if address := link(notice):
-        where += f" · <{_escaped(address)}|open it>"
-    blocks.append(_section(cut(where, _TEXT)))
-    return Message(
-        receiver=SLACK,
-        path="",
-        body={"text": cut(_escaped(with_reason(notice)), _TEXT), "blocks": blocks},
+    elif detail == "support" and told:
+        blocks.append(_section(f"Customers read on the status page: _{_escaped(told)}_"))
+    elif detail == "summary" and notice.reason:
+        blocks.append(_section(cut(_escaped(notice.reason.splitlines()[0]), _FIRST_LINE)))
+    address = link(notice)
+    if notice.approval and address and detail == "technical":
+        blocks.append(_decision(notice, address))
+    if detail == "technical":
+        where = f"Run `{_escaped(notice.run)}`"
+        if address:
+            where += f" · {_link(address, 'open it')}"
+        blocks.append(_section(cut(where, _TEXT)))
+    return blocks
+
+
+def _decision(notice: Notice, address: str) -> dict[str, object]:
+    return _section(
+        cut(f"{_link(address, 'Approve or reject')} `{_escaped(notice.approval)}`", _TEXT)
     )
 
 
+def _link(address: str, text: str) -> str:
+    return f"<{_escaped(address).replace('|', '%7C')}|{text}>"
+
+
 def _section(text: str) -> dict[str, object]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
 def _escaped(text: str) -> str:

@@ -9,6 +9,7 @@ _HEADLINES = {
     Event.STARTED: "has begun",
     Event.STAGE: "is at its next stage",
     Event.HOLD: "holds and waits for a decision",
+    Event.WAITING: "waits for an approval",
     Event.PROTECTED: "lost its traffic to protect users; the canary is kept",
     Event.ROLLBACK_STARTED: "is being rolled back",
     Event.ROLLBACK: "is rolled back",
