@@ -66,13 +66,11 @@ def test_p0_says_to_roll_back_and_moves_nothing_itself() -> None:
 def test_people_are_told_although_the_journal_cannot_be_written() -> None:
     day = DayWorld()
     day.world.kubernetes_up = False
-    told: list[Notice] = []
-
-    def announce(notice: Notice) -> tuple[str, ...]:
-        told.append(notice)
-        return ()
-
-    outcome = incident_open(day.context(), SLOW, ALICE, announce)
+    outbox = Posted()
+    context = day.context()
+    context = replace(context, people=replace(context.people, outbox=outbox))
+    outcome = incident_open(context, SLOW, ALICE)
+    told = outbox.notices
     assert [each.about for each in told] == ["P1"]
     assert "not recorded" in told[0].reason
     assert "not recorded" in outcome.summary

@@ -176,7 +176,7 @@ class Session:
         from tarsrelease.ports.people import NoOutbox
         from tarsrelease.wiring.outbox import outbox_of
 
-        if not self._changes:
+        if not self.changes:
             return NoOutbox()
         return outbox_of(self.environment, self.release)
 

@@ -175,11 +175,10 @@ class Outbox:
 
     def _hand_out(self) -> None:
         with self._lock:
-            for told in self._state.told:
-                if told.sender != self._sender:
-                    continue
-                for line in self._lines.values():
-                    line.take(told)
+            ours = [told for told in self._state.told if told.sender == self._sender]
+        for told in ours:
+            for line in self._lines.values():
+                line.take(told)
 
     # What the lines ask and report
 
