@@ -48,7 +48,7 @@ def deadline_of(statement: Statement, database: Database) -> Deadline:
     allowed = bool(_ALLOWED & statement.allowed.keys())
     kind = str(statement.node.WhichOneof("node"))
     blocking = None if allowed else min(database.blocking_timeout, database.statement_timeout)
-    patient = kind in _ROWS | _READS | _CALLS or _validates(statement)
+    patient = kind in _ROWS | _READS | _CALLS or _validates(statement) or _refreshes(statement)
     if allowed or (patient and not is_full_vacuum(statement)):
         return Deadline(
             "statement_timeout", database.statement_timeout, blocking, database.lock_timeout
@@ -62,6 +62,11 @@ def is_full_vacuum(statement: Statement) -> bool:
     return statement.non_transactional is NonTransactional.VACUUM and "full" in options(
         statement.node.vacuum_stmt.options
     )
+
+
+def _refreshes(statement: Statement) -> bool:
+    """REFRESH MATERIALIZED VIEW CONCURRENTLY lets queries read the view meanwhile."""
+    return bool(statement.node.refresh_mat_view_stmt.concurrent)
 
 
 def _validates(statement: Statement) -> bool:

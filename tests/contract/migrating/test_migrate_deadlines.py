@@ -39,6 +39,14 @@ def test_what_blocks_nobody_is_not_cut(naps: Rig, sql: str) -> None:
     assert outcome.exit_code is ExitCode.DONE
 
 
+def test_a_refresh_that_lets_others_read_is_not_cut(naps: Rig) -> None:
+    with naps.connect() as connection:
+        connection.execute("CREATE MATERIALIZED VIEW kept AS SELECT id, nap(id) FROM naps")
+        connection.execute("CREATE UNIQUE INDEX ON kept (id)")
+    release = naps.release({"a.sql": Sql("REFRESH MATERIALIZED VIEW CONCURRENTLY kept;")})
+    assert naps.up(release, blocking_timeout=1.0).exit_code is ExitCode.DONE
+
+
 def test_a_block_that_holds_a_strong_lock_is_cut(naps: Rig) -> None:
     sql = "DO $$BEGIN ALTER TABLE naps ADD c int; PERFORM pg_sleep(60); END$$;"
     started = time.monotonic()

@@ -158,7 +158,11 @@ class Draw:
             (f"ALTER TABLE {table} DISABLE TRIGGER USER", "SELECT 1"),
             (f"ALTER TABLE {table} ALTER d SET DEFAULT 2", "SELECT 1"),
             (f"ALTER TABLE {table} REPLICA IDENTITY NOTHING", "SELECT 1"),
-            (f"CREATE OR REPLACE VIEW v_{table} AS SELECT id FROM {table}", "SELECT 1"),
+            (
+                f"CREATE OR REPLACE VIEW v_{table} AS SELECT id, {self.tables[table][0]} "
+                f"FROM {table} WHERE false",
+                f"DROP VIEW v_{table}",
+            ),
             ("ALTER FUNCTION f(int) STRICT", "SELECT 1"),
             (f"ALTER TABLE {table} SET UNLOGGED", "SELECT 1"),
             (

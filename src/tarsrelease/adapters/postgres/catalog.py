@@ -158,14 +158,15 @@ class PostgresCatalog:
     def blocking_locks(self, pid: int) -> list[str]:
         """Locks of this backend on existing tables that block writes or more.
 
-        A table that its transaction has created is not in pg_class for other sessions.
+        A table that its transaction has created is not in pg_class for other sessions, and nobody
+        writes to a materialized view.
         """
         rows = self._all(
             "SELECT replace(l.mode, 'Lock', '') || ' on ' || c.relname FROM pg_locks l "
             "JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'm') "
             "WHERE l.pid = %s AND l.granted AND c.relnamespace <> 'pg_catalog'::regnamespace "
             "AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', "
-            "'AccessExclusiveLock')",
+            "'AccessExclusiveLock') AND (c.relkind <> 'm' OR l.mode = 'AccessExclusiveLock')",
             [pid],
         )
         return [row[0] for row in rows]
