@@ -22,6 +22,7 @@ from tarsrelease.model.people import Approval, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
 from tarsrelease.model.position import Position
 from tarsrelease.model.result import Check
+from tarsrelease.model.sockets import SocketReport
 
 
 class ArtifactRow(Value):
@@ -360,6 +361,12 @@ class SloDetails(Details):
     budget: ErrorBudget | None = None
 
 
+class WebSocketDetails(Details):
+    """Of `measure websocket`."""
+
+    websocket: SocketReport
+
+
 class NotImported(Value):
     """What `import` found no counterpart for, and why."""
 
@@ -455,6 +462,7 @@ DETAILS: Mapping[str, type[Details]] = {
     "measure baseline": KpiDetails,
     "measure drift": DriftDetails,
     "measure slo": SloDetails,
+    "measure websocket": WebSocketDetails,
     "import": ImportDetails,
     "incident classify": IncidentDetails,
     "incident open": IncidentDetails,

@@ -13,6 +13,7 @@ from tarsrelease.cli.lazy import Entry, LazyGroup
 from tarsrelease.cli.options import MOMENT, SOME_TIME, Written
 from tarsrelease.cli.settings import Settings, command
 from tarsrelease.model import quantities
+from tarsrelease.model.sockets import parse_cuts
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
@@ -29,6 +30,7 @@ measure = LazyGroup(
         "baseline": Entry(f"{__name__}:baseline", "Measure production before a release."),
         "slo": Entry(f"{__name__}:slo", "Watch the SLOs, and alert on breaches."),
         "drift": Entry(f"{__name__}:drift", "Compare canary and stable, or with staging."),
+        "websocket": Entry(f"{__name__}:websocket", "Cut WebSockets and see them come back."),
     },
 )
 
@@ -342,11 +344,14 @@ slo = command(
 
 @click.option(
     "--deployment",
+    "--canary-deployment",
+    "deployment",
     type=click.Choice(["canary", "stable", "all"]),
     help="Whose pods to compare. Default: canary; all with --compare-to.",
 )
 @click.option(
     "--baseline",
+    "--stable-deployment",
     "beside",
     type=click.Choice(["canary", "stable", "all"]),
     default="stable",
@@ -430,3 +435,98 @@ drift = command(
     "tarsrelease measure drift --environment production --compare-to staging --duration 24h "
     "--interval 15m",
 )(_drift)
+
+
+@click.option(
+    "--duration",
+    type=SOME_TIME,
+    default="1m",
+    show_default=True,
+    metavar="DURATION",
+    help="How long to keep connections open and cut them.",
+)
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Number of connections at the same time.",
+)
+@click.option(
+    "--cut-every",
+    type=SOME_TIME,
+    default="5s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long each connection talks before it is cut.",
+)
+@click.option(
+    "--idle",
+    type=SOME_TIME,
+    default="10s",
+    show_default=True,
+    metavar="DURATION",
+    help="How long an idle connection is silent.",
+)
+@click.option(
+    "--cuts",
+    type=Written("cuts", parse_cuts),
+    default="close,drop,idle",
+    show_default=True,
+    metavar="LIST",
+    help="How to cut, in turn: an orderly close, a network drop, silence.",
+)
+@click.option("--url", metavar="URL", help="Address of the service. Default: the gateway's.")
+@click.option("--path", default="/ws", show_default=True, help="Path of the WebSocket.")
+@click.option(
+    "--deployment",
+    type=click.Choice(["canary", "all"]),
+    default="all",
+    show_default=True,
+    help="canary: send the canary's header.",
+)
+@_OUTPUT
+def _websocket(settings: Settings, **given: Any) -> int:
+    """Open real WebSockets, cut them, and measure sessions, times and messages.
+
+    Clients send numbered messages, come back to their session within five tries and send again what
+    was not echoed. Connections that the server closes are counted, too. The exit code is 1 if fewer
+    sessions come back than the target (objectives.targets.reconnection_success, 99.9 %) or a
+    message is lost.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.files.measured import kept_in, write_json
+        from tarsrelease.adapters.websocket.probe import SocketProbe
+        from tarsrelease.model.sockets import SocketPlan
+        from tarsrelease.model.step_details import WebSocketDetails
+        from tarsrelease.steps.measure_websocket import measure_websocket as step
+        from tarsrelease.wiring.sockets import place
+
+        plan = SocketPlan(
+            seconds=given["duration"],
+            connections=given["connections"],
+            every=given["cut_every"],
+            idle=given["idle"],
+            cuts=given["cuts"],
+        )
+        assignment, whose = session.assignment, given["deployment"]
+        where = place(assignment, given["url"], given["path"], canary=whose == "canary")
+        outcome = step(assignment, SocketProbe(where), plan, deployment=whose)
+        details = WebSocketDetails.of(outcome.details)
+        if details is not None and given["output"] is not None:
+            write_json(kept_in(session.evidence_folder, given["output"]), details.websocket)
+        return outcome
+
+    return carry_out(settings, "measure websocket", act, changes=False)
+
+
+websocket = command(
+    "release:newest",
+    "environment",
+    "evidence",
+    name="websocket",
+    example="tarsrelease measure websocket --environment production --duration 10m "
+    "--output websocket_health_ga.json",
+)(_websocket)
