@@ -82,7 +82,11 @@ class PrometheusMetrics:
             for each in selectors
         ]
         return [
-            cut(self._reader.matrix(selector, answer.result()), start, end)
+            cut(
+                self._reader.matrix(selector, answer.result(), promql.native_bound(selector)),
+                start,
+                end,
+            )
             for answer, selector in zip(answers, selectors, strict=True)
         ]
 
