@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +98,15 @@ def test_what_it_names_exists(document: str) -> None:
     package = ROOT / "src" / "tarsrelease"
     assert len(named) > 5
     assert not {n for n in named if not (ROOT / n).exists() and not (package / n).exists()}
+
+
+def test_the_architecture_shows_every_package_and_the_layers_that_are_enforced() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "src" / "tarsrelease"
+    packages = {each.parent.name for each in package.glob("*/__init__.py")}
+    assert packages == set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    enforced = next(each["layers"] for each in contracts if each["type"] == "layers")
+    shown = " ".join(text.split("```")[1].split())
+    assert shown == " → ".join(enforced).replace("tarsrelease.", "")
