@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, log
 
 from tarsrelease.gates.checks.evaluate import subjects
 from tarsrelease.gates.checks.inputs import Inputs, Subject
-from tarsrelease.gates.stats.bursts import Ticks, burstiness
+from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
 from tarsrelease.gates.stats.pass_side import log_tail
+from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CompareCheck, ProportionCheck
 from tarsrelease.model.format import count, percent
 from tarsrelease.model.measurement import Counts, Track
@@ -162,18 +164,17 @@ class _Usual:
     """
 
     share: float
-    ticks: tuple[Ticks, ...]
+    calm: tuple[Burstiness, ...]
     newest: Counts
 
     def packs(self, counts: Counts, elapsed: float) -> float:
-        """How many bad requests come at a time, about. It takes some milliseconds."""
+        """How many bad requests come at a time, about."""
         rate = counts.total / max(elapsed, 1.0)
-        known = (burstiness(ticks) for ticks in self.ticks)
-        return max((each.at(rate)(LARGE) for each in known if each is not None), default=1.0)
+        return max((each.at(rate)(LARGE) for each in self.calm), default=1.0)
 
 
 def _usual(sli: str, subject: Subject, inputs: Inputs, theirs: Counts) -> _Usual:
-    bad, total, ticks = theirs.bad, theirs.total, []
+    bad, total, calm = theirs.bad, theirs.total, []
     newest = replace(theirs, bad=0.0, total=0.0)
     for known in inputs.bursts(sli, subject.name or ""):
         if known.ticks is None:
@@ -181,12 +182,28 @@ def _usual(sli: str, subject: Subject, inputs: Inputs, theirs: Counts) -> _Usual
         if newest.total <= 0:  # the first one known is the latest
             last = [pod[-1] for pod in known.ticks.by_pod.values() if pod]
             newest = replace(newest, bad=sum(b for b, _ in last), total=sum(n for _, n in last))
-        rest = without_worst(known.ticks)
+        rest, its = _calm(known.ticks)
         kept = [each for pod in rest.by_pod.values() for each in pod]
         if (requests := sum(n for _, n in kept)) > total:
             bad, total = sum(b for b, _ in kept), requests
-        ticks.append(rest)
-    return _Usual(bad / total if total > 0 else 0.0, tuple(ticks), newest)
+        if its is not None:
+            calm.append(its)
+    return _Usual(bad / total if total > 0 else 0.0, tuple(calm), newest)
+
+
+@lru_cache(maxsize=256)
+def _calm(ticks: Ticks) -> tuple[Ticks, Burstiness | None]:
+    rest = without_worst(ticks)
+    return rest, burstiness(rest)
+
+
+def prepare(past: Burstiness) -> None:
+    """Compute beforehand what evaluations need of a long past: some tenths of a second, in which a
+    canary that fails would keep its traffic."""
+    for odds in ODDS_ABOVE:
+        past.at(1.0)(odds)
+    if past.ticks is not None and (calm := _calm(past.ticks)[1]) is not None:
+        calm.at(1.0)(LARGE)
 
 
 def without_worst(ticks: Ticks) -> Ticks:

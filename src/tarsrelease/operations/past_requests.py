@@ -8,6 +8,7 @@ from functools import partial
 
 from tarsrelease.context import Context
 from tarsrelease.gates.measure import attribution, queries
+from tarsrelease.gates.protection import prepare
 from tarsrelease.gates.study import recorded_requests, slower_canary
 from tarsrelease.gates.study.recorded_requests import Recording
 from tarsrelease.model.errors import ReleaseError, UsageError
@@ -136,8 +137,11 @@ def read_burstiness(context: Context, stage: Stage) -> recorded_requests.Past:
             f"{stage.name}: cannot read stable's earlier requests: {error}; continuing without them"
         )
         return recorded_requests.nothing_known
-    return (
-        recorded_requests.nothing_known
-        if whole is None
-        else recorded_requests.past_of(whole, asked)
-    )
+    if whole is None:
+        return recorded_requests.nothing_known
+    past = recorded_requests.past_of(whole, asked)
+    for sli in asked:
+        for service in context.rollout.services:
+            if (known := past(sli, service.name)) is not None:
+                prepare(known)
+    return past

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from bare_api import BareApi
@@ -111,7 +111,32 @@ def http_specs(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             rule["timeouts"] = {"request": "5s"}
         rules.append(rule)
-    # One rule that surely leads to both services, so that there is something to split.
+    return draw(splittable(rules))
+
+
+@st.composite
+def grpc_specs(draw: st.DrawFn) -> dict[str, Any]:
+    count = draw(st.integers(min_value=1, max_value=16))
+    rules = []
+    for number in range(count):
+        rule: dict[str, Any] = {"backendRefs": draw(backends())}
+        if draw(st.booleans()):
+            method = {"type": "Exact", "service": f"shop.Service{number}", "method": "Get"}
+            rule["matches"] = [
+                {"method": method},
+                {"headers": [{"type": "Exact", "name": "X-Team", "value": "blue"}]},
+            ]
+        if draw(st.booleans()):
+            rule["filters"] = [header_filter]
+        if draw(st.booleans()):
+            rule["name"] = f"rule-{number}"
+        rules.append(rule)
+    return draw(splittable(rules))
+
+
+@st.composite
+def splittable(draw: st.DrawFn, rules: list[dict[str, Any]]) -> dict[str, Any]:
+    """One rule surely leads to both services, so that there is something to split."""
     rules[0]["backendRefs"] = [
         {"name": "shop", "port": 80, "weight": draw(st.integers(1, 10_000))},
         {"name": "cart", "port": 81, "weight": draw(st.integers(1, 10_000))},
@@ -158,14 +183,41 @@ def test_after_deploy_shifts_and_retire_a_route_is_what_it_was(
     spec: dict[str, Any],
     percents: list[int],
 ) -> None:
-    name = f"r-{uuid.uuid4().hex[:10]}"
-    create(api, cluster, "HTTPRoute", name, spec)
-    before = spec_of(cluster, HTTP_ROUTE, name)
-    both = [service(each, RouteRef(name=name)) for each in ("shop", "cart")]
+    stays_what_it_was(api, cluster, routes, "HTTPRoute", spec, percents)
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(spec=grpc_specs(), percents=st.lists(st.integers(1, 100), min_size=1, max_size=3))
+def test_after_deploy_shifts_and_retire_a_grpc_route_is_what_it_was(
+    api: BareApi,
+    cluster: KubernetesApi,
+    routes: GatewayRoutes,
+    spec: dict[str, Any],
+    percents: list[int],
+) -> None:
+    stays_what_it_was(api, cluster, routes, "GRPCRoute", spec, percents)
+
+
+def stays_what_it_was(
+    api: BareApi,
+    cluster: KubernetesApi,
+    routes: GatewayRoutes,
+    of_kind: Literal["HTTPRoute", "GRPCRoute"],
+    spec: dict[str, Any],
+    percents: list[int],
+) -> None:
+    name, kind = f"r-{uuid.uuid4().hex[:10]}", KINDS[of_kind]
+    create(api, cluster, of_kind, name, spec)
+    before = spec_of(cluster, kind, name)
+    both = [service(each, RouteRef(kind=of_kind, name=name)) for each in ("shop", "cart")]
     routes.shift(both, 0, {"stage": "deploy", "weight": "0"})
     for percent in percents:
         routes.shift(both, percent, {"stage": "s", "weight": str(percent)})
-        during = spec_of(cluster, HTTP_ROUTE, name)
+        during = spec_of(cluster, kind, name)
         assert without(during["rules"], "shop", "cart") == without(before["rules"])
         assert [state.weight for state in routes.read(both)] == [percent, percent]
         for was, now in zip(before["rules"], during["rules"], strict=True):
@@ -179,9 +231,9 @@ def test_after_deploy_shifts_and_retire_a_route_is_what_it_was(
                 assert new[each] == pytest.approx(old[each])
     routes.shift(both, 0, {"stage": "off", "weight": "0"})
     routes.retire(both, {"stage": "done", "weight": "0"})
-    assert spec_of(cluster, HTTP_ROUTE, name) == before
-    assert cluster.get(HTTP_ROUTE, f"{name}-by-header") is None
-    after = cluster.get(HTTP_ROUTE, name)
+    assert spec_of(cluster, kind, name) == before
+    assert cluster.get(kind, f"{name}-by-header") is None
+    after = cluster.get(kind, name)
     assert after is not None
     assert after["metadata"]["labels"] == {"team": "theirs"}
     assert after["metadata"]["annotations"]["note"] == "ours"

@@ -79,11 +79,12 @@ def widest(spread: Spread, factors: Iterable[float]) -> Spread:
     return lambda _factor: largest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ticks:
     """Bad requests and all requests of each pod of one side, tick by tick, oldest first.
 
-    A tick is `interval` seconds, the time between two scrapes.
+    A tick is `interval` seconds, the time between two scrapes. Compared by identity, so that what
+    is computed from a long past can be kept.
     """
 
     interval: float
