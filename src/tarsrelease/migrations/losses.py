@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tarsrelease.migrations.statements import NODES, Statement, dropped_names, qualified
+
+_IN_BLOCK = re.compile(
+    r"\b(delete\s+from|truncate|drop\s+(?:table|column|schema))\b", re.IGNORECASE
+)
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+
+
+def destroyed_in_block(statement: Statement) -> list[str]:
+    """What a DO block may remove: on a copy without rows, a loop over rows does nothing."""
+    found = [
+        " ".join(match[0].upper().split())
+        for item in statement.node.do_stmt.args
+        if item.def_elem.defname == "as"
+        for match in _IN_BLOCK.finditer(_COMMENT.sub(" ", item.def_elem.arg.string.sval))
+    ]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)

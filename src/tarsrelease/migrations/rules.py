@@ -8,6 +8,7 @@ from typing import Any
 import postgast
 
 from tarsrelease.migrations.findings import Finding, Weight, finding
+from tarsrelease.migrations.losses import destroyed_in_block
 from tarsrelease.migrations.outside import outside
 from tarsrelease.migrations.statements import NODES, NonTransactional, Statement, options
 
@@ -215,6 +216,8 @@ def _refusable(statement: Statement, phase: str) -> Iterator[tuple[str, str]]:
     if phase == "expand":
         for found in _removes(node, kind):
             yield "breaks-running-version", found
+        for found in destroyed_in_block(statement):
+            yield "breaks-running-version", f"its block has {found}, perhaps in a branch or a loop"
 
 
 def _detaches_concurrently(node: Any) -> bool:

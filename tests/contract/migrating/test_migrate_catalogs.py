@@ -81,6 +81,16 @@ BREAKING = [
     ("ALTER TABLE app.rows ADD need int NOT NULL;", "adds app.rows.need, which every INSERT"),
     ("DELETE FROM app.rows WHERE true;", "deletes rows of app.rows"),
     ("DO $$BEGIN TRUNCATE app.rows; END$$;", "deletes rows of app.rows"),
+    (
+        "DO $$BEGIN ALTER TABLE app.rows DISABLE TRIGGER USER; EXECUTE 'DELETE ' || "
+        "'FROM app.rows'; ALTER TABLE app.rows ENABLE TRIGGER USER; END$$;",
+        "deletes rows of app.rows",
+    ),
+    (
+        "DO $$DECLARE one int; BEGIN FOR one IN SELECT id FROM app.rows LOOP DELETE FROM app.rows "
+        "WHERE id = one; END LOOP; END$$;",
+        "its block has DELETE FROM",
+    ),
     ("WITH gone AS (DELETE FROM app.rows RETURNING 1) SELECT * FROM gone;", "deletes rows of app"),
     ("CREATE RULE quiet AS ON INSERT TO app.owned DO INSTEAD NOTHING;", "adds rule quiet to app"),
     ("ALTER TABLE app.owned SET UNLOGGED;", "changes the persistence of app.owned"),

@@ -127,6 +127,14 @@ def test_no_data_is_lost_only_where_that_is_proven(
     assert "No data is lost" not in asked.question
 
 
+def test_a_loop_over_rows_is_not_taken_for_harmless(rig: Rig) -> None:
+    up = "CREATE TABLE notes (id int);"
+    down = "DO $$DECLARE n int; BEGIN FOR n IN SELECT id FROM missions LOOP DELETE FROM missions "
+    down += "WHERE id = n; END LOOP; END$$; DROP TABLE notes;"
+    asked = question(rig, up, down, "SELECT 1")
+    assert "MORE MAY BE LOST: the block in rollback/a.sql:1 has DELETE FROM" in asked
+
+
 def test_plan_applies_the_rules_of_down(rig: Rig) -> None:
     up = "CREATE TABLE notes (id int);"
     release = rig.release({"a.sql": Sql(up, down="DELETE FROM notes; DROP TABLE notes;")})

@@ -153,3 +153,29 @@ def test_seven_thousand_relations(rig: Rig) -> None:
         for number in range(3500):
             connection.execute(f"CREATE TABLE many_{number} (id int PRIMARY KEY)")
     assert failed(rig, "ALTER TABLE many_1 ADD COLUMN b int;") == []
+
+
+def test_publications_are_copied_and_statements_that_they_forbid_fail(rig: Rig) -> None:
+    with rig.connect("postgres") as admin:
+        admin.execute("CREATE TABLE unkeyed (id int)")
+        admin.execute("ALTER TABLE unkeyed OWNER TO tars")
+        admin.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    sql = "ALTER TABLE unkeyed ADD COLUMN c int;\nUPDATE unkeyed SET c = 1 WHERE id = 1;"
+    outcome = rig.plan(rig.release({"a.sql": Sql(sql)}))
+    failed = [one for one in outcome.checks if one.status is Status.FAIL]
+    assert [one.source for one in failed] == ["a.sql:2"]
+    assert "does not have a replica identity and publishes updates" in failed[0].reason
+
+
+def test_a_character_that_the_database_cannot_store_is_found(rig: Rig) -> None:
+    with rig.connect("postgres") as admin:
+        admin.execute(f"DROP DATABASE IF EXISTS {rig.name}_latin")
+        admin.execute(
+            f"CREATE DATABASE {rig.name}_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C' "
+            "OWNER tars"
+        )
+    rig.name = f"{rig.name}_latin"
+    sql = "CREATE TABLE greetings (body text);\nINSERT INTO greetings VALUES ('Γειά');"
+    outcome = rig.plan(rig.release({"a.sql": Sql(sql)}))
+    failed = [one.reason for one in outcome.checks if one.status is Status.FAIL]
+    assert any("has no equivalent in encoding" in one for one in failed), failed

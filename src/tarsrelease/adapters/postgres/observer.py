@@ -91,6 +91,20 @@ SELECT EXISTS (SELECT FROM pg_class WHERE oid <= %(newest)s AND xmin::text::bigi
        EXISTS (SELECT FROM pg_sequence WHERE seqrelid <= %(newest)s AND xmin::text::bigint >= x)
 FROM (SELECT pg_current_xact_id()::xid::text::bigint) AS now(x)
 """
+_AGAIN = f"""
+DO $do$ DECLARE name text; BEGIN
+  FOR name IN SELECT tgrelid::regclass::text FROM pg_trigger
+    WHERE tgname = '{TRIAL_SCHEMA}' AND tgenabled <> 'O'
+  LOOP
+    EXECUTE 'ALTER TABLE ' || name || ' ENABLE TRIGGER {TRIAL_SCHEMA}';
+  END LOOP;
+END $do$
+"""  # noqa: S608 - constants only
+_SILENCED = f"""
+SELECT tgrelid FROM pg_trigger WHERE tgname = '{TRIAL_SCHEMA}'
+AND xmin::text::bigint >= pg_current_xact_id()::xid::text::bigint
+"""  # noqa: S608 - constants only
+"""Tables whose trigger the statement has disabled or enabled."""
 _BY_RELATION = ("pg_class", "pg_attribute", "pg_sequence")
 _SHARED = (
     *("pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_parameter_acl"),
@@ -118,6 +132,11 @@ class Observed:
 def prepare(connection: Connection) -> None:
     """Let every table of the copy report statements that delete or update its rows."""
     connection.execute(_CHANGES.encode())
+
+
+def listen_again(connection: Connection) -> None:
+    """Enable the triggers that a statement has disabled with all others of its table."""
+    connection.execute(_AGAIN.encode())
 
 
 class Observer:
@@ -167,6 +186,11 @@ class Observer:
             if wide:
                 raise ClusterWideError(", ".join(wide))  # noqa: TRY301 - rolled back below
             changed = self._changed(before, after, newest)
+            silenced = (
+                {row[0] for row in connection.execute(_SILENCED.encode())}
+                if "pg_trigger" in changed
+                else set()
+            )
             with connection.pipeline():
                 connection.execute("COMMIT")
                 ended = connection.execute(_SESSION.encode(), parameters)
@@ -175,6 +199,17 @@ class Observer:
             if not connection.closed:
                 connection.rollback()
             raise
+        # Without their trigger, a lock for writing is all that can be known.
+        events = ",".join(
+            [
+                events or "",
+                *(
+                    f"d{lock[0]}"
+                    for lock in locks or []
+                    if lock[1] == "RowExclusiveLock" and int(lock[0]) in silenced
+                ),
+            ]
+        )
         return Observed(self._trial(locks or [], events, _more(scans, scanned), session), changed)
 
     def run_alone(self, text: str, footprint: Footprint) -> Observed:
@@ -209,7 +244,7 @@ class Observer:
     def _trial(
         self,
         locks: list[list[str | None]],
-        events: str | None,
+        events: str,
         scanned: set[int],
         session: list[str],
     ) -> Trial:
@@ -232,7 +267,7 @@ class Observer:
                 self._relations[oid] = _Relation(name, str(kind), number)
         tables = {oid for oid in scanned if oid in before and before[oid].kind in {"r", "p", "m"}}
         changed: dict[str, set[str]] = {"d": set(), "u": set()}
-        for event in filter(None, (events or "").split(",")):
+        for event in filter(None, events.split(",")):
             if known := before.get(int(event[1:])):
                 changed[event[0]].add(known.name)
         return Trial(

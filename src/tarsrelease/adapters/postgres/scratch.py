@@ -16,6 +16,7 @@ from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, FactReader
 from tarsrelease.adapters.postgres.observer import (
     Connection,
     Observer,
+    listen_again,
     prepare,
     set_search_path,
 )
@@ -101,6 +102,9 @@ class Scratch:
                 if footprint is None
                 else self._observer.run_alone(statement.text, footprint)
             )
+        if observed.changed is None or "pg_trigger" in observed.changed:
+            with own_errors():
+                listen_again(self._admin)
         if observed.changed is None:
             self._changed = None
         elif self._changed is not None:

@@ -9,7 +9,7 @@ from tarsrelease.context import Assignment
 from tarsrelease.migrations.facts import Facts, changed_types, removed_data
 from tarsrelease.migrations.history import Work
 from tarsrelease.migrations.locks import documented
-from tarsrelease.migrations.losses import Loss, losses
+from tarsrelease.migrations.losses import Loss, destroyed_in_block, losses
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.statements import Statement, acts_on_one_object
 from tarsrelease.migrations.trial import Trial
@@ -99,8 +99,16 @@ def _walk(
                 found.unproven = f"{statement.place} fails on a copy: {problem.message}"
                 return
             after = scratch.facts()
-            found.lost += _measured(statement, catalog, base, before, after, schema)
-            found.lost += _changed(statement, catalog, trial, schema)
+            lost = [
+                *_measured(statement, catalog, base, before, after, schema),
+                *_changed(statement, catalog, trial, schema),
+            ]
+            if not lost and (words := destroyed_in_block(statement)):
+                found.unproven = (
+                    f"the block in {statement.place} has {', '.join(words)}, perhaps in a branch "
+                    "or a loop that a copy without rows does not reach"
+                )
+            found.lost += lost
             before = after
 
 
