@@ -237,7 +237,7 @@ ACTIONS: dict[str, Action] = {
     ),
     "promote": Action(_command("promote", flags=_PLACE), _DAY),
     "watch": Action(
-        _command("watch", "--once", flags=(*_PLACE, "window", "young")),
+        _command("watch", "--once", flags=(*_PLACE, "window", "young", "ga-day")),
         {
             "release": Input(kinds.PATH),
             **_ENVIRONMENT,
@@ -245,6 +245,7 @@ ACTIONS: dict[str, Action] = {
             **_CLUSTER,
             "window": Input(kinds.DURATION),
             "young": Input(kinds.DURATION),
+            "ga-day": Input(kinds.BOOLEAN, default="false"),
         },
     ),
     "rollback": Action(
