@@ -15,9 +15,10 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from tarsrelease.model.base import Value
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, Phase, TickFacts, VoteFacts
+from tarsrelease.model.notice import Told
 from tarsrelease.model.outcome import Check, Outcome, Verdict
-from tarsrelease.model.step_details import NotifyDetails, StatusDetails
+from tarsrelease.model.step_details import MessagesDetails, NotifyDetails, StatusDetails
 from tarsrelease.report.results import MARKS, count_statuses, headline, show_observed, show_samples
 from tarsrelease.report.rows import ordered
 from tarsrelease.rollout import release_journal
@@ -75,6 +76,8 @@ def content(found: Dashboard) -> str:
         plot=_plot(traffic(found.journal, found.release)),
         entries=[_entry(each) for each in reversed(found.journal[-_RECENT:])],
         messages=_messages(found.recorded),
+        votes=_votes(found.journal),
+        ticks=_ticks(found.journal),
         holder=details.lock if details else None,
         moment=_moment,
         word=headline,
@@ -161,6 +164,10 @@ def _messages(recorded: Iterable[Outcome]) -> list[str]:
     """Who was told what, the newest first."""
     found = []
     for outcome in recorded:
+        several = MessagesDetails.of(outcome.details)
+        if several is not None:
+            found += [_told(each) for each in several.told]
+            found += [f"not told: {warning}" for warning in several.warnings]
         details = NotifyDetails.of(outcome.details)
         if details is None:
             continue
@@ -169,6 +176,41 @@ def _messages(recorded: Iterable[Outcome]) -> list[str]:
         found.append(f"{_moment(outcome.finished_at)} {event}: {to}")
         found += [f"not told: {warning}" for warning in details.warnings]
     return found[::-1][:_RECENT]
+
+
+def _told(told: Told) -> str:
+    event = f"{told.notice.event} {told.notice.about}".strip()
+    return f"{_moment(told.at)} {event}: {', '.join(told.delivered) or 'nobody'}"
+
+
+def _votes(journal: Iterable[Entry]) -> list[dict[str, str]]:
+    """The last vote of each role."""
+    found = {}
+    for entry in journal:
+        vote = VoteFacts.of(entry.facts)
+        if vote is not None:
+            found[vote.role] = {
+                "at": _moment(entry.at),
+                "role": vote.role,
+                "vote": str(vote.vote),
+                "by": vote.by,
+                "reason": vote.reason,
+            }
+    return list(found.values())
+
+
+def _ticks(journal: Iterable[Entry]) -> list[dict[str, str]]:
+    """The checklist items that people have confirmed, each once."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in journal:
+        tick = TickFacts.of(entry.facts)
+        if tick is None:
+            continue
+        found.pop(tick.item, None)
+        if tick.done:
+            at = _moment(entry.at)
+            found[tick.item] = {"at": at, "item": tick.item, "by": tick.by, "note": tick.note}
+    return list(found.values())
 
 
 def _moment(at: datetime | None) -> str:
@@ -292,6 +334,25 @@ _CONTENT = """\
 <th scope="col">what</th></tr></thead><tbody>
 {% for row in entries %}<tr><td>{{ row.at }}</td><td>{{ row.action }}</td><td>{{ row.phase }}</td>
 <td>{{ row.said }}</td></tr>
+{% endfor %}</tbody></table></div>
+{% endif %}
+{% if votes %}
+<h2>Votes</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="Votes"><table>
+<thead><tr><th scope="col">role</th><th scope="col">vote</th><th scope="col">by</th>
+<th scope="col">at</th><th scope="col">reason</th></tr></thead><tbody>
+{% for row in votes %}<tr><td>{{ row.role }}</td>
+<td class="{{ 'pass' if row.vote|upper == 'GO' else 'fail' }}">{{ row.vote|upper }}</td>
+<td>{{ row.by }}</td><td>{{ row.at }}</td><td>{{ row.reason }}</td></tr>
+{% endfor %}</tbody></table></div>
+{% endif %}
+{% if ticks %}
+<h2>Checklists</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="Checklists"><table>
+<thead><tr><th scope="col">item</th><th scope="col">by</th><th scope="col">at</th>
+<th scope="col">note</th></tr></thead><tbody>
+{% for row in ticks %}<tr><td class="pass">&#10003; {{ row.item }}</td><td>{{ row.by }}</td>
+<td>{{ row.at }}</td><td>{{ row.note }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% endif %}
 {% if messages %}

@@ -12,6 +12,7 @@ from tarsrelease.model.step_details import GateDetails, ReportDayDetails
 from tarsrelease.report.results import headline
 
 STEP = "report day"
+_MESSAGES = ("messages", "notify send")
 STEP_HEADER = ("began", "step", "result", "took", "what")
 
 
@@ -86,5 +87,5 @@ def _ended_as(steps: Sequence[Outcome]) -> str:
                 if done
                 else f"the rollback ended {headline(step)}"
             )
-    last = steps[-1]
+    last = next((step for step in reversed(steps) if step.step not in _MESSAGES), steps[-1])
     return f"neither promoted nor rolled back; the last step, {last.step}, ended {headline(last)}"

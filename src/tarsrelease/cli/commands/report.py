@@ -21,6 +21,8 @@ report = LazyGroup(
     entries={
         "evidence": Entry(f"{__name__}:evidence", "Check that no evidence is missing or altered."),
         "day": Entry(f"{__name__}:day", "Show a whole release on one page."),
+        "postmortem": Entry(f"{__name__}:postmortem", "Write a post-mortem from the evidence."),
+        "lessons": Entry(f"{__name__}:lessons", "Write the lessons learned from the evidence."),
     },
 )
 
@@ -107,3 +109,91 @@ day = command(
     name="day",
     example="tarsrelease report day ./evidence --format markdown",
 )(_day)
+
+
+_OUT = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the text and its graphs. Default: the folder of the evidence.",
+)
+
+
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@_OUT
+def _postmortem(settings: Settings, folder: Path, out: Path | None) -> int:
+    """Write postmortem.md and graphs.svg: timeline, failed checks, rollback, messages.
+
+    What only people know stays a question in brackets. The text without a release is
+    docs/runbooks/incident_postmortem_template.md.
+    """
+    return _written(settings, "postmortem", folder, out or folder)
+
+
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@_OUT
+def _lessons(settings: Settings, folder: Path, out: Path | None) -> int:
+    """Write lessons.md and graphs.svg: what went well, what failed, the timeline.
+
+    What only people know stays a question in brackets. The text without a release is
+    docs/runbooks/lessons_learned_template.md.
+    """
+    return _written(settings, "lessons", folder, out or folder)
+
+
+def _written(settings: Settings, what: str, folder: Path, out: Path) -> int:
+    from datetime import UTC, datetime
+
+    from tarsrelease.adapters.files.evidence_file import outcomes_in, read_segments
+    from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
+    from tarsrelease.report import postmortem as texts
+
+    def act(_session: Session) -> Outcome:
+        started_at = datetime.now(UTC)
+        read_segments(folder)  # raises UsageError without evidence
+        outcomes = outcomes_in(folder)
+        facts = texts.facts_of(outcomes)
+        made = {"postmortem": texts.postmortem, "lessons": texts.lessons}[what](facts)
+        _write(out / f"{what}.md", made)
+        _write(out / texts.GRAPH, texts.graphs(outcomes))
+        return Outcome(
+            step=f"report {what}",
+            release=facts.release,
+            environment=facts.environment,
+            verdict=Verdict.PROCEED,
+            exit_code=exit_code_of(Verdict.PROCEED),
+            summary=f"wrote {out / f'{what}.md'} and {texts.GRAPH}",
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            next="fill in what stands in brackets",
+        )
+
+    return carry_out(settings, f"report {what}", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+def _write(file: Path, text: str) -> None:
+    from tarsrelease.model.errors import UsageError
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            doing=f"writing {file}",
+            found=str(error.strerror),
+            expected="a folder that this user may write to",
+            next_step="choose another folder with --out DIR",
+        ) from error
+
+
+postmortem = command(
+    name="postmortem",
+    example="tarsrelease report postmortem ./evidence --out postmortem-1.0.1",
+)(_postmortem)
+
+
+lessons = command(
+    name="lessons",
+    example="tarsrelease report lessons ./evidence",
+)(_lessons)
