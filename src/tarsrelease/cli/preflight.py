@@ -8,14 +8,17 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
     from tarsrelease.ports.cluster import Settled
+    from tarsrelease.ports.surroundings import Surroundings
 
 
-def checked(session: Session, running: str | None = None) -> Outcome:
+def checked(
+    session: Session, running: str | None = None, around: Surroundings | None = None
+) -> Outcome:
     """See `steps.preflight`; `running` is the version that must run now."""
     from tarsrelease.steps.check_preflight import preflight
 
     staging = _helm_of(session.environment.staging)
-    return preflight(session.context, running=running, staging=staging)
+    return preflight(session.context, running=running, staging=staging, around=around)
 
 
 def _helm_of(name: str | None) -> Settled | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from tarsrelease.model import promql
 from tarsrelease.model.base import (
@@ -529,15 +529,63 @@ class GitHub(Value):
         return self
 
 
+class Backup(Value):
+    """The CronJob that backs the database up, and how old its last success may be."""
+
+    cronjob: Name
+    within: Seconds = 86400.0
+
+
+class RedisServer(Value):
+    """A Redis or Valkey: HOST:PORT, and the variable with its password, if it has one.
+
+    `below` is the share of maxmemory that may be used.
+    """
+
+    address: Annotated[str, StringConstraints(pattern=r"^[^\s:/]+:\d+$")]
+    password_env: VariableName | None = None
+    tls: bool = False
+    below: Share = 0.8
+
+
+class Resource(Value):
+    """Usage and limit of a resource, such as a node's memory, as in an SLI of kind usage.
+
+    Both select series of Prometheus (`$namespace` stands for the namespace), summed by the labels
+    `by`. With `rate`, what is used is a counter, such as CPU seconds.
+    """
+
+    used: str
+    limit: str
+    by: tuple[str, ...] = ()
+    rate: bool = False
+    below: Share = 0.8
+
+    @field_validator("used", "limit")
+    @classmethod
+    def _is_a_selector(cls, given: str) -> str:
+        promql.parse(given.replace("$namespace", "x"))
+        return given
+
+
 class Preflight(Value):
-    """What preflight checks beside the release.
+    """What `check preflight` checks beside the release; what is not given is skipped.
 
     `targets` is whether every ready pod must be scraped: `true`, `false` (metrics that are pushed
     have no ``up``), or the selector of the series that say it, such as
-    ``up{namespace="$namespace",job="shop"}``.
+    ``up{namespace="$namespace",job="shop"}``. `disruption_budgets` are the names of
+    PodDisruptionBudgets that must allow a disruption. `endpoints` must answer with status 200,
+    `certificates` is how long those of the gateway and the endpoints must still be valid.
+    `capacity` names resources that must have room left.
     """
 
     targets: bool | str = True
+    backup: Backup | None = None
+    redis: RedisServer | None = None
+    disruption_budgets: tuple[Name, ...] = ()
+    endpoints: tuple[HttpUrl, ...] = ()
+    certificates: Seconds = 14 * 86400.0
+    capacity: dict[Name, Resource] = {}
 
     @model_validator(mode="after")
     def _is_a_selector(self) -> Self:

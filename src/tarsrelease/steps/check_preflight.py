@@ -20,9 +20,11 @@ from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.selectors_checked import check_selectors
 from tarsrelease.operations.snapshot import take_snapshot
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Routes, Settled
+from tarsrelease.ports.surroundings import Surroundings
 from tarsrelease.readiness import preflight as judge
 from tarsrelease.report.results import count_statuses
 from tarsrelease.steps.canary_deploy import has_traffic_already, refuse
+from tarsrelease.steps.check_surroundings import surrounding_checks
 
 STEP = "check preflight"
 _PATIENCE = 3
@@ -30,17 +32,26 @@ _PATIENCE = 3
 _POLL = 1.0
 
 
-def preflight(context: Context, *, running: str | None, staging: Settled | None = None) -> Outcome:
+def preflight(
+    context: Context,
+    *,
+    running: str | None,
+    staging: Settled | None = None,
+    around: Surroundings | None = None,
+) -> Outcome:
     """Go if every check passes; a check that cannot be made does not pass.
 
     `running` is the version that must run now, None for any. `staging` gives the values that the
-    release has in staging; None if there is no staging.
+    release has in staging; None if there is no staging. `around` is what the release depends on
+    outside of its own objects; without it, that is not checked.
     """
     report = StepReport(context, STEP)
     checks = preflight_checks(context, running)
     checks += _measured(
         judge.FLAGS, lambda: [_flags(context.release, context.environment, staging)]
     )
+    if around is not None:
+        checks += surrounding_checks(context, around)
     return go_or_no_go(report, checks)
 
 

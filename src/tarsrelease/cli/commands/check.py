@@ -39,18 +39,20 @@ def _preflight(settings: Settings, running: str | None, feature_flags: bool) -> 
     """Check that the cluster is ready for a release.
 
     It checks nodes, namespace, permissions (those of rbac/role.yaml), Helm release, who manages the
-    routes, everything that canary deploy would refuse, and whether the pods are scraped. What
-    cannot be checked never passes. With --feature-flags, it compares the flags with the
-    environment's staging.
+    routes, everything that canary deploy would refuse, and whether the pods are scraped; and, as
+    far as the environment file names them, database, Redis, backup, disruption budgets, endpoints,
+    certificates and room on nodes and in quotas. What cannot be checked never passes. With
+    --feature-flags, it compares the flags with the environment's staging.
     """
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
         from tarsrelease.cli.preflight import checked
         from tarsrelease.model.release import RunOptions
+        from tarsrelease.wiring.surroundings import surroundings
 
         session.choose(RunOptions(feature_flags=feature_flags))
-        return checked(session, running)
+        return checked(session, running, surroundings(session.assignment))
 
     return carry_out(settings, "check preflight", act, changes=False)
 
