@@ -132,6 +132,36 @@ def test_what_it_wrote_passes_verify_and_actionlint_at_once(shop: Path, helm: st
     assert script.returncode == 0, script.stdout
 
 
+def test_a_registry_with_a_key_of_its_own_is_found(shop: Path, helm: str) -> None:
+    """One `global.imageRegistry` for all images, and `name` instead of `repository`."""
+    chart = shop / "charts/shop"
+    for path in chart.glob("templates/*.yaml"):
+        text = path.read_text()
+        whole = "{{ .Values.global.imageRegistry }}/{{ .Values.image.name }}"
+        path.write_text(text.replace("{{ .Values.image.repository }}", whole))
+    values = chart / "values.yaml"
+    text = values.read_text().replace("repository: reg.example/shop", "name: shop")
+    values.write_text(text + "global: {imageRegistry: reg.example}\n")
+    assert init(shop, helm).returncode == 0
+    bundle = yaml.safe_load((shop / "release/v1_16_0/bundle.yaml").read_text())
+    assert [(each["name"], each["values"]) for each in bundle["images"]] == [
+        (
+            "reg.example/shop",
+            {
+                "registry": "global.imageRegistry",
+                "repository": "image.name",
+                "tag": "image.tag",
+            },
+        )
+    ]
+    commit_all(shop)
+    build = run(
+        shop, helm, "bundle", "build", "--source", "charts", "--version", "1.16.0",
+        "--out", "release/v1_16_0", "--digest", "shop=sha256:" + "5" * 64,
+    )  # fmt: skip
+    assert build.returncode == 0, build.stdout
+
+
 def test_what_it_saw_is_in_the_files(shop: Path, helm: str) -> None:
     init(shop, helm)
     canary = yaml.safe_load((shop / "release/v1_16_0/values-canary.yaml").read_text())

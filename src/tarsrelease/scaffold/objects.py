@@ -51,12 +51,13 @@ class ServiceSeen:
 
 @dataclass(frozen=True, slots=True)
 class ImageSeen:
-    """An image; `values` is the key of the chart's values that holds it, None for none."""
+    """An image; `values` is the key of the chart's values that holds it, or the keys of its parts
+    (`registry`, `repository`, `tag`, `digest`), None for none."""
 
     service: str
     name: str
     tag: str
-    values: str | None
+    values: str | dict[str, str] | None
     tag_is_version: bool
 
 
@@ -262,7 +263,7 @@ def _images(
     version: str,
     product: Product,
 ) -> None:
-    places = dict(_places(defaults))
+    places = _places(defaults)
     taken: set[str] = set()
     references = [reference for each in stable for reference in image_references(each)]
     for reference in dict.fromkeys(references):
@@ -287,15 +288,42 @@ def _images(
             )
 
 
-def _places(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Image names and the keys that hold them."""
-    repository = values.get("repository")
-    if isinstance(repository, str) and repository and path:
-        registry = values.get("registry")
-        yield (f"{registry}/{repository}" if registry else repository), path
+def _places(defaults: Mapping[str, Any]) -> dict[str, str | dict[str, str]]:
+    """Image names, and the key that holds each or the keys of its parts.
+
+    The registry may have its key elsewhere, such as ``global.imageRegistry``.
+    """
+    found: dict[str, str | dict[str, str]] = {}
+    blocks = list(_blocks(defaults))
+    registries = [
+        (f"{path}.{key}" if path else key, value)
+        for path, block in blocks
+        for key, value in block.items()
+        if key.lower().endswith("registry") and isinstance(value, str) and value
+    ]
+    for path, block in blocks:
+        repository, registry = block.get("repository"), block.get("registry")
+        if isinstance(repository, str) and repository and path:
+            found[f"{registry}/{repository}" if registry else repository] = path
+    for path, block in blocks:
+        key = next((key for key in ("repository", "name") if isinstance(block.get(key), str)), "")
+        if not (path and key and "tag" in block):
+            continue
+        places = {"repository": f"{path}.{key}", "tag": f"{path}.tag"}
+        if "digest" in block:
+            places["digest"] = f"{path}.digest"
+        found.setdefault(block[key], places)
+        for place, value in registries:
+            found.setdefault(f"{value}/{block[key]}", {"registry": place, **places})
+    return found
+
+
+def _blocks(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping of the values, by its path."""
+    yield path, values
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _places(value, f"{path}.{key}" if path else str(key))
+            yield from _blocks(value, f"{path}.{key}" if path else str(key))
 
 
 def _free(name: str, taken: set[str]) -> str:
