@@ -11,6 +11,7 @@ from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
+    from tarsrelease.model.environment import Database
     from tarsrelease.model.outcome import Outcome
 
 
@@ -30,11 +31,11 @@ def _doctor(settings: Settings, offline: bool) -> int:
         from tarsrelease.steps.doctor import Surroundings, doctor
 
         environment = session.environment
-        place = environment.kubernetes
+        place, database = environment.kubernetes, environment.database
         github = None if offline else environment.github
         around = Surroundings(
             helm=Helm(place.context, place.namespace).version,
-            database=None if environment.database is None else lambda: _database(session),
+            database=None if database is None else lambda: server_version(database),
             variables=dict(os.environ),
         )
         reviews = GitHubReviews(github) if github is not None else None
@@ -43,12 +44,10 @@ def _doctor(settings: Settings, offline: bool) -> int:
     return carry_out(settings, "doctor", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
-def _database(session: Session) -> str:
+def server_version(database: Database) -> str:
     """What the database says about itself. Raises ReleaseError."""
     from tarsrelease.adapters.postgres.connect import address, connect, dsn_of
 
-    database = session.environment.database
-    assert database is not None  # noqa: S101
     dsn = dsn_of(database)
     with connect(dsn, database, "tarsrelease doctor") as connection:
         found = connection.execute("SHOW server_version").fetchone()
