@@ -106,6 +106,7 @@ class World:
             "REDIS_ADDR": f"{self.redis}:6379",
             "POD_IP": address,
             "TARS_DRAIN_SECONDS": "0.1",
+            "TARS_FAULT_SWITCH": "true",
             "TARS_PPO_MEMORY_UNIT_MB": str(UNIT_MB),
         }
         name = f"{service}-{version}-{address}"

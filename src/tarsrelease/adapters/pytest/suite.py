@@ -32,11 +32,15 @@ from tarsrelease.model.suite import SuiteResult, SuiteTest
 
 SUITE = "production_validation_suite.py"
 CONFTEST = "conftest.py"
+GROUPS = "validation/"
+"""The folder of a large suite's modules; such a suite runs in several processes."""
 ENVIRONMENT = "environment.yaml"
 """The environment as the suite gets it: JSON, which is YAML."""
 _NO_TESTS = 5
 """pytest's exit code when nothing was selected."""
 _EXCERPT = 1500
+_PROCESSES = 4
+"""Most tests wait for an answer, so that two CPUs carry more processes than that."""
 
 
 class PytestSuite:
@@ -57,11 +61,14 @@ class PytestSuite:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="tarsrelease-suite-") as folder:
             place = Path(folder)
-            for name in _listed(self._bundle):
+            names = _listed(self._bundle)
+            for name in names:
+                (place / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(self._bundle / name, place / name)
             (place / "pytest.ini").write_text("[pytest]\naddopts =\n")
             (place / ENVIRONMENT).write_text(self._environment.model_dump_json(by_alias=True))
-            code, said = self._run(place, marks, target)
+            parallel = any(name.startswith(GROUPS) for name in names)
+            code, said = self._run(place, marks, target, _in_parallel() if parallel else ())
             tests = _results(place / "results.xml")
         seconds = time.monotonic() - began
         return SuiteResult(
@@ -71,7 +78,9 @@ class PytestSuite:
             trouble=_trouble(code, said, self._deadline, tests),
         )
 
-    def _run(self, place: Path, marks: Sequence[str], target: Track) -> tuple[int | None, str]:
+    def _run(
+        self, place: Path, marks: Sequence[str], target: Track, parallel: Sequence[str]
+    ) -> tuple[int | None, str]:
         """pytest's exit code, None when it was ended, and the end of what it printed."""
         command = [
             *(sys.executable, "-I", "-B", "-m", "pytest", SUITE),
@@ -80,6 +89,7 @@ class PytestSuite:
             *("--environment", ENVIRONMENT),
             *("--deployment", target.value, "--ga_mode"),
             *(("-m", " or ".join(marks)) if marks else ()),
+            *parallel,
         ]
         variables = for_network(self._environment.prometheus.secret_variables)
         variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
@@ -101,6 +111,11 @@ class PytestSuite:
                 _end(process)
             output.seek(0)
             return code, output.read().decode(errors="replace")[-_EXCERPT:]
+
+
+def _in_parallel() -> Sequence[str]:
+    """pytest's options for several processes, where pytest-xdist is installed."""
+    return ("-p", "xdist.plugin", "-n", str(_PROCESSES)) if find_spec("xdist") else ()
 
 
 def _need_pytest() -> None:
@@ -125,7 +140,8 @@ def _listed(bundle: Path) -> tuple[str, ...]:
         )
     lines = (bundle / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     listed = {name.lstrip(" *"): digest for digest, _, name in (x.partition(" ") for x in lines)}
-    found = tuple(name for name in (SUITE, CONFTEST) if (bundle / name).exists())
+    groups = sorted(name for name in listed if name.startswith(GROUPS) and ".." not in name)
+    found = tuple(name for name in (SUITE, CONFTEST, *groups) if (bundle / name).exists())
     for name in found:
         path = bundle / name
         if listed.get(name) != hash_files([(path, path.stat().st_size)])[0]:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tars-ai/tars/services/internal/release"
 	"github.com/tars-ai/tars/services/internal/settings"
+	"github.com/tars-ai/tars/services/internal/web"
 )
 
 // pause is how long Redis is left alone after it failed: a request must not
@@ -25,6 +26,7 @@ type Cache struct {
 	client  *redis.Client
 	prefix  string
 	retryAt atomic.Int64
+	metrics cacheMetrics
 }
 
 // Open prepares the cache at REDIS_ADDR (host:port). It does not connect yet.
@@ -36,7 +38,8 @@ func Open(rel release.Release) *Cache {
 			MaxRetries:    -1,
 			DialerRetries: 1,
 		}),
-		prefix: "tars:" + rel.Version + ":",
+		prefix:  "tars:" + rel.Version + ":",
+		metrics: newCacheMetrics(),
 	}
 }
 
@@ -45,14 +48,21 @@ func (c *Cache) Close() error { return c.client.Close() }
 
 // Get is the value of a key, and whether there is one.
 func (c *Cache) Get(ctx context.Context, key string) ([]byte, bool) {
-	if c.paused() {
+	if c.paused() || web.Mutated("cache") {
+		c.metrics.answered(failure)
 		return nil, false
 	}
 	value, err := c.client.Get(ctx, c.prefix+key).Bytes()
 	if errors.Is(err, redis.Nil) {
+		c.metrics.answered(miss)
 		return nil, false
 	}
-	return value, c.worked(err)
+	if !c.worked(err) {
+		c.metrics.answered(failure)
+		return nil, false
+	}
+	c.metrics.answered(hit)
+	return value, true
 }
 
 // Set keeps a value for a time.

@@ -27,6 +27,10 @@ type panel struct {
 // Prometheus' paths.
 func standIns(server *web.Server, later *store.Later) {
 	server.Handle("GET /grafana/api/health", func(w http.ResponseWriter, _ *http.Request) {
+		if web.Mutated("dashboards") {
+			web.WriteError(w, http.StatusServiceUnavailable, "the dashboards are down")
+			return
+		}
 		web.WriteJSON(w, http.StatusOK, map[string]string{"database": "ok"})
 	})
 	server.Handle("GET /prometheus/-/healthy", func(w http.ResponseWriter, _ *http.Request) {
@@ -49,6 +53,10 @@ func standIns(server *web.Server, later *store.Later) {
 			return
 		}
 		panels, err := board(r.Context(), s)
+		if web.Mutated("dashboards") {
+			http.Redirect(w, r, "/login", http.StatusFound)
+			return
+		}
 		if err != nil {
 			web.WriteUnavailable(w, r, err)
 			return

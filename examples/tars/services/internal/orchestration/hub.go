@@ -97,14 +97,15 @@ func (h *hub) countReconnect(worked bool) {
 
 func (h *hub) stats() map[string]any {
 	retries := 0
-	if h.reconnects {
+	enabled := h.reconnects && !web.Mutated("sockets")
+	if enabled {
 		retries = maxRetries
 	}
 	h.mu.Lock()
 	open := len(h.sessions)
 	h.mu.Unlock()
 	return map[string]any{
-		"reconnection_enabled": h.reconnects, "max_retries": retries, "connections_open": open,
+		"reconnection_enabled": enabled, "max_retries": retries, "connections_open": open,
 		"reconnects": map[string]int64{"success": h.successes.Load(), "failure": h.failures.Load()},
 	}
 }
@@ -114,6 +115,9 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("session")
 	again := id != ""
 	switch {
+	case web.Mutated("sockets"):
+		web.WriteError(w, http.StatusServiceUnavailable, "sessions are off")
+		return
 	case again && !sessionID.MatchString(id):
 		web.WriteError(w, http.StatusBadRequest, "session is not an id this service gives")
 		return

@@ -15,12 +15,6 @@ import (
 // maxRetries is how often a client should try to get its session back.
 const maxRetries = 5
 
-type agent struct {
-	Name   string `json:"name"`
-	Type   string `json:"type"`
-	Status string `json:"status"`
-}
-
 // Run serves until the process is asked to end.
 func Run(ctx context.Context, rel release.Release) error {
 	server, err := web.New("orchestration-agent", rel)
@@ -34,6 +28,7 @@ func Run(ctx context.Context, rel release.Release) error {
 	if !reconnects {
 		lifetime = defectiveLifetime
 	}
+	server.Register(hot.Collectors()...)
 	hub := newHub(hot, server.Faults, reconnects, lifetime)
 	routes(server, hub)
 	return server.Run(ctx)
@@ -51,10 +46,5 @@ func routes(server *web.Server, hub *hub) {
 	server.Handle("GET /api/v1/websocket/stats", func(w http.ResponseWriter, _ *http.Request) {
 		web.WriteJSON(w, http.StatusOK, hub.stats())
 	})
-	agents := map[string][]agent{"agents": {
-		{"ppo-1", "ppo", "running"}, {"dqn-1", "dqn", "running"}, {"a2c-1", "a2c", "running"}, {"ddpg-1", "ddpg", "idle"},
-	}}
-	server.Handle("GET /api/v1/agents", func(w http.ResponseWriter, _ *http.Request) {
-		web.WriteJSON(w, http.StatusOK, agents)
-	})
+	agentRoutes(server)
 }

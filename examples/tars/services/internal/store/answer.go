@@ -18,7 +18,7 @@ var errNotThere = errors.New("the database has not been reached yet")
 func Answer[T any](w http.ResponseWriter, r *http.Request, later *Later, hot *cache.Cache, key string, keep time.Duration, ask func(context.Context, *Store) (T, error)) {
 	compute := func(ctx context.Context) ([]byte, error) {
 		s := later.Get()
-		if s == nil {
+		if s == nil || web.Mutated("database") {
 			return nil, errNotThere
 		}
 		value, err := ask(ctx, s)
@@ -33,6 +33,10 @@ func Answer[T any](w http.ResponseWriter, r *http.Request, later *Later, hot *ca
 		body, err = compute(r.Context())
 	} else {
 		body, err = hot.Remember(r.Context(), key, keep, compute)
+	}
+	if errors.Is(err, ErrNoRow) {
+		web.WriteError(w, http.StatusNotFound, err.Error())
+		return
 	}
 	if err != nil {
 		web.WriteUnavailable(w, r, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tars-ai/tars/services/internal/release"
+	"github.com/tars-ai/tars/services/internal/web"
 )
 
 // Mission is one mission of an agent.
@@ -21,23 +22,24 @@ type Mission struct {
 
 const (
 	missionsByIndex = `SELECT id, name, status, agent, created_at FROM missions
-		WHERE status = $1 ORDER BY created_at DESC LIMIT $2`
+		WHERE status = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3`
 
 	// TARS-1003: an expression around the column hides it from every index. The
 	// wait stands for the scan of a table of production's size; these tables
 	// have a few thousand rows so that a laptop can hold them.
 	missionsByScan = `SELECT id, name, status, agent, created_at
 		FROM missions WHERE lower(status) = $1 AND (SELECT 1 FROM pg_sleep(0.055)) = 1
-		ORDER BY created_at DESC LIMIT $2`
+		ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3`
 )
 
-// Missions lists the newest missions of a status, at most limit.
-func (s *Store) Missions(ctx context.Context, status string, limit int) ([]Mission, error) {
+// Missions lists the newest missions of a status: a page of them, and one more
+// if there is one.
+func (s *Store) Missions(ctx context.Context, status string, page web.Page) ([]Mission, error) {
 	query := missionsByIndex
 	if !s.release.Has(release.MissionsQuery) {
 		query = missionsByScan
 	}
-	return collect[Mission](ctx, s, "missions", query, status, limit)
+	return collect[Mission](ctx, s, "missions", query, status, page.Fetch(), page.Offset)
 }
 
 // Evaluation is the score a mission was given.
@@ -48,17 +50,17 @@ type Evaluation struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// Evaluations lists the newest evaluations, at most limit.
-func (s *Store) Evaluations(ctx context.Context, limit int) ([]Evaluation, error) {
+// Evaluations lists the newest evaluations.
+func (s *Store) Evaluations(ctx context.Context, page web.Page) ([]Evaluation, error) {
 	return collect[Evaluation](ctx, s, "evaluations",
-		`SELECT id, mission_id, score, "timestamp" FROM evaluations ORDER BY id DESC LIMIT $1`, limit)
+		`SELECT id, mission_id, score, "timestamp" FROM evaluations ORDER BY id DESC LIMIT $1 OFFSET $2`, page.Fetch(), page.Offset)
 }
 
 // MissionScores are the evaluations of one mission, newest first.
-func (s *Store) MissionScores(ctx context.Context, mission int64, limit int) ([]Evaluation, error) {
+func (s *Store) MissionScores(ctx context.Context, mission int64, page web.Page) ([]Evaluation, error) {
 	return collect[Evaluation](ctx, s, "evaluations",
 		`SELECT id, mission_id, score, "timestamp" FROM evaluations WHERE mission_id = $1
-		 ORDER BY "timestamp" DESC LIMIT $2`, mission, limit)
+		 ORDER BY "timestamp" DESC, id DESC LIMIT $2 OFFSET $3`, mission, page.Fetch(), page.Offset)
 }
 
 // Trace is one recorded trace; SpanID is nil where none was recorded.
@@ -73,16 +75,19 @@ type Trace struct {
 // parent was stored without one; its root span's id is the first half of the
 // trace id.
 func (s *Store) spanColumn() string {
+	if web.Mutated("tracing") {
+		return "NULL::text"
+	}
 	if s.release.Has(release.TraceCoverage) {
 		return "coalesce(span_id, left(trace_id, 16))"
 	}
 	return "span_id"
 }
 
-// RecentTraces lists the newest traces, at most limit.
-func (s *Store) RecentTraces(ctx context.Context, limit int) ([]Trace, error) {
+// RecentTraces lists the newest traces.
+func (s *Store) RecentTraces(ctx context.Context, page web.Page) ([]Trace, error) {
 	return collect[Trace](ctx, s, "traces", `SELECT trace_id, `+s.spanColumn()+` AS span_id, operation, started_at
-		FROM traces ORDER BY id DESC LIMIT $1`, limit)
+		FROM traces ORDER BY id DESC LIMIT $1 OFFSET $2`, page.Fetch(), page.Offset)
 }
 
 // TraceStats says how many traces there are and how many of them, in percent,

@@ -21,13 +21,17 @@ func WriteJSON(w http.ResponseWriter, status int, value any) {
 func WriteBody(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
+	if _, err := w.Write(mutatedBody(status, mediaType, body)); err != nil {
 		slog.Debug("the client went away", "error", err)
 	}
 }
 
 // WriteError answers with {"error": message}.
 func WriteError(w http.ResponseWriter, status int, message string) {
+	if Mutated("errors") {
+		WriteBody(w, http.StatusInternalServerError, "text/plain; charset=utf-8", []byte("panic: "+message))
+		return
+	}
 	WriteJSON(w, status, map[string]string{"error": message})
 }
 

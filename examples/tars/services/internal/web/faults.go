@@ -24,6 +24,7 @@ type Faults struct {
 	MemoryMB      int     `json:"memory_mb"`      // held resident
 	Crash         bool    `json:"crash"`          // end the process with status 1
 	WebSocketDrop bool    `json:"websocket_drop"` // close open sessions, refuse new ones
+	Mutation      string  `json:"mutation"`       // one of Mutations, a defect for the validation suite
 }
 
 func (f Faults) check() error {
@@ -34,6 +35,8 @@ func (f Faults) check() error {
 		return fmt.Errorf("latency_ms is %v, expected 0 to 60000", f.LatencyMS)
 	case f.MemoryMB < 0 || f.MemoryMB > 65_536:
 		return fmt.Errorf("memory_mb is %d, expected 0 to 65536", f.MemoryMB)
+	case !isMutation(f.Mutation):
+		return fmt.Errorf("mutation is %q, expected one of %v", f.Mutation, Mutations)
 	}
 	return nil
 }
@@ -58,6 +61,7 @@ func (s *FaultSwitch) Active() Faults { return *s.active.Load() }
 
 func (s *FaultSwitch) set(f Faults) {
 	s.active.Store(&f)
+	setMutation(f.Mutation)
 	s.ballast.Store(nil)
 	if f.MemoryMB > 0 {
 		s.ballast.Store(residentBytes(f.MemoryMB << 20))

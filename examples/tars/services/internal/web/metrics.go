@@ -41,14 +41,17 @@ func newRequestMetrics() *requestMetrics {
 
 // announce creates a route's series with the value 0, so that the first failure
 // is an increase from 0 and not the birth of a series.
-func (m *requestMetrics) announce(path string, statuses ...int) {
+func (m *requestMetrics) announce(path, method string, statuses ...int) {
 	m.duration.WithLabelValues(path)
 	for _, status := range statuses {
-		m.requests.WithLabelValues(strconv.Itoa(status), http.MethodGet, path)
+		m.requests.WithLabelValues(strconv.Itoa(status), method, path)
 	}
 }
 
 func (m *requestMetrics) observe(path, method string, status int, took time.Duration) {
+	if Mutated("metrics") {
+		return
+	}
 	m.requests.WithLabelValues(strconv.Itoa(status), knownMethod(method), path).Inc()
 	m.duration.WithLabelValues(path).Observe(took.Seconds())
 }
@@ -63,5 +66,12 @@ func knownMethod(method string) string {
 }
 
 func (m *requestMetrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	whole := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if Mutated("metrics") {
+			WriteBody(w, http.StatusOK, "text/plain; version=0.0.4", nil)
+			return
+		}
+		whole.ServeHTTP(w, r)
+	})
 }

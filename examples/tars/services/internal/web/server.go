@@ -78,6 +78,10 @@ func New(service string, rel release.Release) (*Server, error) {
 		address:    net.JoinHostPort(os.Getenv("POD_IP"), port),
 	}
 	s.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		if Mutated("health") {
+			WriteError(w, http.StatusServiceUnavailable, "unhealthy")
+			return
+		}
 		WriteBody(w, http.StatusOK, "application/json", []byte(`{"status": "healthy"}`))
 	})
 	s.mux.HandleFunc("GET /ready", s.serveReady)
@@ -86,8 +90,8 @@ func New(service string, rel release.Release) (*Server, error) {
 	if faultSwitch {
 		s.mux.HandleFunc("POST /_faults", s.Faults.serveHTTP)
 	}
-	s.metrics.announce("other", http.StatusNotFound, http.StatusInternalServerError)
-	s.mux.HandleFunc("/", s.counted("other", http.NotFound))
+	s.metrics.announce("other", http.MethodGet, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusInternalServerError)
+	s.mux.HandleFunc("/", s.counted("other", s.serveUnknown))
 	return s, nil
 }
 
@@ -95,9 +99,9 @@ func New(service string, rel release.Release) (*Server, error) {
 // its counters; statuses beside 200 and 500 that a healthy service may give are
 // announced with it.
 func (s *Server) Handle(pattern string, handler http.HandlerFunc, alsoStatuses ...int) {
-	_, path, _ := strings.Cut(pattern, " ")
+	method, path, _ := strings.Cut(pattern, " ")
 	path = strings.TrimSuffix(path, "{$}")
-	s.metrics.announce(path, append([]int{http.StatusOK, http.StatusInternalServerError}, alsoStatuses...)...)
+	s.metrics.announce(path, method, append([]int{http.StatusOK, http.StatusInternalServerError}, alsoStatuses...)...)
 	s.mux.HandleFunc(pattern, s.counted(path, handler))
 }
 
@@ -146,6 +150,25 @@ func (s *Server) counted(path string, handler http.HandlerFunc) http.HandlerFunc
 	}
 }
 
+// serveUnknown answers what no route takes: 405 where the path takes another
+// method, else 404.
+func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request) {
+	allowed := []string{}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := s.mux.Handler(other); pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		WriteError(w, http.StatusNotFound, "there is nothing at this address")
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	WriteError(w, http.StatusMethodNotAllowed, "this address takes "+strings.Join(allowed, " and "))
+}
+
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if s.draining.Load() {
 		WriteError(w, http.StatusServiceUnavailable, "draining")
@@ -167,12 +190,24 @@ func (s *Server) serveVersion(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// ServeHTTP names version and track in every answer. While draining, each
-// answer asks the client to let its connection go, so that none is cut.
+// ServeHTTP names version, track and trace in every answer, which nobody may
+// keep or guess the type of. While draining, each answer asks the client to let
+// its connection go, so that none is cut.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("X-Tars-Version", s.release.Version)
 	header.Set("X-Tars-Deployment", s.deployment)
+	if Mutated("health") {
+		header.Set("X-Tars-Version", "0.0.0")
+		header.Set("X-Tars-Deployment", "unknown")
+	} else {
+		header.Set("Cache-Control", "no-store")
+		header.Set("X-Content-Type-Options", "nosniff")
+	}
+	continueTrace(w, r)
+	if Mutated("latency") {
+		time.Sleep(400 * time.Millisecond)
+	}
 	if s.draining.Load() {
 		header.Set("Connection", "close")
 	}
