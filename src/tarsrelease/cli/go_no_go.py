@@ -81,7 +81,7 @@ def decided(session: Session, asked: Decisions) -> Outcome:
     warnings = _record(session, asked) if asked.changes else ()
     evidence = session.evidence()
     staging = asked.staging or session.environment.staging
-    workloads, journal = _staging(staging, session) if staging else (None, None)
+    workloads, journal = staging_of(staging, session) if staging else (None, None)
     outcome = go_no_go(
         session.context,
         votes=(*asked.only_now, *_postponed(asked)),
@@ -179,7 +179,7 @@ def own_maintenance(session: Session) -> str:
     return key(notice, MAINTENANCE)
 
 
-def _staging(
+def staging_of(
     name: str, session: Session
 ) -> tuple[Workloads | ReleaseError, Journal | ReleaseError]:
     """Staging's workloads and journal, or the error; an unreachable staging is a no-go."""

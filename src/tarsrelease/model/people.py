@@ -90,3 +90,10 @@ class OnCall(Value):
     level: int
     schedule: str = ""
     until: datetime | None = None
+
+
+class AlertRule(Value):
+    """An alert rule; `problem` is why its last evaluation failed."""
+
+    name: str
+    problem: str = ""

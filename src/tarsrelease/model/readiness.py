@@ -89,7 +89,7 @@ class ChecklistItem(Value):
     """One line of a checklist, by its id.
 
     With `check`, the machine measures it. With `step`, it is done when that step of this release
-    proceeded (``canary gate`` with the stage's `weight`). Otherwise a person confirms it.
+    proceeded (``gate`` with the stage's `weight`). Otherwise a person confirms it.
     """
 
     text: str = Field(min_length=1)
@@ -103,7 +103,7 @@ class ChecklistItem(Value):
         if self.check is not None and self.step is not None:
             raise ValueError("give check or step, not both")
         if self.weight is not None and self.step is None:
-            raise ValueError("weight needs step: canary gate")
+            raise ValueError("weight needs step: gate")
         return self
 
 

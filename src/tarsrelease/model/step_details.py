@@ -18,7 +18,7 @@ from tarsrelease.model.incident import Classification
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.kpis import BurnRate, DriftReport, ErrorBudget, KpiReport, SloAlert
 from tarsrelease.model.notice import Told
-from tarsrelease.model.people import Approval, Vote
+from tarsrelease.model.people import Approval, OnCall, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
 from tarsrelease.model.position import Position
 from tarsrelease.model.result import Check
@@ -77,6 +77,29 @@ class GoNoGoDetails(Details):
     preflight: tuple[Check, ...]
     window: float
     decision: str = ""
+
+
+class ItemRow(Value):
+    """An item of a checklist: who did it or has to, when, and the evidence.
+
+    `status`: pass, fail, error, or skipped (not due yet).
+    """
+
+    item: str
+    checklist: str
+    text: str
+    status: str
+    who: str = ""
+    when: str = ""
+    evidence: str = ""
+
+
+class ReadinessDetails(Details):
+    """Of `check readiness`: the items of one part, and who is on call in the window."""
+
+    part: str
+    items: tuple[ItemRow, ...]
+    on_call: tuple[OnCall, ...] = ()
 
 
 class EnvironmentsDetails(Details):
@@ -441,6 +464,7 @@ DETAILS: Mapping[str, type[Details]] = {
     "plan": PlanDetails,
     "check go-no-go": GoNoGoDetails,
     "check environments": EnvironmentsDetails,
+    "check readiness": ReadinessDetails,
     "canary plan": CanaryPlanDetails,
     "canary backtest": BacktestDetails,
     "canary explain": ExplainDetails,

@@ -98,7 +98,7 @@ def go_no_go(
             *criteria_checks(context),
             *_stable(context, window),
             *incident_checks(others.incidents, said.incident),
-            _staging(release, staging),
+            in_staging(release, staging),
             *_staging_suite(release, others.staging_journal, recorded, context.environment.staging),
         ),
         said.overrides,
@@ -325,7 +325,8 @@ def _stable(context: Context, window: float) -> list[Check]:
     ]
 
 
-def _staging(release: Release, staging: Workloads | ReleaseError | None) -> Check:
+def in_staging(release: Release, staging: Workloads | ReleaseError | None) -> Check:
+    """Check that staging runs this version, complete; skipped without staging."""
     expected = f"staging runs {release.version}, complete"
 
     def check(status: Status, reason: str) -> Check:

@@ -1,13 +1,14 @@
-"""tarsrelease check preflight, go-no-go and environments"""
+"""tarsrelease check readiness, preflight, go-no-go and environments"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import PERIOD, SOME_TIME
+from tarsrelease.cli.options import MOMENT, PERIOD, SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ check = LazyGroup(
     "check",
     help="Run read-only checks before a release.",
     entries={
+        "readiness": Entry(f"{__name__}:readiness", "Show the checklists, and the timeline."),
         "preflight": Entry(
             f"{__name__}:preflight", "Check that the cluster is ready for a release."
         ),
@@ -25,6 +27,92 @@ check = LazyGroup(
         "environments": Entry(f"{__name__}:environments", "Check who must approve, and who did."),
     },
 )
+
+
+@click.option(
+    "--part",
+    type=click.Choice(["before", "during", "hours", "days"]),
+    default="before",
+    show_default=True,
+    help="Which checklists: before the release, during it, its first 24 hours, days 1 to 7.",
+)
+@click.option("--tick", "ticks", multiple=True, metavar="ITEM", help="Confirm an item. Repeatable.")
+@click.option("--untick", "unticks", multiple=True, metavar="ITEM", help="Take a tick back.")
+@click.option("--by", metavar="NAME", help="Who confirms.")
+@click.option("--note", default="", metavar="TEXT", help="What was done. It is recorded.")
+@click.option("--follow-up", metavar="TEXT", help="Add a task for after the release.")
+@click.option("--owner", metavar="NAME", help="Owner of the follow-up.")
+@click.option(
+    "--due", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="When the follow-up is due."
+)
+@click.option(
+    "--test-pagerduty", is_flag=True, help="Send PagerDuty a test alert, and resolve it at once."
+)
+@click.option(
+    "--timeline",
+    type=click.Choice(["markdown", "ics"]),
+    help="Print the timeline instead: Markdown for a wiki, or a calendar.",
+)
+@click.option(
+    "--starts",
+    type=MOMENT,
+    metavar="TIME",
+    help="Start of the release for --timeline. Default: the next window.",
+)
+def _readiness(
+    settings: Settings,
+    timeline: str | None,
+    starts: datetime | None,
+    due: datetime | None,
+    **given: Any,
+) -> int:
+    """Show every item of the checklists: who, when, and the evidence.
+
+    What a machine can check is measured, what a step did is read from its evidence and the journal,
+    and people confirm the rest (--tick ITEM --by NAME, kept in the journal). A tick never changes a
+    measured failure. The exit code is 1 if an item failed or is overdue.
+    """
+    from tarsrelease.cli.outcomes import collected, print_outcome
+    from tarsrelease.cli.readiness import Asked
+    from tarsrelease.cli.session import Recording, carry_out
+
+    asked = Asked(due=due.date() if due else None, **given)
+    asked.check()
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.cli.readiness import checked
+
+        return checked(session, asked)
+
+    if timeline is None:
+        return carry_out(settings, "check readiness", act, changes=asked.changes)
+
+    def print_it(session: Session) -> Outcome:
+        from tarsrelease.cli.readiness import timeline_outcome
+
+        return timeline_outcome(session, timeline, starts)
+
+    with collected() as found:
+        code = carry_out(
+            settings, "check readiness", print_it, changes=False, recording=Recording.WHEN_ASKED
+        )
+    (outcome,) = found
+    if code == 0 and settings.format != "json":
+        click.echo(outcome.details.outputs["timeline"], nl=False)
+    else:
+        print_outcome(outcome, settings.format)
+    return code
+
+
+readiness = command(
+    "release:newest",
+    "environment",
+    "evidence",
+    name="readiness",
+    example="tarsrelease check readiness --environment production\n"
+    "tarsrelease check readiness --environment production --tick support-briefed --by Ada\n"
+    "tarsrelease check readiness --environment production --timeline ics > release.ics",
+)(_readiness)
 
 
 @click.option(
