@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 import yaml
 from bundle_samples import ROLLOUT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tarsrelease.cli import main
 from tarsrelease.model.journal import DeployFacts, Entry, Facts, Phase
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.window import DeploymentWindow, FixedWindow
@@ -168,6 +171,24 @@ def test_the_calendar_is_valid_and_its_ids_stay_the_same() -> None:
     assert release["LOCATION"] == "https://meet.example/shop"
     assert "Who: Release manager, SRE lead, QA lead" in plain(release["DESCRIPTION"])
     assert "https://grafana.example/d/shop?a=1;b=2" in plain(release["DESCRIPTION"])
+
+
+def test_the_command_prints_a_calendar_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.chdir(Path(__file__).parents[2])
+    place = ("--release", "release/v1_0_1", "--environment", "rehearsal")
+    starts = ("--starts", "2026-12-01T09:00Z")
+    assert main(["check", "readiness", *place, *starts, "--timeline", "ics"]) == 0
+    out, said = capfdbinary.readouterr()
+    found = list(components(out.decode()))
+    assert "20261201T080000Z" in {each["DTSTART"] for each in found}
+    assert b"the window is rollout.yaml's" in said, "the journal could not be read"
+    assert main(["check", "readiness", *place, "--timeline", "ics"]) == 2, (
+        "a rehearsal has no window"
+    )
+    assert not (tmp_path / "evidence").exists()
 
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=120), max_size=3))

@@ -192,7 +192,7 @@ def timeline_text(session: Session, form: str, starts: datetime | None) -> str:
 
 
 def timeline_outcome(session: Session, form: str, starts: datetime | None) -> Outcome:
-    """The timeline as the output ``timeline`` of an outcome."""
+    """The timeline as the output ``timeline`` of an outcome; its lines end with a newline."""
     from tarsrelease.model.details import Details
     from tarsrelease.model.outcome import Verdict
     from tarsrelease.operations.outcome import StepReport
@@ -200,5 +200,5 @@ def timeline_outcome(session: Session, form: str, starts: datetime | None) -> Ou
 
     report = StepReport(session.assignment, STEP)
     text = timeline_text(session, form, starts)
-    details = Details(outputs={"timeline": text})
+    details = Details(outputs={"timeline": text.replace("\r\n", "\n")})
     return report.outcome(Verdict.PROCEED, f"the timeline as {form}", details=details)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from bare_api import BareApi
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "simulation"))
 
@@ -81,13 +80,18 @@ def test_a_new_window_ticks_and_follow_ups_survive_a_restart(
 
 
 def test_the_role_that_only_reads_cannot_vote(
+    api: BareApi,
     cluster: KubernetesApi,
-    become: Callable[[str], Any],
     release: Release,
     environment: Environment,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cast(of(cluster, release, environment), "qa", Answer.GO, "Ada", "")
-    reader = become(READ_ONLY.read_text())
+    space = ("--namespace", cluster.namespace)
+    api.kubectl("apply", *space, "--filename", "-", stdin=READ_ONLY.read_text())
+    token = api.kubectl("create", "token", "tarsrelease-read", *space).strip()
+    monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(token)))
+    reader = KubernetesApi.connect("bare", cluster.namespace)
     with pytest.raises(ForbiddenError):
         cast(of(reader, release, environment), "qa", Answer.NO_GO, "Eve", "")
     entries = ConfigMapJournal(reader, release.rollout.application).entries()

@@ -98,7 +98,8 @@ def _readiness(
         )
     (outcome,) = found
     if code == 0 and settings.format != "json":
-        click.echo(outcome.details.outputs["timeline"], nl=False)
+        text = outcome.details.outputs["timeline"]
+        click.echo(text.replace("\n", "\r\n") if timeline == "ics" else text, nl=False)
     else:
         print_outcome(outcome, settings.format)
     return code
