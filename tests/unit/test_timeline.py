@@ -180,12 +180,17 @@ def test_the_command_prints_a_calendar_and_nothing_else(
     monkeypatch.chdir(Path(__file__).parents[2])
     place = ("--release", "release/v1_0_1", "--environment", "rehearsal")
     starts = ("--starts", "2026-12-01T09:00Z")
-    assert main(["check", "readiness", *place, *starts, "--timeline", "ics"]) == 0
+    calendar = ["check", "readiness", *place, "--timeline", "ics"]
+    with pytest.raises(SystemExit) as ended:
+        main([*calendar, *starts])
+    assert not ended.value.code
     out, said = capfdbinary.readouterr()
     found = list(components(out.decode()))
     assert "20261201T080000Z" in {each["DTSTART"] for each in found}
     assert b"the window is rollout.yaml's" in said, "the journal could not be read"
-    assert main(["check", "readiness", *place, "--timeline", "ics"]) == 2, (
+    with pytest.raises(SystemExit) as ended:
+        main(calendar)
+    assert ended.value.code == 2, "a rehearsal has no window"
         "a rehearsal has no window"
     )
     assert not (tmp_path / "evidence").exists()
