@@ -29,12 +29,7 @@ ROOMS = (
     *("plan", "certification", "evidence", "canary", "rollback", "rehearsal"),
     *("migrate", "database"),
     *("doctor", "preflight", "go_no_go", "environments", "validation", "watch", "incident"),
-<<<<<<< HEAD
-    *("slo", "baseline", "drift", "websocket"),
-=======
-    "readiness",
-    *("slo", "baseline", "drift"),
->>>>>>> eeb7a7e (check readiness: checklists that are measured, recorded or confirmed, and the release's timeline)
+    *("slo", "baseline", "drift", "websocket", "readiness"),
 )
 """What an id of a check begins with."""
 

@@ -191,8 +191,6 @@ def test_the_command_prints_a_calendar_and_nothing_else(
     with pytest.raises(SystemExit) as ended:
         main(calendar)
     assert ended.value.code == 2, "a rehearsal has no window"
-        "a rehearsal has no window"
-    )
     assert not (tmp_path / "evidence").exists()
 
 
