@@ -1,4 +1,4 @@
-"""tarsrelease report evidence, day"""
+"""tarsrelease report evidence, day, certify"""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import signer_options
+from tarsrelease.cli.options import MOMENT, signer_options
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
@@ -21,6 +23,7 @@ report = LazyGroup(
     entries={
         "evidence": Entry(f"{__name__}:evidence", "Check that no evidence is missing or altered."),
         "day": Entry(f"{__name__}:day", "Show a whole release on one page."),
+        "certify": Entry(f"{__name__}:certify", "Write the certification package of a release."),
         "postmortem": Entry(f"{__name__}:postmortem", "Write a post-mortem from the evidence."),
         "lessons": Entry(f"{__name__}:lessons", "Write the lessons learned from the evidence."),
     },
@@ -197,3 +200,73 @@ lessons = command(
     name="lessons",
     example="tarsrelease report lessons ./evidence",
 )(_lessons)
+
+
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    default=Path("GA_CERTIFICATION"),
+    show_default=True,
+    help="Folder to write the package to.",
+)
+@click.option(
+    "--from", "start", type=MOMENT, metavar="TIME", help="Leave out what ended before, in ISO 8601."
+)
+@click.option("--to", "end", type=MOMENT, metavar="TIME", help="Leave out what began after.")
+def _certify(
+    settings: Settings,
+    folder: Path,
+    output_dir: Path,
+    start: datetime | None,
+    end: datetime | None,
+) -> int:
+    """Write the certification package: success metrics with the number behind each, plots, gates,
+    approvals, artifacts, migrations, validation and messages.
+
+    The package has certificate.html, .md and .json (and .pdf where Chromium is installed), the
+    evidence and a SHA256SUMS. The exit code is 1 if a metric failed or the release was
+    not promoted.
+    """
+    from tarsrelease.adapters.files.evidence_file import read_segments
+    from tarsrelease.cli.session import Recording, carry_out
+
+    def act(_session: Session) -> Outcome:
+        from tarsrelease.adapters.files.certification import write_package
+        from tarsrelease.evidence.chain import read_segment
+        from tarsrelease.model.errors import UsageError
+        from tarsrelease.report.certificate import certificate, certified, plot
+        from tarsrelease.report.certificate_pages import certificate_html, certificate_markdown
+
+        segments = read_segments(folder)
+        records = [
+            record
+            for path, content in segments.items()
+            for record in read_segment(path, content).records
+            if (start is None or record.outcome.finished_at >= start)
+            and (end is None or record.outcome.started_at <= end)
+        ]
+        found = certificate(records)
+        if found is None:
+            raise UsageError(
+                doing="certifying the release",
+                found=f"no record of a release in {folder}",
+                expected="the evidence of a release between --from and --to",
+                next_step=f"check it with `tarsrelease report evidence {folder}`",
+            )
+        pages = {
+            "certificate.html": certificate_html(found, plot(records)),
+            "certificate.md": certificate_markdown(found),
+            "certificate.json": found.model_dump_json(by_alias=True, indent=2) + "\n",
+        }
+        names = write_package(output_dir, pages, segments)
+        return certified(found, str(output_dir), names)
+
+    return carry_out(settings, "report certify", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+certify = command(
+    name="certify",
+    example="tarsrelease report certify ./evidence --output-dir release/v1_0_1/GA_CERTIFICATION",
+)(_certify)

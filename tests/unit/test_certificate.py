@@ -1,0 +1,194 @@
+"""The certification package: from evidence to metrics, pages and a folder that verifies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tarsrelease.adapters.files.certification import write_package
+from tarsrelease.model.details import Details, Point
+from tarsrelease.model.evidence import Record
+from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
+from tarsrelease.model.step_details import GateDetails, ValidateDetails
+from tarsrelease.report.certificate import certificate, certified, plot
+from tarsrelease.report.certificate_pages import certificate_html, certificate_markdown
+
+BEGIN = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+def step(
+    name: str,
+    minutes: float,
+    *checks: Check,
+    verdict: Verdict = Verdict.PROCEED,
+    details: Details | None = None,
+) -> Outcome:
+    return Outcome(
+        step=name,
+        release="1.0.1",
+        environment="production",
+        verdict=verdict,
+        exit_code=exit_code_of(verdict),
+        summary=f"{name} is <b>done</b>",
+        checks=checks,
+        details=details or Details(),
+        started_at=BEGIN + timedelta(minutes=minutes),
+        finished_at=BEGIN + timedelta(minutes=minutes + 1),
+    )
+
+
+def check(check_id: str, status: Status = Status.PASS, **more: object) -> Check:
+    return Check.model_validate(
+        {
+            "id": check_id,
+            "status": status,
+            "expected": "< 1 %",
+            "reason": "0.2 %",
+            "source": "metrics",
+            "observed": Observed(value=0.002, unit="share"),
+            **more,
+        }
+    )
+
+
+def gate(weight: int, minutes: float, points: int = 10) -> Outcome:
+    details = GateDetails(
+        weight=weight,
+        stage=f"canary-{weight}",
+        shifted_at=(BEGIN + timedelta(minutes=minutes)).isoformat(),
+        history=tuple(
+            Point(elapsed=5.0 * n, values={"canary.error_rate/web": 0.001 * (n % 5)})
+            for n in range(points)
+        ),
+    )
+    return step("canary gate", minutes, check("canary.error_rate", service="web"), details=details)
+
+
+def suite(failed: int = 0) -> Outcome:
+    tests = [
+        check(
+            "validation.test",
+            Status.FAIL if n < failed else Status.PASS,
+            source=f"suite::test_tars_100{1 + n % 5}_number_{n}",
+        )
+        for n in range(210)
+    ]
+    details = ValidateDetails(target="stable", marks=(), tests=210, seconds=9.0)
+    return step("validate", 50, *tests, details=details)
+
+
+def day(*more: Outcome) -> list[Record]:
+    steps = [
+        step("canary deploy", 0),
+        *(gate(weight, 5 + n * 10) for n, weight in enumerate((1, 10, 25, 50, 100))),
+        *more,
+        step("promote", 60),
+    ]
+    return [
+        Record(
+            schema="tarsrelease/evidence/v2",
+            number=n,
+            at=each.finished_at,
+            run="1",
+            segment="s",
+            previous=None,
+            identity="ab" * 32,
+            outcome=each,
+        )
+        for n, each in enumerate(steps)
+    ]
+
+
+def results(records: list[Record]) -> dict[str, tuple[str, str]]:
+    found = certificate(records)
+    assert found is not None
+    return {metric.name: (metric.value, metric.result) for metric in found.metrics}
+
+
+def test_a_whole_release_is_certified_with_the_number_behind_each_metric() -> None:
+    watch = step("watch", 1500, check("slo.availability"), check("watch.breaches"))
+    records = day(suite(), watch)
+    found = certificate(records)
+    assert found is not None
+    assert found.certified
+    said = results(records)
+    assert said["all canary gates passed"] == ("5 of 5", "PASS")
+    assert said["validation suite"] == ("210 of 210", "PASS")
+    assert said["hotfix TARS-1001"] == ("42 of 42", "PASS")
+    assert said["availability"][1] == "PASS"
+    assert said["p95 latency"] == ("-", "NOT CHECKED")
+    assert certified(found, "x", ["a"]).exit_code == 0
+
+
+def test_a_failed_test_a_rollback_and_a_release_without_promotion_are_not_certified() -> None:
+    failed = certificate(day(suite(failed=1)))
+    assert failed is not None
+    assert not failed.certified
+    assert results(day(suite(failed=1)))["hotfix TARS-1001"] == ("41 of 42", "FAIL")
+    back = certificate(day(step("rollback", 40)))
+    assert back is not None
+    assert not back.certified
+    never = certificate(day(suite())[:-1])
+    assert never is not None
+    assert not never.certified
+    assert certified(never, "x", []).verdict is Verdict.NO_GO
+    assert certificate([]) is None
+
+
+def test_the_page_needs_nothing_else_and_escapes_what_evidence_says() -> None:
+    records = day(suite())
+    found = certificate(records)
+    assert found is not None
+    page = certificate_html(found, plot(records))
+    assert "<b>done</b>" not in page
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+    for weight in (1, 10, 25, 50, 100):
+        assert f"canary-{weight} PROCEED" in page
+    assert "| deployment | all canary gates passed |" in certificate_markdown(found)
+
+
+def test_24_hours_take_less_than_10_s_and_5_mb() -> None:
+    long = [gate(100, 5 + n * 60, points=720) for n in range(24)]
+    records = day(suite(), *long)
+    began = time.monotonic()
+    found = certificate(records)
+    assert found is not None
+    page = certificate_html(found, plot(records))
+    assert time.monotonic() - began < 10
+    assert len(page) < 5_000_000
+
+
+def test_the_package_has_all_evidence_and_checksums(tmp_path: Path) -> None:
+    names = write_package(
+        tmp_path, {"certificate.html": "<p>x</p>", "certificate.md": "x"}, {"a/e.jsonl": b"{}\n"}
+    )
+    assert {"certificate.html", "certificate.md", "evidence/a/e.jsonl"} <= set(names)
+    for line in (tmp_path / "SHA256SUMS").read_text().splitlines():
+        digest, _, name = line.partition("  ")
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True)
+    if shutil.which("chromium"):
+        assert (tmp_path / "certificate.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_json_says_its_format() -> None:
+    found = certificate(day(suite()))
+    assert found is not None
+    assert json.loads(found.model_dump_json(by_alias=True))["schema"].endswith("certificate/v1")
+
+
+@pytest.mark.parametrize("status", [Status.FAIL, Status.INCONCLUSIVE, Status.ERROR])
+def test_what_did_not_pass_is_a_failed_metric(status: Status) -> None:
+    records = day(suite(), step("watch", 1500, check("slo.availability", status)))
+    assert results(records)["availability"][1] == "FAIL"
