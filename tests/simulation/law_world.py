@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tarsrelease.gates.checks import JUDGES, Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
+from tarsrelease.gates.stats.growth import Growth
 from tarsrelease.gates.stats.late_change import Starts, remember
 from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
@@ -240,7 +241,18 @@ def inputs(canary: Side, stable: Side, look: int, *, tempered: bool) -> Inputs:
     bad, total = (side[:, shift:at].sum(axis=0).cumsum() for side in (canary.bad, canary.total))
     before = [moment for moment in MOMENTS if moment < look]
     starts = {("e", *OURS): [(bad[moment], total[moment]) for moment in before]}
-    made = Inputs({"e": counts}, {}, Unmeasured(""), {}, now, TICK * (look + 1), starts=starts)
+    ours = canary.bad[:, shift:at].sum(axis=0), canary.total[:, shift:at].sum(axis=0)
+    growth = {("e", *OURS): Growth(int((ours[1] > 0).sum()), int((ours[0] > 0).sum()))}
+    made = Inputs(
+        {"e": counts},
+        {},
+        Unmeasured(""),
+        {},
+        now,
+        TICK * (look + 1),
+        starts=starts,
+        growth=growth,
+    )
     return replace(made, bursts=known) if tempered else made
 
 

@@ -10,6 +10,10 @@ With m bad requests expected at the acceptable share, P(Poisson(m) >= k) is the 
 bad request comes so early. Protection requires it to be at most chance / 2^(k-1), for a k of at
 least FEW. These parts add up to less than `chance` over the whole stage, however often it is
 evaluated.
+
+Bad requests of a healthy canary may come in packs (a client's retries), often rarer than anything
+that is known of stable. A pack comes at once, so bad requests that all came between two scrapes
+count only among the first ones (FIRST): later, the next scrape must have some, too.
 """
 
 from __future__ import annotations
@@ -41,6 +45,9 @@ FEW_LATELY = 10
 
 WELL = 0.2
 """Stable is well while its share of bad requests is at most this part of the canary's."""
+
+FIRST = 3
+"""Among so many readings of new requests, bad ones of a single reading are enough."""
 
 EPISODE = 330.0
 """Seconds of stable's past that are left out, those with the most bad requests: one incident."""
@@ -103,6 +110,8 @@ def protection(
     theirs = inputs.counted(rule.sli, subject, subject.other)
     if not isinstance(ours, Counts) or ours.total <= 0 or chance <= 0:
         return None
+    if _at_once(rule.sli, subject, inputs):
+        return None
     if not isinstance(theirs, Counts):
         if isinstance(rule, CompareCheck):
             return None
@@ -131,6 +140,12 @@ def protection(
                 f"({percent(bad.bad / bad.total)}), at most {percent(acceptable)} expected"
             )
     return None
+
+
+def _at_once(sli: str, subject: Subject, inputs: Inputs) -> bool:
+    """Whether all bad requests came between two readings of many, as a pack does."""
+    growth = inputs.growth.get((sli, subject.name or "", subject.track))
+    return growth is not None and growth.with_bad < 2 and growth.readings > FIRST
 
 
 def _large(counts: Counts, acceptable: float, few: int, chance: float) -> bool:

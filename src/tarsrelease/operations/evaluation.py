@@ -21,6 +21,7 @@ from tarsrelease.gates.protection import Protection, protections
 from tarsrelease.gates.stats import late_change
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
+from tarsrelease.gates.stats.growth import Growth, grown
 from tarsrelease.gates.study.recorded_requests import Past, nothing_known
 from tarsrelease.gates.verdict import decide, failed_by_either
 from tarsrelease.model.details import Point
@@ -150,6 +151,7 @@ class _Evaluator:
         self._shown_at: float | None = None
         self._extended = False
         self._starts: late_change.Starts = {}
+        self._growth: dict[tuple[str, str, Track], Growth] = {}
         self._protection: Protection | None = None
 
     @property
@@ -222,6 +224,7 @@ class _Evaluator:
         names = [service.name for service in rollout.services]
         measurements, trouble = self.metrics.measurements, self.metrics.trouble
         counts, gauges, usages = self._measured()
+        self._growth = grown(self._growth, counts)
         lag = 0.0 if measurements is None or measurements.lag == inf else measurements.lag
         self._inputs = inputs = Inputs(
             counts=counts,
@@ -234,6 +237,7 @@ class _Evaluator:
             external=self._external(),
             bursts=self._bursts,
             starts=self._starts,
+            growth=self._growth,
         )
         stage = judging.stage
         self._starts = late_change.remember(

@@ -1,7 +1,8 @@
 """How a running cluster is asked for something: one JSON line each way on a Unix socket.
 
-Requests: {"do": "status"}; {"do": "stop" | "start" | "kill" | "restart" | "pause" | "resume",
-"part": NAME}; {"do": "load-start", "arguments": [...]}; {"do": "load-stop"}; {"do": "shutdown"};
+Requests: {"do": "status"}; {"do": "stop" | "start" | "kill" | "restart" | "pause" | "resume" |
+"reload", "part": NAME}; {"do": "load-start", "arguments": [...]}; {"do": "load-stop"};
+{"do": "shutdown"};
 {"do": "detach"} (outlive everybody, until `down`); {"do": "hold"}, whose connection stays open:
 a cluster that is not detached ends when the last one that holds it has said {"do": "leave"}
 (reply: "left", how many still hold it; detached counts as one) or has died.

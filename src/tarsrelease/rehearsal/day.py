@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,14 @@ from tarsrelease.adapters.files.configuration import (
     load_manifest,
     load_release,
 )
-from tarsrelease.model.bundle import MANIFEST
+from tarsrelease.bundle.texts import checksums_text, sha256
+from tarsrelease.model.bundle import CHECKSUMS, MANIFEST
 from tarsrelease.model.errors import LockedError, StoppedError, UsageError
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import RunOptions
 from tarsrelease.ports.people import Progress
 from tarsrelease.rehearsal import binaries, commands, product, world
-from tarsrelease.rehearsal.faults import Fault, limits_of, parse_fault
+from tarsrelease.rehearsal.faults import Fault, limits_of, parse_fault, selectors_of
 from tarsrelease.rehearsal.images import backing_images
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import Say, cache_root, locked, source_root
@@ -90,18 +92,21 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
     load_release(
         bundle, load_environment(str(place)), RunOptions(stages=tuple(stages) if stages else None)
     )
-    options = partial(
-        DayOptions,
-        name=day.name,
-        release=str(bundle.absolute()),
-        previous=str(previous),
-        evidence=str(day.evidence.absolute()),
-        faults=tuple(day.faults),
-        stages=",".join(str(weight) for weight in stages) if stages else None,
-        rate=day.rate,
-        quiet=day.quiet,
-        paths=tuple(day.paths),
-    )
+
+    def options(work: str, **more: Any) -> DayOptions:
+        return DayOptions(
+            name=day.name,
+            release=_with_selectors(bundle, selectors_of(chosen), Path(work)),
+            evidence=str(day.evidence.absolute()),
+            faults=tuple(day.faults),
+            stages=",".join(str(weight) for weight in stages) if stages else None,
+            rate=day.rate,
+            quiet=day.quiet,
+            paths=tuple(day.paths),
+            work=work,
+            **{"previous": str(previous), **more},
+        )
+
     if foreign:
         return _product(day, bundle, place, overrides, options, progress.say)
     if context is not None:
@@ -125,7 +130,7 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
 
 
 def _refuse_faults(chosen: Sequence[Fault]) -> None:
-    if any(fault.pods or fault.usual for fault in chosen):
+    if any(each.pods or each.usual or each.before_the_release for each in chosen):
         raise UsageError(
             doing="reading --fault",
             found="a fault of the services together with --images",
@@ -220,6 +225,24 @@ def _staging(production: str, work: Path) -> str:
     names = content["gateway"]["hostnames"]
     names.update({key: f"staging.{name}" for key, name in names.items()})
     return _written(content, work / "staging.yaml")
+
+
+def _with_selectors(bundle: Path, changed: Mapping[str, str], work: Path) -> str:
+    """The bundle's folder, or that of a whole copy whose rollout.yaml has other selectors."""
+    if not changed:
+        return str(bundle.absolute())
+    copy = work / "release"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(bundle, copy)
+    file = copy / load_manifest(copy / MANIFEST).rollout
+    text = file.read_text()
+    for old, new in changed.items():
+        text = text.replace(old, new)
+    file.write_text(text)
+    listed = [line.split(maxsplit=1)[1] for line in (copy / CHECKSUMS).read_text().splitlines()]
+    sums = checksums_text({path: sha256((copy / path).read_bytes()) for path in listed})
+    (copy / CHECKSUMS).write_text(sums)
+    return str(copy)
 
 
 def _written(content: Mapping[str, Any], target: Path) -> str:

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal
 
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Verdict
 
-PartAction = Literal["kill", "pause"]
+PartAction = Literal["kill", "pause", "scrape-twice"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of the pods, of Prometheus or of the traffic.
+    """One fault of the pods, of Prometheus, of the traffic or of the release's selectors.
 
     `pods` is the request body for the fault switch of the canary's services, `of` the affected
     services (empty: all), `usual` the body for every pod of both sides from the start, such as a
     usual error rate. `grows` is added to the number of the same name in `pods` every second, up to
-    `most`. `prometheus` is killed or paused for `seconds`; `rate` is the requests per second (all
+    `most`. `after` is the part of the stage's planned duration after which it begins.
+    `stable_pod` is the body for one pod of stable of each service, for `seconds` before the
+    release. `prometheus` is disturbed for `seconds`; `rate` is the requests per second (all
     services) from the start. `limits` are limits of shares that the rehearsal overrides, as text
-    with a unit. `expected` is the verdict of the release.
+    with a unit. `selectors` are replacements in the rollout.yaml of a copy of the bundle.
+    `expected` is the verdict of the release.
     """
 
     name: str
@@ -36,11 +40,19 @@ class Fault:
     usual: Mapping[str, object] = field(default_factory=dict)
     grows: Mapping[str, float] = field(default_factory=dict)
     most: Mapping[str, float] = field(default_factory=dict)
+    after: float = 0.0
+    stable_pod: Mapping[str, object] = field(default_factory=dict)
     prometheus: PartAction | None = None
     seconds: float = 30.0
     rate: float | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
+    selectors: Mapping[str, str] = field(default_factory=dict)
     at_weight: int = 10
+
+    @property
+    def before_the_release(self) -> bool:
+        """Whether the fault is over, or complete, before the release begins."""
+        return bool(self.stable_pod or self.selectors)
 
     def body(self, service: str, since: float) -> dict[str, object]:
         """The request body for a canary pod of this service `since` seconds into the fault."""
@@ -62,6 +74,19 @@ FAULTS = {
     for fault in (
         Fault("none", "nothing goes wrong", expected=Verdict.PROCEED),
         Fault("errors", "the canary answers every request with 500", {"error_share": 1.0}),
+        Fault(
+            "late-errors",
+            "after nine tenths of the stage, the canary fails every second request",
+            {"error_share": 0.5},
+            after=0.9,
+        ),
+        Fault(
+            "stable-pod-ill",
+            "before the release, one of stable's two pods fails every request for 40 s",
+            stable_pod={"error_share": 1.0},
+            seconds=40.0,
+            expected=Verdict.PROCEED,
+        ),
         Fault(
             "errors-2x",
             "the canary fails every fifth request; usually every tenth fails",
@@ -116,10 +141,23 @@ FAULTS = {
             prometheus="pause",
             expected=Verdict.PROCEED,
         ),
+        Fault(
+            "duplicate-scrape",
+            "a second job of Prometheus scrapes the same pods",
+            prometheus="scrape-twice",
+            seconds=inf,
+            expected=Verdict.PROCEED,
+        ),
+        Fault(
+            "wrong-selector",
+            "the selector of bad requests asks for a label that no series has",
+            selectors={'status=~"5.."': 'code=~"5.."'},
+            expected=Verdict.NO_GO,
+        ),
     )
 }
 
-_GRAVITY = (Verdict.PROCEED, Verdict.HOLD, Verdict.ROLLBACK)
+_GRAVITY = (Verdict.PROCEED, Verdict.HOLD, Verdict.ROLLBACK, Verdict.NO_GO)
 
 
 def parse_fault(text: str) -> Fault:
@@ -134,6 +172,13 @@ def parse_fault(text: str) -> Fault:
             expected=f"one of {known}, optionally with the weight at which it begins (errors@25)",
             next_step="correct --fault",
         )
+    if weight and fault.before_the_release:
+        raise UsageError(
+            doing="reading --fault",
+            found=f"{text!r}",
+            expected=f"{name} without a weight: it happens before the release begins",
+            next_step=f"use --fault {name}",
+        )
     return replace(fault, at_weight=int(weight)) if weight else fault
 
 
@@ -145,6 +190,11 @@ def expected_of(faults: Sequence[Fault]) -> Verdict:
 def limits_of(faults: Sequence[Fault]) -> dict[str, str]:
     """The limits of shares that these faults require, by check id."""
     return {check: limit for fault in faults for check, limit in fault.limits.items()}
+
+
+def selectors_of(faults: Sequence[Fault]) -> dict[str, str]:
+    """The replacements in rollout.yaml that these faults require."""
+    return {old: new for fault in faults for old, new in fault.selectors.items()}
 
 
 def rate_of(faults: Sequence[Fault], asked: float) -> float:

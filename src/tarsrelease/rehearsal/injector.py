@@ -46,7 +46,7 @@ class Target(Protocol):
         """Send a pod its faults; False if it does not answer, for example while it starts."""
 
     def disturb_prometheus(self, action: PartAction) -> None:
-        """Kill or pause Prometheus."""
+        """Kill or pause Prometheus, or let it scrape every pod twice."""
 
     def restore_prometheus(self, action: PartAction) -> None:
         """Undo `disturb_prometheus`."""
@@ -61,8 +61,12 @@ class Injector:
         target: Target,
         say: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        stages: Mapping[int, float] | None = None,
     ) -> None:
+        """`stages`: the planned seconds of each stage, by weight."""
         self._faults = faults
+        self._stages = stages or {}
+        self._reached: dict[int, float] = {}
         self._target = target
         self._say = say
         self._monotonic = monotonic
@@ -94,6 +98,31 @@ class Injector:
         """Send the usual faults to the running pods, before there is any traffic."""
         self._tell(self._monotonic(), ())
 
+    def make_stable_ill(self) -> None:
+        """Break one pod of stable of each service for a while, before the release begins."""
+        for fault in self._faults:
+            if fault.stable_pod:
+                self._say(f"fault {fault.name} begins: {fault.about}")
+                ill = self._first_of_stable()
+                self._switch_all(ill, fault.stable_pod)
+                self._stop.wait(fault.seconds)
+                self._switch_all(ill, {})
+                self._say(f"fault {fault.name} ends: stable is well again")
+
+    def _first_of_stable(self) -> list[PodLife]:
+        found: dict[str, PodLife] = {}
+        for life in sorted(self._target.pods(), key=lambda each: each.name):
+            if life.track is Track.STABLE:
+                found.setdefault(life.service, life)
+        return list(found.values())
+
+    def _switch_all(self, pods: Sequence[PodLife], body: Mapping[str, object]) -> None:
+        waiting = list(pods)
+        while waiting:
+            waiting = [life for life in waiting if not self._target.switch(life.name, body)]
+            if waiting and self._stop.wait(_POLL):
+                return
+
     def _run(self) -> None:
         while not self._stop.wait(_POLL):
             try:
@@ -104,7 +133,13 @@ class Injector:
     def strike(self, weight: int) -> None:
         """Begin the faults that are due at this weight, and send every pod its current faults."""
         now = self._monotonic()
-        due = tuple(fault for fault in self._faults if weight >= fault.at_weight)
+        self._reached.setdefault(weight, now)
+        due = tuple(
+            fault
+            for fault in self._faults
+            if weight >= fault.at_weight and not fault.before_the_release
+            if now >= self._begins(fault)
+        )
         if weight == 0 and self._begun and self._off_at is None:
             self._off_at = now
         elif weight:
@@ -118,6 +153,14 @@ class Injector:
             if fault.prometheus is not None:
                 self._disturb(fault.name, fault.prometheus, fault.seconds)
         self._tell(now, due)
+
+    def _begins(self, fault: Fault) -> float:
+        """When the fault is due, once its weight is reached."""
+        reached = min(
+            (at for weight, at in self._reached.items() if weight >= fault.at_weight), default=0.0
+        )
+        planned = min((w for w in self._stages if w >= fault.at_weight), default=None)
+        return reached + fault.after * (self._stages[planned] if planned is not None else 0.0)
 
     def _tell(self, now: float, due: Sequence[Fault]) -> None:
         usual = {key: value for fault in self._faults for key, value in fault.usual.items()}
@@ -134,7 +177,7 @@ class Injector:
 
     def _disturb(self, name: str, action: PartAction, seconds: float) -> None:
         def restore() -> None:
-            self._stop.wait(seconds)
+            self._stop.wait(min(seconds, threading.TIMEOUT_MAX))
             self._target.restore_prometheus(action)
             self._say(f"fault {name} ends: Prometheus is back")
 

@@ -25,7 +25,7 @@ from tarsrelease.model.environment import Environment, describe_overrides
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict
-from tarsrelease.model.release import Release, Run
+from tarsrelease.model.release import Release, Run, RunOptions
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account
 from tarsrelease.rehearsal.access import kubectl as run_kubectl
@@ -36,6 +36,7 @@ from tarsrelease.rehearsal.load import Aim, Load, Sockets
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import source_root
 from tarsrelease.rehearsal.report_day import DayFacts, FaultReport, day_outcome
+from tarsrelease.rehearsal.state import StateFolder
 from tarsrelease.rehearsal.target import ClusterTarget
 from tarsrelease.wiring.context import connect
 
@@ -152,7 +153,8 @@ def play(options: DayOptions, say: Say) -> Outcome:
     begun = time.monotonic()
     faults = [parse_fault(text) for text in options.faults]
     environment = load_environment(options.environment)
-    release = load_release(options.release, environment)
+    asked = tuple(map(int, options.stages.split(","))) if options.stages else None
+    release = load_release(options.release, environment, RunOptions(stages=asked))
     people = People(Nobody(), progress_on(sys.stderr, quiet=options.quiet, verbose=False))
     context = connect(Assignment(release, environment, _RUN, people, SystemClock()))
     admin = os.environ["KUBECONFIG"]
@@ -185,6 +187,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
         injector = _injector(faults, options, context, kubectl, say)
         injector.set_up()
         load.rate(rate)
+        injector.make_stable_ill()
         load.reset()
         ready_seconds = time.monotonic() - begun
         say(f"{release.rollout.application} serves {rate:g} requests/s ({duration(ready_seconds)})")
@@ -235,8 +238,12 @@ def _injector(
         cluster=context.cluster,
         kubectl=kubectl,
         control=partial(control.ask, Path(options.control)) if options.control else None,
+        prometheus=StateFolder(Path(options.control).parent).data / "prometheus.yml"
+        if options.control
+        else None,
     )
-    return Injector(tuple(faults), target, say)
+    stages = {stage.weight: stage.duration for stage in context.rollout.stages}
+    return Injector(tuple(faults), target, say, stages=stages)
 
 
 def main() -> int:

@@ -130,6 +130,12 @@ class Part:
         self._child.signal(signal.SIGSTOP)
         self._paused = True
 
+    def reload(self) -> None:
+        """Let it read its configuration again (SIGHUP)."""
+        if self._child is None:
+            raise PartError(f"{self.name} is {self.state}: it cannot reload")
+        self._child.signal(signal.SIGHUP)
+
     def resume(self) -> None:
         """Continue it after a pause."""
         if self._child is not None and self._paused:

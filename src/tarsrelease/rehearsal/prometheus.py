@@ -9,6 +9,7 @@ from typing import Any
 from tarsrelease.rehearsal import world
 
 _POD = "__meta_kubernetes_pod"
+_PODS = "pods"
 # The pod's labels that become labels of its metrics; the other two come from its identity.
 _POD_LABELS = ("service", "deployment", "version", "agent_type")
 
@@ -25,7 +26,7 @@ def configuration(kubeconfig: Path, scrape_interval: float) -> str:
         },
         "scrape_configs": [
             {
-                "job_name": "pods",
+                "job_name": _PODS,
                 "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(kubeconfig)}],
                 "relabel_configs": _pod_relabelling(),
             },
@@ -37,6 +38,14 @@ def configuration(kubeconfig: Path, scrape_interval: float) -> str:
             {"job_name": "traefik", "static_configs": [{"targets": [world.ROUTER_METRICS]}]},
         ],
     }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def scraped_twice(configured: str) -> str:
+    """The configuration with a second job that scrapes the same pods."""
+    document = json.loads(configured)
+    jobs = document["scrape_configs"]
+    jobs += [{**job, "job_name": f"{_PODS}-again"} for job in jobs if job["job_name"] == _PODS]
     return json.dumps(document, indent=2) + "\n"
 
 

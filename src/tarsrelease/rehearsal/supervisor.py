@@ -201,6 +201,8 @@ class Supervisor:
                 part.pause()
             case "resume":
                 part.resume()
+            case "reload":
+                part.reload()
             case _:
                 raise PartError(f"a part cannot {verb!r}")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tarsrelease.context import Cluster
 from tarsrelease.model.rollout import Service
 from tarsrelease.rehearsal.faults import PartAction
 from tarsrelease.rehearsal.injector import PodLife
+from tarsrelease.rehearsal.prometheus import scraped_twice
 
 Control = Callable[[Mapping[str, Any]], object]
 
@@ -19,7 +21,7 @@ class ClusterTarget:
     """Reaches pods through the API server's proxy, and Prometheus through the supervisor.
 
     `kubectl` is how kubectl is started, with its context; `control` is None where Prometheus is
-    not ours to disturb.
+    not ours to disturb, `prometheus` its configuration file.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class ClusterTarget:
         cluster: Cluster,
         kubectl: Sequence[str],
         control: Control | None,
+        prometheus: Path | None = None,
     ) -> None:
         self._services = services
         self._namespace = namespace
@@ -37,6 +40,8 @@ class ClusterTarget:
         self._workloads = cluster.workloads
         self._kubectl = kubectl
         self._control = control
+        self._prometheus = prometheus
+        self._configured: str | None = None
         self._owners = {
             side.deployment: service
             for service in services
@@ -79,12 +84,26 @@ class ClusterTarget:
         return done.returncode == 0 or bool(faults.get("crash"))
 
     def disturb_prometheus(self, action: PartAction) -> None:
-        """Kill or pause Prometheus; killed, it stays away until it is restored."""
+        """Kill, pause or reconfigure Prometheus; killed, it stays away until it is restored."""
+        if action == "scrape-twice":
+            if self._prometheus is not None:
+                self._configured = self._prometheus.read_text()
+                self._configure(scraped_twice(self._configured))
+            return
         self._ask({"do": action, "part": "prometheus"})
 
     def restore_prometheus(self, action: PartAction) -> None:
-        """Start it again, or let it go on."""
+        """Start it again, let it go on, or give it its own configuration again."""
+        if action == "scrape-twice":
+            if self._configured is not None:
+                self._configure(self._configured)
+            return
         self._ask({"do": "start" if action == "kill" else "resume", "part": "prometheus"})
+
+    def _configure(self, text: str) -> None:
+        if self._prometheus is not None:
+            self._prometheus.write_text(text)
+            self._ask({"do": "reload", "part": "prometheus"})
 
     def _ask(self, request: Mapping[str, Any]) -> None:
         if self._control is not None:

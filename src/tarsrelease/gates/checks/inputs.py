@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tarsrelease.gates.stats.bursts import Burstiness, Spread, binomial, largest
+from tarsrelease.gates.stats.growth import Growth
 from tarsrelease.gates.stats.late_change import Starts
 from tarsrelease.model.cluster import DeploymentState, PodState
 from tarsrelease.model.measurement import (
@@ -83,7 +84,8 @@ class Inputs:
     `counts` is by SLI and (service, side), `gauges` by SLI and Deployment; `sources` gives each
     SLI's selector. `now` is the metrics server's present (Unix time), `elapsed` seconds since the
     shift. `usages` is by SLI, `external` by check id. `bursts` gives what is known of how the
-    errors of an SLI come on the other side of a service: lately, and in the longer past.
+    errors of an SLI come on the other side of a service: lately, and in the longer past. `growth`
+    is by SLI, service and side.
     """
 
     counts: Mapping[str, Mapping[Key, Counts | Unmeasured]]
@@ -96,6 +98,7 @@ class Inputs:
     external: Mapping[str, ExternalAnswer] = field(default_factory=dict)
     bursts: Callable[[str, str], Sequence[Burstiness]] = _nothing_known
     starts: Starts = field(default_factory=dict)
+    growth: Mapping[tuple[str, str, Track], Growth] = field(default_factory=dict)
 
     def counted(self, sli: str, subject: Subject, track: Track) -> Counts | Unmeasured:
         """The requests of one side of the subject."""
