@@ -11,9 +11,8 @@ bad request comes so early. Protection requires it to be at most chance / 2^(k-1
 least FEW. These parts add up to less than `chance` over the whole stage, however often it is
 evaluated.
 
-Bad requests of a healthy canary may come in packs (a client's retries), often rarer than anything
-that is known of stable. A pack comes at once, so bad requests that all came between two scrapes
-count only among the first ones (FIRST): later, the next scrape must have some, too.
+Bad requests of a healthy canary may come in packs (a client's retries) that are rarer than
+anything known of stable, so those that all came at once are not enough (`growth.FIRST`).
 """
 
 from __future__ import annotations
@@ -45,9 +44,6 @@ FEW_LATELY = 10
 
 WELL = 0.2
 """Stable is well while its share of bad requests is at most this part of the canary's."""
-
-FIRST = 3
-"""Among so many readings of new requests, bad ones of a single reading are enough."""
 
 EPISODE = 330.0
 """Seconds of stable's past that are left out, those with the most bad requests: one incident."""
@@ -110,7 +106,7 @@ def protection(
     theirs = inputs.counted(rule.sli, subject, subject.other)
     if not isinstance(ours, Counts) or ours.total <= 0 or chance <= 0:
         return None
-    if _at_once(rule.sli, subject, inputs):
+    if inputs.at_once(rule.sli, subject):
         return None
     if not isinstance(theirs, Counts):
         if isinstance(rule, CompareCheck):
@@ -140,12 +136,6 @@ def protection(
                 f"({percent(bad.bad / bad.total)}), at most {percent(acceptable)} expected"
             )
     return None
-
-
-def _at_once(sli: str, subject: Subject, inputs: Inputs) -> bool:
-    """Whether all bad requests came between two readings of many, as a pack does."""
-    growth = inputs.growth.get((sli, subject.name or "", subject.track))
-    return growth is not None and growth.with_bad < 2 and growth.readings > FIRST
 
 
 def _large(counts: Counts, acceptable: float, few: int, chance: float) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import Sides, share, sides, undecidable
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial, widest
+from tarsrelease.gates.stats.growth import AT_ONCE
 from tarsrelease.gates.stats.pass_comparison import (
     allows_worse_by,
     requests_to_allow,
@@ -112,6 +113,8 @@ def judge_against(
     if evidence >= suspicion:
         evidence = log_evidence_worse(ours, theirs, rule, inputs.spread(rule.sli, subject, ours))
     if evidence >= proof_needs(patience.alpha):
+        if inputs.at_once(rule.sli, subject):
+            return check(Status.INCONCLUSIVE, f"{said}, {AT_ONCE}")
         return check(
             Status.FAIL, f"{said}: proof that it is worse (evidence {odds(evidence)} to 1)"
         )

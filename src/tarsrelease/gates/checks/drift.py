@@ -12,6 +12,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import Sides, not_told, sides, undecidable
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats.bursts import Spread, binomial
+from tarsrelease.gates.stats.growth import AT_ONCE
 from tarsrelease.gates.stats.pass_comparison import allows_drift, requests_to_allow, scaled
 from tarsrelease.gates.stats.sequential_test import (
     highest_share,
@@ -116,6 +117,8 @@ def judge_against(
         spread = inputs.spread(rule.sli, subject, ours)
         evidence = log_evidence_drifted(ours, theirs, rule.within, patience.alpha, spread)
     if evidence >= needs:
+        if inputs.at_once(rule.sli, subject):
+            return check(Status.INCONCLUSIVE, f"{said}, {AT_ONCE}", drift)
         return check(
             Status.FAIL, f"{said}: proof of the drift (evidence {odds(evidence)} to 1)", drift
         )

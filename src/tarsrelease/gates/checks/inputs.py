@@ -112,6 +112,10 @@ class Inputs:
         """What is used of the things of an SLI."""
         return self.usages.get(sli, NOT_ASKED)
 
+    def at_once(self, sli: str, subject: Subject) -> bool:
+        """Whether all bad requests of the subject came at once, late enough to be a pack."""
+        return self.growth.get((sli, subject.name or "", subject.track), Growth()).at_once
+
     def spread(self, sli: str, subject: Subject, ours: Counts) -> Spread:
         """How much more the subject's bad requests vary than independent ones would.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tarsrelease.gates.checks.comparison import age, stale
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
 from tarsrelease.gates.stats import late_change
+from tarsrelease.gates.stats.growth import AT_ONCE
 from tarsrelease.gates.stats.pass_side import allows, requests_to_pass
 from tarsrelease.gates.stats.sequential_test import (
     log_evidence_below,
@@ -67,6 +68,8 @@ def judge(rule: ProportionCheck, subject: Subject, inputs: Inputs, patience: Pat
         naive, spread = evidence, inputs.spread(rule.sli, subject, measured)
         evidence = late_change.log_evidence(starts, bad, total, limit, spread)
         if evidence >= proof_needs(patience.alpha):
+            if inputs.at_once(rule.sli, subject):
+                return check(Status.INCONCLUSIVE, f"{said}, {AT_ONCE}")
             return check(
                 Status.FAIL,
                 f"{said}: proof beyond the limit (evidence {odds(evidence)} to 1, "

@@ -1,4 +1,10 @@
-"""How often new requests were read since the shift, and how often bad ones were among them."""
+"""How often new requests were read since the shift, and how often bad ones were among them.
+
+Bad requests of a healthy canary may come in packs (a client's retries, a hiccup of a database), and
+a rare pack is in nothing that is known of stable. A pack comes at once. So bad requests that all
+came between two scrapes prove something only among the first readings (FIRST): a canary that fails
+all the time fails in them, and one that fails later has more in the next scrape.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tarsrelease.model.measurement import Counts, Key, Track, Unmeasured
+
+FIRST = 3
+"""Among so many readings of new requests, bad ones in a single reading are enough."""
+
+AT_ONCE = "all of them at once, between two scrapes; the next scrapes will tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +27,11 @@ class Growth:
     with_bad: int = 0
     bad: float = 0.0
     total: float = 0.0
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all bad requests came in a single reading of many, as a pack does."""
+        return self.with_bad < 2 and self.readings > FIRST
 
 
 def grown(
