@@ -8,9 +8,9 @@ real functions, which correct by the stage's own bursts too, decide where it cou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from law_world import (
@@ -23,8 +23,8 @@ from law_world import (
     PATIENCE,
     PODS,
     SERVICES,
+    STEADY,
     SUBJECT,
-    TICK,
     WEIGHTS,
     Array,
     Bursts,
@@ -36,12 +36,15 @@ from law_world import (
 )
 from numpy.typing import NDArray
 from scipy.stats import poisson
+from world import rollout
 
+from gates_field import Run
 from tarsrelease.gates.checks import JUDGES
 from tarsrelease.gates.protection import (
     FEW,
     LARGE,
     MOST,
+    chances,
     protection,
     without_worst,
 )
@@ -51,11 +54,14 @@ from tarsrelease.gates.stats.late_change import STARTS
 from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CheckRule, CompareCheck, DriftCheck, ProportionCheck
 from tarsrelease.model.outcome import Status
+from tarsrelease.model.rollout import Rollout
 
-HISTORIES = 24
+HISTORIES = 12
 """Pasts of stable for each kind, rate and traffic."""
-AT_ONCE = 250
+AT_ONCE = 200
 """Releases that are drawn together."""
+UNCORRECTED = 50
+"""Releases that are judged without the correction, too."""
 _LATE = 0.1
 _NEEDS = -np.log(ALPHA)
 
@@ -75,12 +81,36 @@ class Past:
     def usual(self) -> Burstiness | None:
         return burstiness(without_worst(Side(self.bad, self.total).ticks(0, PAST)))
 
-    def spreads(self, known: Burstiness | None, factors: tuple[float, ...]) -> tuple[float, ...]:
-        """A pod's requests per tick; then `together`, then `alone` of each factor."""
-        if known is None:
-            return (1.0, *(1.0 for _ in factors), *(1.0 for _ in factors))
-        together, alone = (map(each, factors) for each in (known.together, known.alone))
-        return (known.per_tick, *together, *alone)
+    @cached_property
+    def table(self) -> tuple[float, ...]:
+        """A pod's requests per tick; then `together`, then `alone` of each alternative."""
+        return _spreads(self.known, ODDS_ABOVE)
+
+    @cached_property
+    def usual_packs(self) -> tuple[float, ...]:
+        """The same for LARGE, without the worst episode."""
+        return _spreads(self.usual, (LARGE,))
+
+
+def _spreads(known: Burstiness | None, factors: tuple[float, ...]) -> tuple[float, ...]:
+    if known is None:
+        return (1.0, *(1.0 for _ in factors), *(1.0 for _ in factors))
+    together, alone = (map(each, factors) for each in (known.together, known.alone))
+    return (known.per_tick, *together, *alone)
+
+
+def plan_of(checks: dict[str, CheckRule]) -> Rollout:
+    """The example's five stages and three services, with these checks."""
+    made = rollout()
+    stages = [
+        stage.model_copy(
+            update={
+                "checks": tuple(c for c in checks.values() if stage.weight < 100 or not c.beside)
+            }
+        )
+        for stage in made.stages
+    ]
+    return made.model_copy(update={"stages": tuple(stages)})
 
 
 def shares(rng: np.random.Generator, rows: int, ticks: int, rate: float, bursts: Bursts) -> Array:
@@ -144,20 +174,20 @@ class Stage:
         ]
         return found[0], found[1], found[2], found[3]
 
-    def spread(self, table: Array, number: int) -> Iterator[Array]:
-        """Of `number` factors, the spread by the past: services x LOOKS each."""
-        total = self.counted[1]
-        per_pod, together, alone = (
-            table[self.past, :1],
-            table[self.past, 1 : 1 + number],
-            table[self.past, 1 + number :],
-        )
-        rate = total / np.maximum(TICK * np.arange(1, LOOKS + 1), 1.0)
-        ratio = rate * TICK / per_pod
-        for at in range(number):
-            all_pods = ratio * (together[:, at, None] - 1.0)
-            one_pod = np.maximum(1.0, ratio) * (alone[:, at, None] - 1.0)
-            yield 1.0 + np.maximum(all_pods, one_pod)
+    def spread(self, rows: NDArray[np.intp], *, usual: bool = False) -> list[Array]:
+        """The spread of each alternative by the past, of these services: rows x LOOKS each."""
+        of = [self.pool[at].usual_packs if usual else self.pool[at].table for at in self.past[rows]]
+        table, number = np.array(of), (len(of[0]) - 1) // 2
+        per_pod, together, alone = table[:, :1], table[:, 1 : 1 + number], table[:, 1 + number :]
+        ratio = self.counted[1][rows] / np.arange(1, LOOKS + 1) / per_pod
+        return [
+            1.0
+            + np.maximum(
+                ratio * (together[:, at, None] - 1.0),
+                np.maximum(1.0, ratio) * (alone[:, at, None] - 1.0),
+            )
+            for at in range(number)
+        ]
 
     def sides(self, row: int) -> tuple[Side, Side]:
         """One service, with its past."""
@@ -183,23 +213,31 @@ def _above(bad: Array, total: Array, limit: Array | float, spreads: list[Array])
     )
 
 
-def beyond(rule: CheckRule, stage: Stage, spreads: list[Array]) -> NDArray[np.bool_]:
-    """Whether the rule could fail with these spreads: services x LOOKS."""
-    bad, total, other, others = stage.counted
+def beyond(rule: CheckRule, stage: Stage, *, tempered: bool) -> NDArray[np.bool_]:
+    """Whether the rule could fail, tempered by the past or not at all: services x LOOKS."""
+    found = np.zeros((len(stage.past), LOOKS), dtype=bool)
+    bad, total, _, _ = stage.counted
+    rows = np.arange(len(stage.past))
     if isinstance(rule, ProportionCheck):
-        limit = rule.bad_limit
-        least = np.minimum.reduce([np.broadcast_to(phi, bad.shape) for phi in spreads])
-        rows = _promising(bad, total, limit, least)
-        none = np.zeros(bad.shape, dtype=bool)
-        if not rows.any():
-            return none
-        none[rows] = _beyond_a_limit(
-            bad[rows],
-            total[rows],
-            limit,
-            [np.broadcast_to(phi, bad.shape)[rows] for phi in spreads],
-        )
-        return none
+        rows = np.flatnonzero(_promising(bad, total, rule.bad_limit, 1.0))
+    if tempered and len(rows):
+        spreads = stage.spread(rows)
+        if isinstance(rule, ProportionCheck):
+            least = np.minimum.reduce(spreads)
+            kept = _promising(bad[rows], total[rows], rule.bad_limit, least)
+            rows, spreads = rows[kept], [phi[kept] for phi in spreads]
+    else:
+        spreads = [np.ones((1, LOOKS))] * len(ODDS_ABOVE)
+    if len(rows):
+        counted = [part[rows] for part in stage.counted]
+        found[rows] = _beyond(rule, counted, spreads)
+    return found
+
+
+def _beyond(rule: CheckRule, counted: list[Array], spreads: list[Array]) -> NDArray[np.bool_]:
+    bad, total, other, others = counted
+    if isinstance(rule, ProportionCheck):
+        return _beyond_a_limit(bad, total, rule.bad_limit, spreads)
     able = (total > 0) & (others > 0)
     if isinstance(rule, DriftCheck):
         limit = np.where(able, other / np.maximum(others, 1), 0.5)
@@ -225,8 +263,9 @@ def _largest_ratio(bad: Array, total: Array, limit: float) -> Array:
     return np.where(bad > expected, ratio, 0.0)
 
 
-def _promising(bad: Array, total: Array, limit: float, least: Array) -> NDArray[np.bool_]:
+def _promising(bad: Array, total: Array, limit: float, least: Array | float) -> NDArray[np.bool_]:
     """The services in which some bet could win enough, were all of them tempered by `least`."""
+    least = np.broadcast_to(least, bad.shape)
     found = (_largest_ratio(bad, total, limit) >= (_NEEDS - 1.0) * least).any(axis=1)
     late_needs = _NEEDS - np.log(_LATE) - 1.0
     for moment in MOMENTS:
@@ -250,7 +289,9 @@ def _beyond_a_limit(
     return np.asarray(found >= _NEEDS)
 
 
-def fails(rule: CheckRule, stage: Stage, row: int, looks: Array, *, tempered: bool) -> bool:
+def fails(
+    rule: CheckRule, stage: Stage, row: int, looks: NDArray[np.intp], *, tempered: bool
+) -> bool:
     """Whether the real check fails at one of these looks, to five percent of the time."""
     canary, stable = stage.sides(row)
     tried = -1.0
@@ -264,24 +305,32 @@ def fails(rule: CheckRule, stage: Stage, row: int, looks: Array, *, tempered: bo
 
 
 def could_protect(
-    rule: ProportionCheck | CompareCheck, stage: Stage, chance: float, packs: Array
+    rule: ProportionCheck | CompareCheck, stage: Stage, chance: float
 ) -> NDArray[np.bool_]:
     """Whether the rule could protect, judged by the counts since the shift and the past."""
     bad, total, _, _ = stage.counted
     least = rule.bad_limit if isinstance(rule, ProportionCheck) else rule.tolerated
-    fewer = np.floor(bad / packs + 1e-9)
-    early = poisson.logsf(fewer - 1, total / packs * least) <= np.log(chance) - (
-        fewer - 1
-    ) * np.log(2)
     own_bad, own = (part[:, 0, HISTORY:] for part in stage.ours)
     readings, with_bad = (own > 0).cumsum(axis=1), (own_bad > 0).cumsum(axis=1)
-    at_once = (with_bad < 2) & (readings > FIRST)
-    large = bad >= min(LARGE * least, MOST) * total
-    return np.asarray(early & (fewer >= FEW) & large & ~at_once)
+    found = (bad >= FEW) & (bad >= min(LARGE * least, MOST) * total)
+    found &= (with_bad >= 2) | (readings <= FIRST)
+    for packed in (False, True):
+        rows = np.flatnonzero(found.any(axis=1))
+        if not len(rows):
+            return found
+        packs = stage.spread(rows, usual=True)[0] if packed else 1.0
+        fewer = np.floor(bad[rows] / packs + 1e-9)
+        early = poisson.logsf(fewer - 1, total[rows] / packs * least)
+        found[rows] &= (fewer >= FEW) & (early <= np.log(chance) - (fewer - 1) * np.log(2))
+    return found
 
 
 def protects(
-    rule: ProportionCheck | CompareCheck, stage: Stage, row: int, looks: Array, chance: float
+    rule: ProportionCheck | CompareCheck,
+    stage: Stage,
+    chance: float,
+    row: int,
+    looks: NDArray[np.intp],
 ) -> bool:
     """Whether the real function protects at one of these looks."""
     canary, stable = stage.sides(row)
@@ -314,39 +363,28 @@ class Found:
         )
 
 
-def played(
-    kind: str, per_tick: float, rate: float, releases: int, chance: Mapping[str, float] | None
-) -> Found:
-    """Play healthy releases. `chance`: those of protection by kind of check; None: not asked."""
+def played(cell: tuple[str, float, float, int]) -> Found:
+    """Play so many healthy releases: `cell` is the kind, requests per scrape, rate, releases."""
+    kind, per_tick, rate, releases = cell
     rng, bursts = np.random.default_rng(12), KINDS[kind]
     pool = pasts(rng, per_tick, rate, bursts)
-    table = np.array([past.spreads(past.known, ODDS_ABOVE) for past in pool])
-    usual = np.array([past.spreads(past.usual, (LARGE,)) for past in pool])
+    chance = chances(plan_of(rules(rate)))
     found = Found()
     while found.releases < releases:
-        number = min(AT_ONCE, releases - found.releases)
         uncorrected = found.releases == 0
-        found += _some(
-            rng,
-            (pool, table, usual),
-            (per_tick, rate, bursts),
-            number,
-            chance,
-            uncorrected=uncorrected,
-        )
+        number = min(UNCORRECTED if uncorrected else AT_ONCE, releases - found.releases)
+        found += _some(rng, pool, (per_tick, rate, bursts), (number, uncorrected), chance)
     return found
 
 
 def _some(
     rng: np.random.Generator,
-    known: tuple[list[Past], Array, Array],
+    pool: list[Past],
     traffic: tuple[float, float, Bursts],
-    releases: int,
-    chance: Mapping[str, float] | None,
-    *,
-    uncorrected: bool,
+    size: tuple[int, bool],
+    chance: Mapping[str, float],
 ) -> Found:
-    (pool, table, usual), (per_tick, rate, bursts) = known, traffic
+    (per_tick, rate, bursts), (releases, uncorrected) = traffic, size
     back, naive, protected = (np.zeros(releases, dtype=bool) for _ in range(3))
     past = rng.integers(0, HISTORIES, SERVICES * releases)
     before = 0.0
@@ -354,32 +392,65 @@ def _some(
         pair = [
             Stage.drawn(rng, pool, past, (per_tick, before, weight), rate, bursts) for _ in range(2)
         ]
-        ones = [np.ones((1, LOOKS))] * len(ODDS_ABOVE)
-        spreads = [list(stage.spread(table, len(ODDS_ABOVE))) for stage in pair]
         for name, rule in rules(rate).items():
             # Availability has the counts and the limit of the error rate.
             if name == "availability" or (rule.beside and weight == 1.0):
                 continue
-            which = 1 if name == "slow" else 0
-            stage = pair[which]
-            if chance is None:
-                for tempered, lost, phi in ((True, back, spreads[which]), (False, naive, ones)):
-                    if not tempered and not uncorrected:
-                        continue
-                    looks = beyond(rule, stage, phi)
-                    for row in np.flatnonzero(looks.any(axis=1)):
-                        release = row // SERVICES
-                        if not lost[release]:
-                            at = np.flatnonzero(looks[row])
-                            lost[release] = fails(rule, stage, row, at, tempered=tempered)
-            elif isinstance(rule, (ProportionCheck, CompareCheck)):
-                packs = next(stage.spread(usual, 1))
-                looks = could_protect(rule, stage, chance[rule.kind], packs)
-                for row in np.flatnonzero(looks.any(axis=1)):
-                    release = row // SERVICES
-                    if not protected[release]:
-                        at = np.flatnonzero(looks[row])
-                        protected[release] = protects(rule, stage, row, at, chance[rule.kind])
+            stage = pair[1 if name == "slow" else 0]
+            for tempered, lost in (
+                ((True, back), (False, naive)) if uncorrected else ((True, back),)
+            ):
+                looks = beyond(rule, stage, tempered=tempered)
+                _count(lost, looks, partial(fails, rule, stage, tempered=tempered))
+            if isinstance(rule, (ProportionCheck, CompareCheck)):
+                looks = could_protect(rule, stage, chance[rule.kind])
+                _count(protected, looks, partial(protects, rule, stage, chance[rule.kind]))
         before = weight
     tried = releases if uncorrected else 0
     return Found(releases, int(back.sum()), int(naive.sum()), tried, int(protected.sum()))
+
+
+def _count(
+    lost: NDArray[np.bool_],
+    looks: NDArray[np.bool_],
+    decides: Callable[[int, NDArray[np.intp]], bool],
+) -> None:
+    """Mark the releases of the services for which the real function decides so."""
+    for row in np.flatnonzero(looks.any(axis=1)):
+        release = row // SERVICES
+        if not lost[release]:
+            lost[release] = decides(int(row), np.flatnonzero(looks[row]))
+
+
+TRAFFIC = (1, 20, 300, 5000)
+"""Requests per scrape and service, canary and stable together; with bursts the last three."""
+RATES = (0.0001, 0.001, 0.005, 0.05)
+RELEASES = 2000
+"""Of each row, at least."""
+
+
+def traffic_of(kind: str) -> tuple[int, ...]:
+    """The amounts of traffic of a row."""
+    return TRAFFIC if KINDS[kind] == STEADY else TRAFFIC[1:]
+
+
+def rows() -> list[tuple[str, float]]:
+    """The rows: how errors occur, and their rate."""
+    return [
+        (kind, rate)
+        for kind, bursts in KINDS.items()
+        for rate in (RATES if bursts == STEADY else RATES[1:])
+    ]
+
+
+def all_played(run: Run, releases: int = RELEASES) -> dict[tuple[str, float], list[Found]]:
+    """What became of the healthy releases of each row, by amount of traffic."""
+    cells = [
+        (kind, per_tick, rate, -(-releases // len(traffic_of(kind))))
+        for kind, rate in rows()
+        for per_tick in traffic_of(kind)
+    ]
+    found: dict[tuple[str, float], list[Found]] = {}
+    for (kind, _, rate, _), each in zip(cells, run(played, cells), strict=True):
+        found.setdefault((kind, rate), []).append(each)
+    return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,28 +24,24 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 from law_world import (
     ALPHA,
     HISTORY,
-    KINDS,
     LOOKS,
     PAST,
     PATIENCE,
     PODS,
-    SERVICES,
-    STEADY,
     SUBJECT,
     TICK,
     Array,
     Side,
     beyond_a_limit,
     inputs,
-    rules,
     suspicious,
 )
-from law_world import WEIGHTS as STAGES
 from numpy.typing import NDArray
 
 import gates_bursty
 import gates_field
 import gates_protect
+from gates_bursty import Found
 from gates_field import Run
 from tarsrelease.gates.checks import JUDGES
 from tarsrelease.model.checks import CheckRule, CompareCheck, ProportionCheck
@@ -67,14 +63,6 @@ RULES: tuple[CheckRule, ...] = (
 )
 RUNS = 100
 """Canaries for each cell of the table of detection."""
-STEADY_RELEASES = 500
-BURSTY_RELEASES = 667
-"""Releases for each amount of traffic."""
-BURSTY = [kind for kind, bursts in KINDS.items() if bursts != STEADY]
-FALSE_RATES = (0.0001, 0.001, 0.005, 0.05)
-FALSE_TRAFFIC = (1, 20, 300, 5000)
-BURSTY_RATES = (0.001, 0.005, 0.05)
-BURSTY_TRAFFIC = (20, 300, 5000)
 
 INTRODUCTION = f"""# How soon a bad canary is found, and how often a good one is rolled back
 
@@ -110,7 +98,7 @@ is 1 % if errors are independent.
 
 The gates recognize bursts from stable's longer past (1 440 scrapes), from the five minutes before
 the traffic shift, and from the time since. The budget holds for independent errors only; the rows
-with bursts show the remaining rollbacks, of releases that share 24 pasts of stable for each amount
+with bursts show the remaining rollbacks, of releases that share 12 pasts of stable for each amount
 of traffic. Bad requests that all came between two scrapes decide only among the first scrapes of a
 stage: later, the next scrape must have some, too. Beyond that, a burst larger than any that
 stable has had counts against the canary. If no
@@ -226,53 +214,21 @@ def detected(row: tuple[str, int]) -> str:
     return f"| {name} | {requests} | " + " | ".join(cells) + " |"
 
 
-def healthy(seed: int, releases: int, per_tick: float, rate: float) -> tuple[int, int]:
-    """Of healthy releases with independent errors, those rolled back: with and without correction.
-
-    Availability and error rate are one indicator, so their checks fail together.
-    """
-    rng, before = np.random.default_rng(seed), 0.0
-    lost: tuple[set[int], set[int]] = (set(), set())
-    for weight in STAGES:
-        of_errors, of_slow = (
-            Batch.drawn(rng, SERVICES * releases, per_tick, weight, before, rate) for _ in range(2)
-        )
-        for name, rule in rules(rate).items():
-            if name == "availability" or (rule.beside and weight == 1.0):
-                continue
-            batch = of_slow if name == "slow" else of_errors
-            for tempered, found in zip((True, False), lost, strict=True):
-                found |= {each // SERVICES for each in batch.failures(rule, tempered=tempered)}
-        before = weight
-    return len(lost[0]), len(lost[1])
-
-
-def mistakes(run: Run) -> Iterator[str]:
+def mistakes(found: Mapping[tuple[str, float], Sequence[Found]]) -> Iterator[str]:
     """The table of healthy releases that were rolled back."""
     yield "| errors on both sides | how they occur | releases | rolled back | without correction |"
     yield "|---|---|---|---|---|"
-    steady = [("independent errors", rate) for rate in FALSE_RATES]
-    yield from run(mistaken, [*steady, *((kind, rate) for kind in BURSTY for rate in BURSTY_RATES)])
-
-
-def mistaken(row: tuple[str, float]) -> str:
-    """A row: how many releases a check rolled back."""
-    kind, rate = row
-    if kind not in BURSTY:
-        pairs = [healthy(12, STEADY_RELEASES, per_tick, rate) for per_tick in FALSE_TRAFFIC]
-        played = STEADY_RELEASES * len(FALSE_TRAFFIC)
-        back, naive = (
-            sum(pair[0] for pair in pairs),
-            f"{sum(pair[1] for pair in pairs)} of {played}",
+    for (kind, rate), cells in found.items():
+        played, back = (
+            sum(each) for each in zip(*((c.releases, c.back) for c in cells), strict=True)
         )
-    else:
-        found = [gates_bursty.played(kind, n, rate, BURSTY_RELEASES, None) for n in BURSTY_TRAFFIC]
-        played, back = sum(f.releases for f in found), sum(f.back for f in found)
-        tried = sum(f.tried_naive for f in found)
-        naive = f"{sum(f.naive for f in found)} of {tried}"
-    return (
-        f"| {100 * rate:g} % | {kind} | {played} | {back} ({100 * back / played:.1f} %) | {naive} |"
-    )
+        naive, tried = (
+            sum(each) for each in zip(*((c.naive, c.tried_naive) for c in cells), strict=True)
+        )
+        yield (
+            f"| {100 * rate:g} % | {kind} | {played} | {back} ({100 * back / played:.1f} %) "
+            f"| {naive} of {tried} |"
+        )
 
 
 def told(lines: Iterator[str]) -> None:
@@ -289,11 +245,12 @@ def main() -> None:
         print(INTRODUCTION)
         told(detection(pool.map))
         print(HEALTHY)
-        told(mistakes(pool.map))
+        found = gates_bursty.all_played(pool.map)
+        told(mistakes(found))
         for title, text, table in gates_field.sections(pool.map):
             print(f"\n## {title}\n\n{text}\n", flush=True)
             told(table)
-        gates_protect.print_tables(pool.map, 200, 2000)
+        gates_protect.print_tables(pool.map, 200, found)
 
 
 if __name__ == "__main__":

@@ -122,6 +122,55 @@ def test_each_fault_is_found_by_its_check_and_taken_back(
 
 
 @pytest.mark.full
+def test_after_an_incident_of_stable_a_failing_canary_is_protected_in_one_evaluation(
+    tmp_path: Path,
+) -> None:
+    faults = ("--fault", "stable-pod-ill", "--fault", "errors")
+    outcome = rehearse(tmp_path, *faults, "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
+    found = [check for check in outcome["checks"] if check["id"] == "canary.protection"]
+    assert [check["status"] for check in found] == ["fail"], story(outcome)
+    assert "for the second time" in found[0]["reason"]
+    [gate] = [
+        line["outcome"]["details"]
+        for line in map(
+            json.loads, (tmp_path / "evidence" / "evidence.jsonl").read_text().splitlines()
+        )
+        if line["outcome"]["verdict"] == "rollback" and "gate" in line["outcome"]["step"]
+    ]
+    # The first reading after the fault began; a scrape takes five seconds.
+    assert gate["seconds_from_shift_to_protection"] < STAGE, story(outcome)
+
+
+@pytest.mark.full
+def test_errors_that_begin_late_do_not_pass_the_stage(tmp_path: Path) -> None:
+    outcome = rehearse(
+        tmp_path, "--fault", "late-errors", "--stages", "10,100", "--stage-duration", "60s"
+    )
+    assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
+    assert verdicts(outcome) == {"canary-10": "rollback"}
+
+
+@pytest.mark.full
+def test_a_wrong_selector_is_found_before_anything_is_changed(tmp_path: Path) -> None:
+    outcome = rehearse(tmp_path, "--fault", "wrong-selector", "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.NO, story(outcome)
+    failed = [check for check in outcome["checks"] if check["id"] == "preflight.selectors"]
+    assert {check["status"] for check in failed} == {"fail"}
+    assert all("label code" in check["reason"] for check in failed)
+    assert clients(outcome)["by_version"].keys() == {"1.0.0"}
+
+
+@pytest.mark.full
+def test_pods_that_are_scraped_twice_are_counted_once(tmp_path: Path) -> None:
+    outcome = rehearse(tmp_path, "--fault", "duplicate-scrape", "--stages", "10,50,100")
+    assert outcome["verdict"] == "proceed", story(outcome)
+    counted = [c for c in outcome["checks"] if c["id"] == "canary.error_rate" and c["samples"]]
+    # Stages of 20 s at 100 requests a second and service, in which a request counts once.
+    assert clients(outcome)["sent"] > max(check["samples"] for check in counted)
+
+
+@pytest.mark.full
 def test_too_little_traffic_holds_and_never_proceeds(tmp_path: Path) -> None:
     outcome = rehearse(tmp_path, "--fault", "low-traffic", "--stages", "10,100")
     assert outcome["exit_code"] == ExitCode.HOLD, story(outcome)

@@ -238,6 +238,21 @@ def test_it_is_the_second_one_too_if_the_first_was_in_another_run() -> None:
     assert [to for _, to in world.writes if to] == [10] * 3
 
 
+def test_a_run_that_is_killed_in_the_quiet_period_is_continued_with_the_rest_of_it() -> None:
+    world = brief()
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    world.at(40.0, killed)
+    with pytest.raises(KeyboardInterrupt):
+        play(world, 10, ONLY_LIMITS)
+    gone = next(at for at, to in world.writes if to == 0)
+    assert play(world, 10, ONLY_LIMITS).verdict is Verdict.PROCEED
+    again = [at for at, to in world.writes if to == 10][-1]
+    assert 60.0 <= again - gone <= 66.0
+
+
 @pytest.mark.parametrize("what", ["smoke", "pod"])
 def test_the_canary_is_evaluated_without_users_meanwhile(what: str) -> None:
     world = brief()

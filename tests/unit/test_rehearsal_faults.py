@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from tarsrelease.bundle.texts import sha256
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict, exit_code_of
+from tarsrelease.rehearsal.day import _with_selectors
 from tarsrelease.rehearsal.faults import (
     FAULTS,
     Fault,
@@ -18,8 +23,10 @@ from tarsrelease.rehearsal.faults import (
     limits_of,
     parse_fault,
     rate_of,
+    selectors_of,
 )
 from tarsrelease.rehearsal.injector import Injector, PodLife
+from tarsrelease.rehearsal.prometheus import configuration, scraped_twice
 from tarsrelease.rehearsal.report_day import DayFacts, FaultReport, day_outcome
 from tarsrelease.report.markdown import outcome_markdown
 from tarsrelease.report.text import outcome_text
@@ -152,11 +159,57 @@ def test_every_fault_says_what_is_expected_and_worlds_are_put_together() -> None
     assert rate_of([FAULTS["no-traffic"]], 300.0) == 0.0
     assert rate_of([], 300.0) == 300.0
     for fault in FAULTS.values():
-        undone = not (fault.pods or fault.prometheus or fault.rate is not None)
+        undone = not (
+            fault.pods or fault.prometheus or fault.rate is not None or fault.before_the_release
+        )
         assert undone is (fault.name == "none")
 
 
-@pytest.mark.parametrize("text", ["", "erors", "errors@0", "errors@101", "errors@x"])
+def test_stable_is_ill_before_the_release_and_well_again() -> None:
+    world, said = Rehearsed(), list[str]()
+    world.lives += [PodLife(f"{life.name}-2", life.service, life.track, 0) for life in world.lives]
+    fault = replace(FAULTS["stable-pod-ill"], seconds=0.0)
+    Injector((fault,), world, said.append).make_stable_ill()
+    assert set(world.told) == {f"{Track.STABLE}-{service}" for service in SERVICES}
+    assert world.calls == 2 * len(SERVICES), "ill, then well"
+    assert world.struck() == set()
+    assert len(said) == 2
+
+
+def test_late_errors_begin_at_nine_tenths_of_their_stage() -> None:
+    world = Rehearsed()
+    fault = parse_fault("late-errors")
+    injector = Injector(
+        (fault,), world, lambda _: None, monotonic=lambda: world.now, stages={10: 100.0, 50: 10.0}
+    )
+    for now, weight, struck in ((100, 1, 0), (200, 10, 0), (289, 10, 0), (291, 10, 3)):
+        world.now = float(now)
+        injector.strike(weight)
+        assert len(world.struck()) == struck
+
+
+def test_a_copy_of_the_bundle_gets_the_wrong_selector_and_stays_whole(tmp_path: Path) -> None:
+    bundle = Path(__file__).parents[2] / "release" / "v1_0_1"
+    changed = selectors_of([FAULTS["wrong-selector"]])
+    copy = Path(_with_selectors(bundle, changed, tmp_path))
+    assert 'code=~"5.."' in (copy / "rollout.yaml").read_text()
+    assert 'status=~"5.."' not in (copy / "rollout.yaml").read_text()
+    for line in (copy / "SHA256SUMS").read_text().splitlines():
+        digest, path = line.split(maxsplit=1)
+        assert sha256((copy / path).read_bytes()) == digest
+    assert _with_selectors(bundle, {}, tmp_path) == str(bundle)
+
+
+def test_every_pod_is_scraped_by_a_second_job_and_only_pods() -> None:
+    configured = configuration(Path("kubeconfig"), 5.0)
+    jobs = json.loads(scraped_twice(configured))["scrape_configs"]
+    assert [job["job_name"] for job in jobs] == ["pods", "node", "traefik", "pods-again"]
+    assert {**jobs[-1], "job_name": "pods"} == jobs[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "erors", "stable-pod-ill@10", "errors@0", "errors@101", "errors@x"]
+)
 def test_an_unknown_fault_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="reading --fault"):
         parse_fault(text)

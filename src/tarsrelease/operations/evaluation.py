@@ -73,7 +73,8 @@ class StageEvaluation:
     of stable's earlier errors. `present` may change the results of each evaluation before the
     verdict. `each_tick` is called once a tick and may raise LockedError. `protects` gives the
     chances of a needless protection by kind of check (`gates.protection`); without them, nothing
-    protects. A protection ends the evaluation with a hold.
+    protects. A protection ends the evaluation with a hold. In the quiet period after one, which
+    ends `quiet_until` seconds after `since`, the canary has no traffic.
     """
 
     stage: Stage
@@ -85,6 +86,7 @@ class StageEvaluation:
     present: Callable[[tuple[Check, ...]], tuple[Check, ...]] = as_measured
     each_tick: Callable[[], None] = nothing_to_keep
     protects: Mapping[str, float] = field(default_factory=dict)
+    quiet_until: float | None = None
 
 
 def evaluate_stage(context: Context, evaluation: StageEvaluation) -> Observation:
@@ -311,8 +313,11 @@ class _Evaluator:
         due = self._shown_at is None or self.now >= self._shown_at + evaluation_times.TICK
         if due or verdict is not None:
             planned = stage.duration + (stage.max_extension if over else 0.0)
+            weight, quiet_until = self._evaluation.weight, self._evaluation.quiet_until
+            if quiet_until is not None:
+                weight, planned = 0, quiet_until
             self._context.people.progress.evaluated(
-                stage.name, self._evaluation.weight, elapsed, planned, checks=self._checks
+                stage.name, weight, elapsed, planned, checks=self._checks
             )
             self._shown_at = self.now
         step = max(evaluation_times.TICK, stage.duration / _POINTS)

@@ -99,7 +99,7 @@ def wait_quietly(
     so_far = (clock.now() - judged.since).total_seconds()
     longest = so_far + quiet + limits.deploy + limits.wait + _SMOKE_EVERY
     alone = stage.model_copy(update={"duration": longest, "max_extension": 0.0})
-    evaluation = replace(judged, stage=alone, weight=None, protects={})
+    evaluation = replace(judged, stage=alone, weight=None, protects={}, quiet_until=so_far + quiet)
     pending = _quiet(context, quiet, consent)
     found = first_of(clock, pending, evaluating(context, evaluation))[1]
     if found is None:
@@ -108,6 +108,26 @@ def wait_quietly(
     if protected.protection is not None and seen.verdict is not Verdict.ROLLBACK:
         seen = _held(seen, protected.protection)
     return replace(seen, protected=protected.protected)
+
+
+def rest_of_quiet_period(
+    context: Context, stage: Stage, entries: Sequence[Entry]
+) -> Task[Check | None]:
+    """Wait until the quiet period that an interrupted run began is over; a result if not."""
+    protection = release_journal.protection(entries, context.release.version)
+    if protection is None or protection[1].weight != stage.weight:
+        return None
+    until = protection[0].at + timedelta(seconds=quiet_seconds(context))
+    left = (until - context.clock.now()).total_seconds()
+    if left <= 0:
+        return None
+    context.say(f"{stage.name}: tried once more after {duration(left)} without traffic")
+    return (yield from _quiet(context, left, _consented()))
+
+
+def _consented() -> Task[Check | None]:
+    yield from ()
+    return None
 
 
 def tried_once_more(found: Protection, seen: Observation, before: Observation) -> Observation:

@@ -48,6 +48,7 @@ from tarsrelease.operations.past_requests import read_burstiness
 from tarsrelease.operations.protecting import (
     protect,
     protect_while_waiting,
+    rest_of_quiet_period,
     tried_once_more,
     wait_quietly,
 )
@@ -147,7 +148,10 @@ def _take(
         restarts = release_journal.restarts_at_shift(entries, context.release.version, since)
         _journal_entry(context, stage)
     elif early is None:
-        early = _await_capacity(context, stage, entries, routes, keep)
+        rest = rest_of_quiet_period(context, stage, entries)
+        lacking = result_of(context.clock, with_each_tick(rest, keep))
+        early = None if lacking is None else Observation.of(lacking, context.clock.now())
+        early = early or _await_capacity(context, stage, entries, routes, keep)
     if early is not None:
         return early, since
     past = read_burstiness(context, stage)
