@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from tarsrelease.gates.checks import ClusterState, Inputs
 from tarsrelease.gates.measure import gauges
 from tarsrelease.gates.measure.pods import PodMemory, remember
+from tarsrelease.gates.stats.growth import Growth, grown
 from tarsrelease.gates.verdict import decide
 from tarsrelease.model.base import Amount
 from tarsrelease.model.checks import (
@@ -34,7 +35,7 @@ from tarsrelease.model.checks import (
     RestartsCheck,
 )
 from tarsrelease.model.cluster import PodState
-from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Unmeasured
+from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Track, Unmeasured
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.rollout import MetricLabels, Stage
 
@@ -49,6 +50,36 @@ RESTARTS = RestartsCheck(kind="restarts", id="canary.restarts")
 
 def judge(bad: float, total: float, rule: ProportionCheck = BELOW, age: float = 1.0) -> Check:
     return by_law(rule, replace(INPUTS, counts={rule.sli: {KEY: Counts(bad, total, NOW - age)}}))
+
+
+# All at once
+
+
+@pytest.mark.parametrize(
+    ("readings", "with_bad", "status"),
+    [
+        (1, 1, Status.FAIL),
+        (3, 1, Status.FAIL),
+        (4, 1, Status.INCONCLUSIVE),
+        (200, 1, Status.INCONCLUSIVE),
+        (200, 2, Status.FAIL),
+    ],
+)
+def test_a_pack_of_bad_requests_between_two_scrapes_proves_nothing_late_in_a_stage(
+    readings: int, with_bad: int, status: Status
+) -> None:
+    counts = {BELOW.sli: {KEY: Counts(100, 1000, NOW - 1)}}
+    growth = {(BELOW.sli, *KEY): Growth(readings, with_bad, 100, 1000)}
+    check = by_law(BELOW, replace(INPUTS, counts=counts, growth=growth))
+    assert check.status is status
+    assert ("at once" in check.reason) is (status is Status.INCONCLUSIVE)
+
+
+def test_the_same_counts_again_are_no_reading() -> None:
+    growth: dict[tuple[str, str, Track], Growth] = {}
+    for bad, total in ((0, 10), (0, 10), (3, 20), (3, 30), (3, 30), (4, 40)):
+        growth = grown(growth, {"e": {KEY: Counts(bad, total, NOW)}})
+    assert growth["e", *KEY] == Growth(readings=4, with_bad=2, bad=4, total=40)
 
 
 # Proportions

@@ -336,6 +336,34 @@ def test_the_unit_changes_no_verdict_of_a_limit(
     assert status(1.0) is status(unit)
 
 
+@pytest.mark.parametrize(
+    ("samples", "status"),
+    [
+        ((0.95, 0.94, 0.93, 0.96), Status.PASS),
+        ((0.9, 0.9, 0.9, 0.9), Status.PASS),
+        ((0.95, 0.95, 0.95, 0.5), Status.INCONCLUSIVE),
+        ((0.95, 0.5, 0.5, 0.5, 0.5), Status.FAIL),
+        ((0.5, 0.5, 0.5, 0.5, 0.95), Status.FAIL),
+    ],
+)
+def test_a_gauge_may_have_a_limit_from_below(samples: tuple[float, ...], status: Status) -> None:
+    rule = GaugeCheck.model_validate(
+        {"kind": "gauge", "id": "a.hits", "sli": "hits", "at_least": "90%"}
+    )
+    seen = Gauges({"p1": every_five_seconds(*samples)})
+    check = by_law(rule, replace(INPUTS, gauges={"hits": {NAME: seen}}))
+    assert check.status is status, check.reason
+    assert check.expected == "≥ 90 % in every pod"
+    assert check.observed is not None
+    assert check.observed.value == min(samples[-1:] if status is not Status.FAIL else samples)
+
+
+def test_a_gauge_has_exactly_one_limit() -> None:
+    for limits in ({}, {"below": "90%", "at_least": "80%"}):
+        with pytest.raises(ValueError, match="exactly one of below and at_least"):
+            GaugeCheck.model_validate({"kind": "gauge", "id": "a.b", "sli": "s", **limits})
+
+
 short = st.lists(st.floats(0.01, 1e6), min_size=12, max_size=18)
 
 

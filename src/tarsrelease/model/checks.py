@@ -111,23 +111,36 @@ class ProportionCheck(Rule):
 
 
 class GaugeCheck(Rule):
-    """Every pod's reading is below a limit; fails if it stays above for `sustained`.
+    """Every pod's reading is `below` a limit, or `at_least` one; fails if it stays beyond it.
 
-    The limit has the unit of the SLI: ``2.5GB``, ``30s``, ``80%`` or a plain number.
+    The limit has the unit of the SLI: ``2.5GB``, ``30s``, ``80%`` or a plain number. It fails
+    after `sustained`.
     """
 
     kind: Literal["gauge"]
     sli: str
-    below: AnyAmount
+    below: AnyAmount | None = None
+    at_least: AnyAmount | None = None
     sustained: Seconds = 15.0
 
     scope = Scope.WORKLOADS
     slis = {"sli": "gauge"}
     limits = "gauge_limits"
 
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.below is None) == (self.at_least is None):
+            raise ValueError("give exactly one of below and at_least")
+        return self
+
+    @property
+    def limit(self) -> Amount:
+        """The limit, whichever side it is on."""
+        return self.below or self.at_least or Amount(value=0.0, unit="count")
+
     def limited_to(self, limit: Amount) -> Self:
         """The same with another limit."""
-        return self.model_copy(update={"below": limit})
+        return self.model_copy(update={"below" if self.below is not None else "at_least": limit})
 
 
 class ReadyCheck(Rule):

@@ -378,9 +378,10 @@ def _same_unit(check: GaugeCheck, sli: GaugeSli) -> None:
         "share": "a percentage, such as 80%",
         "count": "a plain number, such as 200",
     }
-    if check.below.unit != sli.unit:
+    if check.limit.unit != sli.unit:
+        side = "below" if check.below is not None else "at_least"
         raise ValueError(
-            f"check {check.id}: below needs {needed[sli.unit]}, "
+            f"check {check.id}: {side} needs {needed[sli.unit]}, "
             f"as sli {check.sli!r} is in {sli.unit}"
         )
 

@@ -316,11 +316,11 @@ def _disagreements(
                 "which is not a check with such a limit",
             )
     for gauge in {check.id: check for check in checks if isinstance(check, GaugeCheck)}.values():
-        limit = overrides.gauge_limits.get(gauge.id, gauge.below)
-        if limit.unit != gauge.below.unit:
+        limit = overrides.gauge_limits.get(gauge.id, gauge.limit)
+        if limit.unit != gauge.limit.unit:
             find(
                 ("stages",),
                 f"environment {environment.name} overrides {gauge.id} in {limit.unit}, "
-                f"and its limit is in {gauge.below.unit}",
+                f"and its limit is in {gauge.limit.unit}",
             )
     return findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from tarsrelease.gates.checks.inputs import Inputs, Patience, Subject
-from tarsrelease.gates.measure.gauges import at_least, longest_above
+from tarsrelease.gates.measure.gauges import at_least, longest_run
 from tarsrelease.model.checks import GaugeCheck
 from tarsrelease.model.format import amount, count, duration, names
 from tarsrelease.model.measurement import Gauges, Unmeasured
@@ -15,7 +15,7 @@ from tarsrelease.model.outcome import Check, Observed, Status
 def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience) -> Check:
     """Every pod's reading against a limit; it fails when one stays beyond it for `sustained`."""
     measured, deployment = inputs.read(rule.sli, subject.deployment), subject.deployment
-    limit, unit = rule.below.value, rule.below.unit
+    limit, unit, from_above = rule.limit.value, rule.limit.unit, rule.below is not None
     latest: dict[str, float] = {}
 
     def check(status: Status, reason: str, observed: float | None = None) -> Check:
@@ -24,7 +24,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
             status=status,
             service=subject.name,
             observed=None if observed is None else Observed(value=observed, unit=unit),
-            expected=f"< {amount(limit, unit)} in every pod",
+            expected=f"{'<' if from_above else '≥'} {amount(limit, unit)} in every pod",
             reason=reason,
             source=inputs.sources.get(rule.sli, ""),
             window=inputs.elapsed,
@@ -35,15 +35,20 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
 
     if isinstance(measured, Unmeasured):
         return check(Status.ERROR, f"not measured: {measured.reason}")
+
+    def beyond(value: float) -> bool:
+        return at_least(value, limit) if from_above else not at_least(value, limit)
+
+    worst_of, side = (max, "at or above") if from_above else (min, "below")
     for pod, samples in measured.by_pod.items():
-        lasted = longest_above(samples, limit)
+        lasted = longest_run(samples, beyond)
         if lasted >= rule.sustained and lasted > 0:
-            highest = max(sample.value for sample in samples)
+            worst = worst_of(sample.value for sample in samples)
             return check(
                 Status.FAIL,
-                f"pod {pod} stayed at or above the limit for {duration(lasted)} "
-                f"(up to {amount(highest, unit)})",
-                highest,
+                f"pod {pod} stayed {side} the limit for {duration(lasted)} "
+                f"({'up' if from_above else 'down'} to {amount(worst, unit)})",
+                worst,
             )
     if isinstance(inputs.cluster, Unmeasured):
         return check(Status.ERROR, f"which pods to expect is not known: {inputs.cluster.reason}")
@@ -63,12 +68,13 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
             missing.append(state.name)
     if missing:
         return check(Status.ERROR, f"no reading of {names(missing)}")
-    observed = max(latest.values()) if latest else None
+    observed = worst_of(latest.values()) if latest else None
     if young:
         return check(Status.INCONCLUSIVE, f"no reading yet of {names(young)}", observed)
-    worst_pod = max(latest, key=lambda pod: latest[pod])
-    said = f"the highest of {count(len(latest), 'pod')} is {amount(latest[worst_pod], unit)}"
-    if at_least(latest[worst_pod], limit):
+    worst_pod = worst_of(latest, key=lambda pod: latest[pod])
+    which = "highest" if from_above else "lowest"
+    said = f"the {which} of {count(len(latest), 'pod')} is {amount(latest[worst_pod], unit)}"
+    if beyond(latest[worst_pod]):
         return check(
             Status.INCONCLUSIVE,
             f"{said} ({worst_pod}); it fails when it stays for {duration(rule.sustained)}",

@@ -78,9 +78,14 @@ def longest_above(samples: Iterable[Sample], limit: float) -> float:
 
     One reading alone lasts no time.
     """
+    return longest_run(samples, lambda value: at_least(value, limit))
+
+
+def longest_run(samples: Iterable[Sample], beyond: Callable[[float], bool]) -> float:
+    """Seconds of the longest run of such readings, from its first to its last."""
     longest, start = 0.0, None
     for sample in samples:
-        if not at_least(sample.value, limit):
+        if not beyond(sample.value):
             start = None
         else:
             start = sample.time if start is None else start
