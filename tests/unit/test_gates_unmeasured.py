@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from tarsrelease.gates.measure import presence, queries
 from tarsrelease.gates.measure.counting import PRECISE
-from tarsrelease.gates.measure.vocabulary import any_spelling, as_sent
+from tarsrelease.gates.measure.vocabulary import (
+    TELLING_LABELS,
+    any_spelling,
+    as_sent,
+    is_probe,
+)
 from tarsrelease.model.measurement import Counts, Sample, Series, Track, Unmeasured
 from tarsrelease.model.rollout import MetricLabels
 
@@ -294,3 +299,57 @@ def test_a_limit_within_a_bucket_of_a_native_histogram_is_said(
     )
     assert [each.text for each in found if "bucket" in each.text] == ([said] if said else [])
     assert not any(each.serious for each in found)
+
+
+@pytest.mark.parametrize("quote", ['"', "'", "`"])
+def test_a_bound_is_respelled_in_any_quotes(quote: str) -> None:
+    assert any_spelling(f"x{{le={quote}0.120{quote}}}") == any_spelling('x{le="0.12"}')
+
+
+PROBES = [
+    "/healthz",
+    "/livez?verbose",
+    "/readyz",
+    "/-/healthy",
+    "/-/ready",
+    "/_health",
+    "/_ah/health",
+    "/up",
+    "/alive",
+    "/heartbeat",
+    "/actuator/health/readiness",
+    "/actuator/prometheus",
+    "/q/health/started",
+    "/management/health",
+    "/internal/ready",
+    "/api/v1/health",
+    "/healthcheck",
+    "/health-check",
+    "http://10.0.0.1:8080/metrics",
+    "ping",
+    "/grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health",
+]
+USERS = [
+    "/",
+    "/api/v1/agents",
+    "/api/v1/healthcare",
+    "/users/ready",
+    "/uploads",
+    "/api/v1/orders/live",
+    "/status",
+    "/api/",
+    "/up/next",
+    "/healthy-food",
+    "/metrics-dashboard",
+    "/prometheus/graph",
+    "/api/v1/upgrade",
+    "/_",
+    "/v1/",
+]
+
+
+@pytest.mark.parametrize("label", ["path", "http_target", "rpc_service", "url_path"])
+def test_probes_and_scrapes_are_told_from_users_requests(label: str) -> None:
+    assert [path for path in PROBES if not is_probe({label: path}, TELLING_LABELS)] == []
+    assert [path for path in USERS if is_probe({label: path}, TELLING_LABELS)] == []

@@ -9,7 +9,7 @@ from functools import cache
 
 from tarsrelease.model import promql
 
-_BOUND = re.compile(r'\ble\s*=\s*"([^"]+)"')
+_BOUND = re.compile(r"""\ble\s*=\s*(?P<quote>["'`])(?P<bound>[^"'`]+)(?P=quote)""")
 
 SCRAPE_LABELS = frozenset(
     {
@@ -31,7 +31,21 @@ SCRAPE_LABELS = frozenset(
 the same counter, collected twice (kube-prometheus, Thanos, Mimir, Grafana Agent)."""
 
 PATH_LABELS = frozenset(
-    {"endpoint", "grpc_service", "handler", "http_route", "path", "route", "uri", "url"}
+    {
+        "endpoint",
+        "grpc_service",
+        "handler",
+        "http_path",
+        "http_route",
+        "http_target",
+        "path",
+        "request_path",
+        "route",
+        "rpc_service",
+        "uri",
+        "url",
+        "url_path",
+    }
 )
 """Labels that usually name what was asked for."""
 
@@ -41,10 +55,11 @@ TELLING_LABELS = PATH_LABELS | _AGENT_LABELS
 """Labels whose values tell probes from users' requests."""
 
 _PROBE = re.compile(
-    r"(?i)(https?://[^/]+)?/?(-/|actuator/|status/)*"
-    r"((api/)?(healthz?|health[-_]?check|livez?|liveness|readyz?|readiness|startupz?)"
-    r"|metrics|prometheus|ping)"
-    r"(/(live(ness|z)?|ready|readiness|readyz|startup))?/?|grpc\.health\.v1\.Health"
+    r"(?i)(https?://[^/]+)?/?(-/|_|_ah/|actuator/|api/|v[0-9]+/|internal/|management/|q/|status/)*"
+    r"(health[zy]?|health[-_]?check|heartbeat|alive|livez?|liveness|readyz?|readiness|startupz?"
+    r"|metrics|prometheus|ping|up)"
+    r"(/(live(ness|z)?|ready|readiness|readyz|startup|started|well))?/?([?].*)?"
+    r"|/?grpc\.health\.v1\.Health(/.*)?"
 )
 
 
@@ -107,7 +122,7 @@ def any_spelling(selector: str) -> str:
 
 def _spellings(match: re.Match[str]) -> str:
     try:
-        bound = Decimal(match[1])
+        bound = Decimal(match["bound"])
     except InvalidOperation:
         return match[0]
     if bound.is_infinite():
