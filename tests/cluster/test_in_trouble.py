@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from in_background import Running
 from tars_day import Day
-from troubles import OUTAGE, TROUBLES, later, shorter, wrong_clock
+from troubles import OUTAGE, TROUBLES, Trouble, later, shorter, wrong_clock
 
 from tarsrelease.model.outcome import ExitCode
 from tarsrelease.rehearsal.commands import Cluster
@@ -58,37 +60,48 @@ def rolled_back(day: Day, name: str, gate: str, *, away: float = 0.0) -> None:
 @pytest.mark.parametrize("name", TROUBLES)
 def test_a_stage_and_a_rollback_in_trouble(day: Day, name: str) -> None:
     trouble = TROUBLES[name]
-    lasting = name.partition(" ")[0] in {"API", "etcd", "Prometheus", "node"}
     day.tarsrelease("canary", "deploy")
-    with Running(day, *GATE) as gate:
+    with broken(day, trouble) as begin, Running(day, *GATE) as gate:
         gate.wait_for("traffic: 50 %")
-        trouble.begin(day)
-        mended = later(OUTAGE, lambda: trouble.end(day)) if lasting else None
-        try:
-            outcome = gate.outcome(*trouble.codes)
-        finally:
-            if mended is not None:
-                mended.join()
+        begin()
+        outcome = gate.outcome(*trouble.codes)
         said = gate.said + str(outcome)
-    missing = [text for text in trouble.says if text not in said]
-    assert not missing, said
-    if not trouble.loses:
-        day.assert_no_client_noticed()
-
-    if lasting:
-        trouble.begin(day)
-        mended = later(OUTAGE, lambda: trouble.end(day))
-    try:
-        rolled_back(day, name, outcome["summary"], away=OUTAGE if trouble.away else 0.0)
-    finally:
-        if mended is not None:
-            mended.join()
-        trouble.end(day)
+        missing = [text for text in trouble.says if text not in said]
+        assert not missing, said
+        failed = sum(each["failed"] + each["lost"] for each in day.clients()["by_path"].values())
+        assert trouble.loses or not failed
+        if not trouble.lasts:
+            rolled_back(day, name, f"{outcome['summary']} ({failed} requests failed)")
+    if trouble.lasts:
+        with broken(day, trouble) as begin:
+            begin()
+            away = OUTAGE if trouble.away else 0.0
+            rolled_back(day, name, f"{outcome['summary']} ({failed} requests failed)", away=away)
     day.tarsrelease("rollback")
     assert day.versions() == {"1.0.0"}
     day.assert_nothing_of_the_canary_is_left()
     if not trouble.loses:
         day.assert_no_client_noticed()
+
+
+@contextmanager
+def broken(day: Day, trouble: Trouble) -> Iterator[Callable[[], None]]:
+    """Begin the trouble with what is yielded; it ends after a minute if it lasts, or else with
+    the block."""
+    mended: list[Thread] = []
+
+    def begin() -> None:
+        trouble.begin(day)
+        if trouble.lasts:
+            mended.append(later(OUTAGE, lambda: trouble.end(day)))
+
+    try:
+        yield begin
+    finally:
+        for each in mended:
+            each.join()
+        if not trouble.lasts:
+            trouble.end(day)
 
 
 @pytest.mark.parametrize(

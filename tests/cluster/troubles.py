@@ -26,14 +26,15 @@ class Trouble:
     """One trouble that begins while the canary is evaluated at 50 percent.
 
     `codes` are the exit codes of the gate that are right, `says` what its report must contain.
-    `away`: the API server does not answer meanwhile. `loses`: clients lose requests that nothing
-    can save, because the trouble takes the gateway's backends away.
+    `lasts`: it ends after a minute. `away`: the API server does not answer meanwhile. `loses`:
+    clients lose requests, because the trouble takes the gateway's backends away at once.
     """
 
     begin: Callable[[Day], None]
     end: Callable[[Day], None] = lambda _: None
     codes: tuple[int, ...] = (0,)
     says: tuple[str, ...] = ()
+    lasts: bool = False
     away: bool = False
     loses: bool = False
 
@@ -117,7 +118,7 @@ def _upgrade_stable(day: Day) -> None:
     chart = Path(__file__).parents[2] / "release" / "v1_0_0" / "tars-1.0.0.tgz"
     day.inside(
         *("helm", "upgrade", "tars", str(chart), "--namespace", NAMESPACE, "--reuse-values"),
-        *("--set", "dashboardApi.note=hot-fix"),
+        *("--description", "hot fix"),
     )
 
 
@@ -137,23 +138,29 @@ def _delete(kind: str) -> Callable[[Day], None]:
 
 TROUBLES = {
     "API server stopped for 60 s": Trouble(
-        _part("kill", "kube-apiserver"), _part("start", "kube-apiserver"), (0, 10), away=True
+        *(_part("kill", "kube-apiserver"), _part("start", "kube-apiserver"), (0, 10)),
+        lasts=True,
+        away=True,
     ),
     "etcd paused for 60 s": Trouble(
-        _part("pause", "etcd"), _part("resume", "etcd"), (0, 10), away=True
+        *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10)), lasts=True, away=True
     ),
-    "Prometheus killed": Trouble(_part("kill", "prometheus"), _part("start", "prometheus"), (10,)),
+    "Prometheus killed": Trouble(
+        *(_part("kill", "prometheus"), _part("start", "prometheus"), (0, 10)), lasts=True
+    ),
     "PostgreSQL restarted": Trouble(_restart_postgres),
     "node NotReady": Trouble(
-        _part("pause", "agent"), _part("resume", "agent"), (0, 10, 11, 12), loses=True
+        *(_part("pause", "agent"), _part("resume", "agent"), (0, 10, 11, 12)),
+        lasts=True,
+        loses=True,
     ),
-    "pods evicted": Trouble(_evict, codes=(0, 10)),
-    "quota full": Trouble(_fill_quota, _empty_quota, (10, 11), ("dashboard-api",)),
-    "image missing": Trouble(_forget_image, codes=(10, 11), says=("dashboard-api",)),
+    "pods evicted": Trouble(_evict, codes=(0, 10, 11), loses=True),
+    "quota full": Trouble(_fill_quota, _empty_quota, (11,), ("0 of 1 pods ready",), loses=True),
+    "image missing": Trouble(_forget_image, codes=(10,), says=("by kubectl-set",)),
     "weight by hand, 90": Trouble(_weigh(90), codes=(0,), says=("bob-by-hand",)),
     "weight by hand, 0": Trouble(_weigh(0), codes=(10,), says=("bob-by-hand",)),
-    "Helm release by hand": Trouble(_upgrade_stable, codes=(0, 10)),
-    "replicas by hand": Trouble(_scale(1), codes=(0, 10, 11), says=(CANARY,)),
+    "Helm release by hand": Trouble(_upgrade_stable, codes=(10,), says=("revision 2 of tars",)),
+    "replicas by hand": Trouble(_scale(1), codes=(10,), says=("was scaled to 1 by kubectl",)),
     "journal deleted": Trouble(_delete("configmap"), codes=(0,)),
     "Lease deleted": Trouble(_delete("lease"), codes=(0,)),
 }

@@ -45,6 +45,7 @@ class DeploymentState(Value):
 
     `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
+    `changed_by` is the field manager that changed its spec last; "" if that is not known.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DeploymentState(Value):
     images: tuple[str, ...]
     version: str
     problem: str = ""
+    changed_by: str = Field(default="", exclude_if=lambda name: not name)
     probes: float = Field(default=0.0, exclude_if=lambda rate: not rate)
 
     @property

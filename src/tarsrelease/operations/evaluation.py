@@ -168,7 +168,7 @@ class _Evaluator:
     def read_interventions(self) -> None:
         """Read what people did to the release; nothing if another tool moves the traffic."""
         if self._interventions is not None:
-            self._interventions.read()
+            self._interventions.read(self.pods.deployments)
 
     def judge(self) -> Verdict | None:
         """Evaluate and show the checks; the verdict, None if there is none yet."""

@@ -1,17 +1,18 @@
-"""What people do to a release while it is evaluated: holds, aborts, and routes changed by hand.
+"""What people do to a release while it is evaluated: holds, aborts, and changes by hand.
 
 Read at each tick of every evaluation of traffic that is ours. A route that somebody deleted, or
 that sends more traffic to the side that is being judged than was written, is restored; one that
-sends less is left as it is, and the stage holds. Both name who changed it.
+sends less is left as it is, and the stage holds. It also holds if a Deployment got fewer replicas
+than its side requires, or the judged one other images. All name who changed it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tarsrelease.context import Context
-from tarsrelease.model.cluster import RouteState
+from tarsrelease.model.cluster import DeploymentState, RouteState
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.format import names
 from tarsrelease.model.journal import Entry, PersonFacts, Phase
@@ -21,10 +22,14 @@ from tarsrelease.model.rollout import Service
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.traffic import lease_seconds, timestamp
 from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.capacity import replicas_for
+from tarsrelease.rollout.release_journal import Pins
 
 HELD = "release.hold"
 ABORTED = "release.abort"
 ROUTES = "routes.weight"
+DEPLOYMENTS = "deployments.unchanged"
+_AUTOSCALER = "kube-controller-manager"
 _READ_JOURNAL = timedelta(seconds=2)
 
 
@@ -42,28 +47,33 @@ class Interventions:
         self._written: dict[str, RouteState] = {}
         self._restored: dict[str, Check] = {}
         self._lowered: tuple[Check, ...] = ()
+        self._pins: Pins | None = None
+        self._images: dict[str, tuple[str, ...]] = {}
+        self._changed: tuple[Check, ...] = ()
 
     @property
     def checks(self) -> tuple[Check, ...]:
         """One result for each intervention."""
-        return (*self._from_journal, *self._lowered, *self._restored.values())
+        return (*self._from_journal, *self._lowered, *self._changed, *self._restored.values())
 
     def ruling(self, verdict: Verdict | None) -> Verdict | None:
         """The verdict after the interventions; a rollback stays one.
 
-        HOLD if somebody took traffic from the side that is judged. None, so that the evaluation
+        HOLD if somebody took traffic, replicas or images from a side. None, so that the evaluation
         goes on, while a person's hold is younger than `limits.wait`.
         """
         if verdict is Verdict.ROLLBACK:
             return verdict
-        if self._lowered:
+        if self._lowered or self._changed:
             return Verdict.HOLD
         if self._held_until is not None and self._context.clock.now() < self._held_until:
             return None
         return verdict
 
-    def read(self) -> None:
-        """Read journal and routes. An API server that is away has changed nothing.
+    def read(self, deployments: Mapping[str, DeploymentState] | None = None) -> None:
+        """Read journal and routes, and compare the Deployments that were read last.
+
+        An API server that is away has changed nothing.
 
         Raises LockedError if a route must be restored and another process has the lock.
         """
@@ -73,7 +83,9 @@ class Interventions:
                 entries = self._context.cluster.journal.entries()
                 self._from_journal = requested(entries, self._context.release.version)
                 self._held_until = held_until(self._context, entries)
+                self._pins = release_journal.pins(entries, self._context.release.version)
                 self._journal_read_at = now
+            self._changed = tuple(self._changes(deployments or {}))
             self._compare(self._context.cluster.routes.read(self._context.rollout.services))
         except LockedError:
             raise
@@ -102,6 +114,41 @@ class Interventions:
                 else:
                     lowered.append(self._check(service, Status.ERROR, changed))
         self._lowered = tuple(lowered)
+
+    def _changes(self, found: Mapping[str, DeploymentState]) -> Iterator[Check]:
+        for service in self._context.rollout.services:
+            side = service.canary if self._track is Track.CANARY else service.stable
+            for name, least in self._least(service).items():
+                state = found.get(name)
+                if state is None or state.changed_by == _AUTOSCALER:
+                    continue
+                images = self._images.setdefault(name, state.images)
+                if state.replicas < least:
+                    what = f"{least} replicas", f"was scaled to {state.replicas}"
+                elif name == side.deployment and state.images != images:
+                    what = names(images), f"has other images, {names(state.images)},"
+                else:
+                    continue
+                yield Check(
+                    id=DEPLOYMENTS,
+                    status=Status.ERROR,
+                    service=service.name,
+                    expected=what[0],
+                    reason=f"deployment/{name} {what[1]} by {state.changed_by or 'somebody'}",
+                    source=f"deployment/{name}",
+                )
+
+    def _least(self, service: Service) -> dict[str, int]:
+        """By Deployment of the service, the replicas that it requires at least.
+
+        Stable's are not compared while it has no traffic, because promote upgrades it then.
+        """
+        stable, pins = service.stable.deployment, self._pins
+        pinned = pins.replicas.get(stable) if pins is not None else None
+        if pinned is None:
+            return {}
+        canary = {service.canary.deployment: replicas_for(self._weight, pinned)}
+        return canary | ({stable: pinned} if self._weight < 100 else {})
 
     def _restore(self, service: Service, route: RouteState, changed: str) -> None:
         context, weight = self._context, self._weight

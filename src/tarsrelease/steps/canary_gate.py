@@ -102,6 +102,8 @@ def gate(
         has_traffic = any(route.weight > 0 for route in routes)
         since = at_stage_since(context.release, stage, routes)
         seen, since = _take(locked, stage, entries, routes, lifting)
+        if seen.verdict is Verdict.PROCEED:
+            seen = _unless_changed_meanwhile(context, seen)
         refuse_overtaken(context)
         details = seen.details(context.release, stage, since)
         if lifting is not None:
@@ -293,6 +295,21 @@ def _changed_by_others(context: Context, entries: Sequence[Entry]) -> Check | No
         f"({changed.app_version}); `tarsrelease resume` accepts it",
         source=f"helm history {application}",
     )
+
+
+def _unless_changed_meanwhile(context: Context, seen: Observation) -> Observation:
+    """A hold if others made a revision of stable during the stage.
+
+    If that cannot be read, promote finds it.
+    """
+    try:
+        changed = _changed_by_others(context, context.cluster.journal.entries())
+    except ReleaseError as error:
+        context.say(f"the revisions of stable cannot be read: {error}")
+        return seen
+    if changed is None:
+        return seen
+    return replace(seen, verdict=Verdict.HOLD, checks=(*seen.checks, changed))
 
 
 # (2) Capacity

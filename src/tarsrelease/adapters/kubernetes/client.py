@@ -221,9 +221,13 @@ class KubernetesApi:
         return self._send(_Request("post", kind, body=self._complete(kind, body))) or {}
 
     def replace(self, kind: Kind, body: Object) -> Object:
-        """Replace what has the body's resourceVersion; Conflict where it has changed."""
+        """Replace what has the body's resourceVersion; Conflict where it has changed or is gone."""
         name = body["metadata"]["name"]
-        return self._send(_Request("put", kind, name, body=self._complete(kind, body))) or {}
+        request = _Request("put", kind, name, body=self._complete(kind, body))
+        found = self._send(request, missing_ok=True)
+        if found is None:
+            raise Conflict(f"{kind.kind} {name} is gone")
+        return found
 
     def apply(self, kind: Kind, body: Object, *, force: bool) -> Object:
         """Server-side apply as field manager ``tarsrelease``.

@@ -110,6 +110,7 @@ class KubernetesWorkloads:
             or _chart_version(metadata)
             or self._recorded(metadata),
             problem=_problem(status),
+            changed_by=_changed_by(metadata),
             probes=_probes(template["spec"]),
         )
 
@@ -182,6 +183,16 @@ def _probes(spec: dict[str, Any]) -> float:
         for probe in probes
         if "httpGet" in probe or "grpc" in probe
     )
+
+
+def _changed_by(metadata: dict[str, Any]) -> str:
+    """The manager with the newest write of the spec."""
+    writes = [
+        (str(entry.get("time") or ""), str(entry.get("manager") or ""))
+        for entry in metadata.get("managedFields") or []
+        if "f:spec" in (entry.get("fieldsV1") or {})
+    ]
+    return max(writes, default=("", ""))[1]
 
 
 def _problem(status: dict[str, Any]) -> str:
