@@ -149,6 +149,15 @@ def test_a_deleted_route_is_restored() -> None:
     assert any("was deleted" in line for line in world.said)
 
 
+def test_replicas_lowered_by_hand_hold_the_stage_and_are_named() -> None:
+    day = DayWorld()
+    name = deployment(SERVICES[0], Track.CANARY)
+    day.at_stage("canary-100", lambda: day.world.set_replicas(name, 1))
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert f"deployment/{name} was scaled to 1 by somebody" in outcome.summary
+
+
 def hot_fix(day: DayWorld) -> None:
     """Somebody upgrades stable with Helm."""
     history = day.charts.histories["tars"]

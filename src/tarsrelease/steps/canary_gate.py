@@ -102,7 +102,7 @@ def gate(
         has_traffic = any(route.weight > 0 for route in routes)
         since = at_stage_since(context.release, stage, routes)
         seen, since = _take(locked, stage, entries, routes, lifting)
-        if seen.verdict is Verdict.PROCEED:
+        if seen.verdict is Verdict.PROCEED and stage is not context.rollout.stages[-1]:
             seen = _unless_changed_meanwhile(context, seen)
         refuse_overtaken(context)
         details = seen.details(context.release, stage, since)
@@ -300,7 +300,7 @@ def _changed_by_others(context: Context, entries: Sequence[Entry]) -> Check | No
 def _unless_changed_meanwhile(context: Context, seen: Observation) -> Observation:
     """A hold if others made a revision of stable during the stage.
 
-    If that cannot be read, promote finds it.
+    Promote compares the revisions again, so what cannot be read now is found there.
     """
     try:
         changed = _changed_by_others(context, context.cluster.journal.entries())
