@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,13 +25,14 @@ from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.channels.templates import worded
 from tarsrelease.adapters.channels.trial import trials
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.model.environment import Notifications
+from tarsrelease.model.environment import Notifications, SlackChannel
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.rehearsal.mail_server import MailServer, mail_server
+from tarsrelease.rehearsal.provider_forms import POST_MESSAGE
 from tarsrelease.report.notices.email import email
-from tarsrelease.report.notices.slack import slack
+from tarsrelease.report.notices.slack import slack, slack_channel
 from tarsrelease.report.notices.statuspage import statuspage
 from tarsrelease.report.notices.webhook import FORMS, webhook
 from tarsrelease.steps.notify_test import notify_test
@@ -232,6 +234,11 @@ class Receiver:
         self._server.server_close()
 
 
+CHANNELS = (
+    SlackChannel(name="#deployments", detail="technical"),
+    SlackChannel(name="#support", detail="support"),
+    SlackChannel(name="#leadership", detail="summary"),
+)
 TEXTS = st.text(max_size=60) | st.sampled_from(
     [
         "<!channel>",
@@ -253,11 +260,19 @@ def test_no_text_breaks_a_message_or_mentions_a_channel(
     told = notice(event, reason=reason, about=about, link=link, **WINDOW)
     for message in (
         slack(told),
+        *(each for channel in CHANNELS for each in slack_channel(told, channel)),
         email(told),
         *statuspage(told),
         *(webhook("chat", form, told) for form in FORMS),
     ):
         json.dumps(message.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    for channel in CHANNELS:
+        for message in slack_channel(told, channel):
+            jsonschema.validate({**message.body, "thread_ts": "1.000000"}, POST_MESSAGE)
+            shown: Any = message.body["blocks"]
+            texts = [str(message.body["text"]), *(each["text"]["text"] for each in shown[1:])]
+            assert not any("<!" in text or "<@" in text for text in texts)
+            assert all(each["text"].get("verbatim") for each in shown[1:])
     body: Any = slack(told).body
     sections = [each["text"]["text"] for each in body["blocks"] if each["type"] == "section"]
     assert not any("<!" in text for text in (body["text"], *sections))
@@ -329,3 +344,17 @@ def test_each_channel_is_tried_and_nothing_is_published(
     assert "please ignore" in receiver.got[0][1].decode()
 
     dead.close()
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_slacks_own_models_accept_the_blocks(event: Event) -> None:
+    blocks = pytest.importorskip(
+        "slack_sdk.models.blocks", reason="no slack_sdk: pip install slack_sdk"
+    )
+    told = notice(event, reason="*why* <!channel>", link="https://ci.example/7", **WINDOW)
+    messages = [slack(told), *(m for each in CHANNELS for m in slack_channel(told, each))]
+    for message in messages:
+        shown: Any = message.body["blocks"]
+        for written, block in zip(shown, blocks.Block.parse_all(shown), strict=True):
+            block.validate_json()
+            assert block.to_dict() == written

@@ -268,6 +268,18 @@ def test_channels_that_are_all_dead_cost_a_second_at_the_end(
     assert not any(secret in str(warnings) for secret in people.secrets.values())
 
 
+def test_a_process_without_any_secret_leaves_no_trace(
+    people: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in people.secrets:
+        monkeypatch.delenv(name)
+    store = Store()
+    box = outbox(people, store)
+    box.post(notice(Event.STARTED))
+    assert box.close() == ((), ())
+    assert store.state.told == ()
+
+
 def test_the_store_keeps_no_secret(people: Receivers) -> None:
     store = Store()
     box = outbox(people, store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from day_world import DayWorld
+from day_world import DayWorld, Unattended
 
 from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.incident import Report, Symptoms
@@ -76,3 +76,14 @@ def test_people_are_told_although_the_journal_cannot_be_written() -> None:
     assert "not recorded" in outcome.summary
     assert outcome.details.warnings[0].startswith("the journal cannot be written: ")
     assert outcome.verdict is Verdict.HOLD
+
+
+def test_every_gate_warns_of_an_open_incident_and_its_deadline() -> None:
+    day = DayWorld()
+    incident_open(day.context(), SLOW, ALICE)
+    day.world.now += 901
+    day.play(Unattended())
+    gates = [each for each in day.evidence.outcomes if each.step == "gate"]
+    assert gates
+    for each in gates:
+        assert "the deadline has passed: roll back" in each.details.warnings[0]

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import yaml
+
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.terminal.person import Nobody
@@ -35,11 +37,14 @@ from tarsrelease.rehearsal.install import install, together
 from tarsrelease.rehearsal.load import Aim, Load, Sockets
 from tarsrelease.rehearsal.options import DayOptions
 from tarsrelease.rehearsal.paths import source_root
+from tarsrelease.rehearsal.receivers import Receivers, receivers
 from tarsrelease.rehearsal.report_day import DayFacts, FaultReport, day_outcome
 from tarsrelease.rehearsal.state import StateFolder
 from tarsrelease.rehearsal.target import ClusterTarget
 from tarsrelease.wiring.context import connect
 
+MESSAGES = "messages.jsonl"
+"""In the evidence folder: what the receivers of the rehearsal got, a line each."""
 _RUN = Run(id="rehearsal", owner="rehearsal")
 _FIRST_ANSWERS = 20.0
 _PATHS = {
@@ -133,14 +138,24 @@ def _wait_for_answers(load: Load) -> None:
     )
 
 
-def _play(options: DayOptions, environment: Environment, kubeconfig: str) -> Outcome:
-    """Run `tarsrelease run` in its own process, with its live view on our standard error."""
+def _play(
+    options: DayOptions, environment: Environment, kubeconfig: str, people: Receivers
+) -> Outcome:
+    """Run `tarsrelease run` in its own process, with its live view on our standard error.
+
+    Its messages go to the rehearsal's receivers, never to those of the environment file.
+    """
+    content = yaml.safe_load(Path(options.environment).read_text())
+    told = Path(options.work) / "told" / f"{environment.name}.yaml"
+    told.parent.mkdir(exist_ok=True)
+    told.write_text(yaml.safe_dump(content | {"notifications": people.settings()}))
     argv = [sys.executable, "-m", "tarsrelease", "run", "--format", "json", "--yes"]
-    argv += ["--release", options.release, "--environment", options.environment]
+    argv += ["--release", options.release, "--environment", str(told)]
     argv += ["--evidence", options.evidence]
     argv += ["--stages", options.stages] if options.stages else []
     argv += ["--quiet"] if options.quiet else []
     environ = {**os.environ, "KUBECONFIG": kubeconfig, "TARSRELEASE_RUN": f"day-{os.getpid()}"}
+    environ |= people.secrets
     if options.control is not None and environment.database is not None:
         environ[environment.database.dsn_env] = world.dsn(environment.kubernetes.namespace)
     done = subprocess.run(argv, env=environ, stdout=subprocess.PIPE, text=True, check=False)
@@ -155,8 +170,8 @@ def play(options: DayOptions, say: Say) -> Outcome:
     environment = load_environment(options.environment)
     asked = tuple(map(int, options.stages.split(","))) if options.stages else None
     release = load_release(options.release, environment, RunOptions(stages=asked))
-    people = People(Nobody(), progress_on(sys.stderr, quiet=options.quiet, verbose=False))
-    context = connect(Assignment(release, environment, _RUN, people, SystemClock()))
+    watchers = People(Nobody(), progress_on(sys.stderr, quiet=options.quiet, verbose=False))
+    context = connect(Assignment(release, environment, _RUN, watchers, SystemClock()))
     admin = os.environ["KUBECONFIG"]
     kubectl = [*options.tools["kubectl"]]
     if environment.kubernetes.context:
@@ -192,7 +207,9 @@ def play(options: DayOptions, say: Say) -> Outcome:
         ready_seconds = time.monotonic() - begun
         say(f"{release.rollout.application} serves {rate:g} requests/s ({duration(ready_seconds)})")
         stack.enter_context(injector)
-        run = _play(options, environment, runner)
+        people = stack.enter_context(receivers())
+        run = _play(options, environment, runner, people)
+        people.write(Path(options.evidence) / MESSAGES)
         clients = load.report()
     return day_outcome(
         run,

@@ -63,6 +63,7 @@ from tarsrelease.operations.snapshot import (
 from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.operations.waiting import evaluate_meanwhile
 from tarsrelease.rollout import release_journal, stage_list
+from tarsrelease.rollout.open_incident import open_incident
 from tarsrelease.rollout.rollback_plan import changed_by_others
 from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
@@ -106,6 +107,9 @@ def gate(
             seen = _unless_changed_meanwhile(context, seen)
         refuse_overtaken(context)
         details = seen.details(context.release, stage, since)
+        incident = open_incident(entries, context.release.version, context.clock.now())
+        if incident:
+            details = GateDetails(**{**details.given(), "warnings": (*details.warnings, *incident)})
         if lifting is not None:
             details = GateDetails(
                 **details.given(), lifted_by=lifting.by, lifted_for=lifting.reason

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision
-from tarsrelease.model.journal import Entry, IncidentFacts
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.step_details import StatusDetails
 from tarsrelease.operations.interventions import HELD, held_until, requested
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.snapshot import take_snapshot
-from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.open_incident import open_incident
 from tarsrelease.rollout.position import position
 
 STEP = "status"
@@ -36,7 +34,6 @@ def status(context: Context) -> Outcome:
                 "next": "tarsrelease resume --reason TEXT, or tarsrelease abort --reason TEXT",
             }
         )
-    incident = release_journal.incident(entries, rollout.version)
     waits = f"; waits for {here.waits_for}" if here.waits_for else ""
     until = f" until {here.until:%H:%M:%S} UTC" if here.until else ""
     since = f" since {here.since:%Y-%m-%d %H:%M:%S} UTC" if here.since else ""
@@ -53,23 +50,10 @@ def status(context: Context) -> Outcome:
                 rollout.canary_release: _last(seen.canary_history),
             },
             journal=tuple(entries[-_RECENT:]),
-            lines=_incident(incident, report.started_at),
+            lines=open_incident(entries, rollout.version, report.started_at),
         ),
         next_step=here.next,
     )
-
-
-def _incident(entry: Entry | None, now: datetime) -> tuple[str, ...]:
-    """The open incident in a line: severity, what to do, and until when."""
-    facts = IncidentFacts.of(entry.facts) if entry is not None else None
-    if entry is None or facts is None:
-        return ()
-    said = f"incident since {entry.at:%Y-%m-%d %H:%M} UTC: {facts.severity or 'severity unknown'}"
-    said += f", {facts.must} ({facts.by}: {facts.reason})"
-    if facts.until is None:
-        return (said,)
-    late = "the deadline has passed: roll back" if now >= facts.until else "deadline"
-    return (f"{said}; {late} ({facts.until:%H:%M} UTC)",)
 
 
 def _last(history: Sequence[Revision]) -> Revision | None:

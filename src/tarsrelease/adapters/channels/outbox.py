@@ -85,6 +85,8 @@ class Outbox:
 
     def post(self, notice: Notice) -> None:
         """See the port."""
+        if not self._lines:
+            return
         at = datetime.now(UTC)
         names = {name: self._names(line.channel, notice, at) for name, line in self._lines.items()}
         wanted = [each for found in names.values() for each in found]

@@ -1,0 +1,90 @@
+"""All channels' messages of a rehearsed release, as the receivers stored them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_whole_day import rehearse, story
+
+from tarsrelease.model.outcome import ExitCode
+from tarsrelease.rehearsal.inside import MESSAGES
+from tarsrelease.rehearsal.receivers import CHANNELS
+
+pytestmark = [pytest.mark.slow, pytest.mark.full]
+
+ONE_BY_ONE = ("slack", "email", "webhook teams", "slack #tars-deployments")
+
+
+def stored(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The bodies by receiver, in their order."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in (folder / "evidence" / MESSAGES).read_text().splitlines():
+        message = json.loads(line)
+        found.setdefault(message["receiver"], []).append(message["body"])
+    return found
+
+
+def subjects(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The e-mails' subjects without what all of them have."""
+    begins = "tars 1.0.1 "
+    return [mail["subject"].removeprefix(begins).partition(" in ")[0] for mail in found["email"]]
+
+
+def statuses(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    return [body["status"] for body in found["statuspage"]]
+
+
+def same_everywhere(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Each channel with all details got as many messages, and each bot channel one thread."""
+    assert len({len(found[each]) for each in ONE_BY_ONE}) == 1, {
+        each: len(found[each]) for each in ONE_BY_ONE
+    }
+    for name, _ in CHANNELS:
+        first, *others = found[f"slack {name}"]
+        assert {each["thread_ts"] for each in others} == {first["ts"]}
+
+
+BEGUN = ["is scheduled", "has begun"]
+
+
+def test_a_good_release(tmp_path: Path) -> None:
+    outcome = rehearse(tmp_path, "--stages", "10,100")
+    assert outcome["verdict"] == "proceed", story(outcome)
+    found = stored(tmp_path)
+    at_stage = "is at its next stage"
+    assert subjects(found) == [*BEGUN, at_stage, at_stage, "is promoted", "is complete"]
+    assert statuses(found) == ["scheduled", "in_progress", "verifying", "completed"]
+    same_everywhere(found)
+
+
+def test_a_hold(tmp_path: Path) -> None:
+    outcome = rehearse(tmp_path, "--fault", "low-traffic", "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.HOLD, story(outcome)
+    found = stored(tmp_path)
+    holds = "holds and waits for a decision"
+    assert subjects(found) == [*BEGUN, "is at its next stage", holds]
+    (alert,) = [body for body in found["pagerduty"] if body.get("event_action")]
+    assert alert["payload"]["severity"] == "warning"
+    same_everywhere(found)
+
+
+def test_a_rollback(tmp_path: Path) -> None:
+    outcome = rehearse(tmp_path, "--fault", "errors", "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
+    found = stored(tmp_path)
+    said = subjects(found)
+    assert said[:3] == [*BEGUN, "is at its next stage"]
+    assert said[-3:] == ["is being rolled back", "is rolled back", "has no incident any more"]
+    assert statuses(found) == [
+        *("scheduled", "in_progress", "identified", "monitoring", "completed", "resolved"),
+    ]
+    actions = [body for body in found["pagerduty"] if body.get("event_action")]
+    opened = [body for body in actions if body["event_action"] == "trigger"]
+    assert opened[-1]["payload"]["severity"] == "critical"
+    assert opened[-1]["dedup_key"] in {
+        body["dedup_key"] for body in actions if body["event_action"] == "resolve"
+    }
+    same_everywhere(found)
