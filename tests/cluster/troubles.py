@@ -136,14 +136,15 @@ def _delete(kind: str) -> Callable[[Day], None]:
     return act
 
 
+# 12 where the API server goes away while the routes are written: the stage can be run again.
 TROUBLES = {
     "API server stopped for 60 s": Trouble(
-        *(_part("kill", "kube-apiserver"), _part("start", "kube-apiserver"), (0, 10)),
+        *(_part("kill", "kube-apiserver"), _part("start", "kube-apiserver"), (0, 10, 12)),
         lasts=True,
         away=True,
     ),
     "etcd paused for 60 s": Trouble(
-        *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10)), lasts=True, away=True
+        *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10, 12)), lasts=True, away=True
     ),
     "Prometheus killed": Trouble(
         *(_part("kill", "prometheus"), _part("start", "prometheus"), (0, 10)), lasts=True
