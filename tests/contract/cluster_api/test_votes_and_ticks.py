@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from bare_api import BareApi
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "simulation"))
@@ -16,6 +17,7 @@ from contexts import context
 
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.kubernetes.journal import ConfigMapJournal
+from tarsrelease.cli import main
 from tarsrelease.context import Context
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError
@@ -29,7 +31,8 @@ from tarsrelease.rollout.window import in_force
 from tarsrelease.steps.check_readiness import follow_up, tick
 from tarsrelease.steps.go_no_go_votes import cast, override, postpone
 
-READ_ONLY = Path(__file__).parents[3] / "rbac" / "read-only.yaml"
+ROOT = Path(__file__).parents[3]
+READ_ONLY = ROOT / "rbac" / "read-only.yaml"
 ADA = Lifting(by="Ada", reason="staging is down")
 ROLES = ("release-manager", "sre", "qa", "engineering")
 
@@ -96,3 +99,30 @@ def test_the_role_that_only_reads_cannot_vote(
         cast(of(reader, release, environment), "qa", Answer.NO_GO, "Eve", "")
     entries = ConfigMapJournal(reader, release.rollout.application).entries()
     assert [each.by for each in votes.votes(entries, release.version, None)] == ["Ada"]
+
+
+def test_plan_uses_the_window_of_the_journal(
+    cluster: KubernetesApi,
+    release: Release,
+    environment: Environment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    window = FixedWindow(starts=start, ends=start + timedelta(hours=4))
+    postpone(of(cluster, release, environment), window, ADA, lambda _: ())
+    place = yaml.safe_load((ROOT / "environments" / "rehearsal.yaml").read_text())
+    place["kubernetes"] = {"context": "bare", "namespace": cluster.namespace}
+    file = tmp_path / "rehearsal.yaml"
+    file.write_text(yaml.safe_dump(place))
+    monkeypatch.chdir(ROOT)
+
+    def planned(*more: str) -> object:
+        with pytest.raises(SystemExit) as ended:
+            main(["plan", "--release", "1.0.1", "--environment", str(file), *more])
+        return ended.value.code or 0
+
+    inside = ("--at", (start + timedelta(hours=1)).isoformat())
+    assert planned() == 0, "a rehearsal has no window of its own"
+    assert planned("--journal") == 1, "it is two days too early"
+    assert planned("--journal", *inside) == 0

@@ -15,6 +15,7 @@ from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
+    from tarsrelease.context import Assignment
     from tarsrelease.model.outcome import Outcome
 
 
@@ -31,6 +32,7 @@ class _Options:
     override_window: bool
     reason: str
     at: datetime | None
+    journal: bool
 
 
 @click.option("--ref", default="", metavar="REF", help="Git ref that names the release.")
@@ -66,12 +68,16 @@ class _Options:
     metavar="TIME",
     help="Time to plan for, such as 2026-12-01T10:00+01:00 (UTC without an offset). Default: now.",
 )
+@click.option(
+    "--journal", is_flag=True, help="Use the window of a postponement in the cluster's journal."
+)
 def _plan(settings: Settings, **given: Any) -> int:
     """Show the planned stages, durations and deployment window of a release.
 
     A weight that is not in rollout.yaml uses the checks of the next higher stage. Outside the
     deployment window, the exit code is 1 unless you override the window with a reason. An empty
-    option counts as not given. The command accesses nothing outside this machine.
+    option counts as not given. The command accesses nothing outside this machine, unless --journal
+    is given: the window that `check go-no-go --postpone-to` recorded then replaces rollout.yaml's.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -90,7 +96,7 @@ def _plan(settings: Settings, **given: Any) -> int:
         stages, flags = stages_wanted(options.stages), options.feature_flags
         session.choose(RunOptions(stages=stages, stage_duration=duration, feature_flags=flags))
         return step(
-            session.assignment,
+            _in_its_window(session) if options.journal else session.assignment,
             load_release(session.release_folder, None).rollout,
             stage_duration=duration,
             flags_wanted=flags,
@@ -99,6 +105,15 @@ def _plan(settings: Settings, **given: Any) -> int:
         )
 
     return carry_out(settings, "plan", act, changes=False, recording=Recording.WHEN_ASKED)
+
+
+def _in_its_window(session: Session) -> Assignment:
+    """The assignment with the window in force."""
+    from tarsrelease.rollout.window import in_force
+
+    context = session.context
+    rollout = in_force(context.rollout, context.cluster.journal.entries())
+    return context.with_release(context.release.model_copy(update={"rollout": rollout}))
 
 
 def _override(reason: str) -> str:
