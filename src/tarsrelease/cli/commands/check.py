@@ -112,7 +112,7 @@ readiness = command(
     name="readiness",
     example="tarsrelease check readiness --environment production\n"
     "tarsrelease check readiness --environment production --tick support-briefed --by Ada\n"
-    "tarsrelease check readiness --environment production --timeline ics > release.ics",
+    "tarsrelease check readiness --environment production --timeline ics",
 )(_readiness)
 
 
