@@ -238,9 +238,11 @@ def inputs(canary: Side, stable: Side, look: int, *, tempered: bool) -> Inputs:
         OURS: Counts(canary.bad[:, shift:at].sum(), canary.total[:, shift:at].sum(), now),
         THEIRS: Counts(stable.bad[:, shift:at].sum(), stable.total[:, shift:at].sum(), now),
     }
-    bad, total = (side[:, shift:at].sum(axis=0).cumsum() for side in (canary.bad, canary.total))
     before = [moment for moment in MOMENTS if moment < look]
-    starts = {("e", *OURS): [(bad[moment], total[moment]) for moment in before]}
+    starts: dict[tuple[str, str, Track], list[tuple[float, float]]] = {}
+    for key, side in ((OURS, canary), (THEIRS, stable)):
+        bad, total = (part[:, shift:at].sum(axis=0).cumsum() for part in (side.bad, side.total))
+        starts["e", *key] = [(bad[moment], total[moment]) for moment in before]
     ours = canary.bad[:, shift:at].sum(axis=0), canary.total[:, shift:at].sum(axis=0)
     growth = {("e", *OURS): Growth(int((ours[1] > 0).sum()), int((ours[0] > 0).sum()))}
     made = Inputs(
