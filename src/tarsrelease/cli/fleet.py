@@ -48,7 +48,7 @@ def run_in_waves(session: Session, release: Act) -> Outcome:
     """Release to all targets, wave by wave. `release` releases to the target of a session."""
     from tarsrelease.steps.run_waves import run_waves
 
-    # Whoever approves a wave approves the stages in its targets.
+    # The approval of a wave covers the stages in its targets.
     return run_waves(session.assignment, FleetRelease(Fleet(session, AssumedYes()), release))
 
 
