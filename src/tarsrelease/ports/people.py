@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tarsrelease.model.notice import Notice, Outgoing, Told
+from tarsrelease.model.notice import Message, Notice, Outgoing, Told
 from tarsrelease.model.outcome import Check
 from tarsrelease.model.people import ActiveIncident, Approval, BranchRules, OnCall, Rules
+
+
+class Receivers(Protocol):
+    """Receivers of notifications."""
+
+    def deliver(self, message: Message) -> None:
+        """Return when the receiver has accepted it."""
 
 
 class Outbox(Protocol):
