@@ -1,7 +1,8 @@
 """A product that nobody here wrote: podinfo, as docs/your-product.md releases it, typed as it is.
 
 `init`, `bundle build`, `doctor` and `rehearse --images` without editing a generated file: a good
-version is promoted, and one started with `--random-error` is rolled back.
+version is promoted, and one started with `--random-error` is rolled back. `init` also looks at the
+running cluster itself.
 """
 
 from __future__ import annotations
@@ -20,12 +21,20 @@ from tarsrelease.rehearsal import commands
 pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(1800)]
 
 
+_DOWN = "tarsrelease rehearse down"
+INIT_ON_THE_CLUSTER = """\
+tarsrelease rehearse shell --name podinfo -- tarsrelease init --chart charts/podinfo \\
+  --version 6.9.4 --repository example/podinfo
+"""
+
+
 def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Path) -> None:
     log, folder = tmp_path / "log", tmp_path / "product"
     folder.mkdir()
     started = time.monotonic()
     try:
-        code = tutorial.run(folder, tutorial.script(), log)
+        *before, last = tutorial.script().rpartition(f"echo '+' '{_DOWN}")
+        code = tutorial.run(folder, f"{before[0]}{INIT_ON_THE_CLUSTER}{before[1]}{last}", log)
     finally:
         commands.down("podinfo", lambda _: None, keep_logs=False)
     text = log.read_text()
@@ -38,3 +47,5 @@ def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Pat
         for line in (folder / "evidence/evidence.jsonl").read_text().splitlines()
     ]
     assert [end["verdict"] for end in ends if end["step"] == "rehearse"] == ["proceed", "rollback"]
+    assert "read the metrics of pod podinfo-" in text
+    assert "the Gateway gateway has the address 10.42.0.1" in text
