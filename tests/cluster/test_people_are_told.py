@@ -55,7 +55,8 @@ def test_a_good_release(tmp_path: Path) -> None:
     assert outcome["verdict"] == "proceed", story(outcome)
     found = stored(tmp_path)
     at_stage = "is at its next stage"
-    assert subjects(found) == [*BEGUN, at_stage, at_stage, "is promoted", "is complete"]
+    waits = "waits for an approval"
+    assert subjects(found) == [*BEGUN, at_stage, waits, at_stage, "is promoted", "is complete"]
     assert statuses(found) == ["scheduled", "in_progress", "verifying", "completed"]
     same_everywhere(found)
 

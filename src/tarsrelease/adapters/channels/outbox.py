@@ -279,6 +279,7 @@ class _Line:
         self._thread: threading.Thread | None = None
         self._attempt_since: float | None = None
         self._failed = self._stopped = False
+        self._patience = PATIENCE
 
     @property
     def open(self) -> bool:
@@ -289,7 +290,7 @@ class _Line:
     def answers(self) -> bool:
         """Whether the channel takes what it gets, as far as is known."""
         since = self._attempt_since
-        return not self._failed and (since is None or monotonic() - since < PATIENCE)
+        return not self._failed and (since is None or monotonic() - since < self._patience)
 
     def take(self, told: Told) -> None:
         """Queue what this channel has not got of the notice."""
@@ -342,6 +343,7 @@ class _Line:
                 opened = threads.get(message.thread)
                 self._outbox.delivered(key, name, {message.thread: opened} if opened else {})
             self._failed, failures, self._attempt_since = False, 0, None
+            self._patience = _ATTEMPT  # it has answered; a rate limit may slow the next message
             with self._changed:
                 self._queue.popleft()
 
