@@ -25,14 +25,16 @@ import sys
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.terminal.person import Nobody
 from tarsrelease.adapters.terminal.progress import progress_on
-from tarsrelease.context import People
+from tarsrelease.adapters.clock import SystemClock
+from tarsrelease.context import Assignment, People
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal.install import install
 from tarsrelease.wiring.context import connect
 environment = load_environment(sys.argv[1])
 release = load_release(sys.argv[2], environment)
 people = People(Nobody(), progress_on(sys.stderr, quiet=True, verbose=False))
-install(connect(environment, release, Run(id="install", owner="test"), people), say=print)
+run = Run(id="install", owner="test")
+install(connect(Assignment(release, environment, run, people, SystemClock())), say=print)
 """
 
 

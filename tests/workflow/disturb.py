@@ -15,10 +15,11 @@ import time
 
 import httpx
 
+from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.terminal.person import Nobody
 from tarsrelease.adapters.terminal.progress import progress_on
-from tarsrelease.context import People
+from tarsrelease.context import Assignment, People
 from tarsrelease.model.release import Run
 from tarsrelease.rehearsal import world
 from tarsrelease.rehearsal.faults import parse_fault
@@ -33,7 +34,8 @@ def main() -> None:
     environment = load_environment(sys.argv[1])
     release = load_release("release/v1_0_1", environment)
     people = People(Nobody(), progress_on(sys.stderr, quiet=True, verbose=False))
-    cluster = connect(environment, release, Run(id="disturb", owner="test"), people).cluster
+    run = Run(id="disturb", owner="test")
+    cluster = connect(Assignment(release, environment, run, people, SystemClock())).cluster
     name, _, weight = sys.argv[2].partition("@")
     target = ClusterTarget(
         release.rollout.services,

@@ -89,9 +89,13 @@ def check_expressions(matchers: tuple[Matcher, ...]) -> None:
 def native_bound(text: str) -> float | None:
     """The `le` of a selector of a native histogram: of a metric that is no ``_bucket``.
 
-    ``le="+Inf"`` (all requests) is infinity. None for all other selectors. Raises as `parse`.
+    ``le="+Inf"`` (all requests) is infinity. None for everything else, also for what is no
+    selector: the server says what is wrong with it.
     """
-    metric, matchers, _ = parse(text)
+    try:
+        metric, matchers, _ = parse(text)
+    except ValueError:
+        return None
     bounds = [each for each in matchers if each.label == "le"]
     if "bucket" in metric or len(bounds) != 1 or bounds[0].operator != "=":
         return None
