@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_rig import ROOT, Server, Target, tarsrelease
+from prometheus_rig import ROOT, Server, Target, scrapes, tarsrelease
 
 KPIS = (
     "availability_pct",
@@ -210,8 +210,9 @@ def traffic(target: Target) -> Iterator[None]:
 
 @pytest.mark.usefixtures("traffic")
 def test_live_numbers_are_those_of_the_same_window_afterwards(
-    server: Server, tmp_path: Path
+    server: Server, target: Target, tmp_path: Path
 ) -> None:
+    scrapes(target, 2)  # the window begins with the command
     text = (ROOT / "environments" / "rehearsal.yaml").read_text().partition("\noverrides:")[0]
     place = tmp_path / "live.yaml"
     place.write_text(
