@@ -16,7 +16,7 @@ DEFECTS = {
     "test_tars_1001_reconnection_is_enabled",
     "test_tars_1001_a_lost_session_is_taken_up_again",
     "test_tars_1002_dashboard_loads_within_3_s[tars-evaluation]",
-    "test_tars_1003_missions_are_found_within_50_ms",
+    "test_tars_1003_index_is_valid[idx_traces_span_id]",
     "test_tars_1004_recent_traces_have_both_ids",
     "test_tars_1004_all_traces_are_covered",
     "test_tars_1005_ppo_memory",
@@ -46,7 +46,9 @@ def test_the_ground_carries_the_release_and_the_suite_tells_the_versions_apart(d
     preflight = day.tarsrelease("check", "preflight", "--running", "1.0.0")
     assert preflight["verdict"] == "proceed", preflight["checks"]
     stable = day.tarsrelease("validate", "--target", "stable", "--mark", "hotfix", code=1)
-    assert failed(stable) == DEFECTS
+    assert failed(stable) >= DEFECTS
+    assert {name[:14] for name in failed(stable)} == {f"test_tars_100{n}" for n in range(1, 6)}
+    day.tarsrelease("migrate", "up")
     day.tarsrelease("canary", "deploy")
     day.wait_until_scraped()
     canary = day.tarsrelease("validate", "--target", "canary")
