@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from prometheus_rig import CONFIGURATION, ROOT, Server, Target, free_port
+from prometheus_rig import CONFIGURATION, ROOT, Server, Target, free_port, scraping
 
 from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError
@@ -70,22 +70,8 @@ def server(
     prometheus_binary: str, target: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("prometheus")
-    configuration = folder / "prometheus.yaml"
-    configuration.write_text(CONFIGURATION.format(port=target.port))
-    port = free_port()
-    running = Server(
-        [
-            prometheus_binary,
-            f"--config.file={configuration}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        Prometheus(url=f"http://127.0.0.1:{port}", scrape_interval=0.5, timeout=3.0),
-        folder / "log",
-    )
-    running.start()
-    yield running
-    running.stop()
+    with scraping(prometheus_binary, CONFIGURATION, target.port, folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

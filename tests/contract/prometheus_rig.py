@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,29 @@ def wait_for(true: Callable[[], bool], seconds: float = 15.0) -> None:
             pass
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.05)
+
+
+@contextmanager
+def scraping(binary: str, configuration: str, port: int, folder: Path) -> Iterator[Server]:
+    """A Prometheus that scrapes the exporter at `port` as the configuration says."""
+    file = folder / "prometheus.yaml"
+    file.write_text(configuration.format(port=port))
+    own = free_port()
+    running = Server(
+        [
+            binary,
+            f"--config.file={file}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{own}",
+        ],
+        Prometheus(url=f"http://127.0.0.1:{own}", scrape_interval=0.5, timeout=3.0),
+        folder / "log",
+    )
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 def scrapes(target: Target, number: int) -> None:

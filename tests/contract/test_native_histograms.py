@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from native_histograms import Exporter
-from prometheus_rig import Server, free_port, wait_for
+from prometheus_rig import Server, scraping, wait_for
 from test_prometheus_gate import Pods, Silent
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
@@ -19,7 +19,6 @@ from world import NEW, SERVICES, World, context, environment, release, rollout
 
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError
 from tarsrelease.model.outcome import Status, Verdict
 from tarsrelease.model.rollout import PresetSli, Rollout
@@ -47,22 +46,8 @@ def server(
     prometheus_binary: str, exporter: Exporter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("prometheus")
-    configuration = folder / "prometheus.yaml"
-    configuration.write_text(CONFIGURATION.format(port=exporter.port))
-    port = free_port()
-    running = Server(
-        [
-            prometheus_binary,
-            f"--config.file={configuration}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        Prometheus(url=f"http://127.0.0.1:{port}", scrape_interval=0.5, timeout=3.0),
-        folder / "log",
-    )
-    running.start()
-    yield running
-    running.stop()
+    with scraping(prometheus_binary, CONFIGURATION, exporter.port, folder) as running:
+        yield running
 
 
 @pytest.fixture

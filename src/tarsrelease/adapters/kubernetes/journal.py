@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
-from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, Conflict, KubernetesApi
+from tarsrelease.adapters.kubernetes.client import KubernetesApi
+from tarsrelease.adapters.kubernetes.config_map import SharedKey
 from tarsrelease.adapters.kubernetes.shape import reads_answers
-from tarsrelease.model.errors import StoppedError, UsageError
+from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Entry
 
-_KEY = "journal.jsonl"
 _MOST_ENTRIES = 200
 _MOST_BYTES = 700_000
 """A ConfigMap holds 1 MiB; the rest is left for other keys and for the object's own fields."""
-_ATTEMPTS = 10
 
 
 def bounded(entries: Sequence[Entry], most: int = _MOST_ENTRIES) -> list[Entry]:
@@ -43,42 +40,28 @@ class ConfigMapJournal:
         heads: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """`heads` are those of the evidence, which every entry records if they have changed."""
-        self._cluster = cluster
         self._heads = heads
         self._recorded: tuple[str, ...] = ()
         self._name = f"tarsrelease-{application}"
+        self._stored = SharedKey(
+            cluster,
+            self._name,
+            "journal.jsonl",
+            what="journal",
+            next_step="see `tarsrelease status`, then run this command again",
+        )
 
     def append(self, entry: Entry) -> None:
         """Append an entry. Retries if another run writes at the same time."""
         heads = self._heads()
         if heads != self._recorded:
             entry = entry.model_copy(update={"evidence": heads})
-        for attempt in range(_ATTEMPTS):
-            found = self._cluster.get(CONFIG_MAP, self._name)
-            body = found or {"metadata": {"name": self._name}}
-            data = body.get("data") or {}
-            body["data"] = {**data, _KEY: _text([*self._parse(data.get(_KEY, "")), entry])}
-            try:
-                if found is None:
-                    self._cluster.create(CONFIG_MAP, body)
-                else:
-                    self._cluster.replace(CONFIG_MAP, body)
-            except Conflict:
-                time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # noqa: S311 - no secret
-                continue
-            self._recorded = heads
-            return
-        raise StoppedError(
-            doing=f"writing the journal, configmap/{self._name}",
-            found=f"another writer changed it during each of {_ATTEMPTS} attempts",
-            expected="one writer at a time",
-            next_step="see `tarsrelease status`, then run this command again",
-        )
+        self._stored.change(lambda text: _text([*self._parse(text), entry]))
+        self._recorded = heads
 
     def entries(self) -> list[Entry]:
         """All entries, oldest first; empty if there is no journal."""
-        found = self._cluster.get(CONFIG_MAP, self._name) or {}
-        return self._parse((found.get("data") or {}).get(_KEY, ""))
+        return self._parse(self._stored.read())
 
     def _parse(self, text: str) -> list[Entry]:
         try:
