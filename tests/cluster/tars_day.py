@@ -56,10 +56,19 @@ class Day:
             self.inside("helm", "uninstall", name, "--namespace", NAMESPACE, "--ignore-not-found")
         self.kubectl("delete", "configmap", "tarsrelease-tars", "--ignore-not-found")
         self.kubectl("delete", "lease", "tarsrelease-tars", "--ignore-not-found")
+        self.empty_database()
         self.inside(
             *(sys.executable, "-c", _INSTALL, str(self.environment)),
             str(ROOT / "release" / "v1_0_0"),
         )
+
+    def empty_database(self) -> None:
+        """A database without tables, as 1.0.0 finds it at its first start."""
+        server = f"{world.dsn(NAMESPACE).rpartition('/')[0]}/postgres"
+        argv = ["psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"]
+        for statement in ("DROP DATABASE IF EXISTS tars WITH (FORCE)", "CREATE DATABASE tars"):
+            argv += ["-c", statement]
+        self.inside(*argv, server)
 
     def wait_until_scraped(self) -> None:
         """Until Prometheus has a scrape of every pod of the application."""
