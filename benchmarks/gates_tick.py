@@ -28,8 +28,8 @@ from tarsrelease.gates.checks.inputs import Inputs, Patience
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.verdict import decide
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.measurement import Track, Unmeasured
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.model.rollout import Rollout
 
 INTERVAL = 5.0

@@ -30,7 +30,7 @@ from tarsrelease.adapters.postgres.programs import find
 from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 from tarsrelease.adapters.terminal.person import AssumedYes
 from tarsrelease.context import Assignment, People
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports.database import DatabaseAccess

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from prometheus_rig import CONFIGURATION, ROOT, Server, Target, free_port, scraping
 
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.rehearsal.backfill import backfill
 from tarsrelease.rehearsal.binaries import resolve, standard_modules
 from tarsrelease.rehearsal.paths import cache_root

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.metrics_server import Prometheus
 
 ROOT = Path(__file__).parents[2]
 

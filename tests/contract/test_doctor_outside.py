@@ -19,7 +19,7 @@ from world import context, environment
 from tarsrelease.adapters.github.api import GitHubReviews
 from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 from tarsrelease.cli.commands.doctor import server_version
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.steps.doctor import Surroundings, doctor
 

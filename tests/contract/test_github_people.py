@@ -25,8 +25,8 @@ from contexts import assignment
 
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.github.api import GitHubReviews
-from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.github import GitHub
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.readiness.approvals import two_people
 from tarsrelease.report.github_script import github_script

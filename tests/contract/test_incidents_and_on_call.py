@@ -12,9 +12,9 @@ from statuspage_stand_in import Statuspage, statuspage_server
 
 from tarsrelease.adapters.channels.statuspage_state import StatuspageState
 from tarsrelease.adapters.pagerduty.rest import PagerDutyRest
-from tarsrelease.model.environment import PagerDuty
-from tarsrelease.model.environment import Statuspage as Settings
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.notifications import PagerDuty
+from tarsrelease.model.notifications import Statuspage as Settings
 
 T = datetime(2026, 12, 1, 9, tzinfo=UTC)
 OWN = "shop/production/1.4.0/maintenance"

@@ -25,9 +25,9 @@ from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.channels.templates import worded
 from tarsrelease.adapters.channels.trial import trials
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.model.environment import Notifications, SlackChannel
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.notifications import Notifications, SlackChannel
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.rehearsal.mail_server import MailServer, mail_server
 from tarsrelease.rehearsal.provider_forms import POST_MESSAGE

@@ -20,8 +20,9 @@ from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.adapters.channels.outbox import Outbox
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.configuration import load_environment
-from tarsrelease.model.environment import Environment, Notifications
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.notifications import Notifications
 from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.rehearsal.provider_forms import FORMS, SLACK
 from tarsrelease.report.notices.pagerduty import dedup_key

@@ -21,10 +21,11 @@ from tarsrelease.adapters.github.api import GitHubReviews
 from tarsrelease.adapters.sql_parser import ParsableSql, refusal
 from tarsrelease.migrations.statements import read_statements
 from tarsrelease.model.checks import ExternalCheck, NumberSource
-from tarsrelease.model.environment import GitHub, GitHubEnvironment, Notifications, Slack
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.github import GitHub, GitHubEnvironment
 from tarsrelease.model.measurement import Number, Track, Unmeasured
 from tarsrelease.model.notice import Message
+from tarsrelease.model.notifications import Notifications, Slack
 from tarsrelease.model.outcome import Status
 from tarsrelease.readiness.approvals import two_people
 

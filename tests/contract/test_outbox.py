@@ -15,9 +15,9 @@ from tarsrelease.adapters.channels import slack as slack_adapter
 from tarsrelease.adapters.channels import statuspage as statuspage_adapter
 from tarsrelease.adapters.channels import webhook as webhook_adapter
 from tarsrelease.adapters.channels.outbox import Outbox
-from tarsrelease.model.environment import Notifications
 from tarsrelease.model.errors import UnreachableError
 from tarsrelease.model.notice import Event, Notice, Outgoing
+from tarsrelease.model.notifications import Notifications
 from tarsrelease.rehearsal.receivers import TROUBLES, Receivers, Trouble, receivers
 
 EVENTS = (Event.STARTED, Event.HOLD, Event.PROMOTED, Event.COMPLETE)

@@ -15,7 +15,7 @@ from tarsrelease.adapters.postgres.catalog import PostgresCatalog
 from tarsrelease.adapters.postgres.connect import connect
 from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.migrations.problems import ConnectionGoneError
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import UnreachableError
 
 DATABASE = Database(dsn_env="DSN", connect_timeout=2.0)

@@ -18,8 +18,9 @@ from cryptography.x509.oid import NameOID
 from tarsrelease.adapters.http.gateway import GatewayWeb
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.adapters.registry.manifests import HttpRegistry
-from tarsrelease.model.environment import ClientTls, Prometheus
+from tarsrelease.model.connections import ClientTls
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.metrics_server import Prometheus
 
 NAME = "shop.example"
 

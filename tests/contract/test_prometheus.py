@@ -13,9 +13,9 @@ from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.gates.measure import counting
 from tarsrelease.gates.measure.attribution import owners
 from tarsrelease.gates.measure.selectors import alternation
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.measurement import Series, Track
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.model.rollout import MetricLabels
 
 

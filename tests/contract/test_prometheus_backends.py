@@ -24,8 +24,8 @@ from prometheus_front import (
 from prometheus_rig import Server, Target, scrapes
 
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.rehearsal.certificates import Authority, KeyPair
 
 SELECTOR = 'requests_total{test="backends"}'

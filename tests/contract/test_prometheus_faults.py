@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.metrics_server import Prometheus
 
 SELECTOR = 'requests_total{service=~"api"}'
 MATRIX = {

@@ -25,8 +25,9 @@ from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.adapters.pytest.suite import PytestSuite
 from tarsrelease.model.cluster import DeploymentState, PodState
-from tarsrelease.model.environment import Environment, Limits, Prometheus
+from tarsrelease.model.environment import Environment, Limits
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.operations.evaluation import StageEvaluation, evaluate_stage
 from tarsrelease.operations.observation import Observation

@@ -19,8 +19,9 @@ from tarsrelease.adapters.background import Background
 from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.model.checks import StagingDriftCheck
-from tarsrelease.model.environment import Environment, Kubernetes, Prometheus
+from tarsrelease.model.environment import Environment, Kubernetes
 from tarsrelease.model.measurement import Counts, ExternalAnswer, Requests, Track, Unmeasured
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.operations.staging_requests import requests_in_staging
 from tarsrelease.wiring.context import ask_staging
 

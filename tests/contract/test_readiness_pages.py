@@ -12,8 +12,8 @@ import pytest
 
 from tarsrelease.adapters.http.pages import WebPages
 from tarsrelease.adapters.prometheus.rules import PrometheusRules
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError
+from tarsrelease.model.metrics_server import Prometheus
 
 
 class Answers(ThreadingHTTPServer):

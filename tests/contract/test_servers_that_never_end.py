@@ -21,9 +21,11 @@ from tarsrelease.adapters.http.number import read_number
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.adapters.registry.manifests import HttpRegistry
 from tarsrelease.model.checks import ExternalCheck, NumberSource
-from tarsrelease.model.environment import GitHub, Notifications, Prometheus, Slack
 from tarsrelease.model.errors import ReleaseError, UnreachableError
+from tarsrelease.model.github import GitHub
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.model.notice import Message
+from tarsrelease.model.notifications import Notifications, Slack
 
 SECONDS = 0.6
 AT_MOST = 3.0

@@ -30,8 +30,10 @@ from tarsrelease.adapters.podmetrics.source import PodMetrics
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
 from tarsrelease.adapters.registry.manifests import HttpRegistry
 from tarsrelease.model.checks import ExternalCheck, NumberSource
-from tarsrelease.model.environment import GitHub, Notifications, Prometheus
+from tarsrelease.model.github import GitHub
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.model.notice import Message
+from tarsrelease.model.notifications import Notifications
 from tarsrelease.model.release import Run
 from tarsrelease.model.rights import ROLE
 

@@ -18,7 +18,7 @@ from tarsrelease.adapters.postgres import bounded
 from tarsrelease.adapters.postgres.connect import connect
 from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 
 DATABASE = Database(dsn_env="DSN", connect_timeout=2.0)
 

@@ -19,9 +19,9 @@ from tarsrelease.adapters.channels.email import EmailChannel
 from tarsrelease.adapters.channels.templates import worded
 from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.helm.releases import Helm
-from tarsrelease.model.environment import Email
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.notifications import Email
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "release" / "v1_0_1"

@@ -26,7 +26,7 @@ from world import (
 from tarsrelease.context import Context
 from tarsrelease.model.bundle import Migration
 from tarsrelease.model.cluster import AutoscalerState, Revision
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.measurement import Track

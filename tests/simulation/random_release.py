@@ -19,7 +19,7 @@ from world import NEW, Pod, Unattended, World, deployment, environment, release,
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track

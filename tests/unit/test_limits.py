@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from test_gates_attribution import rollout
 
 from tarsrelease.model.checks import GaugeCheck, ProportionCheck, ReconnectsCheck
-from tarsrelease.model.environment import Overrides, describe_overrides
 from tarsrelease.model.measurement import Counts, Gauges, Track
 from tarsrelease.model.outcome import Check, Status
+from tarsrelease.model.overrides import Overrides, describe_overrides
 from tarsrelease.model.quantities import complement, parse_amount, parse_share
 
 PERCENTAGES = st.decimals("50", "99.70", places=2)  # of 10 000 requests, at least 30 are bad

@@ -26,7 +26,7 @@ from tarsrelease.migrations.losses import losses
 from tarsrelease.migrations.statements import NonTransactional, read_statements
 from tarsrelease.model.bundle import ColumnAssertion, IndexAssertion, QueryAssertion
 from tarsrelease.model.cluster import PodState
-from tarsrelease.model.environment import DatabaseGuards, DatabaseUsage
+from tarsrelease.model.database import DatabaseGuards, DatabaseUsage
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track

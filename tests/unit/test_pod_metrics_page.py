@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
 from tarsrelease.adapters.podmetrics.targets import target_of
-from tarsrelease.model.environment import Environment, PodMetricsEndpoint
+from tarsrelease.model.environment import Environment
+from tarsrelease.model.metrics_server import PodMetricsEndpoint
 
 TEXT = b"""# HELP http_requests_total The total number of HTTP requests.
 # TYPE http_requests_total counter

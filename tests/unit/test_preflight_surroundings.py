@@ -21,7 +21,8 @@ from world import environment, release
 from tarsrelease.adapters.redis import redis_memory
 from tarsrelease.migrations.guards import Vitals
 from tarsrelease.migrations.server import Server
-from tarsrelease.model.environment import DatabaseGuards, Preflight, RedisServer
+from tarsrelease.model.database import DatabaseGuards
+from tarsrelease.model.environment import Preflight, RedisServer
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Status

@@ -141,7 +141,7 @@ from pathlib import Path
 from test_redaction import outcome, settings
 from tarsrelease.adapters.channels.channels import Channels
 from tarsrelease.cli.session import carry_out
-from tarsrelease.model.environment import Notifications, Slack
+from tarsrelease.model.notifications import Notifications, Slack
 from tarsrelease.model.notice import Message
 
 def act(session):

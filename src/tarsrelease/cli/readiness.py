@@ -106,8 +106,8 @@ def _outside(session: Session) -> Outside:
     from tarsrelease.adapters.http.pages import WebPages
     from tarsrelease.adapters.pagerduty.rest import PagerDutyRest
     from tarsrelease.adapters.prometheus.rules import PrometheusRules
-    from tarsrelease.model.environment import NO_PROMETHEUS
     from tarsrelease.model.errors import ReleaseError
+    from tarsrelease.model.metrics_server import NO_PROMETHEUS
     from tarsrelease.operations.readiness_checks import Outside
 
     place, notified = session.environment, session.environment.notifications

@@ -21,9 +21,10 @@ from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.cli.outcomes import failed, print_outcome
 from tarsrelease.cli.redaction import NamedProgress, RedactedProgress, log_to_stderr, redaction
 from tarsrelease.cli.settings import Settings
-from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.outcome import ExitCode, Outcome
+from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.release import AS_WRITTEN, Release, Run, RunOptions
 
 if TYPE_CHECKING:

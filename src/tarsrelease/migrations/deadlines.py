@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tarsrelease.migrations.statements import NODES, NonTransactional, Statement, options
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 
 _ROWS = {"insert_stmt", "update_stmt", "delete_stmt", "merge_stmt", "select_stmt"}
 """Statements that lock rows; their table locks block no query."""

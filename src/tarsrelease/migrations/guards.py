@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tarsrelease.model.environment import DatabaseGuards
+from tarsrelease.model.database import DatabaseGuards
 from tarsrelease.model.outcome import Check, Observed, Status
 
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.details import StageRow
-from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import ReleaseError, StoppedError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
+from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails, RunDetails
 from tarsrelease.ports.evidence import Evidence

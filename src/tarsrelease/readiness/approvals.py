@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tarsrelease.model.environment import GitHub, GitHubEnvironment
 from tarsrelease.model.format import names
+from tarsrelease.model.github import GitHub, GitHubEnvironment
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.people import Approval, BranchRules, Rules
 

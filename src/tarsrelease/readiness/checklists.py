@@ -177,7 +177,7 @@ def checklists_of(rollout: Rollout) -> dict[str, Checklist]:
 
 
 def ticks(entries: Iterable[Entry], release: str) -> dict[str, tuple[Entry, TickFacts]]:
-    """The last tick of each item that was not taken back."""
+    """The last tick of each item, unless it was removed later."""
     found: dict[str, tuple[Entry, TickFacts]] = {}
     for entry in entries:
         facts = TickFacts.of(entry.facts) if entry.release == release else None

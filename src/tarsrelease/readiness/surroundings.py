@@ -6,7 +6,8 @@ from datetime import datetime
 
 from tarsrelease.migrations.guards import Vitals, guard_checks
 from tarsrelease.migrations.server import Server
-from tarsrelease.model.environment import Backup, DatabaseGuards
+from tarsrelease.model.database import DatabaseGuards
+from tarsrelease.model.environment import Backup
 from tarsrelease.model.format import duration, names, percent, size
 from tarsrelease.model.measurement import Unmeasured, Usage
 from tarsrelease.model.result import Check, Observed, Status

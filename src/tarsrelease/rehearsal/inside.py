@@ -23,10 +23,11 @@ from tarsrelease.adapters.files.configuration import load_environment, load_rele
 from tarsrelease.adapters.terminal.person import Nobody
 from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.context import Assignment, Context, People
-from tarsrelease.model.environment import Environment, describe_overrides
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.release import Release, Run, RunOptions
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account

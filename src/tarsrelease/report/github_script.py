@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from shlex import quote
 
-from tarsrelease.model.environment import GitHub, GitHubEnvironment
+from tarsrelease.model.github import GitHub, GitHubEnvironment
 
 RULESET = "tarsrelease: branches that deploy"
 CREATION_RULESET = "tarsrelease: who creates branches that deploy"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tarsrelease.model.base import Value
-from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
+from tarsrelease.model.github import GitHub
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tarsrelease.context import Assignment
-from tarsrelease.model.environment import Environment, GitHub
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.github import GitHub
 from tarsrelease.model.outcome import Check, Outcome
 from tarsrelease.model.people import Approval
 from tarsrelease.model.step_details import EnvironmentsDetails

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from tarsrelease.context import Assignment
-from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.step_details import PlanDetails

@@ -15,13 +15,13 @@ from functools import partial
 
 from tarsrelease.context import Context
 from tarsrelease.model.details import Details
-from tarsrelease.model.environment import describe_overrides
 from tarsrelease.model.errors import LockedError, LostError, ReleaseError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Check, ExitCode, Outcome, Verdict
+from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import RollbackDetails, RunDetails
 from tarsrelease.operations import traffic

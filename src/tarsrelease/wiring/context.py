@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tarsrelease.context import Assignment, Cluster, Context, MetricsSources
-from tarsrelease.model.environment import NO_PROMETHEUS, Environment
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Requests
+from tarsrelease.model.metrics_server import NO_PROMETHEUS
 from tarsrelease.model.release import Release
 
 if TYPE_CHECKING:

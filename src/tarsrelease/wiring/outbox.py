@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tarsrelease.model.environment import Environment, Notifications
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.notice import Outgoing
+from tarsrelease.model.notifications import Notifications
 from tarsrelease.model.release import Release
 from tarsrelease.ports.people import ClosingOutbox, NoOutbox, Outbox
 

@@ -138,7 +138,7 @@ def look_at_cluster(
     from tarsrelease.adapters.kubernetes.client import POD, Kind, KubernetesApi
     from tarsrelease.adapters.kubernetes.workloads import deployment_of
     from tarsrelease.adapters.podmetrics.targets import target_of
-    from tarsrelease.model.environment import PodMetricsEndpoint
+    from tarsrelease.model.metrics_server import PodMetricsEndpoint
 
     address: str | None = None
     page: Lines | None = None

@@ -27,7 +27,8 @@ from tarsrelease.adapters.terminal.person import AssumedYes
 from tarsrelease.context import Assignment, People
 from tarsrelease.migrations.dumps import comparable
 from tarsrelease.migrations.history import HistoryRow
-from tarsrelease.model.environment import Database, Environment
+from tarsrelease.model.database import Database
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.model.release import Release, Run
 from tarsrelease.ports.database import DatabaseAccess

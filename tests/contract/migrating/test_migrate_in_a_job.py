@@ -14,7 +14,7 @@ import yaml
 from migration_rig import ROOT, VARIABLE, Rig, Sql, a_run
 
 from tarsrelease.adapters.postgres.job import _job, packed
-from tarsrelease.model.environment import MigrationJob
+from tarsrelease.model.database import MigrationJob
 
 JOB = MigrationJob(image="tarsrelease", secret="database")
 FILES = {

@@ -12,7 +12,7 @@ from migration_rig import VARIABLE, Rig, Sql
 
 from tarsrelease.adapters.postgres import schema_dump
 from tarsrelease.adapters.postgres.connect import dsn_of
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import ReleaseError, UsageError
 
 SECRET = "s3cr3t"

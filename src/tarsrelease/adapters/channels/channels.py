@@ -13,9 +13,9 @@ from tarsrelease.adapters.channels.posting import ATTEMPTS
 from tarsrelease.adapters.channels.slack import SlackBot, SlackWebhook
 from tarsrelease.adapters.channels.statuspage import StatuspageChannel
 from tarsrelease.adapters.channels.webhook import WebhookChannel
-from tarsrelease.model.environment import Notifications
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.notifications import Notifications
 from tarsrelease.report.notices.email import EMAIL
 from tarsrelease.report.notices.pagerduty import PAGERDUTY
 from tarsrelease.report.notices.slack import SLACK

@@ -15,9 +15,9 @@ from typing import Any
 
 from tarsrelease.adapters.channels.posting import secret
 from tarsrelease.adapters.other_shapes import UNREADABLE, excerpt
-from tarsrelease.model.environment import Email
 from tarsrelease.model.errors import NotLetInError, UnreachableError, UsageError
 from tarsrelease.model.notice import Event, Message, Notice
+from tarsrelease.model.notifications import Email
 from tarsrelease.report.notices.email import EMAIL, email
 
 _TIMEOUT = 5.0

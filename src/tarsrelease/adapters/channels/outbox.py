@@ -19,9 +19,9 @@ from time import monotonic
 
 from tarsrelease.adapters.channels.channels import Channel, Channels
 from tarsrelease.adapters.channels.templates import worded
-from tarsrelease.model.environment import Notifications
 from tarsrelease.model.errors import BusyError, NotLetInError, ReleaseError, UnreachableError
 from tarsrelease.model.notice import Message, Notice, Outgoing, Told, message_names
+from tarsrelease.model.notifications import Notifications
 from tarsrelease.ports.people import OutgoingStore
 from tarsrelease.report.notices import outgoing
 

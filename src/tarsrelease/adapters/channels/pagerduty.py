@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tarsrelease.adapters.channels.posting import ATTEMPTS, Provider, secret
-from tarsrelease.model.environment import PagerDuty
 from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.notifications import PagerDuty
 from tarsrelease.report.notices.pagerduty import PAGERDUTY, pagerduty
 
 

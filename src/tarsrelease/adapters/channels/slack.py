@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from tarsrelease.adapters.channels.posting import ATTEMPTS, Provider, secret
-from tarsrelease.model.environment import Slack, SlackChannel
 from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.notifications import Slack, SlackChannel
 from tarsrelease.report.notices.slack import POST_MESSAGE, SLACK, slack, slack_channel
 
 _DISTANCE = 1.0

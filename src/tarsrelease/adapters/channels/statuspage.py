@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from tarsrelease.adapters.channels.posting import ATTEMPTS, Provider, secret
-from tarsrelease.model.environment import Statuspage
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.notice import Event, Message, Notice
+from tarsrelease.model.notifications import Statuspage
 from tarsrelease.report.notices.statuspage import CREATES, ENDED, STATUSPAGE, statuspage
 
 _NEWEST = 100

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tarsrelease.adapters.channels.posting import Provider, secret
-from tarsrelease.model.environment import Statuspage
+from tarsrelease.model.notifications import Statuspage
 from tarsrelease.model.people import ActiveIncident
 from tarsrelease.report.notices.statuspage import ENDED, STATUSPAGE
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tarsrelease.adapters.channels.posting import ATTEMPTS, Provider, secret
-from tarsrelease.model.environment import Webhook
 from tarsrelease.model.notice import Message, Notice
+from tarsrelease.model.notifications import Webhook
 from tarsrelease.report.notices.webhook import webhook
 
 _DISTANCE = 1.0

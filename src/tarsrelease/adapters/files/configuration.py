@@ -24,8 +24,9 @@ from tarsrelease.bundle.chart import laid_over
 from tarsrelease.model.bundle import CHECKSUMS, MANIFEST, Manifest
 from tarsrelease.model.bundle_input import BundleInput
 from tarsrelease.model.checks import GaugeCheck
-from tarsrelease.model.environment import Environment, Helm, apply_overrides
+from tarsrelease.model.environment import Environment, Helm
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.overrides import apply_overrides
 from tarsrelease.model.release import AS_WRITTEN, Release, RunOptions
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.versions import precedence

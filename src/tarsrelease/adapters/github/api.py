@@ -17,8 +17,8 @@ import httpx
 from pydantic import ValidationError
 
 from tarsrelease.adapters.http.client import Client
-from tarsrelease.model.environment import GitHub
 from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.github import GitHub
 from tarsrelease.model.people import Approval, BranchRules, Rules
 
 _TIMEOUT = 10.0

@@ -8,7 +8,7 @@ import httpx
 
 from tarsrelease.adapters.http.client import Client
 from tarsrelease.adapters.http.tls import trust
-from tarsrelease.model.environment import ClientTls
+from tarsrelease.model.connections import ClientTls
 from tarsrelease.model.errors import UnreachableError
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tarsrelease.model.environment import ClientTls
+from tarsrelease.model.connections import ClientTls
 from tarsrelease.model.errors import UsageError
 
 _PEM = "-----BEGIN "

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from tarsrelease.adapters.channels.posting import Provider, secret
-from tarsrelease.model.environment import PagerDuty
 from tarsrelease.model.errors import UsageError
+from tarsrelease.model.notifications import PagerDuty
 from tarsrelease.model.people import ActiveIncident, OnCall
 
 _T = TypeVar("_T")

@@ -20,10 +20,10 @@ from tarsrelease.adapters.kubernetes.workloads import deployment_of
 from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
 from tarsrelease.adapters.podmetrics.targets import Target, target_of
-from tarsrelease.model.environment import PodMetricsEndpoint
 from tarsrelease.model.errors import ForbiddenError, ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import names
 from tarsrelease.model.measurement import Sample, Series, cut
+from tarsrelease.model.metrics_server import PodMetricsEndpoint
 from tarsrelease.model.rollout import Rollout
 
 INTERVAL = 1.0

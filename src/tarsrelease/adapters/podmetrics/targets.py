@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tarsrelease.model.environment import PodMetricsEndpoint
+from tarsrelease.model.metrics_server import PodMetricsEndpoint
 
 _PORT, _PATH, _SCHEME = (f"prometheus.io/{name}" for name in ("port", "path", "scheme"))
 _NAMED = "metrics"

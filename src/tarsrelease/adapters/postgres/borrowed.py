@@ -19,7 +19,7 @@ from psycopg import conninfo, sql
 from tarsrelease.adapters.postgres.connect import refused
 from tarsrelease.adapters.postgres.history import Connection
 from tarsrelease.adapters.postgres.original import LEAVE_THE_DATABASE, Original
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import UsageError
 
 _PREFIX = "tarsrelease_scratch_"

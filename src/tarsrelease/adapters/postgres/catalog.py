@@ -21,7 +21,7 @@ from tarsrelease.migrations.losses import Loss
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.server import BuildProgress, LockOwner, Server, Session
 from tarsrelease.migrations.statements import Statement, index_on
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 
 _NO_PRIVILEGE = "42501"
 _DEADLINE = 10.0

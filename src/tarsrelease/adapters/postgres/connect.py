@@ -11,7 +11,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 from tarsrelease.adapters.postgres.bounded import BoundedConnection
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 

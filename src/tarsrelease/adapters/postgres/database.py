@@ -11,7 +11,8 @@ from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.adapters.postgres.port_forward import forwarded
 from tarsrelease.adapters.postgres.scratch import Scratch, scratch_copy
 from tarsrelease.adapters.postgres.worker import PostgresWorker
-from tarsrelease.model.environment import Database, Environment
+from tarsrelease.model.database import Database
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.release import Run
 
 

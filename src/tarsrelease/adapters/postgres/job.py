@@ -25,7 +25,8 @@ from pydantic import ValidationError
 
 from tarsrelease.adapters.kubernetes.client import CONFIG_MAP, POD, Kind, KubernetesApi
 from tarsrelease.adapters.postgres.in_a_job import IN_A_JOB
-from tarsrelease.model.environment import Environment, MigrationJob
+from tarsrelease.model.database import MigrationJob
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import StoppedError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome

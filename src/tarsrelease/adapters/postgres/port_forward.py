@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from psycopg import conninfo
 
 from tarsrelease.adapters.child_environment import for_cluster
-from tarsrelease.model.environment import Environment, PortForward
+from tarsrelease.model.database import PortForward
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.format import duration
 

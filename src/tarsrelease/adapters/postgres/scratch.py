@@ -30,7 +30,7 @@ from tarsrelease.migrations.locks import Footprint
 from tarsrelease.migrations.problems import SqlError
 from tarsrelease.migrations.statements import Statement
 from tarsrelease.migrations.trial import Trial
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import UsageError
 
 _TRY = "60s"

@@ -14,7 +14,7 @@ from tarsrelease.adapters.postgres.history import Connection, History
 from tarsrelease.migrations.history import HistoryRow
 from tarsrelease.migrations.server import LockOwner
 from tarsrelease.migrations.statements import Statement
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.release import Run
 
 _CANCEL = 10.0

@@ -6,7 +6,7 @@ import ssl
 from base64 import b64encode
 
 from tarsrelease.adapters.http.tls import named_value, trust
-from tarsrelease.model.environment import Prometheus
+from tarsrelease.model.metrics_server import Prometheus
 
 
 def headers(settings: Prometheus) -> dict[str, str]:

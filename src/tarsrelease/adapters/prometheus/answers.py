@@ -9,10 +9,10 @@ from functools import partial
 from math import inf, isfinite
 from typing import Any
 
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Sample, Series
+from tarsrelease.model.metrics_server import Prometheus
 
 _EXCERPT = 300
 

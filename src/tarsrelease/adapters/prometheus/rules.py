@@ -8,8 +8,8 @@ import httpx
 
 from tarsrelease.adapters.http.client import Client
 from tarsrelease.adapters.prometheus import access
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.errors import UnreachableError
+from tarsrelease.model.metrics_server import Prometheus
 from tarsrelease.model.people import AlertRule
 
 _LARGEST = 16 * 2**20

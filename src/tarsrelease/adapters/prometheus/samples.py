@@ -21,8 +21,8 @@ from tarsrelease.adapters.http.client import Client
 from tarsrelease.adapters.prometheus import access
 from tarsrelease.adapters.prometheus.answers import Reader
 from tarsrelease.model import promql
-from tarsrelease.model.environment import Prometheus
 from tarsrelease.model.measurement import Series, cut
+from tarsrelease.model.metrics_server import Prometheus
 
 _INSTANT = "/api/v1/query"
 _RANGE = "/api/v1/query_range"

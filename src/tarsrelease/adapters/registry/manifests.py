@@ -22,7 +22,7 @@ from tarsrelease.adapters.http.client import Client, TooLargeError
 from tarsrelease.adapters.http.tls import trust
 from tarsrelease.adapters.registry.credentials import CREDENTIALS, Login, Logins
 from tarsrelease.bundle.checksum_parser import shown
-from tarsrelease.model.environment import ClientTls
+from tarsrelease.model.connections import ClientTls
 from tarsrelease.model.errors import UnreachableError, UsageError
 from tarsrelease.model.verification import INDEXES, LARGEST_MANIFEST, MANIFESTS, Fetched
 

@@ -11,7 +11,7 @@ from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
-    from tarsrelease.model.environment import Database
+    from tarsrelease.model.database import Database
     from tarsrelease.model.outcome import Outcome
 
 

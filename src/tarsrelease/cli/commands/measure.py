@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from tarsrelease.model import quantities
 from tarsrelease.model.sockets import parse_cuts
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from tarsrelease.cli.session import Session
     from tarsrelease.model.kpis import KpiReport
     from tarsrelease.model.objectives import KpiTargets
@@ -34,12 +38,63 @@ measure = LazyGroup(
     },
 )
 
-_DURATION = click.option(
-    "--duration",
-    type=SOME_TIME,
-    metavar="DURATION",
-    help="Length of the window, which ends now by default. Default: 5m.",
-)
+_USUAL = 300.0
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The window that --duration, --from and --to choose: five minutes until now by default."""
+
+    duration: float | None
+    start: datetime | None
+    end: datetime | None
+
+    def __post_init__(self) -> None:
+        if None not in (self.duration, self.start, self.end):
+            raise click.UsageError("give two of --from, --to and --duration")
+
+    @property
+    def seconds(self) -> float:
+        """Its length, if it begins or ends now."""
+        return self.duration or _USUAL
+
+    def of(self, measuring: Measuring) -> Window:
+        """The window in the past."""
+        from tarsrelease.operations.kpis import Window
+
+        given = measuring.last(self.seconds)
+        if self.start is None:
+            end = given.end if self.end is None else self.end.timestamp()
+            return Window(end - self.seconds, end)
+        begin = self.start.timestamp()
+        if self.end is not None:
+            return Window(begin, self.end.timestamp())
+        return Window(begin, given.end if self.duration is None else begin + self.duration)
+
+
+def _window(function: Callable[..., int]) -> Callable[..., int]:
+    """Adds --duration, --from and --to; the function gets them as one `window`."""
+
+    @click.option(
+        "--duration",
+        type=SOME_TIME,
+        metavar="DURATION",
+        help="Length of the window, which ends now by default. Default: 5m.",
+    )
+    @click.option(
+        "--from", "start", type=MOMENT, metavar="TIME", help="Start of a past window, in ISO 8601."
+    )
+    @click.option(
+        "--to", "end", type=MOMENT, metavar="TIME", help="End of a past window. Default: now."
+    )
+    @functools.wraps(function)
+    def gathered(settings: Settings, **given: Any) -> int:
+        window = Chosen(*(given.pop(name) for name in ("duration", "start", "end")))
+        return function(settings, window=window, **given)
+
+    return gathered
+
+
 _DEPLOYMENT = click.option(
     "--deployment",
     type=click.Choice(["canary", "stable", "all"]),
@@ -55,13 +110,7 @@ _OUTPUT = click.option(
 )
 
 
-@_DURATION
-@click.option(
-    "--from", "start", type=MOMENT, metavar="TIME", help="Start of a past window, in ISO 8601."
-)
-@click.option(
-    "--to", "end", type=MOMENT, metavar="TIME", help="End of a past window. Default: now."
-)
+@_window
 @click.option("--live", is_flag=True, help="Measure the coming window; wait until it is over.")
 @click.option(
     "--interval",
@@ -84,18 +133,7 @@ _OUTPUT = click.option(
     metavar="FILE",
     help="Plot the intervals to a .svg file. A relative path is in the evidence folder.",
 )
-def _kpi(
-    settings: Settings,
-    duration: float | None,
-    start: datetime | None,
-    end: datetime | None,
-    live: bool,
-    every: float | None,
-    deployment: Deployment,
-    compare_baseline: Path | None,
-    output: Path | None,
-    plot: Path | None,
-) -> int:
+def _kpi(settings: Settings, window: Chosen, **given: Any) -> int:
     """Measure availability, error rate, p95 latency, WebSockets and dashboard load time.
 
     All numbers come from raw samples of the metrics server, by the same computation for a past
@@ -105,44 +143,38 @@ def _kpi(
     """
     from tarsrelease.cli.session import carry_out
 
-    if live and (start is not None or end is not None):
+    if given["live"] and (window.start is not None or window.end is not None):
         raise click.UsageError("--live measures the coming window; leave --from and --to out")
-    if start is not None and end is not None and duration is not None:
-        raise click.UsageError("give two of --from, --to and --duration")
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.files.measured import kept_in, read_report, write_json, write_text
+        from tarsrelease.adapters.files.measured import kept_in, read_report, write_text
         from tarsrelease.model.step_details import KpiDetails
         from tarsrelease.report.kpi_plot import kpi_plot
         from tarsrelease.steps.measure_kpi import measure_kpi as step
 
-        folder = session.evidence_folder
+        folder, compared, plot = session.evidence_folder, given["compare_baseline"], given["plot"]
         baseline: KpiReport | None = None
-        if compare_baseline is not None:
-            baseline = read_report(kept_in(folder, compare_baseline, existing=True))
+        if compared is not None:
+            baseline = read_report(kept_in(folder, compared, existing=True))
         measuring = measuring_in(session)
-        window = None if live else _past(measuring, duration, start, end)
-        seconds = window.seconds if window is not None else duration or _USUAL
+        past = None if given["live"] else window.of(measuring)
+        seconds = window.seconds if past is None else past.seconds
         outcome = step(
             measuring,
-            window,
+            past,
             seconds=seconds,
-            deployment=deployment,
-            every=every or (seconds / 60 if plot is not None else None),
+            deployment=given["deployment"],
+            every=given["every"] or (seconds / 60 if plot is not None else None),
             baseline=baseline,
         )
         details = KpiDetails.of(outcome.details)
-        if details is not None and output is not None:
-            write_json(kept_in(folder, output), details.kpis)
+        _keep(session, given["output"], details and details.kpis)
         if details is not None and plot is not None:
             targets = measuring.assignment.rollout.objectives.targets
             write_text(kept_in(folder, plot), kpi_plot(details.kpis, targets))
         return outcome
 
     return carry_out(settings, "measure kpi", act, changes=False)
-
-
-_USUAL = 300.0
 
 
 def measuring_in(session: Session) -> Measuring:
@@ -160,25 +192,18 @@ def measuring_in(session: Session) -> Measuring:
     return Measuring(session.assignment, metrics, workloads)
 
 
-def _past(
-    measuring: Measuring, duration: float | None, start: datetime | None, end: datetime | None
-) -> Window:
-    """The past window that the options choose."""
-    from tarsrelease.operations.kpis import Window
+def _keep(session: Session, output: Path | None, numbers: BaseModel | None) -> None:
+    """Writes what was measured, if anything was, to the file of --output."""
+    from tarsrelease.adapters.files.measured import kept_in, write_json
 
-    given = measuring.last(duration or _USUAL)
-    if start is None:
-        return given if end is None else Window(end.timestamp() - given.seconds, end.timestamp())
-    begin = start.timestamp()
-    if end is not None:
-        return Window(begin, end.timestamp())
-    return Window(begin, given.end if duration is None else begin + duration)
+    if output is not None and numbers is not None:
+        write_json(kept_in(session.evidence_folder, output), numbers)
 
 
-kpi = command(
-    "release:newest",
-    "environment",
-    "evidence",
+_measuring = functools.partial(command, "release:newest", "environment", "evidence")
+
+
+kpi = _measuring(
     name="kpi",
     example="tarsrelease measure kpi --environment production --duration 30m "
     "--compare-baseline baseline_slos.json --output ga_first_30min_kpis.json\n"
@@ -196,23 +221,18 @@ def _baseline(settings: Settings, output: Path) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.files.measured import kept_in, write_json
         from tarsrelease.model.step_details import KpiDetails
         from tarsrelease.steps.measure_baseline import measure_baseline as step
 
         outcome = step(measuring_in(session))
         details = KpiDetails.of(outcome.details)
-        if details is not None:
-            write_json(kept_in(session.evidence_folder, output), details.kpis)
+        _keep(session, output, details and details.kpis)
         return outcome
 
     return carry_out(settings, "measure baseline", act, changes=False)
 
 
-baseline = command(
-    "release:newest",
-    "environment",
-    "evidence",
+baseline = _measuring(
     name="baseline",
     example="tarsrelease measure baseline --environment production",
 )(
@@ -292,7 +312,6 @@ def _slo(settings: Settings, **given: Any) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.channels.alert_webhook import AlertWebhook
-        from tarsrelease.adapters.files.measured import kept_in, write_json
         from tarsrelease.model.step_details import SloDetails
         from tarsrelease.steps.measure_slo import Watching
         from tarsrelease.steps.measure_slo import measure_slo as step
@@ -309,9 +328,7 @@ def _slo(settings: Settings, **given: Any) -> int:
         address = given["alert_webhook"]
         webhook = AlertWebhook(address, session.environment.name) if address else None
         outcome = step(measuring, watching, webhook.tell if webhook else None)
-        details = SloDetails.of(outcome.details)
-        if details is not None and given["output"] is not None:
-            write_json(kept_in(session.evidence_folder, given["output"]), details)
+        _keep(session, given["output"], SloDetails.of(outcome.details))
         return outcome
 
     return carry_out(settings, "measure slo", act, changes=False)
@@ -331,10 +348,7 @@ def _targets(targets: KpiTargets, given: Mapping[str, Any]) -> KpiTargets:
     return targets.model_copy(update=update)
 
 
-slo = command(
-    "release:newest",
-    "environment",
-    "evidence",
+slo = _measuring(
     name="slo",
     example="tarsrelease measure slo --environment production --deployment canary "
     "--threshold-latency-p95 120 --duration 10m\n"
@@ -363,13 +377,7 @@ slo = command(
     metavar="NAME",
     help="Compare with this environment, such as staging, instead of stable.",
 )
-@_DURATION
-@click.option(
-    "--from", "start", type=MOMENT, metavar="TIME", help="Start of a past window, in ISO 8601."
-)
-@click.option(
-    "--to", "end", type=MOMENT, metavar="TIME", help="End of a past window. Default: now."
-)
+@_window
 @click.option(
     "--interval",
     "every",
@@ -384,7 +392,7 @@ slo = command(
     help="Largest distance of the good requests, such as 5%. Default: that of rollout.yaml.",
 )
 @_OUTPUT
-def _drift(settings: Settings, **given: Any) -> int:
+def _drift(settings: Settings, window: Chosen, **given: Any) -> int:
     """Compare the canary with stable, or one environment with another, metric by metric.
 
     Errors are judged as by checks of kind compare, slow requests as by drift, memory as by
@@ -396,7 +404,6 @@ def _drift(settings: Settings, **given: Any) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.files.configuration import load_environment
-        from tarsrelease.adapters.files.measured import kept_in, write_json
         from tarsrelease.model.step_details import DriftDetails
         from tarsrelease.operations.kpis import Measuring
         from tarsrelease.steps.measure_drift import measure_drift as step
@@ -414,22 +421,18 @@ def _drift(settings: Settings, **given: Any) -> int:
         outcome = step(
             (measuring, whose),
             (other, beside),
-            _past(measuring, given["duration"], given["start"], given["end"]),
+            window.of(measuring),
             within=given["within"],
             every=given["every"],
         )
         details = DriftDetails.of(outcome.details)
-        if details is not None and given["output"] is not None:
-            write_json(kept_in(session.evidence_folder, given["output"]), details.drift)
+        _keep(session, given["output"], details and details.drift)
         return outcome
 
     return carry_out(settings, "measure drift", act, changes=False)
 
 
-drift = command(
-    "release:newest",
-    "environment",
-    "evidence",
+drift = _measuring(
     name="drift",
     example="tarsrelease measure drift --environment production --duration 10m\n"
     "tarsrelease measure drift --environment production --compare-to staging --duration 24h "
@@ -497,7 +500,6 @@ def _websocket(settings: Settings, **given: Any) -> int:
     from tarsrelease.cli.session import carry_out
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.files.measured import kept_in, write_json
         from tarsrelease.adapters.websocket.probe import SocketProbe
         from tarsrelease.model.sockets import SocketPlan
         from tarsrelease.model.step_details import WebSocketDetails
@@ -515,17 +517,13 @@ def _websocket(settings: Settings, **given: Any) -> int:
         where = place(assignment, given["url"], given["path"], canary=whose == "canary")
         outcome = step(assignment, SocketProbe(where), plan, deployment=whose)
         details = WebSocketDetails.of(outcome.details)
-        if details is not None and given["output"] is not None:
-            write_json(kept_in(session.evidence_folder, given["output"]), details.websocket)
+        _keep(session, given["output"], details and details.websocket)
         return outcome
 
     return carry_out(settings, "measure websocket", act, changes=False)
 
 
-websocket = command(
-    "release:newest",
-    "environment",
-    "evidence",
+websocket = _measuring(
     name="websocket",
     example="tarsrelease measure websocket --environment production --duration 10m "
     "--output websocket_health_ga.json",

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from tarsrelease.bundle.files import BundleFiles
 from tarsrelease.migrations.statements import SqlFile, read_statements
 from tarsrelease.model.bundle import Migration
-from tarsrelease.model.environment import Database, Environment
+from tarsrelease.model.database import Database
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import Release
 

@@ -8,8 +8,8 @@ from tarsrelease.context import Assignment
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
 from tarsrelease.migrations.server import LockOwner, Server
 from tarsrelease.migrations.statements import Statement
+from tarsrelease.model.database import Database
 from tarsrelease.model.details import Details
-from tarsrelease.model.environment import Database
 from tarsrelease.model.errors import (
     LockedError,
     RefusedError,

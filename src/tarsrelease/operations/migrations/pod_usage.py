@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tarsrelease.model.environment import DatabaseUsage
+from tarsrelease.model.database import DatabaseUsage
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.measurement import Series
 from tarsrelease.ports.metrics import Metrics

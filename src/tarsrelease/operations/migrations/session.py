@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tarsrelease.context import Assignment
 from tarsrelease.migrations.history import HistoryRow, Work
 from tarsrelease.migrations.problems import ConnectionGoneError, SqlError
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.operations.migrations.apply import Applier

@@ -16,7 +16,7 @@ from tarsrelease.migrations.rules import RULES, check_statement, is_cluster_wide
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.migrations.trial import Trial
-from tarsrelease.model.environment import Database
+from tarsrelease.model.database import Database
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.ports.database import Catalog, ScratchDatabase
 from tarsrelease.ports.people import Progress

@@ -6,8 +6,8 @@ A section's text has at most 3 000 characters, a header's 150 (docs.slack.dev, "
 
 from __future__ import annotations
 
-from tarsrelease.model.environment import SlackChannel
 from tarsrelease.model.notice import Event, Message, Notice
+from tarsrelease.model.notifications import SlackChannel
 from tarsrelease.report.notices.wording import cut, headline, link, public, with_reason
 
 SLACK = "slack"
