@@ -14,7 +14,13 @@ from tarsrelease.model.release import Release, Run
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.ports.clock import Clock
 from tarsrelease.ports.cluster import Charts, ClusterFacts, Journal, Lock, Routes, Web, Workloads
-from tarsrelease.ports.metrics import DirectMetrics, ExternalAnswers, Metrics
+from tarsrelease.ports.metrics import (
+    DirectMetrics,
+    ExternalAnswers,
+    Metrics,
+    NoOtherTargets,
+    OtherTargets,
+)
 from tarsrelease.ports.people import NoOutbox, Outbox, Person, Progress
 
 
@@ -33,11 +39,12 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSources:
-    """The sources of measurements: raw samples, and answers from other systems and people."""
+    """The sources of measurements: raw samples, other systems and people, other targets."""
 
     samples: Metrics
     external: ExternalAnswers
     direct: DirectMetrics | None = None
+    others: OtherTargets = field(default_factory=NoOtherTargets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def test_a_section_of_a_target_replaces_the_environments(written: Path) -> None:
     assert us.prometheus.match == 'cluster="us-1"'
     assert eu.gateway == found.gateway
     assert (eu.targets, eu.waves) == ((), ())
+    assert eu.overrides.budget_share == us.overrides.budget_share == 0.25
 
 
 @pytest.mark.parametrize(

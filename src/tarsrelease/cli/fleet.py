@@ -13,6 +13,7 @@ from tarsrelease.adapters.terminal.person import AssumedYes, Nobody
 from tarsrelease.cli.session import Recording, Session, Work
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import ExitCode, Outcome
+from tarsrelease.operations.wave_evidence import WaveEvidence
 from tarsrelease.ports.people import Person
 from tarsrelease.rollout.fleet import after_changes, changed, fleet_outcome, targets_of
 
@@ -66,13 +67,15 @@ class Fleet:
         to safety, as if Ctrl-C had been pressed there.
         """
         interrupted = Event()
+        environment = self.session.environment
+        together = WaveEvidence(len(environment.targets), len(environment.waves))
+
+        def at(name: str) -> Session:
+            clock = InterruptibleClock(interrupted)
+            return self.session.at(name, clock, self.person, together.at(name))
+
         with ThreadPoolExecutor(min(parallel, len(names)), "target") as workers:
-            started = {
-                workers.submit(
-                    work.done, self.session.at(name, InterruptibleClock(interrupted), self.person)
-                ): name
-                for name in names
-            }
+            started = {workers.submit(work.done, at(name)): name for name in names}
             found = _collected(started, interrupted)
         return {name: found[name] for name in names}
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tarsrelease.adapters.terminal.progress import ClosingProgress
     from tarsrelease.context import Assignment, Context
     from tarsrelease.ports.clock import Clock
+    from tarsrelease.ports.metrics import OtherTargets
     from tarsrelease.ports.people import Outbox, Person
 
 DEFAULT_EVIDENCE = Path("evidence")
@@ -60,6 +61,7 @@ class Session:
         self._listed = changes
         self._choice = AS_WRITTEN
         self._open = ExitStack()
+        self._others: OtherTargets | None = None
 
     @cached_property
     def environment(self) -> Environment:
@@ -77,9 +79,10 @@ class Session:
             return _whole(found) if self.settings.on_one_target else found
         return _at_target(found, name)
 
-    def at(self, target: str, clock: Clock, person: Person) -> Session:
+    def at(self, target: str, clock: Clock, person: Person, others: OtherTargets) -> Session:
         """A session of the same run at one of the environment's targets."""
         there = Session(replace(self.settings, target=target), changes=self.changes)
+        there._others = others
         there.run, there.clock, there.person = self.run, clock, person
         there.progress = NamedProgress(there.progress, target)
         return there
@@ -164,7 +167,10 @@ class Session:
         _whole(self.environment)
         evidence = self.evidence()
         heads = evidence.heads if evidence else no_heads
-        return connect(self.assignment, heads)
+        found = connect(self.assignment, heads)
+        if self._others is None:
+            return found
+        return replace(found, metrics=replace(found.metrics, others=self._others))
 
     @property
     def evidence_folder(self) -> Path:

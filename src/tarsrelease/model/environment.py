@@ -236,11 +236,21 @@ class Environment(Value):
         return self
 
     def at(self, target: Target) -> Self:
-        """The environment as it is at one of its targets, named as in ``production/eu-1``."""
+        """The environment as it is at one of its targets, named as in ``production/eu-1``.
+
+        The targets share one half of the release's false rollback budget; the other half is that of
+        the waves, which judge their targets together.
+        """
         own = {name: getattr(target, name) for name in _OWN_SECTIONS}
         sections = {name: section for name, section in own.items() if section is not None}
-        name = f"{self.name}/{target.name}"
-        return self.model_copy(update={**sections, "name": name, "targets": (), "waves": ()})
+        share = self.overrides.budget_share / (2 * len(self.targets))
+        update = {
+            "name": f"{self.name}/{target.name}",
+            "targets": (),
+            "waves": (),
+            "overrides": self.overrides.model_copy(update={"budget_share": share}),
+        }
+        return self.model_copy(update={**sections, **update})
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:

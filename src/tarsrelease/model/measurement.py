@@ -116,3 +116,7 @@ person's yes or no."""
 Measured = Counts | Gauges | Usage | Unmeasured
 Key = tuple[str, Track]
 """(service, track)."""
+Question = tuple[str, str]
+"""The id of a check, and the service that it judges."""
+Ratios = tuple[float, ...]
+"""The natural log of the likelihood ratio of each alternative of a check, in a fixed order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from tarsrelease.model.base import Amount, AnyAmount, Seconds, Share, Value
 from tarsrelease.model.checks import CheckId, CheckRule
 from tarsrelease.model.format import amount, duration
@@ -11,14 +13,16 @@ from tarsrelease.model.rollout import Rollout, Stage
 class Overrides(Value):
     """Differences from rollout.yaml, for rehearsals; every report prints them.
 
-    `any_time` ignores the deployment window, and with `no_votes` go or no-go needs no votes.
-    `criteria_over` replaces the periods of its criteria. `answers` answer the manual checks.
+    `budget_share` is the part of false_rollback_budget that may be spent here. `any_time` ignores
+    the deployment window, and with `no_votes` go or no-go needs no votes. `criteria_over` replaces
+    the periods of its criteria. `answers` answer the manual checks.
     """
 
     stage_duration: Seconds | None = None
     max_extension: Seconds | None = None
     confidence: Share | None = None
     false_pass: Share | None = None
+    budget_share: float = Field(default=1.0, gt=0, le=1)
     promotion_look: Seconds | None = None
     promotion_bake: Seconds | None = None
     any_time: bool = False
@@ -57,7 +61,11 @@ def apply_overrides(rollout: Rollout, overrides: Overrides) -> Rollout:
     """The rollout as this environment plays it."""
     sure = {"confidence": overrides.confidence, "false_pass": overrides.false_pass}
     statistics = rollout.statistics.model_copy(
-        update={name: share for name, share in sure.items() if share is not None}
+        update={
+            "false_rollback_budget": rollout.statistics.false_rollback_budget
+            * overrides.budget_share,
+            **{name: share for name, share in sure.items() if share is not None},
+        }
     )
     promotion = rollout.promotion
     if overrides.promotion_look is not None:
@@ -100,6 +108,8 @@ def describe_overrides(overrides: Overrides) -> tuple[str, ...]:
         said.append("votes: none needed")
     if overrides.confidence is not None:
         said.append(f"confidence: {overrides.confidence * 100:g} %")
+    if overrides.budget_share != 1.0:
+        said.append(f"part of the false rollback budget: {overrides.budget_share * 100:.3g} %")
     if overrides.false_pass is not None:
         said.append(f"chance that twice a limit passes: {overrides.false_pass * 100:g} %")
     said += [

@@ -14,7 +14,14 @@ from math import inf
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
-from tarsrelease.gates.checks import Inputs, Patience, evaluate, judged, traffic_share
+from tarsrelease.gates.checks import (
+    Inputs,
+    Patience,
+    evaluate,
+    judged,
+    pooled,
+    traffic_share,
+)
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.measure.pods import RestartCounts
 from tarsrelease.gates.protection import Protection, protections
@@ -140,6 +147,7 @@ class _Evaluator:
         self.metrics = MetricReadings(context, stage, since, evaluation.track, source)
         second = second_source(context)
         self._sources = 1 if second is None else 2
+        self._name = "metrics" if source is None else "pods"
         self.direct: _Evaluator | None = None
         if second is not None and source is None:
             self.direct = _Evaluator(context, evaluation, second, self.pods)
@@ -252,6 +260,8 @@ class _Evaluator:
             false_pass=rollout.statistics.false_pass,
         )
         checks = evaluate(judging.stage, rollout, judging.track, inputs, patience)
+        if judging.track is Track.CANARY:
+            checks = self._with_other_targets(checks, patience.alpha)
         if judging.weight is None or measurements is None:
             return checks
         if measurements.queries.share is None or measurements.share is None:
@@ -261,6 +271,17 @@ class _Evaluator:
         return checks + traffic_share.of_services(
             share, weights, interval, measurements.queries.share
         )
+
+    def _with_other_targets(self, checks: tuple[Check, ...], alpha: float) -> tuple[Check, ...]:
+        """The checks; what all targets of the wave prove together has failed."""
+        others, judging = self._context.metrics.others, self._evaluation
+        if others.targets == 1:
+            return checks
+        ours = pooled.log_ratios(judging.stage, self._context.rollout, self._inputs)
+        place = f"{judging.stage.name} {judging.weight} {self._name}"
+        theirs = others.exchange(place, ours)
+        chance = pooled.pooled_alpha(alpha, others.targets, others.waves)
+        return pooled.prove(checks, ours, theirs, chance)
 
     def _measured(self) -> tuple[Counted, Read, Used]:
         """Counts, gauges and usages by SLI; all unmeasured if the metrics server is down."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from tarsrelease.model.checks import CheckRule
-from tarsrelease.model.measurement import ExternalAnswer, Series, Track, Unmeasured
+from tarsrelease.model.measurement import (
+    ExternalAnswer,
+    Question,
+    Ratios,
+    Series,
+    Track,
+    Unmeasured,
+)
 from tarsrelease.model.suite import SuiteResult
 
 
@@ -64,6 +71,47 @@ class NoExternalAnswers:
 
     def answered(self, check: str, yes: bool) -> None:
         """Do nothing."""
+
+
+class OtherTargets(Protocol):
+    """The other targets of a wave, which are evaluated at the same time."""
+
+    @property
+    def targets(self) -> int:
+        """The targets of the release, this one included."""
+
+    @property
+    def waves(self) -> int:
+        """The waves of the release."""
+
+    def exchange(
+        self, place: str, ours: Mapping[Question, Ratios]
+    ) -> Mapping[Question, list[Ratios]]:
+        """Hand in this target's evidence; what the others have handed in for the same place.
+
+        `place` names the stage and the source of metrics.
+        """
+
+
+class NoOtherTargets:
+    """For an environment without targets."""
+
+    @property
+    def targets(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def waves(self) -> int:
+        """1."""
+        return 1
+
+    def exchange(
+        self, place: str, ours: Mapping[Question, Ratios]
+    ) -> Mapping[Question, list[Ratios]]:
+        """Nothing."""
+        del place, ours
+        return {}
 
 
 class Suites(Protocol):

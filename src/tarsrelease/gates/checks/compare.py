@@ -27,6 +27,7 @@ from tarsrelease.gates.stats.pass_side import tail
 from tarsrelease.gates.stats.sequential_test import (
     ODDS_ABOVE,
     log_evidence_above,
+    log_ratios_above,
     proof_needs,
     required_requests,
 )
@@ -48,6 +49,20 @@ def log_evidence_worse(
     either = widest(spread, ODDS_ABOVE)
     worse = log_evidence_above(ours.bad, ours.bad + theirs.bad, exposed, either)
     return min(worse, log_evidence_above(ours.bad, ours.total, rule.tolerated, spread))
+
+
+def log_ratios_worse(
+    ours: Counts, theirs: Counts, rule: CompareCheck, spread: Spread = binomial
+) -> tuple[float, ...]:
+    """Per alternative, the log likelihood ratio against "within one of the margins".
+
+    The smaller of two ratios whose expectation is at most 1 under either margin.
+    """
+    weighed = (1.0 + rule.worse_by) * ours.total
+    exposed = weighed / (weighed + theirs.total)
+    either = widest(spread, ODDS_ABOVE)
+    worse = log_ratios_above(ours.bad, ours.bad + theirs.bad, exposed, either)
+    return tuple(map(min, worse, log_ratios_above(ours.bad, ours.total, rule.tolerated, spread)))
 
 
 def chance_by_luck(

@@ -12,6 +12,7 @@ Alternatives are placed on the odds scale, so that one grid serves limits from 0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, exp, inf, log, log1p
 
 from tarsrelease.gates.stats.bursts import Spread, binomial
@@ -42,12 +43,19 @@ def log_evidence_above(bad: float, total: float, limit: float, spread: Spread = 
     Proof at chance `alpha` of a false alarm, over any number of evaluations: log(1/alpha) or more.
     `spread` tempers each alternative where bad requests do not come independently.
     """
-    return _log_mixture(bad, total, limit, ODDS_ABOVE, spread)
+    return log_mean(log_ratios_above(bad, total, limit, spread))
+
+
+def log_ratios_above(
+    bad: float, total: float, limit: float, spread: Spread = binomial
+) -> tuple[float, ...]:
+    """Natural log of the likelihood ratio of each alternative in ODDS_ABOVE against the limit."""
+    return _log_ratios(bad, total, limit, ODDS_ABOVE, spread)
 
 
 def log_evidence_below(bad: float, total: float, limit: float) -> float:
     """The mirror image: log of the evidence that the share of bad requests is below `limit`."""
-    return _log_mixture(bad, total, limit, _ODDS_BELOW, binomial)
+    return log_mean(_log_ratios(bad, total, limit, _ODDS_BELOW, binomial))
 
 
 def highest_share(bad: float, total: float, alpha: float) -> float:
@@ -74,15 +82,19 @@ def proof_needs(alpha: float) -> float:
     return -log(alpha)
 
 
-def _log_mixture(
+def log_mean(ratios: Sequence[float]) -> float:
+    """Natural log of the mean of what these are the logs of."""
+    highest = max(ratios)
+    return highest + log(sum(exp(each - highest) for each in ratios) / len(ratios))
+
+
+def _log_ratios(
     bad: float, total: float, limit: float, odds: tuple[float, ...], spread: Spread
-) -> float:
+) -> tuple[float, ...]:
     _strictly_inside("limit", limit)
     if not 0 <= bad <= total < inf:
         raise ValueError(f"bad requests lie between 0 and their total, found {bad} of {total}")
-    logs = [_log_ratio(bad, total - bad, limit, factor) / spread(factor) for factor in odds]
-    highest = max(logs)
-    return highest + log(sum(exp(each - highest) for each in logs) / len(logs))
+    return tuple(_log_ratio(bad, total - bad, limit, factor) / spread(factor) for factor in odds)
 
 
 def _log_ratio(bad: float, good: float, limit: float, factor: float) -> float:
