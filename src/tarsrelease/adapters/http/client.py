@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from time import monotonic, sleep
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
@@ -178,6 +179,12 @@ def _left(ends_at: float) -> float:
     return max(0.001, ends_at - monotonic())
 
 
+@cache
+def _usual_trust() -> ssl.SSLContext:
+    """This machine's root certificates, read once: a fleet has hundreds of clients."""
+    return httpx.create_ssl_context()
+
+
 class _Transport(httpx.BaseTransport):
     """Direct, or through the proxy that the environment names for this address."""
 
@@ -202,7 +209,8 @@ class _Transport(httpx.BaseTransport):
 
     def _make(self, proxy: str | None) -> httpx.HTTPTransport:
         limits = httpx.Limits(max_connections=_AT_ONCE, keepalive_expiry=_KEPT)
-        made = httpx.HTTPTransport(verify=self._verify, proxy=proxy, limits=limits)
+        verify = _usual_trust() if self._verify is True else self._verify
+        made = httpx.HTTPTransport(verify=verify, proxy=proxy, limits=limits)
         # httpx has no parameter for httpcore's network backend; tests/contract/test_http_client.py
         # fails if this attribute goes.
         made._pool._network_backend = _Backend()
