@@ -173,6 +173,25 @@ def test_burn_rates_of_a_day_and_none_of_what_is_not_recorded(recorded_day: Path
     assert (code, outcome["verdict"], details["alerts"]) == (0, "proceed", [])
 
 
+def test_a_report_of_a_day_and_of_seven_of_which_one_is_recorded(
+    recorded_day: Path, tmp_path: Path
+) -> None:
+    """The availability is that of the raw samples; the six other days are named, not guessed."""
+    kept = ("--evidence", str(tmp_path), "--output-dir", str(tmp_path))
+    code, outcome = tarsrelease(recorded_day, "report", "slo", "--days", "7", *kept)
+    assert (code, outcome["verdict"]) == (10, "hold"), outcome
+    statuses = {check["id"]: check["status"] for check in outcome["checks"]}
+    assert statuses.pop("slo.recorded") == "inconclusive"
+    assert set(statuses.values()) <= {"pass", "skipped"}
+    found = json.loads((tmp_path / "slo_report.json").read_text())
+    url = recorded_day.read_text().partition("url: ")[2].split()[0]
+    start, end = times(found["kpis"])
+    expected = independent(url, start, end)["availability_pct"]
+    assert found["kpis"]["availability_pct"] == pytest.approx(expected, rel=0.001)
+    assert {row["deployment"] for row in found["capacity"]} >= {"tars-ppo-agent"}
+    assert (tmp_path / "slo_report.html").read_text().startswith("<!doctype html>")
+
+
 @pytest.fixture
 def traffic(target: Target) -> Iterator[None]:
     """Requests to two pods that come and go, with a reset, for as long as the test lasts."""

@@ -112,19 +112,96 @@ def results(records: list[Record]) -> dict[str, tuple[str, str]]:
     return {metric.name: (metric.value, metric.result) for metric in found.metrics}
 
 
+SLOS = ("slo.availability", "slo.error_rate", "slo.latency_p95")
+BUSINESS = (
+    *("slo.reconnection", "slo.dashboard_load"),
+    *("watch.breaches", "watch.support_tickets", "watch.pagerduty_alerts"),
+)
+
+
+def whole_day(*, without: str = "", last: Status = Status.PASS) -> list[Record]:
+    """A release of which every metric is measured, except that of the check `without`."""
+    measured = [check(each, last) for each in (*SLOS, *BUSINESS) if each != without]
+    people = step("check environments", 1, check("environments.two_people"))
+    return day(people, suite(), step("migrate up", 2), step("watch", 1500, *measured))
+
+
 def test_a_whole_release_is_certified_with_the_number_behind_each_metric() -> None:
+    found = certificate(whole_day())
+    assert found is not None
+    assert (found.verdict, found.certified, found.unchecked) == ("CERTIFIED", True, ())
+    assert found.headline == "CERTIFIED"
+    assert certified(found, "x", ["a"]).exit_code == 0
     watch = step("watch", 1500, check("slo.availability"), check("watch.breaches"))
     records = day(suite(), watch)
-    found = certificate(records)
-    assert found is not None
-    assert found.certified
     said = results(records)
     assert said["all canary gates passed"] == ("5 of 5", "PASS")
     assert said["validation suite"] == ("210 of 210", "PASS")
     assert said["hotfix TARS-1001"] == ("42 of 42", "PASS")
     assert said["availability"][1] == "PASS"
     assert said["p95 latency"] == ("-", "NOT CHECKED")
-    assert certified(found, "x", ["a"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "metric"),
+    [("slo.latency_p95", "p95 latency"), ("watch.support_tickets", "support tickets")],
+)
+def test_what_was_not_checked_is_named_in_the_verdict(missing: str, metric: str) -> None:
+    records = whole_day(without=missing)
+    found = certificate(records)
+    assert found is not None
+    assert (found.verdict, found.certified, found.unchecked) == (
+        "NOT CERTIFIED YET",
+        False,
+        (metric,),
+    )
+    outcome = certified(found, "x", [])
+    assert (outcome.verdict, int(outcome.exit_code)) == (Verdict.HOLD, 10)
+    for text in (outcome.summary, certificate_markdown(found), certificate_html(found, "")):
+        assert f"NOT CERTIFIED YET; NOT CHECKED: {metric}" in text
+
+
+def test_a_person_accepts_what_was_not_checked_and_every_page_says_so() -> None:
+    records = whole_day(without="watch.support_tickets")
+    found = certificate(records, {"support tickets": "the desk is closed (Ada)"})
+    assert found is not None
+    assert found.certified
+    outcome = certified(found, "x", [])
+    assert int(outcome.exit_code) == 0
+    [skipped] = [each for each in outcome.checks if each.status is Status.SKIPPED]
+    assert skipped.reason == "NOT CHECKED, accepted: the desk is closed (Ada)"
+    for text in (outcome.summary, certificate_markdown(found), certificate_html(found, "")):
+        assert "CERTIFIED; accepted although NOT CHECKED: support tickets" in text
+    for page in (certificate_markdown(found), certificate_html(found, "")):
+        assert "the desk is closed (Ada)" in page
+
+
+def test_a_failed_metric_is_not_accepted() -> None:
+    found = certificate(whole_day(last=Status.FAIL), {"availability": "never mind (Ada)"})
+    assert found is not None
+    assert found.verdict == "NOT CERTIFIED"
+    assert not any(metric.accepted for metric in found.metrics)
+
+
+def test_the_baseline_and_the_canary_say_nothing_of_the_promoted_release() -> None:
+    before = [step(name, 3, *map(check, SLOS)) for name in ("measure baseline", "measure slo")]
+    found = certificate([*day(*before, suite())])
+    assert found is not None
+    assert {"availability", "error rate", "p95 latency"} <= set(found.unchecked)
+
+
+def test_a_later_evaluation_without_an_answer_does_not_hide_an_earlier_one() -> None:
+    asked = step("watch", 300, check("watch.support_tickets"))
+    later = step("watch", 1500, check("watch.support_tickets", Status.SKIPPED, observed=None))
+    assert results(day(suite(), asked, later))["support tickets"][1] == "PASS"
+
+
+def test_what_the_release_does_not_have_is_no_metric_of_it() -> None:
+    why = "no sli in rollout.yaml (objectives.slis)"
+    skipped = check("slo.dashboard_load", Status.SKIPPED, observed=None, reason=why)
+    records = day(suite(), step("measure kpi", 1500, check("slo.availability"), skipped))
+    assert "dashboard load time" not in results(records)
+    assert results(records)["WebSocket reconnections"][1] == "NOT CHECKED"
 
 
 def test_a_failed_test_a_rollback_and_a_release_without_promotion_are_not_certified() -> None:

@@ -22,6 +22,7 @@ from tarsrelease.model.people import Approval, OnCall, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
 from tarsrelease.model.position import Position
 from tarsrelease.model.result import Check
+from tarsrelease.model.slo_report import SloReport
 from tarsrelease.model.sockets import SocketReport
 
 
@@ -366,6 +367,12 @@ class KpiDetails(Details):
     """Of `measure kpi` and `measure baseline`."""
 
     kpis: KpiReport
+
+
+class SloReportDetails(Details):
+    """Of `report slo`."""
+
+    slo_report: SloReport
 
 
 class DriftDetails(Details):

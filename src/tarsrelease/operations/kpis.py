@@ -25,6 +25,8 @@ _EARLIEST = 300.0
 """Seconds that a window may begin before the first sample: one query of a monitoring system
 looks as far back."""
 _STALE = 3
+_MOMENTS = 2000
+"""In one range query; a server bounds them (Prometheus: 11 000)."""
 
 
 class Window(NamedTuple):
@@ -137,6 +139,21 @@ def measure_kpis(
         gaps=tuple(gaps),
         measured_pct=100 * (1 - sum(end - start for start, end in gaps) / window.seconds),
     )
+
+
+def first_recorded(measuring: Measuring, window: Window) -> float | None:
+    """The moment from which on requests are recorded in `window` (Unix time).
+
+    Its start, if they are from there on; None if none are. To some minutes.
+    """
+    rollout, namespace = measuring.assignment.rollout, measuring.assignment.environment.kubernetes
+    asked = counted.asked_of(rollout, namespace.namespace)
+    step = max(_EARLIEST, window.seconds / _MOMENTS)
+    [series, *_] = measuring.metrics.recorded(asked.sent[:1], window.start, window.end, step)
+    first = min((each.samples[0].time for each in series if each.samples), default=None)
+    if first is None or first - window.start <= _EARLIEST:
+        return None if first is None else window.start
+    return first
 
 
 def measure_errors(measuring: Measuring, window: Window, deployment: Deployment) -> Tally:

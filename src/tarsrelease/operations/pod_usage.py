@@ -12,15 +12,15 @@ from tarsrelease.model.kpis import PodUsage
 from tarsrelease.model.measurement import Series
 from tarsrelease.operations.kpis import Measuring
 
-_CPU = 'container_cpu_usage_seconds_total{{namespace="{}",container!=""}}'
-_MEMORY = 'container_memory_working_set_bytes{{namespace="{}",container!=""}}'
+CPU = 'container_cpu_usage_seconds_total{{namespace="{}",container!=""}}'
+MEMORY = 'container_memory_working_set_bytes{{namespace="{}",container!=""}}'
 
 
 def pod_usages(measuring: Measuring, pods: Iterable[PodState]) -> tuple[PodUsage, ...]:
     """What each pod uses: CPU as the mean of the last minute or four scrapes, memory now."""
     window = measuring.last(max(60.0, 4 * measuring.scrape_interval))
     namespace = measuring.assignment.environment.kubernetes.namespace
-    selectors = [each.format(namespace) for each in (_CPU, _MEMORY)]
+    selectors = [each.format(namespace) for each in (CPU, MEMORY)]
     cpu, memory = measuring.metrics.between(selectors, *window)
     return usages(pods, cpu, memory)
 

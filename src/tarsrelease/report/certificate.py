@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -17,38 +17,46 @@ from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.result import Check, Status
 from tarsrelease.model.step_details import GateDetails, ValidateDetails, VerifyDetails
 from tarsrelease.report.day_page import whole_day
+from tarsrelease.report.document import Table
 from tarsrelease.report.results import headline, show_observed
 from tarsrelease.report.svg_plot import Panel, svg
 
 LONGEST = 7200.0
 """Seconds that a deployment may take."""
 FEWEST_TESTS = 200
+OBJECTIVES = "objectives.slis"
+"""What the reason of a KPI's result names where the release has no such SLI."""
+NO_RECORD = "NOT CHECKED: no record"
 _HOTFIX = re.compile(r"test_([a-z]+_\d+)_")
 _MOST = 300
 """Points of a line in a plot."""
 
 
+Word = Literal["CERTIFIED", "NOT CERTIFIED", "NOT CERTIFIED YET"]
+
+
 class Metric(Value):
-    """A success metric: what was required, the number, and the result."""
+    """A success metric: what was required, the number, and the result.
+
+    `accepted` is the reason why the release is certified although this was NOT CHECKED, and who
+    accepted it.
+    """
 
     group: Literal["deployment", "technical", "business"]
     name: str
     required: str
     value: str
     result: Literal["PASS", "FAIL", "NOT CHECKED"]
-
-
-class Table(Value):
-    """A section of the certificate."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    accepted: str = ""
 
 
 class Certificate(Value):
-    """What is certified of a release. `certified`: every metric passed or was not checked, none
-    failed, and the release was promoted."""
+    """What is certified of a release.
+
+    `verdict`: CERTIFIED if the release was promoted and every metric passed or was accepted
+    unchecked, NOT CERTIFIED YET if some are only `unchecked`, else NOT CERTIFIED. `certified` is
+    the first of these.
+    """
 
     format: Literal["tarsrelease/certificate/v1"] = Field(
         "tarsrelease/certificate/v1", alias="schema"
@@ -59,14 +67,32 @@ class Certificate(Value):
     started_at: datetime
     finished_at: datetime
     ended: str
+    verdict: Word
     certified: bool
+    unchecked: tuple[str, ...]
     metrics: tuple[Metric, ...]
     tables: tuple[Table, ...]
     overrides: tuple[str, ...]
 
+    @property
+    def headline(self) -> str:
+        """The verdict with everything that was not checked."""
+        if self.verdict == "NOT CERTIFIED YET":
+            return f"{self.verdict}; NOT CHECKED: {', '.join(self.unchecked)}"
+        accepted = [metric.name for metric in self.metrics if metric.accepted]
+        if self.certified and accepted:
+            return f"{self.verdict}; accepted although NOT CHECKED: {', '.join(accepted)}"
+        return self.verdict
 
-def certificate(records: Sequence[Record]) -> Certificate | None:
-    """The certificate of the last release in the records; None without a record of a release."""
+
+def certificate(
+    records: Sequence[Record], accepted: Mapping[str, str] | None = None
+) -> Certificate | None:
+    """The certificate of the last release in the records; None without a record of a release.
+
+    `accepted` has the reason for each metric that may stay NOT CHECKED. A failed metric cannot be
+    accepted.
+    """
     ordered = sorted(records, key=lambda record: (record.outcome.started_at, record.number))
     steps = [record.outcome for record in ordered]
     day = whole_day(ordered)
@@ -74,8 +100,12 @@ def certificate(records: Sequence[Record]) -> Certificate | None:
     if day is None or release is None:
         return None
     steps = [step for step in steps if step.release in (None, release)]
-    metrics = tuple(_metrics(steps))
+    metrics = tuple(_accepted(_metrics(steps), accepted or {}))
+    unchecked = tuple(m.name for m in metrics if m.result == "NOT CHECKED" and not m.accepted)
     promoted = any(step.step == "promote" and step.verdict is Verdict.PROCEED for step in steps)
+    verdict: Word = "NOT CERTIFIED YET" if unchecked else "CERTIFIED"
+    if not promoted or any(metric.result == "FAIL" for metric in metrics):
+        verdict = "NOT CERTIFIED"
     identities = [record.identity for record in ordered if record.outcome.release == release]
     return Certificate(
         release=release,
@@ -84,11 +114,19 @@ def certificate(records: Sequence[Record]) -> Certificate | None:
         started_at=day.started_at,
         finished_at=day.finished_at,
         ended=day.summary,
-        certified=promoted and all(metric.result != "FAIL" for metric in metrics),
+        verdict=verdict,
+        certified=verdict == "CERTIFIED",
+        unchecked=unchecked,
         metrics=metrics,
         tables=tuple(table for table in _tables(steps) if table.rows),
         overrides=day.details.overrides,
     )
+
+
+def _accepted(metrics: Iterable[Metric], reasons: Mapping[str, str]) -> Iterator[Metric]:
+    for metric in metrics:
+        reason = reasons.get(metric.name, "") if metric.result == "NOT CHECKED" else ""
+        yield metric.model_copy(update={"accepted": reason})
 
 
 def _metrics(steps: Sequence[Outcome]) -> Iterator[Metric]:
@@ -127,20 +165,23 @@ def _metrics(steps: Sequence[Outcome]) -> Iterator[Metric]:
         f"{count(len(done), 'step')}: {headline(done[-1])}" if done else None,
         bool(done) and done[-1].verdict is Verdict.PROCEED,
     )
+    after = _after_promotion(steps)
     for check_id, name in (
         ("slo.availability", "availability"),
         ("slo.error_rate", "error rate"),
         ("slo.latency_p95", "p95 latency"),
     ):
-        yield _from_checks("technical", name, "", _last(steps, check_id))
-    for check_id, name in (
-        ("slo.reconnection", "WebSocket reconnections"),
-        ("slo.dashboard_load", "dashboard load time"),
-        ("watch.breaches", "no unplanned downtime in 24 h"),
-        ("watch.support_tickets", "support tickets"),
-        ("watch.pagerduty_alerts", "alerts"),
+        yield _from_checks("technical", name, "", _last(after, check_id))
+    for check_ids, name in (
+        (("slo.reconnection", "websocket.reconnects"), "WebSocket reconnections"),
+        (("slo.dashboard_load",), "dashboard load time"),
+        (("watch.breaches",), "no unplanned downtime in 24 h"),
+        (("watch.support_tickets",), "support tickets"),
+        (("watch.pagerduty_alerts",), "alerts"),
     ):
-        yield _from_checks("business", name, "", _last(steps, check_id))
+        found = _last(after, *check_ids)
+        if not (found and all(_no_objective(check) for check in found)):
+            yield _from_checks("business", name, "", found)
     incidents = sum(step.step == "incident open" for step in steps)
     yield _metric("business", "incidents", "0", str(incidents), incidents == 0)
 
@@ -176,12 +217,26 @@ def _whole_suite(step: Outcome) -> bool:
     return details is not None and not details.marks
 
 
-def _last(steps: Sequence[Outcome], check_id: str) -> list[Check]:
-    for step in reversed(steps):
-        found = [check for check in step.checks if check.id == check_id]
-        if found:
-            return found
-    return []
+def _after_promotion(steps: Sequence[Outcome]) -> list[Outcome]:
+    """What was measured of the promoted release: no baseline, and no canary."""
+    promoted = [s.finished_at for s in steps if s.step == "promote" and s.verdict]
+    return [step for step in steps if promoted and step.finished_at > max(promoted)]
+
+
+def _last(steps: Sequence[Outcome], *check_ids: str) -> list[Check]:
+    """The newest results with an answer, else the newest ones."""
+    found = [
+        checks
+        for step in reversed(steps)
+        if (checks := [check for check in step.checks if check.id in check_ids])
+    ]
+    answered = (each for each in found if any(c.status is not Status.SKIPPED for c in each))
+    return next(answered, found[0] if found else [])
+
+
+def _no_objective(check: Check) -> bool:
+    """Whether the release has no SLI for this, so that it is no metric of its success."""
+    return check.status is Status.SKIPPED and OBJECTIVES in check.reason
 
 
 def _from_checks(
@@ -269,7 +324,7 @@ def _took(step: Outcome) -> str:
 
 def certified(found: Certificate, folder: str, names: Sequence[str]) -> Outcome:
     """The Outcome of `report certify`: a check per metric."""
-    verdict = Verdict.PROCEED if found.certified else Verdict.NO_GO
+    verdict = _VERDICTS[found.verdict]
     statuses = {"PASS": Status.PASS, "FAIL": Status.FAIL, "NOT CHECKED": Status.SKIPPED}
     passed = sum(metric.result == "PASS" for metric in found.metrics)
     return Outcome(
@@ -278,23 +333,42 @@ def certified(found: Certificate, folder: str, names: Sequence[str]) -> Outcome:
         environment=found.environment,
         verdict=verdict,
         exit_code=exit_code_of(verdict),
-        summary=f"{found.release}: {passed} of {len(found.metrics)} metrics passed; "
-        f"{folder} has {count(len(names), 'file')}",
+        summary=f"{found.release} is {found.headline}; {passed} of {len(found.metrics)} metrics "
+        f"passed; {folder} has {count(len(names), 'file')}",
         checks=tuple(
             Check(
                 id="certificate.metric",
                 status=statuses[metric.result],
                 service=metric.name,
                 expected=metric.required,
-                reason=metric.value if metric.result != "NOT CHECKED" else "NOT CHECKED: no record",
+                reason=_why(metric),
                 source="evidence",
             )
             for metric in found.metrics
         ),
         started_at=found.started_at,
         finished_at=found.finished_at,
-        next="" if found.certified else "see the metrics that failed",
+        next=_NEXT[found.verdict],
     )
+
+
+_VERDICTS: Mapping[Word, Verdict] = {
+    "CERTIFIED": Verdict.PROCEED,
+    "NOT CERTIFIED YET": Verdict.HOLD,
+    "NOT CERTIFIED": Verdict.NO_GO,
+}
+_NEXT: Mapping[Word, str] = {
+    "CERTIFIED": "",
+    "NOT CERTIFIED YET": "run the steps that are missing (docs/certification.md), or accept a "
+    'metric with --accept "METRIC=REASON" --by NAME',
+    "NOT CERTIFIED": "see the metrics that failed",
+}
+
+
+def _why(metric: Metric) -> str:
+    if metric.result != "NOT CHECKED":
+        return metric.value
+    return f"NOT CHECKED, accepted: {metric.accepted}" if metric.accepted else NO_RECORD
 
 
 def plot(records: Iterable[Record]) -> str:

@@ -1,4 +1,4 @@
-"""tarsrelease report evidence, day, certify"""
+"""tarsrelease report evidence, day, certify, slo, postmortem, lessons"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import MOMENT, signer_options
+from tarsrelease.cli.options import MOMENT, Written, signer_options
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
+
+def parse_reason(text: str) -> tuple[str, str]:
+    """The parts of ``METRIC=REASON``, neither of which is empty. Raises ValueError."""
+    metric, _, reason = (part.strip() for part in text.partition("="))
+    if not metric or not reason:
+        raise ValueError(f"{text} is not METRIC=REASON, such as alerts=PagerDuty was not used")
+    return metric, reason
+
+
 report = LazyGroup(
     "report",
     help="Check and summarize the recorded evidence.",
@@ -24,6 +33,7 @@ report = LazyGroup(
         "evidence": Entry(f"{__name__}:evidence", "Check that no evidence is missing or altered."),
         "day": Entry(f"{__name__}:day", "Show a whole release on one page."),
         "certify": Entry(f"{__name__}:certify", "Write the certification package of a release."),
+        "slo": Entry(f"{__name__}:slo", "Report some days: SLOs, budget, trend, capacity, cost."),
         "postmortem": Entry(f"{__name__}:postmortem", "Write a post-mortem from the evidence."),
         "lessons": Entry(f"{__name__}:lessons", "Write the lessons learned from the evidence."),
     },
@@ -215,22 +225,39 @@ lessons = command(
     "--from", "start", type=MOMENT, metavar="TIME", help="Leave out what ended before, in ISO 8601."
 )
 @click.option("--to", "end", type=MOMENT, metavar="TIME", help="Leave out what began after.")
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    type=Written("METRIC=REASON", parse_reason),
+    metavar="METRIC=REASON",
+    help="Certify although this metric was NOT CHECKED; requires --by, and is on every page. "
+    "Repeatable.",
+)
+@click.option("--by", metavar="NAME", help="Who accepts.")
 def _certify(
     settings: Settings,
     folder: Path,
     output_dir: Path,
     start: datetime | None,
     end: datetime | None,
+    accepted: tuple[tuple[str, str], ...],
+    by: str | None,
 ) -> int:
     """Write the certification package: success metrics with the number behind each, plots, gates,
     approvals, artifacts, migrations, validation and messages.
 
     The package has certificate.html, .md and .json (and .pdf where Chromium is installed), the
-    evidence and a SHA256SUMS. The exit code is 1 if a metric failed or the release was
-    not promoted.
+    evidence and a SHA256SUMS. The exit code is 0 for CERTIFIED, 1 for NOT CERTIFIED (a metric
+    failed, or the release was not promoted), and 10 for NOT CERTIFIED YET (a metric was NOT
+    CHECKED).
     """
     from tarsrelease.adapters.files.evidence_file import read_segments
     from tarsrelease.cli.session import Recording, carry_out
+
+    if bool(accepted) != bool(by):
+        raise click.UsageError("--accept METRIC=REASON and --by NAME go together.")
+    reasons = {metric: f"{reason} ({by})" for metric, reason in accepted}
 
     def act(_session: Session) -> Outcome:
         from tarsrelease.adapters.files.certification import write_package
@@ -247,13 +274,21 @@ def _certify(
             if (start is None or record.outcome.finished_at >= start)
             and (end is None or record.outcome.started_at <= end)
         ]
-        found = certificate(records)
+        found = certificate(records, reasons)
         if found is None:
             raise UsageError(
                 doing="certifying the release",
                 found=f"no record of a release in {folder}",
                 expected="the evidence of a release between --from and --to",
                 next_step=f"check it with `tarsrelease report evidence {folder}`",
+            )
+        named = {metric.name for metric in found.metrics}
+        if unknown := sorted(set(reasons) - named):
+            raise UsageError(
+                doing="accepting a metric that was NOT CHECKED",
+                found=f"no metric {', '.join(unknown)}",
+                expected=f"one of {', '.join(sorted(named))}",
+                next_step="write the metric as the certificate does",
             )
         pages = {
             "certificate.html": certificate_html(found, plot(records)),
@@ -268,5 +303,86 @@ def _certify(
 
 certify = command(
     name="certify",
-    example="tarsrelease report certify ./evidence --output-dir release/v1_0_1/GA_CERTIFICATION",
+    example="tarsrelease report certify ./evidence --output-dir release/v1_0_1/GA_CERTIFICATION\n"
+    "tarsrelease report certify ./evidence "
+    '--accept "support tickets=the desk is closed on Sundays" --by Ada',
 )(_certify)
+
+
+@click.option(
+    "--days",
+    type=click.FloatRange(0, 400, min_open=True),
+    default=7,
+    show_default=True,
+    help="How many days, up to now.",
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for slo_report.html, .md and .json. Default: the evidence folder.",
+)
+@click.option(
+    "--core-hour",
+    type=click.FloatRange(0),
+    metavar="PRICE",
+    help="Price of a core for an hour, in any currency; with --gb-hour.",
+)
+@click.option(
+    "--gb-hour",
+    type=click.FloatRange(0),
+    metavar="PRICE",
+    help="Price of a GB of memory for an hour; with --core-hour.",
+)
+def _slo(
+    settings: Settings,
+    days: float,
+    output_dir: Path | None,
+    core_hour: float | None,
+    gb_hour: float | None,
+) -> int:
+    """Report how stable kept its SLOs: compliance, error budget, trend, capacity and cost.
+
+    Capacity and cost compare what pods used with what they request and are limited to. A time that
+    is not recorded is left out and named, never guessed. The exit code is 1 if an SLO was missed or
+    the error budget is spent, and 10 if not everything is recorded.
+    """
+    from tarsrelease.cli.session import carry_out
+
+    if (core_hour is None) != (gb_hour is None):
+        raise click.UsageError("--core-hour and --gb-hour go together.")
+
+    def act(session: Session) -> Outcome:
+        from tarsrelease.adapters.files.measured import write_json, write_text
+        from tarsrelease.cli.commands.measure import measuring_in
+        from tarsrelease.model.step_details import SloReportDetails
+        from tarsrelease.readiness.slo_report import Prices
+        from tarsrelease.report.slo_pages import slo_html, slo_markdown
+        from tarsrelease.steps.report_slo import report_slo
+        from tarsrelease.wiring.reservations import reservations
+
+        prices = None
+        if core_hour is not None and gb_hour is not None:
+            prices = Prices(core_hour, gb_hour)
+        known = reservations(session.environment)
+        outcome = report_slo(measuring_in(session), days * 86400, known, prices)
+        details = SloReportDetails.of(outcome.details)
+        if details is not None:
+            found, folder = details.slo_report, output_dir or session.evidence_folder
+            targets = session.assignment.rollout.objectives.targets
+            write_text(folder / "slo_report.html", slo_html(found, targets))
+            write_text(folder / "slo_report.md", slo_markdown(found))
+            write_json(folder / "slo_report.json", found)
+        return outcome
+
+    return carry_out(settings, "report slo", act, changes=False)
+
+
+slo = command(
+    "release:newest",
+    "environment",
+    "evidence",
+    name="slo",
+    example="tarsrelease report slo --days 7 --environment production\n"
+    "tarsrelease report slo --days 7 --environment production --core-hour 0.03 --gb-hour 0.004",
+)(_slo)
