@@ -15,6 +15,7 @@ from world import NEW, OLD
 
 from tarsrelease.context import Assignment, People
 from tarsrelease.model.environment import Environment, Kubernetes, Target
+from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict, exit_code_of
 from tarsrelease.steps.rollback import rollback
@@ -161,6 +162,38 @@ def test_a_wave_that_nobody_approves_does_not_start() -> None:
     assert outcome.exit_code is ExitCode.HOLD
     assert worlds.started == ["one"]
     assert [row.target for row in outcome.details.targets] == ["one"]
+
+
+def test_a_target_that_is_left_out_with_a_reason_does_not_hold_its_wave() -> None:
+    clock = Clock()
+    waves = [WAVES[0], {**WAVES[1], "max_unavailable": 1}, WAVES[2]]
+    assignment = in_waves(waves, clock)
+    worlds = Worlds(clock, [target.name for target in assignment.environment.targets])
+    outcome = run_waves(assignment, worlds, {"three": "the region is being evacuated"})
+    assert outcome.exit_code is ExitCode.DONE
+    assert worlds.started == ["one", "two", "four"]
+    assert worlds.serving() == [STABLE_NEW, STABLE_NEW, STABLE_OLD, STABLE_NEW]
+    assert outcome.summary.endswith("left out: three")
+    assert outcome.details.targets[-1].summary == "left out: the region is being evacuated"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "found"),
+    [
+        ({"three": "away", "two": "away"}, "wave 2 may leave out 1"),
+        ({"one": "away"}, "wave 1 may leave out 0"),
+        ({"five": "away"}, "five is not one of the targets"),
+        ({"three": " "}, "three has no reason"),
+    ],
+)
+def test_targets_that_may_not_be_left_out_are_refused(left_out: dict[str, str], found: str) -> None:
+    clock = Clock()
+    waves = [WAVES[0], {**WAVES[1], "max_unavailable": 1}, WAVES[2]]
+    assignment = in_waves(waves, clock)
+    worlds = Worlds(clock, [target.name for target in assignment.environment.targets])
+    with pytest.raises(UsageError, match=found):
+        run_waves(assignment, worlds, left_out)
+    assert worlds.started == []
 
 
 CODES = st.sampled_from(

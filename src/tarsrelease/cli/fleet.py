@@ -45,12 +45,14 @@ def everywhere(session: Session, work: Work) -> Outcome:
     return after_changes(outcome) if session.changes and changed(found) else outcome
 
 
-def run_in_waves(session: Session, release: Act) -> Outcome:
+def run_in_waves(session: Session, release: Act, left_out: Mapping[str, str]) -> Outcome:
     """Release to all targets, wave by wave. `release` releases to the target of a session."""
     from tarsrelease.steps.run_waves import run_waves
 
     # The approval of a wave covers the stages in its targets.
-    return run_waves(session.assignment, FleetRelease(Fleet(session, AssumedYes()), release))
+    return run_waves(
+        session.assignment, FleetRelease(Fleet(session, AssumedYes()), release), left_out
+    )
 
 
 @dataclass(frozen=True, slots=True)

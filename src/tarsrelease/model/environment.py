@@ -170,15 +170,23 @@ class Target(Value):
 class Wave(Value):
     """Targets that receive a release at the same time.
 
-    `parallel` is how many of them at once. `bake` is the time between the end of this wave and the
-    start of the next. `on_failure` says what is rolled back when a target fails: the other targets
-    of its wave, or those of all waves so far.
+    `parallel` is how many of them at once. Up to `max_unavailable` of them may be left out of a
+    release, each with a reason (``run --leave-out``). `bake` is the time between the end of this
+    wave and the start of the next. `on_failure` says what is rolled back when a target fails: the
+    other targets of its wave, or those of all waves so far.
     """
 
     targets: tuple[Name, ...] = Field(min_length=1)
     parallel: int = Field(default=8, ge=1, le=64)
+    max_unavailable: int = Field(default=0, ge=0)
     bake: Seconds = 0.0
     on_failure: Literal["wave", "all"] = "wave"
+
+    @model_validator(mode="after")
+    def _has_one_left(self) -> Self:
+        if self.max_unavailable >= len(self.targets):
+            raise ValueError("max_unavailable: at least one target of the wave must remain")
+        return self
 
 
 class Environment(Value):

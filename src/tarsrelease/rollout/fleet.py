@@ -42,6 +42,42 @@ def targets_of(environment: Environment, wave: int | None) -> tuple[str, ...]:
     return tuple(name for each in chosen for name in each.targets)
 
 
+def without(waves: Sequence[Wave], left_out: Mapping[str, str]) -> list[Wave]:
+    """The waves without the targets that are left out, by name with the reason.
+
+    Raises ValueError for one that no wave has, one without a reason, and one too many in a wave.
+    """
+    known = {name for wave in waves for name in wave.targets}
+    for name, reason in left_out.items():
+        if name not in known:
+            raise ValueError(f"{name} is not one of the targets")
+        if not reason.strip():
+            raise ValueError(f"{name} has no reason")
+    remaining = []
+    for number, wave in enumerate(waves, 1):
+        names = tuple(name for name in wave.targets if name not in left_out)
+        if len(wave.targets) - len(names) > wave.max_unavailable:
+            most = wave.max_unavailable
+            raise ValueError(f"wave {number} may leave out {most} (max_unavailable)")
+        remaining.append(wave.model_copy(update={"targets": names}))
+    return remaining
+
+
+def mentioning(outcome: Outcome, left_out: Mapping[str, str]) -> Outcome:
+    """The outcome of a fleet, with a row for each target that was left out."""
+    if not left_out:
+        return outcome
+    rows = tuple(
+        TargetRow(target=name, exit_code=int(ExitCode.DONE), summary=f"left out: {reason}")
+        for name, reason in left_out.items()
+    )
+    details = outcome.details.model_copy(update={"targets": (*outcome.details.targets, *rows)})
+    names = ", ".join(left_out)
+    return outcome.model_copy(
+        update={"summary": f"{outcome.summary}; left out: {names}", "details": details}
+    )
+
+
 def to_roll_back(waves: Sequence[Wave], failed: int, found: Mapping[str, Outcome]) -> list[str]:
     """The targets to roll back because wave number `failed` (from 1) failed.
 

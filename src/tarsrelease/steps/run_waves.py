@@ -7,13 +7,23 @@ approval of each wave, and decides from the outcomes whether the next one starts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from tarsrelease.context import Assignment
 from tarsrelease.model.environment import Wave
+from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
-from tarsrelease.rollout.fleet import after_changes, changed, fleet_outcome, to_roll_back, worst
+from tarsrelease.rollout.fleet import (
+    after_changes,
+    changed,
+    fleet_outcome,
+    mentioning,
+    to_roll_back,
+    without,
+    worst,
+)
 
 STEP = "run"
 _EVALUATED_EVERY = 60.0
@@ -33,8 +43,13 @@ class Targets(Protocol):
         """Evaluate the promoted release over the last `window` seconds."""
 
 
-def run_waves(assignment: Assignment, targets: Targets) -> Outcome:
+def run_waves(
+    assignment: Assignment, targets: Targets, left_out: Mapping[str, str] = MappingProxyType({})
+) -> Outcome:
     """Release wave by wave; the outcome has a row for each target that was reached.
+
+    `left_out` are the targets that are not released to, with the reason for each; the outcome
+    names them. Raises UsageError if they may not be left out.
 
     A wave starts only when every target of the wave before was promoted and the checks passed at
     the end of its bake. A target that is rolled back stops its wave, and `on_failure` of the wave
@@ -42,13 +57,24 @@ def run_waves(assignment: Assignment, targets: Targets) -> Outcome:
     holds: nothing else is rolled back, and the command can be run again.
     """
     environment, clock = assignment.environment, assignment.clock
-    started_at, waves = clock.now(), environment.waves
+    started_at = clock.now()
+    try:
+        waves = without(environment.waves, left_out)
+    except ValueError as error:
+        raise UsageError(
+            doing="leaving targets out",
+            found=str(error),
+            expected="a target and a reason, as many per wave as max_unavailable allows",
+            next_step="give --leave-out 'TARGET=REASON', or change the wave",
+        ) from error
+    for name, reason in left_out.items():
+        assignment.say(f"{name} is left out: {reason}")
     found: dict[str, Outcome] = {}
     begun = False
 
     def outcome() -> Outcome:
         ended = fleet_outcome(environment.name, found, started_at, clock.now())
-        return after_changes(ended) if begun else ended
+        return mentioning(after_changes(ended) if begun else ended, left_out)
 
     for number, wave in enumerate(waves, 1):
         title = f"wave {number} of {len(waves)} ({', '.join(wave.targets)})"

@@ -211,8 +211,8 @@ class _Transport(httpx.BaseTransport):
         limits = httpx.Limits(max_connections=_AT_ONCE, keepalive_expiry=_KEPT)
         verify = _usual_trust() if self._verify is True else self._verify
         made = httpx.HTTPTransport(verify=verify, proxy=proxy, limits=limits)
-        # httpx has no parameter for httpcore's network backend; tests/contract/test_servers_that_never_end.py
-        # fails if this attribute goes.
+        # httpx has no parameter for httpcore's network backend. If this attribute goes,
+        # tests/contract/test_servers_that_never_end.py fails.
         made._pool._network_backend = _Backend()
         return made
 

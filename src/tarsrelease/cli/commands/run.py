@@ -26,12 +26,19 @@ if TYPE_CHECKING:
 @STAGES_OPTION
 @STAGE_DURATION_OPTION
 @FEATURE_FLAGS_OPTION
+@click.option(
+    "--leave-out",
+    metavar="TARGET=REASON",
+    multiple=True,
+    help="Do not release to this target of a wave. Repeatable.",
+)
 def _run(
     settings: Settings,
     plan_only: bool,
     stages: tuple[int, ...] | None,
     stage_duration: float | None,
     feature_flags: bool,
+    leave_out: tuple[str, ...],
 ) -> int:
     """Run a whole release: verify, preflight, migrate, deploy, stages, promote.
 
@@ -49,7 +56,7 @@ def _run(
             return there(session)
         from tarsrelease.cli.fleet import run_in_waves
 
-        return run_in_waves(session, there)
+        return run_in_waves(session, there, dict(one.partition("=")[::2] for one in leave_out))
 
     recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
     return carry_out(settings, "run", act, changes=not plan_only, recording=recording)
