@@ -73,6 +73,9 @@ def test_reading_says_what_is_wrong_and_what_is_allowed() -> None:
 
 SAMPLES = {
     "by": "octocat",
+    "support-tickets": "3",
+    "usual-tickets": "5",
+    "pagerduty-alerts": "0",
     "release": "release/v1_0_1",
     "environment": "production",
     "evidence": "evidence",

@@ -21,9 +21,11 @@ from world import environment, release
 from tarsrelease.adapters.redis import redis_memory
 from tarsrelease.migrations.guards import Vitals
 from tarsrelease.migrations.server import Server
+from tarsrelease.model.capacity import Amounts, NodeUse, Quota, Reserved
+from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.database import DatabaseGuards
 from tarsrelease.model.environment import Preflight, RedisServer
-from tarsrelease.model.errors import UnreachableError, UsageError
+from tarsrelease.model.errors import ForbiddenError, UnreachableError, UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Status
 from tarsrelease.ports.surroundings import RedisMemory
@@ -55,6 +57,22 @@ class Around:
     until = NOW + timedelta(days=60)
     memory = RedisMemory(50, 100)
     away = ""
+    found: tuple[NodeUse, ...] | None = None
+    limits: tuple[Quota, ...] | None = ()
+    pods: dict[str, Reserved] = {}
+
+    def nodes(self) -> list[NodeUse]:
+        if self.found is None:
+            raise ForbiddenError(doing="list", found="forbidden", expected="", next_step="")
+        return list(self.found)
+
+    def quotas(self) -> list[Quota]:
+        if self.limits is None:
+            raise ForbiddenError(doing="list", found="forbidden", expected="", next_step="")
+        return list(self.limits)
+
+    def reserved(self) -> dict[str, Reserved]:
+        return self.pods
 
     def last_backup(self, cronjob: str) -> datetime | None:
         return self.backup
@@ -148,6 +166,102 @@ def test_what_is_wrong_fails_and_what_is_away_is_an_error(
     around = Around()
     setattr(around, name, value)
     assert results(around)[check] == statuses
+
+
+def capacities(around: Around, preflight: Preflight = CONFIGURED) -> dict[str, Status]:
+    """By the beginning of the reason."""
+    place = environment("5s").model_copy(update={"preflight": preflight})
+    ours = context(release(), place, metrics=Metrics(), workloads=Deployments())
+    checks = surrounding_checks(ours, cast("Any", around))
+    return {
+        check.reason.partition(":")[0]: check.status
+        for check in checks
+        if check.id == "preflight.capacity"
+    }
+
+
+class Deployments:
+    """Stable's two Deployments with two pods each, and one of another product."""
+
+    def deployments(self) -> list[DeploymentState]:
+        names = [each.stable.deployment for each in release().rollout.services]
+        return [state(name, 2) for name in (*names, "other")]
+
+
+def state(name: str, replicas: int) -> DeploymentState:
+    return DeploymentState(
+        name=name,
+        replicas=replicas,
+        ready=replicas,
+        updated=replicas,
+        available=replicas,
+        settled=True,
+        images=(),
+        version="1.0.0",
+    )
+
+
+def node(name: str, requested: float | None, used: float | None) -> NodeUse:
+    room = Amounts(4.0, 8e9)
+    parts = [
+        None if share is None else Amounts(4 * share, 8e9 * share) for share in (requested, used)
+    ]
+    return NodeUse(name, room, *parts)
+
+
+NODES = {f"node-{what}-{side}" for what in ("cpu", "memory") for side in ("requests", "use")}
+
+
+def test_nodes_are_read_from_the_api_server_first() -> None:
+    around = Around()
+    around.found = (node("a", 0.5, 0.2), node("b", 0.7, 0.3))
+    seen = capacities(around)
+    assert {name: seen[name] for name in NODES} == dict.fromkeys(NODES, Status.PASS)
+    assert set(seen) == NODES | set(CAPACITY)
+    around.found = (node("a", 0.5, 0.2), node("b", 0.9, 0.3))
+    full = {name for name, status in capacities(around).items() if status is Status.FAIL}
+    assert full == {"node-cpu-requests", "node-memory-requests", "cpu"}
+
+
+def test_what_the_api_server_does_not_know_is_read_from_prometheus() -> None:
+    """Without metrics.k8s.io, the use is that of the configured series of the same name."""
+    around = Around()
+    around.found = (node("a", 0.5, None),)
+    ours = Preflight.model_validate({"capacity": {"node-memory-use": CAPACITY["memory"]}})
+    assert set(capacities(around, ours)) == {
+        "node-cpu-requests",
+        "node-memory-requests",
+        "node-memory-use",
+    }
+    around.found = None
+    assert set(capacities(around, ours)) == {"node-memory-use"}
+    assert capacities(around, Preflight())["nodes"] is Status.SKIPPED
+
+
+def test_a_quota_has_room_for_the_canary_beside_stable() -> None:
+    around = Around()
+    services = release().rollout.services
+    around.pods = {
+        each.stable.deployment: Reserved(
+            deployment=each.stable.deployment,
+            cpu_request=0.5,
+            cpu_limit=None,
+            memory_request=1e9,
+            memory_limit=2e9,
+        )
+        for each in services
+    }
+    pods = 2 * len(services)
+    hard = {"pods": 2.0 * pods, "requests.cpu": 1.0 * pods, "limits.cpu": 9.0, "secrets": 3.0}
+    around.limits = (Quota("q", hard, {"pods": 1.0 * pods, "requests.cpu": 0.5 * pods}),)
+    seen = capacities(around)
+    assert (seen["pods"], seen["requests.cpu"]) == (Status.PASS, Status.PASS)
+    assert seen["limits.cpu"] is Status.SKIPPED
+    assert "secrets" not in seen
+    around.limits = (Quota("q", hard, {"pods": 1.0 * pods, "requests.cpu": 0.6 * pods}),)
+    assert capacities(around)["requests.cpu"] is Status.FAIL
+    around.limits = None
+    assert capacities(around)["quotas"] is Status.SKIPPED
 
 
 def test_a_database_is_checked_with_its_guards() -> None:

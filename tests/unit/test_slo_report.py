@@ -17,10 +17,11 @@ from world import SERVICES, environment, release
 
 from tarsrelease.adapters.kubernetes.reservations import parse_quantity
 from tarsrelease.gates.measure.pod_hours import used_by
+from tarsrelease.model.capacity import Reserved
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Outcome, Status, Verdict
-from tarsrelease.model.slo_report import Reserved, SloReport
+from tarsrelease.model.slo_report import SloReport
 from tarsrelease.model.step_details import SloReportDetails
 from tarsrelease.operations.kpis import Measuring
 from tarsrelease.readiness.ga_day import HOUR

@@ -168,7 +168,9 @@ def test_before_the_approvals_every_credential_only_reads() -> None:
     assert {jobs[job].get("environment") for job in early} == {None, f"{ENVIRONMENT}-read"}
     assert "TARS_DATABASE_DSN" not in json.dumps([jobs[job] for job in early])
     monitoring = content("post_ga_monitoring.yaml")["jobs"]
-    assert {job["environment"] for job in monitoring.values()} == {"production-read"}
+    reading = {name for name, job in monitoring.items() if "secrets." in json.dumps(job)}
+    assert {monitoring[name]["environment"] for name in reading} == {"production-read"}
+    assert reading == {name for name, job in monitoring.items() if "environment" in job}
 
 
 def test_every_environment_is_in_the_documentation() -> None:
@@ -224,6 +226,24 @@ def test_the_whole_chain_is_attested_by_a_job_that_can_do_nothing_else() -> None
     *_, attest = job["steps"]
     assert attest["with"] == {"subject-path": "evidence/**/evidence.jsonl"}
     assert attest["continue-on-error"] is True
+
+
+def test_the_certification_package_is_attested_by_a_job_that_can_do_nothing_else() -> None:
+    for name, after in ((PIPELINE, "finish"), ("post_ga_monitoring.yaml", "certify")):
+        jobs = content(name)["jobs"]
+        job = jobs["attest"]
+        assert after in job["needs"]
+        assert set(job["permissions"]) == {"id-token", "attestations"}
+        assert "secrets." not in json.dumps(job)
+        [attest] = [
+            step
+            for step in job["steps"]
+            if step.get("with") == {"subject-path": "certification/SHA256SUMS"}
+        ]
+        assert attest["uses"].startswith("actions/attest@")
+        written = json.dumps(jobs[after])
+        assert "report certify evidence --output-dir certification" in written
+        assert written.count('"name": "certification-${{ github.run_attempt }}"') == 1
 
 
 def test_telling_people_decides_nothing_and_ends_by_itself() -> None:

@@ -51,6 +51,10 @@ def _command(*words: str, flags: tuple[str, ...]) -> Arguments:
 _PLACE = ("release", "environment", "evidence")
 
 
+_COUNTED = ("support-tickets", "usual-tickets", "pagerduty-alerts")
+"""What people count after a promotion."""
+
+
 def _verify(given: Given) -> list[str]:
     flags = ("release", "evidence", "require", "offline", "checksums-only", "running", "platform")
     more = ("layers", "repository", "signer-workflow", "trusted-root")
@@ -237,7 +241,7 @@ ACTIONS: dict[str, Action] = {
     ),
     "promote": Action(_command("promote", flags=_PLACE), _DAY),
     "watch": Action(
-        _command("watch", "--once", flags=(*_PLACE, "window", "young", "ga-day")),
+        _command("watch", "--once", flags=(*_PLACE, "window", "young", "ga-day", *_COUNTED)),
         {
             "release": Input(kinds.PATH),
             **_ENVIRONMENT,
@@ -246,6 +250,7 @@ ACTIONS: dict[str, Action] = {
             "window": Input(kinds.DURATION),
             "young": Input(kinds.DURATION),
             "ga-day": Input(kinds.BOOLEAN, default="false"),
+            **{name: Input(kinds.COUNT) for name in _COUNTED},
         },
     ),
     "rollback": Action(

@@ -79,6 +79,7 @@ DURATION = Kind(
 NUMBER = Kind(
     "a number", "digits with at most one point, such as 10 or 0.5", r"\d{1,6}(\.\d{1,6})?"
 )
+COUNT = Kind("a number", "digits, such as 3", r"\d{1,6}")
 WEIGHT = Kind(
     "a stage", "a share of the traffic in percent from 1 to 100, such as 10", quantities.STAGE
 )

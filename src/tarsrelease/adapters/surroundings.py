@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
 
 import httpx
 
 from tarsrelease.adapters.http.client import Client
+from tarsrelease.adapters.kubernetes import reservations
 from tarsrelease.adapters.kubernetes.client import CRON_JOB, DISRUPTION_BUDGET, KubernetesApi
+from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.adapters.redis import redis_memory
 from tarsrelease.migrations.guards import Vitals
 from tarsrelease.migrations.server import Server
+from tarsrelease.model.capacity import NodeUse, Quota, Reserved
 from tarsrelease.model.environment import RedisServer
 from tarsrelease.model.errors import UnreachableError
 from tarsrelease.ports.surroundings import RedisMemory
@@ -24,11 +27,24 @@ _TIMEOUT = 10.0
 Database = Callable[[], tuple[Server, Vitals] | str]
 
 
+@reads_answers
 class RealSurroundings:
     """Reads only."""
 
     def __init__(self, api: KubernetesApi, database: Database) -> None:
         self._api, self._database = api, database
+
+    def nodes(self) -> list[NodeUse]:
+        """See the port."""
+        return reservations.nodes(self._api)
+
+    def quotas(self) -> list[Quota]:
+        """See the port."""
+        return reservations.quotas(self._api)
+
+    def reserved(self) -> Mapping[str, Reserved]:
+        """See the port."""
+        return reservations.reserved(self._api)
 
     def last_backup(self, cronjob: str) -> datetime | None:
         """See the port."""

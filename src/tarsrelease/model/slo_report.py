@@ -10,19 +10,6 @@ from tarsrelease.model.base import Value
 from tarsrelease.model.kpis import ErrorBudget, KpiReport
 
 
-class Reserved(Value):
-    """CPU (cores) and memory (bytes) that one pod of a Deployment requests and may use at most.
-
-    None: at least one container does not say.
-    """
-
-    deployment: str
-    cpu_request: float | None
-    cpu_limit: float | None
-    memory_request: float | None
-    memory_limit: float | None
-
-
 class Compliance(Value):
     """One SLO over the whole time: `met` of `parts` kept it, `worst` is the worst part's value."""
 

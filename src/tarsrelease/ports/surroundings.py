@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from tarsrelease.migrations.guards import Vitals
 from tarsrelease.migrations.server import Server
+from tarsrelease.model.capacity import NodeUse, Quota, Reserved
 from tarsrelease.model.environment import RedisServer
 
 
@@ -19,6 +21,18 @@ class RedisMemory(NamedTuple):
 
 class Surroundings(Protocol):
     """Every method raises ReleaseError if the other system does not answer."""
+
+    def nodes(self) -> list[NodeUse]:
+        """All nodes: what pods request there, and what is used by metrics.k8s.io.
+
+        Raises ForbiddenError without the right to list nodes, which needs a ClusterRole.
+        """
+
+    def quotas(self) -> list[Quota]:
+        """The namespace's quotas. Raises ForbiddenError without the right."""
+
+    def reserved(self) -> Mapping[str, Reserved]:
+        """By Deployment, what one of its pods reserves."""
 
     def last_backup(self, cronjob: str) -> datetime | None:
         """When the CronJob succeeded last; None: never, or there is no such CronJob."""

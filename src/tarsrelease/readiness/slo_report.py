@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 
 from tarsrelease.gates.measure.pod_hours import Used
 from tarsrelease.gates.stats.theil_sen import theil_sen
+from tarsrelease.model.capacity import Reserved
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.kpis import ErrorBudget, KpiReport, Tally
 from tarsrelease.model.objectives import KpiTargets
 from tarsrelease.model.result import Check, Observed, Status
-from tarsrelease.model.slo_report import Capacity, Compliance, Cost, Reserved, Trend
+from tarsrelease.model.slo_report import Capacity, Compliance, Cost, Trend
 from tarsrelease.readiness import slo_alerts
 from tarsrelease.readiness.kpis import slos
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tarsrelease.migrations.guards import Vitals, guard_checks
 from tarsrelease.migrations.server import Server
+from tarsrelease.model.capacity import Amounts, NodeUse, Quota, Reserved
 from tarsrelease.model.database import DatabaseGuards
 from tarsrelease.model.environment import Backup
 from tarsrelease.model.format import duration, names, percent, size
-from tarsrelease.model.measurement import Unmeasured, Usage
+from tarsrelease.model.measurement import Sample, Unmeasured, Usage
 from tarsrelease.model.result import Check, Observed, Status
 
 BACKUP = "preflight.backup"
@@ -56,6 +58,80 @@ def room(name: str, found: Usage | Unmeasured, below: float, source: str) -> Che
         reason=reason,
         source=source,
     )
+
+
+def node_usage(nodes: Sequence[NodeUse]) -> dict[str, tuple[Usage, str]]:
+    """By resource, how much of each node is in use and where that is from; as far as known."""
+    sides: dict[str, tuple[str, list[Amounts | None]]] = {
+        "requests": ("requests of all pods", [node.requested for node in nodes]),
+        "use": ("metrics.k8s.io", [node.used for node in nodes]),
+    }
+    found = {}
+    for side, (source, amounts) in sides.items():
+        if not nodes or None in amounts:
+            continue
+        for number, resource in enumerate(("cpu", "memory")):
+            shares = {
+                f"node {node.name}": (Sample(0.0, each[number] / node.allocatable[number]),)
+                for node, each in zip(nodes, amounts, strict=True)
+                if each is not None and node.allocatable[number] > 0
+            }
+            found[f"node-{resource}-{side}"] = (Usage(shares, ()), source)
+    return found
+
+
+def quota_room(quota: Quota, needs: Mapping[str, float | None]) -> tuple[Check, ...]:
+    """Whether each limit of a quota has room for the canary beside stable.
+
+    `needs` are the canary's amounts by the quota's names; None: a container does not say.
+    """
+    return tuple(
+        _quota(quota, name, needs[name], quota.used.get(name, 0.0), hard)
+        for name, hard in quota.hard.items()
+        if name in needs
+    )
+
+
+def _quota(quota: Quota, name: str, need: float | None, used: float, hard: float) -> Check:
+    free = hard - used
+    if need is None:
+        status, needed = Status.SKIPPED, "NOT CHECKED: a container of stable does not say it"
+    else:
+        status = Status.PASS if need <= free else Status.FAIL
+        needed = f"the canary needs {need:g}"
+    return Check(
+        id=CAPACITY,
+        status=status,
+        observed=Observed(value=free, unit="count"),
+        expected="room for the canary beside stable",
+        reason=f"{name}: {needed}; {free:g} of {hard:g} is free",
+        source=f"resourcequota/{quota.name}",
+    )
+
+
+def canary_needs(
+    replicas: Mapping[str, int], pods: Mapping[str, Reserved]
+) -> dict[str, float | None]:
+    """What as many pods as stable has need, by the names of a quota."""
+    total: dict[str, float | None] = {
+        name: float(sum(replicas.values())) for name in ("pods", "count/pods")
+    }
+    total["count/deployments.apps"] = float(len(replicas))
+    for limits, field in (
+        (("requests.cpu", "cpu"), "cpu_request"),
+        (("requests.memory", "memory"), "memory_request"),
+        (("limits.cpu",), "cpu_limit"),
+        (("limits.memory",), "memory_limit"),
+    ):
+        each: list[float | None] = [
+            getattr(pods[name], field) if name in pods else None for name in replicas
+        ]
+        known = [amount for amount in each if amount is not None]
+        amount = None
+        if len(known) == len(each):
+            amount = sum(a * n for a, n in zip(known, replicas.values(), strict=True))
+        total |= dict.fromkeys(limits, amount)
+    return total
 
 
 def backup(settings: Backup, last: datetime | None, now: datetime) -> Check:

@@ -9,8 +9,8 @@ from typing import TypeVar
 from tarsrelease.context import Context
 from tarsrelease.gates.measure import gauges, usage
 from tarsrelease.model.environment import Resource
-from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.measurement import Sample, Series
+from tarsrelease.model.errors import ForbiddenError, ReleaseError
+from tarsrelease.model.measurement import Sample, Series, Usage
 from tarsrelease.model.result import Check
 from tarsrelease.ports.surroundings import Surroundings
 from tarsrelease.readiness import surroundings as found
@@ -23,7 +23,7 @@ _CAPACITY_WINDOW = 120.0
 def surrounding_checks(context: Context, around: Surroundings) -> tuple[Check, ...]:
     """One result or more per kind; what does not answer is an error, what is not set is skipped."""
     asked: dict[str, Callable[[], Sequence[Check]]] = {
-        found.CAPACITY: lambda: _capacity(context),
+        found.CAPACITY: lambda: _capacity(context, around),
         found.DATABASE: lambda: _database(context, around),
         found.REDIS: lambda: _redis(context, around),
         found.BACKUP: lambda: _backup(context, around),
@@ -116,12 +116,52 @@ def _database(context: Context, around: Surroundings) -> Sequence[Check]:
     return found.database(*answer, settings.guards)
 
 
-def _capacity(context: Context) -> Sequence[Check]:
-    def made(named: tuple[str, Resource]) -> Check:
-        return _room(context, *named)
+def _capacity(context: Context, around: Surroundings) -> Sequence[Check]:
+    """Nodes by the API server, where this user may ask; everything else by Prometheus; quotas."""
+    wanted = dict(context.environment.preflight.capacity)
+    checks: list[Check] = []
+    known = _nodes(around)
+    for name, (usage_, source) in known.items():
+        asked = wanted.pop(name, None)
+        checks.append(found.room(name, usage_, asked.below if asked else _FULL, source))
+    checks += _each(found.CAPACITY, wanted.items(), lambda named: _room(context, *named))
+    if not checks:
+        checks.append(found.skipped(found.CAPACITY, _NO_NODES))
+    return (*checks, *_safely(found.CAPACITY, lambda: _quotas(context, around)))
 
-    wanted = context.environment.preflight.capacity.items()
-    return _each(found.CAPACITY, wanted, made) or _unset(found.CAPACITY, "capacity")
+
+_FULL = 0.8
+_NO_NODES = (
+    "nodes: no right to list them (rbac/capacity.yaml), and preflight.capacity is not set in the "
+    "environment file"
+)
+
+
+def _nodes(around: Surroundings) -> Mapping[str, tuple[Usage, str]]:
+    try:
+        return found.node_usage(around.nodes())
+    except ForbiddenError:
+        return {}
+
+
+def _quotas(context: Context, around: Surroundings) -> Sequence[Check]:
+    try:
+        quotas = around.quotas()
+    except ForbiddenError:
+        reason = "quotas: no right to list resourcequotas (rbac/capacity.yaml)"
+        return [found.skipped(found.CAPACITY, reason)]
+    if not quotas:
+        return []
+    rollout = context.release.rollout
+    stable = {each.stable.deployment for each in rollout.services}
+    stable |= {each.stable for each in rollout.workers}
+    replicas = {
+        state.name: state.replicas
+        for state in context.cluster.workloads.deployments()
+        if state.name in stable
+    }
+    needs = found.canary_needs(replicas, around.reserved())
+    return [check for quota in quotas for check in found.quota_room(quota, needs)]
 
 
 def _room(context: Context, name: str, resource: Resource) -> Check:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tarsrelease.gates.measure.pod_hours import Used, used_by
+from tarsrelease.model.capacity import Reserved
 from tarsrelease.model.details import Table
 from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Verdict
-from tarsrelease.model.slo_report import Reserved, SloReport
+from tarsrelease.model.slo_report import SloReport
 from tarsrelease.model.step_details import SloReportDetails
 from tarsrelease.operations.kpis import Measuring, Window, first_recorded, measure_kpis
 from tarsrelease.operations.outcome import StepReport

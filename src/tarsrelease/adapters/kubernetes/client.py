@@ -70,6 +70,9 @@ CRON_JOB = Kind("batch", "v1", "CronJob", "cronjobs")
 DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 AUTOSCALER = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
+NODE_METRICS = Kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", namespaced=False)
+POD_ANYWHERE = Kind("", "v1", "Pod", "pods", namespaced=False)
+RESOURCE_QUOTA = Kind("", "v1", "ResourceQuota", "resourcequotas")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 ACCESS_REVIEW = Kind(
     "authorization.k8s.io",
