@@ -15,11 +15,12 @@ from world import NEW, OLD
 
 from tarsrelease.context import Assignment, People
 from tarsrelease.model.environment import Environment, Kubernetes, Target
-from tarsrelease.model.errors import UsageError
+from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict, exit_code_of
 from tarsrelease.steps.rollback import rollback
-from tarsrelease.steps.run_waves import Targets, run_waves
+from tarsrelease.steps.run_waves import Choice, Targets, run_waves
+from tarsrelease.steps.status import status
 
 STABLE_OLD, STABLE_NEW = {(Track.STABLE, OLD)}, {(Track.STABLE, NEW)}
 WAVES: list[dict[str, Any]] = [
@@ -76,6 +77,9 @@ class Worlds:
     def breaks(self, name: str) -> None:
         """Every canary pod of this cluster fails every request."""
         self.days[name].world.new_pods = lambda pod: setattr(pod, "error_share", 1.0)
+
+    def status(self, names: Sequence[str]) -> dict[str, Outcome]:
+        return {name: status(self.days[name].context()) for name in names}
 
     def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
         self.started += names
@@ -169,12 +173,27 @@ def test_a_target_that_is_left_out_with_a_reason_does_not_hold_its_wave() -> Non
     waves = [WAVES[0], {**WAVES[1], "max_unavailable": 1}, WAVES[2]]
     assignment = in_waves(waves, clock)
     worlds = Worlds(clock, [target.name for target in assignment.environment.targets])
-    outcome = run_waves(assignment, worlds, {"three": "the region is being evacuated"})
+    outcome = run_waves(assignment, worlds, Choice({"three": "the region is being evacuated"}))
     assert outcome.exit_code is ExitCode.DONE
     assert worlds.started == ["one", "two", "four"]
     assert worlds.serving() == [STABLE_NEW, STABLE_NEW, STABLE_OLD, STABLE_NEW]
     assert outcome.summary.endswith("left out: three")
     assert outcome.details.targets[-1].summary == "left out: the region is being evacuated"
+
+
+def test_a_wave_of_its_own_waits_for_its_turn() -> None:
+    clock = Clock()
+    assignment = in_waves(WAVES, clock)
+    worlds = Worlds(clock, [target.name for target in assignment.environment.targets])
+    with pytest.raises(RefusedError, match="one of a wave before it"):
+        run_waves(assignment, worlds, Choice(wave=2))
+    assert worlds.started == []
+    for number in (1, 2, 3):
+        assert run_waves(assignment, worlds, Choice(wave=number)).exit_code is ExitCode.DONE
+    assert worlds.started == ["one", "two", "three", "four"]
+    assert worlds.serving() == [STABLE_NEW] * 4
+    with pytest.raises(UsageError, match="there are 3 waves, and no wave 4"):
+        run_waves(assignment, worlds, Choice(wave=4))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +211,7 @@ def test_targets_that_may_not_be_left_out_are_refused(left_out: dict[str, str], 
     assignment = in_waves(waves, clock)
     worlds = Worlds(clock, [target.name for target in assignment.environment.targets])
     with pytest.raises(UsageError, match=found):
-        run_waves(assignment, worlds, left_out)
+        run_waves(assignment, worlds, Choice(left_out))
     assert worlds.started == []
 
 
@@ -233,6 +252,9 @@ class Drawn:
         codes = {name: self.data.draw(CODES, f"{what} {name}") for name in names}
         self.log.append((what, codes))
         return {name: ended(code) for name, code in codes.items()}
+
+    def status(self, names: Sequence[str]) -> dict[str, Outcome]:
+        raise AssertionError("all waves are released to")
 
     def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
         return self._draw("run", names)

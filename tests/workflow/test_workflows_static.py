@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+WAVES_EXAMPLE = ROOT / "examples/waves/production_waves.yaml"
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 NAMES = [file.name for file in FILES]
 PIPELINE = "production_deploy_pipeline.yaml"
@@ -295,8 +296,19 @@ def test_going_back_asks_for_a_proof_of_success_and_for_no_list_of_failures() ->
     assert set(job["needs"]) == {"plan", "migrate", "promote"}
 
 
+def test_the_example_of_waves_approves_each_wave_without_secrets() -> None:
+    jobs = yaml.safe_load(WAVES_EXAMPLE.read_text())["jobs"]
+    for number in (1, 2):
+        approval, release = jobs[f"approve-{number}"], jobs[f"wave-{number}"]
+        assert approval["environment"] == f"production-wave-{number}"
+        assert "secrets." not in json.dumps(approval)
+        assert release["needs"] == f"approve-{number}"
+        assert release["env"]["WAVE"] == str(number)
+    assert jobs["approve-2"]["needs"] == "wave-1"
+
+
 def test_linters_find_nothing_and_are_told_to_overlook_nothing() -> None:
-    files = [str(file) for file in FILES]
+    files = [*map(str, FILES), str(WAVES_EXAMPLE)]
     beside = Path(sys.executable).parent
     for command in (
         [str(beside / "actionlint"), *files],

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
+from typing import TYPE_CHECKING
 
 from tarsrelease.adapters.clock import InterruptibleClock
 from tarsrelease.adapters.terminal.person import AssumedYes, Nobody
@@ -16,6 +17,9 @@ from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.operations.wave_evidence import WaveEvidence
 from tarsrelease.ports.people import Person
 from tarsrelease.rollout.fleet import after_changes, changed, fleet_outcome, targets_of
+
+if TYPE_CHECKING:
+    from tarsrelease.steps.run_waves import Choice
 
 Act = Callable[[Session], Outcome]
 Running = Mapping[Future[tuple[Outcome, str | None]], str]
@@ -45,13 +49,13 @@ def everywhere(session: Session, work: Work) -> Outcome:
     return after_changes(outcome) if session.changes and changed(found) else outcome
 
 
-def run_in_waves(session: Session, release: Act, left_out: Mapping[str, str]) -> Outcome:
+def run_in_waves(session: Session, release: Act, choice: Choice) -> Outcome:
     """Release to all targets, wave by wave. `release` releases to the target of a session."""
     from tarsrelease.steps.run_waves import run_waves
 
     # The approval of a wave covers the stages in its targets.
     return run_waves(
-        session.assignment, FleetRelease(Fleet(session, AssumedYes()), release), left_out
+        session.assignment, FleetRelease(Fleet(session, AssumedYes()), release), choice
     )
 
 
@@ -88,6 +92,15 @@ class FleetRelease:
 
     fleet: Fleet
     release: Act
+
+    def status(self, names: Sequence[str]) -> dict[str, Outcome]:
+        """See `Targets.status`."""
+        from tarsrelease.steps.status import status
+
+        def act(there: Session) -> Outcome:
+            return status(there.context)
+
+        return self.fleet.each(names, Work("status", act, Recording.ALWAYS), PARALLEL)
 
     def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
         """See `Targets.run`."""

@@ -7,19 +7,21 @@ approval of each wave, and decides from the outcomes whether the next one starts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tarsrelease.context import Assignment
 from tarsrelease.model.environment import Wave
-from tarsrelease.model.errors import UsageError
+from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+from tarsrelease.model.step_details import StatusDetails
 from tarsrelease.rollout.fleet import (
     after_changes,
     changed,
     fleet_outcome,
     mentioning,
+    targets_of,
     to_roll_back,
     without,
     worst,
@@ -33,6 +35,9 @@ _LONGEST_WINDOW = 3600.0
 class Targets(Protocol):
     """The targets of an environment, by name. Each method returns their outcomes by name."""
 
+    def status(self, names: Sequence[str]) -> dict[str, Outcome]:
+        """Where the release is at these targets, as `status` says."""
+
     def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
         """Release to these targets, so many at once; one that is rolled back stops the others."""
 
@@ -43,13 +48,26 @@ class Targets(Protocol):
         """Evaluate the promoted release over the last `window` seconds."""
 
 
-def run_waves(
-    assignment: Assignment, targets: Targets, left_out: Mapping[str, str] = MappingProxyType({})
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which part of the waves to release to.
+
+    `left_out`: targets that are not released to, with the reason for each. `wave`: only this one,
+    counted from 1; every target of the waves before it must have been promoted.
+    """
+
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    wave: int | None = None
+
+
+ALL = Choice()
+
+
+def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) -> Outcome:
     """Release wave by wave; the outcome has a row for each target that was reached.
 
-    `left_out` are the targets that are not released to, with the reason for each; the outcome
-    names them. Raises UsageError if they may not be left out.
+    The outcome names the targets that are left out. Raises UsageError if they may not be, or if
+    there is no such wave, and RefusedError if it is not the chosen wave's turn.
 
     A wave starts only when every target of the wave before was promoted and the checks passed at
     the end of its bake. A target that is rolled back stops its wave, and `on_failure` of the wave
@@ -58,25 +76,17 @@ def run_waves(
     """
     environment, clock = assignment.environment, assignment.clock
     started_at = clock.now()
-    try:
-        waves = without(environment.waves, left_out)
-    except ValueError as error:
-        raise UsageError(
-            doing="leaving targets out",
-            found=str(error),
-            expected="a target and a reason, as many per wave as max_unavailable allows",
-            next_step="give --leave-out 'TARGET=REASON', or change the wave",
-        ) from error
-    for name, reason in left_out.items():
-        assignment.say(f"{name} is left out: {reason}")
+    waves = _chosen(assignment, targets, choice)
     found: dict[str, Outcome] = {}
     begun = False
 
     def outcome() -> Outcome:
         ended = fleet_outcome(environment.name, found, started_at, clock.now())
-        return mentioning(after_changes(ended) if begun else ended, left_out)
+        return mentioning(after_changes(ended) if begun else ended, choice.left_out)
 
     for number, wave in enumerate(waves, 1):
+        if choice.wave not in (None, number):
+            continue
         title = f"wave {number} of {len(waves)} ({', '.join(wave.targets)})"
         if not assignment.people.person.approves(f"Release to {title}?"):
             return _not_approved(assignment, title, found)
@@ -97,6 +107,35 @@ def run_waves(
             found |= ended
             return outcome()
     return outcome()
+
+
+def _chosen(assignment: Assignment, targets: Targets, choice: Choice) -> list[Wave]:
+    """The waves without what is left out, after a check that it is the chosen wave's turn."""
+    environment = assignment.environment
+    try:
+        waves = without(environment.waves, choice.left_out)
+        targets_of(environment, choice.wave)
+    except ValueError as error:
+        raise UsageError(
+            doing="choosing the targets",
+            found=str(error),
+            expected="a wave of the environment; --leave-out with a target and a reason, as often "
+            "per wave as max_unavailable allows",
+            next_step="choose others, or change the waves of the environment file",
+        ) from error
+    for name, reason in choice.left_out.items():
+        assignment.say(f"{name} is left out: {reason}")
+    before = [name for wave in waves[: (choice.wave or 1) - 1] for name in wave.targets]
+    for name, outcome in (targets.status(before) if before else {}).items():
+        details = StatusDetails.of(outcome.details)
+        if details is None or details.position.at != "promoted":
+            raise RefusedError(
+                doing=f"starting wave {choice.wave}",
+                found=f"{name} of a wave before it: {outcome.summary}",
+                expected=f"{assignment.release.version} promoted in all the waves before",
+                next_step="release to the waves before, or leave the target out with a reason",
+            )
+    return waves
 
 
 def _codes(outcomes: Mapping[str, Outcome]) -> set[ExitCode]:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @STAGE_DURATION_OPTION
 @FEATURE_FLAGS_OPTION
 @click.option(
+    "--wave",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="Only this wave, once the waves before it are promoted.",
+)
+@click.option(
     "--leave-out",
     metavar="TARGET=REASON",
     multiple=True,
@@ -38,6 +44,7 @@ def _run(
     stages: tuple[int, ...] | None,
     stage_duration: float | None,
     feature_flags: bool,
+    wave: int | None,
     leave_out: tuple[str, ...],
 ) -> int:
     """Run a whole release: verify, preflight, migrate, deploy, stages, promote.
@@ -46,18 +53,32 @@ def _run(
     wait for an approval; --yes approves in advance but never lifts a hold.
     """
     from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.model.errors import UsageError
+
+    choosing = wave is not None or bool(leave_out)
 
     def act(session: Session) -> Outcome:
         def there(session: Session) -> Outcome:
             session.choose(day_choice(stages, stage_duration, feature_flags=feature_flags))
             return _plan(session) if plan_only else _release(session)
 
+        if not session.environment.targets and choosing:
+            raise UsageError(
+                doing="choosing the targets",
+                found=f"the environment {session.environment.name} has no targets",
+                expected="--wave and --leave-out with an environment that has targets and waves",
+                next_step="leave the options out, or choose another environment",
+            )
         if plan_only or not session.environment.targets:
             return there(session)
         from tarsrelease.cli.fleet import run_in_waves
+        from tarsrelease.steps.run_waves import Choice
 
-        return run_in_waves(session, there, dict(one.partition("=")[::2] for one in leave_out))
+        left_out = dict(one.partition("=")[::2] for one in leave_out)
+        return run_in_waves(session, there, Choice(left_out, wave))
 
+    if choosing and (plan_only or settings.target is not None):
+        raise click.UsageError("--wave and --leave-out choose targets of a release in waves")
     recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
     return carry_out(settings, "run", act, changes=not plan_only, recording=recording)
 
