@@ -12,7 +12,8 @@ class Promise(StrEnum):
 
     `HAS`: it must remain, under the same name (its value). `IS`: it must keep its value; `SAME`:
     this, too, but the value is not shown. `GROWS`: its value, a list, may only get longer. `NOT`:
-    it must not appear on what existed before.
+    it must not appear on what existed before. `NOTED`: nothing breaks without it, but it is
+    reported.
     """
 
     HAS = "has"
@@ -20,6 +21,7 @@ class Promise(StrEnum):
     SAME = "same"
     GROWS = "grows"
     NOT = "not"
+    NOTED = "noted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def broken_promises(base: Facts, before: Facts, after: Facts) -> list[str]:
 
 def _of_group(group: str, base: Facts, before: Facts, after: Facts) -> Iterator[str]:
     for key, fact in before[group].items():
-        if key not in base[group] or fact.promise is Promise.NOT:
+        if key not in base[group] or fact.promise in {Promise.NOT, Promise.NOTED}:
             continue
         now = after[group].get(key)
         if now is None:
@@ -85,6 +87,19 @@ def _of_group(group: str, base: Facts, before: Facts, after: Facts) -> Iterator[
 
 def _exists(key: str, facts: Facts) -> bool:
     return any(key in group for group in facts.values())
+
+
+def removed_comments(base: Facts, before: Facts, after: Facts) -> list[str]:
+    """Comments of `base` that a step removes without removing their object."""
+    if before["comments"] is after["comments"]:
+        return []
+    return [
+        f"removes {fact.text}"
+        for key, fact in before["comments"].items()
+        if key in base["comments"]
+        and key not in after["comments"]
+        and not (_exists(fact.parent, before) and not _exists(fact.parent, after))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

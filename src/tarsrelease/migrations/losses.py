@@ -6,23 +6,43 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tarsrelease.migrations.statements import NODES, Statement, dropped_names, qualified
-
-_IN_BLOCK = re.compile(
-    r"\b(delete\s+from|truncate|drop\s+(?:table|column|schema))\b", re.IGNORECASE
+from tarsrelease.migrations.statements import (
+    NODES,
+    Statement,
+    dropped_names,
+    qualified,
+    text_of_block,
 )
+
+_DESTROYS = re.compile(
+    r"\b(?:delete\s+from|truncate|drop\s+(?:table|column|schema)|restart\s+(?:with|identity)"
+    r"|lo_unlink)\b|\bsetval\b(?=\s*\()",
+    re.IGNORECASE,
+)
+_SETS = {"SETVAL"}
+"""Of a block it is known which sequences it sets; see sequences.py."""
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 
-def destroyed_in_block(statement: Statement) -> list[str]:
-    """What a DO block may remove: on a copy without rows, a loop over rows does nothing."""
+def destroyed_by(body: str) -> list[str]:
+    """What the text of a block or a function may remove, or which sequence's position it may set.
+
+    On a copy without rows, a loop over rows does nothing.
+    """
     found = [
-        " ".join(match[0].upper().split())
-        for item in statement.node.do_stmt.args
-        if item.def_elem.defname == "as"
-        for match in _IN_BLOCK.finditer(_COMMENT.sub(" ", item.def_elem.arg.string.sval))
+        " ".join(match[0].upper().split()) for match in _DESTROYS.finditer(without_comments(body))
     ]
     return list(dict.fromkeys(found))
+
+
+def without_comments(body: str) -> str:
+    """The text without what looks like comments."""
+    return _COMMENT.sub(" ", body)
+
+
+def destroyed_in_block(statement: Statement) -> list[str]:
+    """What a DO block may remove."""
+    return [one for one in destroyed_by(text_of_block(statement)) if one not in _SETS]
 
 
 @dataclass(frozen=True, slots=True)

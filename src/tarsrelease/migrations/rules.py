@@ -45,6 +45,11 @@ MEASURED = {
     "table-rewrite": "the whole table is rewritten under a lock that blocks everybody",
     "long-lock": "the whole table is read under a lock that blocks reads or writes meanwhile",
 }
+NOTES = {
+    "comment": "write the comment again if people or tools read it",
+    "trigger": "nothing, if the running version fires the trigger too",
+}
+"""What is only reported."""
 RULES = {**NEVER, **REFUSABLE, **MEASURED}
 """Every rule with its remedy or its reason."""
 
@@ -63,6 +68,7 @@ _DROPS = {
     NODES.ObjectType.OBJECT_SEQUENCE: "a sequence",
     NODES.ObjectType.OBJECT_TYPE: "a type",
 }
+_RESTARTS = "restarts a sequence, whose values the running version may have used"
 _RENAMED = {NODES.ObjectType.OBJECT_COLUMN, *_DROPS}
 _CLUSTER_WIDE = {
     *("create_role_stmt", "alter_role_stmt", "alter_role_set_stmt", "drop_role_stmt"),
@@ -254,12 +260,16 @@ def _removes(node: Any, kind: str) -> Iterator[str]:
         case "alter_seq_stmt" if any(
             item.def_elem.defname == "restart" for item in node.alter_seq_stmt.options
         ):
-            yield "restarts a sequence, whose values the running version may have used"
+            yield _RESTARTS
         case "alter_table_stmt":
             for item in node.alter_table_stmt.cmds:
                 command = item.alter_table_cmd
                 if command.subtype in _REMOVES:
                     yield _REMOVES[command.subtype] + f" ({command.name})"
+                if command.subtype == NODES.AlterTableType.AT_SetIdentity and any(
+                    one.def_elem.defname == "restart" for one in getattr(command, "def").list.items
+                ):
+                    yield _RESTARTS
                 if command.subtype == NODES.AlterTableType.AT_AddColumn and _requires(
                     getattr(command, "def").column_def
                 ):

@@ -208,6 +208,15 @@ def index_on(statement: Statement, table: str, index: str) -> str:
     return str(postgast.deparse(parsed))
 
 
+def text_of_block(statement: Statement) -> str:
+    """The text of a DO block; "" for every other statement."""
+    return "".join(
+        item.def_elem.arg.string.sval
+        for item in statement.node.do_stmt.args
+        if item.def_elem.defname == "as"
+    )
+
+
 def acts_on_one_object(statement: Statement) -> bool:
     """Whether all of it is undone if its object is absent; a block or a list may do a part."""
     node = statement.node

@@ -83,6 +83,9 @@ class Catalog(Protocol):
     def position(self, sequence: str) -> int | None:
         """The last value of a sequence that belongs to no column; None if it was never used."""
 
+    def last_value(self, sequence: str) -> int | None:
+        """The last value of a sequence; None if it was never used, or is none."""
+
     def builds(self) -> list[BuildProgress]:
         """Running index builds."""
 

@@ -356,6 +356,15 @@ class PostgresCatalog:
         )
         return rows[0][0] if rows else None
 
+    def last_value(self, sequence: str) -> int | None:
+        """See `ports.database.Catalog`."""
+        rows = self._all(
+            "SELECT pg_sequence_last_value(seqrelid) FROM pg_sequence "
+            "WHERE seqrelid = to_regclass(%s)",
+            [regclass(sequence)],
+        )
+        return rows[0][0] if rows else None
+
     def builds(self) -> list[BuildProgress]:
         """Running index builds in this database."""
         rows = self._all(

@@ -37,9 +37,9 @@ SELECT 'is', 'r' || c.oid || '.owner', 'r' || c.oid,
     'the owner of ' || $relation,
     CASE c.relowner WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(c.relowner)::text END
 FROM $relations;
-SELECT 'is', 'r' || c.oid || '.persistence', 'r' || c.oid,
+SELECT 'grows', 'r' || c.oid || '.persistence', 'r' || c.oid,
     'the persistence of ' || $relation,
-    CASE c.relpersistence WHEN 'p' THEN 'LOGGED' ELSE 'UNLOGGED' END
+    CASE c.relpersistence WHEN 'p' THEN 'UNLOGGED,LOGGED' ELSE 'UNLOGGED' END
 FROM $relations;
 SELECT 'is', 'r' || c.oid || '.replica', 'r' || c.oid,
     'the replica identity of ' || $relation,
@@ -122,6 +122,11 @@ SELECT 'has', $column_key || '.acl.' || g.grantee || '.' || g.privilege_type, $c
 FROM $columns, $trial.grants(a.attacl) g
 WHERE g.grantee <> c.relowner;
 
+SELECT 'not', $column_key || '+', 'r' || a.attrelid,
+    'adds ' || $column || ', which the values of others lack',
+    ''
+FROM $columns AND c.relkind = 'c';
+
 -- group defaults: pg_attrdef pg_attribute
 SELECT 'is', $column_key || '.default', $column_key,
     CASE WHEN a.attidentity <> '' THEN 'the identity' WHEN a.attgenerated <> ''
@@ -131,6 +136,10 @@ SELECT 'is', $column_key || '.default', $column_key,
 FROM $columns AND c.relkind IN ('r','p','f','v')
 LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
 WHERE a.atthasdef OR a.attidentity <> '';
+SELECT 'not', $column_key || '.always+', $column_key,
+    'lets nobody write a value to ' || $column || ' (GENERATED ALWAYS)',
+    ''
+FROM $columns AND a.attidentity = 'a';
 
 -- group constraints: pg_constraint
 SELECT 'has', 'k' || k.oid, CASE WHEN k.conrelid <> 0 THEN 'r' || k.conrelid ELSE 't' ||
@@ -311,7 +320,7 @@ SELECT 'is', 'q' || s.seqrelid, 'r' || s.seqrelid,
         || CASE WHEN s.seqcycle THEN ', from the beginning again' ELSE '' END
 FROM pg_sequence s JOIN $relations ON c.oid = s.seqrelid;
 
--- group roles: pg_authid pg_auth_members pg_db_role_setting pg_db_role_setting+ pg_default_acl
+-- group roles: pg_authid pg_auth_members pg_db_role_setting pg_db_role_setting+ pg_default_acl pg_default_acl+
 SELECT 'has', 'o' || r.oid, '',
     'role ' || r.rolname,
     r.rolname::text
@@ -322,7 +331,8 @@ SELECT 'is', 'o' || r.oid || '.login', 'o' || r.oid,
     concat_ws(' ', CASE WHEN r.rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, CASE WHEN
         r.rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END, CASE WHEN r.rolbypassrls THEN
         'BYPASSRLS' END, CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN
-        r.rolcreatedb THEN 'CREATEDB' END)
+        r.rolcreatedb THEN 'CREATEDB' END, 'CONNECTION LIMIT ' || nullif(r.rolconnlimit, -1),
+        'VALID UNTIL ' || r.rolvaliduntil)
 FROM pg_roles r
 WHERE r.rolname !~ '^pg_';
 SELECT 'has', 'm' || m.roleid || '.' || m.member, 'o' || m.member,
@@ -340,6 +350,22 @@ SELECT 'has', 'd' || d.oid || '.' || g.grantee || '.' || g.privilege_type, '',
     ''
 FROM pg_default_acl d, $trial.grants(d.defaclacl) g
 WHERE g.grantee <> d.defaclrole;
+SELECT 'not', 'd' || d.defaclrole || '.' || d.defaclobjtype::text || '-' || g.grantee || '.'
+        || g.privilege_type, '',
+    'takes default privilege ' || g.privilege_type || ' from '
+        || CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee)::text END,
+    ''
+FROM pg_default_acl d, aclexplode(acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's'
+    ELSE d.defaclobjtype END, d.defaclrole)) g
+WHERE d.defaclnamespace = 0 AND NOT EXISTS (SELECT FROM aclexplode(d.defaclacl) e
+    WHERE e.grantee = g.grantee AND e.privilege_type = g.privilege_type);
+
+-- group passwords: pg_authid
+SELECT 'same', 'o' || r.oid || '.password', 'o' || r.oid,
+    'the password of role ' || r.rolname,
+    md5(coalesce(r.rolpassword, ''))
+FROM pg_authid r
+WHERE r.rolname !~ '^pg_';
 
 -- group extensions: pg_extension
 SELECT 'has', 'x' || x.oid, '',
@@ -351,7 +377,7 @@ SELECT 'is', 'x' || x.oid || '.schema', 'x' || x.oid,
     x.extnamespace::regnamespace::text
 FROM pg_extension x;
 
--- group publications: pg_publication pg_publication_rel
+-- group publications: pg_publication pg_publication_rel pg_publication_namespace pg_publication+ pg_publication_rel+ pg_publication_namespace+
 SELECT 'has', 'b' || b.oid, '',
     'publication ' || b.pubname,
     b.pubname::text
@@ -367,14 +393,78 @@ SELECT 'has', 'b' || l.prpubid || '.' || l.prrelid, 'b' || l.prpubid,
     ''
 FROM pg_publication_rel l JOIN pg_publication b ON b.oid = l.prpubid
 JOIN $relations ON c.oid = l.prrelid;
+SELECT 'same', 'b' || l.prpubid || '.' || l.prrelid || '.part', 'b' || l.prpubid,
+    'what publication ' || b.pubname || ' takes of ' || $relation,
+    concat_ws(' ', to_jsonb(l) ->> 'prqual', to_jsonb(l) ->> 'prattrs')
+FROM pg_publication_rel l JOIN pg_publication b ON b.oid = l.prpubid
+JOIN $relations ON c.oid = l.prrelid;
+SELECT 'has', 'b' || b.oid || '.all.' || v.tablename || '.' || v.schemaname, 'b' || b.oid,
+    v.schemaname || '.' || v.tablename || ' from publication ' || b.pubname,
+    ''
+FROM pg_publication_tables v JOIN pg_publication b ON b.pubname = v.pubname
+JOIN $relations ON c.relname = v.tablename AND n.nspname = v.schemaname
+WHERE NOT EXISTS (SELECT FROM pg_publication_rel l WHERE l.prpubid = b.oid AND l.prrelid = c.oid);
+SELECT 'not', 'r' || c.oid || '.published+', 'r' || c.oid,
+    'makes UPDATE and DELETE of ' || $relation
+        || ' fail, which is published without a replica identity',
+    ''
+FROM $relations AND c.relkind = 'r' AND EXISTS (SELECT FROM pg_publication_tables v
+    JOIN pg_publication b ON b.pubname = v.pubname AND (b.pubupdate OR b.pubdelete)
+    WHERE v.tablename = c.relname AND v.schemaname = n.nspname)
+WHERE c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (
+    SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary);
 
--- group servers: pg_foreign_server pg_user_mapping
+-- group servers: pg_foreign_server pg_user_mapping pg_foreign_table
 SELECT 'has', 'v' || m.umid, '',
     'the user mapping of ' || m.usename || ' for server ' || m.srvname,
     m.usename::text
 FROM pg_user_mappings m;
+SELECT 'same', 'v' || m.umid || '.options', 'v' || m.umid,
+    'the user mapping of ' || m.usename || ' for server ' || m.srvname,
+    md5(coalesce(m.umoptions::text, ''))
+FROM pg_user_mappings m;
+SELECT 'same', 'r' || c.oid || '.foreign', 'r' || c.oid,
+    'what foreign table ' || $relation || ' reads',
+    concat_ws(' ', o.ftserver, o.ftoptions)
+FROM pg_foreign_table o JOIN $relations ON c.oid = o.ftrelid;
 SELECT 'is', 's' || v.oid, '',
     'the options of server ' || v.srvname,
     array_to_string(v.srvoptions, ', ')
 FROM pg_foreign_server v
 WHERE v.srvoptions IS NOT NULL;
+
+-- group search: pg_ts_config_map pg_ts_dict
+SELECT 'has', 'y' || m.mapcfg || '.' || m.maptokentype || '.' || m.mapdict, '',
+    'dictionary ' || m.mapdict::regdictionary || ' from text search configuration '
+        || m.mapcfg::regconfig,
+    ''
+FROM pg_ts_config_map m
+WHERE m.mapcfg >= 16384;
+SELECT 'is', 'pg_ts_dict.' || d.oid || '.options', '',
+    'the options of ' || d.oid::regdictionary,
+    coalesce(d.dictinitoption, 'none')
+FROM pg_ts_dict d
+WHERE d.oid >= 16384;
+
+-- group events: pg_event_trigger
+SELECT 'is', 'pg_event_trigger.' || e.oid || '.enabled', '',
+    'when event trigger ' || e.evtname || ' fires',
+    CASE e.evtenabled WHEN 'O' THEN 'enabled' WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica'
+        ELSE 'always' END
+FROM pg_event_trigger e;
+
+-- group comments: pg_description
+SELECT 'noted', 'c' || d.classoid || '.' || d.objoid || '.' || d.objsubid,
+    CASE d.classoid WHEN 'pg_class'::regclass THEN
+        CASE d.objsubid WHEN 0 THEN 'r' || d.objoid ELSE 'a' || d.objoid || '.' || d.objsubid END
+        WHEN 'pg_namespace'::regclass THEN 'n' || d.objoid
+        WHEN 'pg_proc'::regclass THEN 'f' || d.objoid
+        WHEN 'pg_type'::regclass THEN 't' || d.objoid
+        WHEN 'pg_constraint'::regclass THEN 'k' || d.objoid
+        WHEN 'pg_trigger'::regclass THEN 'g' || d.objoid
+        WHEN 'pg_policy'::regclass THEN 'p' || d.objoid
+        ELSE d.classoid::regclass || '.' || d.objoid END,
+    'the comment on ' || pg_describe_object(d.classoid, d.objoid, d.objsubid),
+    ''
+FROM pg_description d
+WHERE d.objoid >= 16384 AND d.classoid <> 'pg_extension'::regclass;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -22,10 +22,14 @@ CREATE SCHEMA {TRIAL_SCHEMA};
 GRANT USAGE ON SCHEMA {TRIAL_SCHEMA} TO PUBLIC;
 {GRANTS}
 CREATE FUNCTION {TRIAL_SCHEMA}.note() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  event text := CASE TG_OP WHEN 'UPDATE' THEN 'u' WHEN 'INSERT' THEN 'i' ELSE 'd' END
+    || TG_RELID || ',';
+  known text := coalesce(pg_catalog.current_setting('{_EVENTS}', true), '');
 BEGIN
-  PERFORM pg_catalog.set_config('{_EVENTS}', pg_catalog.concat_ws(',',
-    nullif(pg_catalog.current_setting('{_EVENTS}', true), ''),
-    CASE TG_OP WHEN 'UPDATE' THEN 'u' ELSE 'd' END || TG_RELID), true);
+  IF pg_catalog.strpos(known, event) = 0 THEN
+    PERFORM pg_catalog.set_config('{_EVENTS}', known || event, true);
+  END IF;
   RETURN NULL;
 END $$;
 DO $do$ DECLARE name text; BEGIN
@@ -33,7 +37,8 @@ DO $do$ DECLARE name text; BEGIN
     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   LOOP
-    EXECUTE 'CREATE TRIGGER {TRIAL_SCHEMA} BEFORE DELETE OR TRUNCATE OR UPDATE ON ' || name
+    EXECUTE 'CREATE TRIGGER {TRIAL_SCHEMA} BEFORE INSERT OR DELETE OR TRUNCATE OR UPDATE'
+      || ' ON ' || name
       || ' FOR EACH STATEMENT EXECUTE FUNCTION {TRIAL_SCHEMA}.note()';
   END LOOP;
 END $do$
@@ -47,13 +52,17 @@ FROM pg_class c WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I', 'v', 'S', 'f')
 AND c.relnamespace NOT IN {_SYSTEM}
 """  # noqa: S608 - constants only
 _SCANS = "pg_stat_get_xact_numscans(c.oid)"
+_CALLS = f"""(SELECT json_object_agg(p.oid, pg_stat_get_xact_function_calls(p.oid)) FROM pg_proc p
+        WHERE p.oid >= 16384 AND pg_stat_get_xact_function_calls(p.oid) > 0
+        AND p.pronamespace NOT IN {_SYSTEM})"""  # noqa: S608 - constants only
 _BEFORE = f"""
 SELECT (SELECT json_object_agg(c.oid, {_SCANS}) FROM pg_class c
         WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0),
        (SELECT json_object_agg(c.relname, ARRAY[pg_stat_get_xact_tuples_inserted(c.oid),
           pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)])
         FROM pg_class c WHERE c.relname = ANY (%(watched)s) AND c.relnamespace = 11),
-       (SELECT max(oid)::bigint FROM pg_class)
+       (SELECT max(oid)::bigint FROM pg_class),
+       {_CALLS}
 """  # noqa: S608 - constants only
 _AFTER = f"""
 SELECT (SELECT json_agg(ARRAY[l.relation::text, l.mode, {name_of("c.oid")}, c.relkind::text,
@@ -67,7 +76,8 @@ SELECT (SELECT json_agg(ARRAY[l.relation::text, l.mode, {name_of("c.oid")}, c.re
           pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)])
         FROM pg_class c WHERE c.relname = ANY (%(watched)s) AND c.relnamespace = 11),
        (SELECT json_object_agg(c.oid, {_SCANS}) FROM pg_class c
-        WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0)
+        WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0),
+       {_CALLS}
 """  # noqa: S608 - constants only
 _SESSION = """
 SELECT ARRAY(SELECT 'the setting ' || name FROM pg_settings WHERE source = 'session'
@@ -123,10 +133,18 @@ class _Relation:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A trial, and the system catalogs that it changed (None: unknown)."""
+    """A trial, and the system catalogs that it changed (None: unknown).
+
+    By oid: `executed` functions, `sequences` that it used, and tables with an `inserted`,
+    `updated` or deleted row, or that would have one.
+    """
 
     trial: Trial
     changed: frozenset[str] | None
+    executed: frozenset[int] = frozenset()
+    sequences: frozenset[int] = frozenset()
+    inserted: frozenset[int] = frozenset()
+    updated: frozenset[int] = frozenset()
 
 
 def prepare(connection: Connection) -> None:
@@ -179,8 +197,8 @@ class Observer:
                     # Deferred triggers would run after the last look.
                     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 last = connection.execute(_AFTER.encode(), parameters)
-            scans, counts, newest = _row(first)
-            locks, events, counted, scanned = _row(last)
+            scans, counts, newest, calls = _row(first)
+            locks, events, counted, scanned, called = _row(last)
             before, after = counts or {}, counted or {}
             wide = [name for name in self._shared if after.get(name) != before.get(name)]
             if wide:
@@ -200,17 +218,25 @@ class Observer:
                 connection.rollback()
             raise
         # Without their trigger, a lock for writing is all that can be known.
-        events = ",".join(
-            [
-                events or "",
-                *(
-                    f"d{lock[0]}"
-                    for lock in locks or []
-                    if lock[1] == "RowExclusiveLock" and int(lock[0]) in silenced
-                ),
-            ]
+        written = {int(lock[0]) for lock in locks or [] if lock[1] == "RowExclusiveLock"}
+        events = (events or "") + "".join(f"d{oid}," for oid in written & silenced)
+        tables: dict[str, set[int]] = {"d": set(), "i": set(), "u": set()}
+        for event in filter(None, events.split(",")):
+            tables[event[0]].add(int(event[1:]))
+        names = {
+            event: frozenset(self._relations[oid].name for oid in oids if oid in self._relations)
+            for event, oids in tables.items()
+        }
+        used = [int(lock[0]) for lock in locks or [] if lock[3] == "S"]
+        trial = self._trial(locks or [], _more(scans, scanned), session)
+        return Observed(
+            replace(trial, deleted=names["d"], updated=names["u"]),
+            changed,
+            executed=frozenset(_more(calls, called)),
+            sequences=frozenset(used),
+            inserted=frozenset(tables["i"]),
+            updated=frozenset(tables["u"]),
         )
-        return Observed(self._trial(locks or [], events, _more(scans, scanned), session), changed)
 
     def run_alone(self, text: str, footprint: Footprint) -> Observed:
         """Run what cannot run in a transaction; its footprint is as documented."""
@@ -244,7 +270,6 @@ class Observer:
     def _trial(
         self,
         locks: list[list[str | None]],
-        events: str,
         scanned: set[int],
         session: list[str],
     ) -> Trial:
@@ -266,18 +291,12 @@ class Observer:
             if str(kind) in {"r", "p", "m", "i", "I", "v", "S", "f"}:
                 self._relations[oid] = _Relation(name, str(kind), number)
         tables = {oid for oid in scanned if oid in before and before[oid].kind in {"r", "p", "m"}}
-        changed: dict[str, set[str]] = {"d": set(), "u": set()}
-        for event in filter(None, events.split(",")):
-            if known := before.get(int(event[1:])):
-                changed[event[0]].add(known.name)
         return Trial(
             Footprint(
                 strongest_each(taken),
                 rewritten=frozenset(rewritten),
                 scanned=frozenset(before[oid].name for oid in tables & self._relations.keys()),
             ),
-            deleted=frozenset(changed["d"]),
-            updated=frozenset(changed["u"]),
             session=tuple(sorted(set(session))),
         )
 
@@ -289,7 +308,7 @@ def _row(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 
 def _more(before: dict[str, int] | None, after: dict[str, int] | None) -> set[int]:
-    """Relations that were scanned more often."""
+    """Relations or functions that were used more often."""
     then = before or {}
     return {int(oid) for oid, count in (after or {}).items() if count > then.get(oid, 0)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -15,13 +16,16 @@ from tarsrelease.adapters.postgres.errors import own_errors
 from tarsrelease.adapters.postgres.facts import TRIAL_SCHEMA, FactReader
 from tarsrelease.adapters.postgres.observer import (
     Connection,
+    Observed,
     Observer,
     listen_again,
     prepare,
     set_search_path,
 )
 from tarsrelease.adapters.postgres.original import SUPERUSER, Original, read_original, recreate
+from tarsrelease.adapters.postgres.positions import Positions
 from tarsrelease.adapters.postgres.programs import find
+from tarsrelease.adapters.postgres.routines import Routines
 from tarsrelease.adapters.postgres.schema_dump import WITHOUT_OWNERS, dump_schema
 from tarsrelease.adapters.postgres.throwaway import ThrowawayServer
 from tarsrelease.migrations.dumps import executable
@@ -54,6 +58,8 @@ class Scratch:
         self._runner: Connection | None = None
         self._observer: Observer | None = None
         self._facts: FactReader | None = None
+        self._positions: Positions | None = None
+        self._routines: Routines | None = None
         self._changed: set[str] | None = set()
 
     def close(self) -> None:
@@ -83,6 +89,8 @@ class Scratch:
                 next_step="set database.scratch_env to the DSN of a server of the same version "
                 "with the same extensions, where databases may be created",
             ) from problem
+        self._positions = Positions(self._admin)
+        self._routines = Routines(self._admin)
         self._facts = FactReader(self._admin)
         self._runner = _session(self._role_dsn)
         set_search_path(self._runner, self._database.schema_name)
@@ -102,14 +110,28 @@ class Scratch:
                 if footprint is None
                 else self._observer.run_alone(statement.text, footprint)
             )
-        if observed.changed is None or "pg_trigger" in observed.changed:
-            with own_errors():
+        with own_errors():
+            if observed.changed is None or "pg_trigger" in observed.changed:
                 listen_again(self._admin)
+            trial = self._completed(statement, observed)
         if observed.changed is None:
             self._changed = None
         elif self._changed is not None:
             self._changed |= observed.changed
-        return observed.trial
+        return trial
+
+    def _completed(self, statement: Statement, observed: Observed) -> Trial:
+        """The trial with what is known only after its end, or from the texts of functions."""
+        assert self._positions is not None  # noqa: S101 - fill comes first
+        assert self._routines is not None  # noqa: S101 - fill comes first
+        if observed.changed is None or {"pg_proc", "pg_proc+"} & observed.changed:
+            self._routines.read()
+        return replace(
+            observed.trial,
+            moved=self._positions.moved(observed.sequences),
+            calls=self._routines.called(statement, observed.executed),
+            fires=self._routines.fired(observed.inserted, observed.updated),
+        )
 
     def facts(self) -> Facts:
         """The facts of the copy's catalog now."""

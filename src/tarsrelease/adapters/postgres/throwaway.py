@@ -32,6 +32,7 @@ _SETTINGS = {
     "max_connections": "40",
     "max_locks_per_transaction": "1024",  # a whole schema is restored in one transaction
     "listen_addresses": "",
+    "track_functions": "all",
 }
 
 

@@ -11,6 +11,7 @@ from tarsrelease.migrations.history import Work
 from tarsrelease.migrations.locks import documented
 from tarsrelease.migrations.losses import Loss, destroyed_in_block, losses
 from tarsrelease.migrations.problems import SqlError
+from tarsrelease.migrations.sequences import sets_of
 from tarsrelease.migrations.statements import Statement, acts_on_one_object
 from tarsrelease.migrations.trial import Trial
 from tarsrelease.model.errors import ReleaseError
@@ -102,11 +103,12 @@ def _walk(
             lost = [
                 *_measured(statement, catalog, base, before, after, schema),
                 *_changed(statement, catalog, trial, schema),
+                *_positions(statement, catalog, trial, base, schema),
             ]
-            if not lost and (words := destroyed_in_block(statement)):
+            if not lost and (words := _by_text(statement, trial)):
                 found.unproven = (
-                    f"the block in {statement.place} has {', '.join(words)}, perhaps in a branch "
-                    "or a loop that a copy without rows does not reach"
+                    f"{'; '.join(words)}, perhaps in a branch or a loop that a copy without rows "
+                    "does not reach"
                 )
             found.lost += lost
             before = after
@@ -140,6 +142,26 @@ def _changed(statement: Statement, catalog: Catalog, trial: Trial, schema: str) 
         what = "rows of" if name in deleted else "rows are overwritten in"
         if number or not counted:
             yield f"up to {number} {what} {name.removeprefix(schema)} ({statement.place})"
+
+
+def _positions(
+    statement: Statement, catalog: Catalog, trial: Trial, base: Facts, schema: str
+) -> Iterator[str]:
+    """Sequences of which the position is set."""
+    for name in sorted(trial.moved) or sets_of(statement, base):
+        value = catalog.last_value(name)
+        at = f", {value}," if value is not None else ""
+        yield f"the position of {name.removeprefix(schema)}{at} is set anew ({statement.place})"
+
+
+def _by_text(statement: Statement, trial: Trial) -> list[str]:
+    """What the statement may remove by its text and that of functions."""
+    words = destroyed_in_block(statement)
+    return [
+        *([f"the block in {statement.place} has {', '.join(words)}"] if words else []),
+        *(f"{statement.place} calls {one}" for one in trial.calls),
+        *(f"{statement.place} fires {one}" for one in trial.fires),
+    ]
 
 
 def _text(statement: Statement, catalog: Catalog) -> Iterator[str]:

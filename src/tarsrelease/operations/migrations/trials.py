@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from tarsrelease.migrations.dangers import RelationSize, dangers, expected_seconds
 from tarsrelease.migrations.deadlines import Deadline, deadline_of
-from tarsrelease.migrations.facts import Facts, broken_promises
+from tarsrelease.migrations.facts import Facts, broken_promises, removed_comments
 from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.locks import Footprint, Mode, documented
 from tarsrelease.migrations.problems import ClusterWideError, SqlError
-from tarsrelease.migrations.rules import RULES, check_statement, is_cluster_wide, revokes
+from tarsrelease.migrations.rules import NOTES, RULES, check_statement, is_cluster_wide, revokes
+from tarsrelease.migrations.sequences import sets_of
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import NonTransactional, Statement
 from tarsrelease.migrations.trial import Trial
@@ -76,6 +77,7 @@ class Trials:
                 after = self.scratch.facts()
                 findings = [
                     *_without_doubles(written, self._broken(statement, trial, base, before, after)),
+                    *self._noted(statement, trial, base, before, after),
                     *(_never(statement, "session-state", f"leaves {one}") for one in trial.session),
                 ]
                 before = after
@@ -102,8 +104,25 @@ class Trials:
                 for name in sorted(trial.deleted)
                 if name in relations or f"public.{name}" in relations or "." not in name
             ),
+            *(
+                f"restarts a sequence or sets its position ({name})"
+                for name in sorted(trial.moved) or sets_of(statement, base)
+            ),
+            *(f"calls {one}, perhaps in a branch or a loop" for one in trial.calls),
         ]
         return [_refused(statement, _BREAKS, one) for one in lost]
+
+    def _noted(
+        self, statement: Statement, trial: Trial, base: Facts, before: Facts, after: Facts
+    ) -> list[Finding]:
+        """What a person should know, and what breaks nothing."""
+        if self.phase != "expand":
+            return []
+        notes = [
+            *(("comment", one) for one in removed_comments(base, before, after)),
+            *(("trigger", f"fires {one}") for one in trial.fires),
+        ]
+        return [finding(statement, *one, NOTES[one[0]], Weight.NOTE) for one in notes]
 
     def _documented(self, statement: Statement) -> Footprint | None:
         """The footprint of a statement that cannot run in a transaction."""

@@ -1,0 +1,86 @@
+"""Whether a statement set a sequence's position, or only took values from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import postgast
+
+from tarsrelease.migrations.facts import Facts
+from tarsrelease.migrations.losses import without_comments
+from tarsrelease.migrations.statements import NODES, Statement, text_of_block
+
+_LOGGED_AHEAD = 32
+"""SEQ_LOG_VALS of PostgreSQL's sequence.c."""
+_MOST = 100_000
+"""Values that a statement may take on a copy without rows."""
+_SETVAL = re.compile(
+    r"\bsetval\s*\(\s*(?:pg_get_serial_sequence\s*\(\s*)?(?:'(?P<name>[^']*)')?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A sequence's row, and its increment and cache from pg_sequence."""
+
+    last_value: int
+    is_called: bool
+    log_count: int
+    increment: int
+    cache: int
+
+
+def is_set(before: Position, after: Position) -> bool:
+    """Whether the position was set by setval or RESTART; nextval alone gives False.
+
+    nextval goes forward by the increment. It logs values in advance, of which setval leaves none.
+    """
+    if (before.last_value, before.is_called) == (after.last_value, after.is_called):
+        return False
+    if not after.is_called:
+        return True
+    steps, rest = divmod(after.last_value - before.last_value, after.increment)
+    if not before.is_called:
+        steps += 1
+    if rest or not 0 < steps <= _MOST:
+        return True
+    logged_again = (steps - before.log_count) % (_LOGGED_AHEAD + after.cache)
+    return after.log_count == 0 and logged_again != 0
+
+
+def sets_of(statement: Statement, base: Facts) -> list[str]:
+    """Sequences (or their tables) of `base` for which the text has setval, also in a DO block.
+
+    setval(max(id)) does nothing on a copy without rows. A name that only the server can know is
+    ``a sequence``.
+    """
+    relations = {fact.value for fact in base["relations"].values()}
+    found = []
+    for name in _named(statement):
+        known = [one for one in relations if one == name or one.endswith(f".{name}")]
+        if name is None or known:
+            found.append(min(known, default="a sequence"))
+    return list(dict.fromkeys(found))
+
+
+def _named(statement: Statement) -> Iterator[str | None]:
+    block = without_comments(text_of_block(statement))
+    for match in _SETVAL.finditer(block):
+        yield None if match["name"] is None else match["name"].replace('"', "")
+    if block:
+        return
+    for _, found in postgast.walk(statement.node):
+        if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "setval":
+            yield _literal(found.args[0]) if found.args else None
+
+
+def _literal(argument: Any) -> str | None:
+    """The first text in an argument: a sequence's name, or the table's in
+    pg_get_serial_sequence."""
+    for _, found in postgast.walk(argument):
+        if isinstance(found, NODES.A_Const) and found.HasField("sval"):
+            return str(found.sval.sval).replace('"', "")
+    return None
