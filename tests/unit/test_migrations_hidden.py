@@ -12,7 +12,7 @@ from tarsrelease.migrations.routines import Routine, called_by, removals
 from tarsrelease.migrations.sequences import Position, is_set
 from tarsrelease.migrations.statements import read_statements
 
-AT = Position(16412, True, 0, 1, 1)
+AT = Position(16412, True, 0, 1, 1, 2**63 - 1)
 
 
 def nextval(position: Position) -> Position:
@@ -36,7 +36,8 @@ def nextval(position: Position) -> Position:
 def test_taking_values_is_not_taken_for_setting(
     earlier: int, now: int, increment: int, cache: int, called: bool
 ) -> None:
-    before = replace(AT, increment=increment, cache=cache, is_called=called)
+    bound = AT.bound if increment > 0 else -AT.bound
+    before = replace(AT, increment=increment, cache=cache, is_called=called, bound=bound)
     for _ in range(earlier):
         before = nextval(before)
     after = before
@@ -87,6 +88,10 @@ def test_what_is_called_is_followed(sql: str, removes: bool) -> None:
     [statement] = read_statements("a.sql", sql.encode()).statements
     lines = ["s.b(x integer), which has DELETE FROM, DROP TABLE"]
     assert removals(called_by(statement), (), ROUTINES) == (lines if removes else [])
+
+
+def test_near_the_end_of_a_sequence_no_values_are_logged() -> None:
+    assert not is_set(replace(AT, bound=16413), replace(AT, bound=16413, last_value=16413))
 
 
 def test_what_was_executed_is_followed() -> None:

@@ -24,19 +24,21 @@ _SETVAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A sequence's row, and its increment and cache from pg_sequence."""
+    """A sequence's row, and its increment, cache and last possible value from pg_sequence."""
 
     last_value: int
     is_called: bool
     log_count: int
     increment: int
     cache: int
+    bound: int
 
 
 def is_set(before: Position, after: Position) -> bool:
     """Whether the position was set by setval or RESTART; nextval alone gives False.
 
-    nextval goes forward by the increment. It logs values in advance, of which setval leaves none.
+    nextval goes forward by the increment. It logs values in advance, of which setval leaves none;
+    near the bound there are none, either.
     """
     if (before.last_value, before.is_called) == (after.last_value, after.is_called):
         return False
@@ -47,8 +49,9 @@ def is_set(before: Position, after: Position) -> bool:
         steps += 1
     if rest or not 0 < steps <= _MOST:
         return True
-    logged_again = (steps - before.log_count) % (_LOGGED_AHEAD + after.cache)
-    return after.log_count == 0 and logged_again != 0
+    logs = _LOGGED_AHEAD + after.cache
+    near = (after.bound - after.last_value) // after.increment < logs
+    return after.log_count == 0 and (steps - before.log_count) % logs != 0 and not near
 
 
 def sets_of(statement: Statement, base: Facts) -> list[str]:
