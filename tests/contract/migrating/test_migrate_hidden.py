@@ -223,6 +223,31 @@ def test_what_is_weakened_elsewhere_is_found(app: Rig, version: int) -> None:
         assert any(said in one for one in found), (sql, found)
 
 
+def test_options_of_what_is_foreign_may_be_added_and_not_changed(app: Rig, version: int) -> None:
+    with app.connect("postgres") as admin:
+        admin.execute(
+            "CREATE FOREIGN DATA WRAPPER wrapper; "
+            "CREATE SERVER elsewhere FOREIGN DATA WRAPPER wrapper; "
+            "ALTER SERVER elsewhere OWNER TO tars; "
+            "CREATE USER MAPPING FOR tars SERVER elsewhere OPTIONS (password 'secret-one'); "
+            "CREATE FOREIGN TABLE app.far (id int) SERVER elsewhere OPTIONS (a 'b'); "
+            "ALTER FOREIGN TABLE app.far OWNER TO tars"
+        )
+    mapping = "ALTER USER MAPPING FOR tars SERVER elsewhere OPTIONS"
+    cases = {
+        f"{mapping} (ADD x 'y')": [],
+        f"{mapping} (SET password 'two')": ["option password of the user mapping of tars for "],
+        "ALTER FOREIGN TABLE app.far OPTIONS (ADD c 'd')": [],
+        "ALTER FOREIGN TABLE app.far OPTIONS (SET a 'c')": ["option a of foreign table app.far"],
+        "ALTER FOREIGN TABLE app.far OPTIONS (DROP a)": ["removes option a of foreign table app"],
+    }
+    outcome = plan(app, list(cases))
+    for (sql, said), lines in zip(cases.items(), breaks(outcome), strict=True):
+        assert len(lines) == len(said), (sql, lines)
+        assert all(one in line for one, line in zip(said, lines, strict=True)), (sql, lines)
+    assert "secret-one" not in outcome.model_dump_json()
+
+
 def test_what_only_strengthens_is_not_taken_for_weakening(app: Rig, version: int) -> None:
     with app.connect() as connection:
         connection.execute(ELSEWHERE.encode())

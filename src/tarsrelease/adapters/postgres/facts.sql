@@ -419,14 +419,15 @@ SELECT 'has', 'v' || m.umid, '',
     'the user mapping of ' || m.usename || ' for server ' || m.srvname,
     m.usename::text
 FROM pg_user_mappings m;
-SELECT 'same', 'v' || m.umid || '.options', 'v' || m.umid,
-    'the user mapping of ' || m.usename || ' for server ' || m.srvname,
-    md5(coalesce(m.umoptions::text, ''))
-FROM pg_user_mappings m;
-SELECT 'same', 'r' || c.oid || '.foreign', 'r' || c.oid,
-    'what foreign table ' || $relation || ' reads',
-    concat_ws(' ', o.ftserver, o.ftoptions)
-FROM pg_foreign_table o JOIN $relations ON c.oid = o.ftrelid;
+SELECT 'same', 'v' || m.umid || '.' || split_part(o.option, '=', 1), 'v' || m.umid,
+    'option ' || split_part(o.option, '=', 1) || ' of the user mapping of ' || m.usename
+        || ' for server ' || m.srvname,
+    md5(o.option)
+FROM pg_user_mappings m, unnest(m.umoptions) o(option);
+SELECT 'same', 'r' || c.oid || '.' || split_part(o.option, '=', 1), 'r' || c.oid,
+    'option ' || split_part(o.option, '=', 1) || ' of foreign table ' || $relation,
+    o.option
+FROM pg_foreign_table f JOIN $relations ON c.oid = f.ftrelid, unnest(f.ftoptions) o(option);
 SELECT 'is', 's' || v.oid, '',
     'the options of server ' || v.srvname,
     array_to_string(v.srvoptions, ', ')
