@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -57,6 +57,17 @@ def on_call(person: str, level: int, end: str | None, policy: str = "PPOL") -> d
         "start": None,
         "end": end,
     }
+
+
+def test_all_incidents_since_a_moment_are_counted_resolved_ones_too(api: PagerDutyApi) -> None:
+    api.entries["/incidents"] = [
+        incident("P1", "resolved"),
+        incident("P2", "triggered"),
+        incident("P3", "resolved"),
+        incident("P4", "resolved", service="POTHER"),
+    ]
+    assert rest(api, services=["PSHOP"]).raised(T, T + timedelta(hours=4)) == 3
+    assert ("since", T.isoformat()) in api.asked[0]
 
 
 def test_active_incidents_of_the_configured_services_from_every_page(api: PagerDutyApi) -> None:

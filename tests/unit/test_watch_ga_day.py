@@ -90,6 +90,14 @@ def test_what_people_count_is_asked_for_from_4_h_on() -> None:
     assert failed(more) == {"watch.support_tickets", "watch.pagerduty_alerts"}
 
 
+def test_a_count_that_fails_is_an_error_and_never_a_pass() -> None:
+    people = People(0, 0, None, {"watch.pagerduty_alerts": "PagerDuty: status 401"})
+    outcome = evaluated(Day(), 4, people)
+    [alerts] = of(outcome, "watch.pagerduty_alerts")
+    assert (alerts.status, alerts.reason) == (Status.ERROR, "PagerDuty: status 401")
+    assert outcome.verdict is Verdict.HOLD
+
+
 def test_every_scheduled_check_has_its_role_and_checklist() -> None:
     outcome = evaluated(Day(), 8.5)
     table = outcome.details.table

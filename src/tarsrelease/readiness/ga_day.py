@@ -86,12 +86,20 @@ class Breach(NamedTuple):
     expected: str
 
 
+ALERTS = "watch.pagerduty_alerts"
+TICKETS = "watch.support_tickets"
+
+
 class People(NamedTuple):
-    """What a person counted since the promotion; `before` is a usual number of tickets."""
+    """What was counted since the promotion; `tickets_before` is a usual number of tickets.
+
+    `unanswered` says why a number is missing that was asked for, by the check's id.
+    """
 
     tickets: int | None = None
     tickets_before: int | None = None
     alerts: int | None = None
+    unanswered: Mapping[str, str] = {}
 
 
 def breaches(found: KpiReport) -> tuple[Breach, ...]:
@@ -212,15 +220,17 @@ def restarts_check(restarts: int, seconds: float) -> Check:
 
 
 def people_checks(given: People, elapsed: float) -> Iterator[Check]:
-    """From +4 h on: alerts since the promotion and support tickets, as a person counted them."""
+    """From +4 h on: alerts since the promotion and support tickets, as they were counted."""
     if elapsed < 4 * HOUR:
         return
     no_more = given.tickets_before if given.tickets_before is not None else 0
     for name, value, limit, option in (
-        ("watch.pagerduty_alerts", given.alerts, 0, "--pagerduty-alerts"),
-        ("watch.support_tickets", given.tickets, no_more, "--support-tickets"),
+        (ALERTS, given.alerts, 0, "--pagerduty-alerts"),
+        (TICKETS, given.tickets, no_more, "--support-tickets"),
     ):
-        if value is None:
+        if name in given.unanswered:
+            status, reason = Status.ERROR, given.unanswered[name]
+        elif value is None:
             status, reason = Status.SKIPPED, f"NOT CHECKED: give the number with {option}"
         else:
             status = Status.PASS if value <= limit else Status.FAIL
@@ -231,7 +241,7 @@ def people_checks(given: People, elapsed: float) -> Iterator[Check]:
             observed=None if value is None else Observed(value=value, unit="count"),
             expected=f"at most {limit}",
             reason=reason,
-            source="a person",
+            source="counted",
             window=elapsed,
         )
 

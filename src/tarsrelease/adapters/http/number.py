@@ -26,8 +26,12 @@ def read_number(rule: ExternalCheck) -> float:
     Raises UnreachableError if there is no answer or one that is no number, UsageError where
     the variable of the token is not set or the command does not exist.
     """
-    source = rule.source
-    text = _printed(source, rule.timeout) if source.command else _answered(source, rule.timeout)
+    return number_from(rule.source, rule.timeout)
+
+
+def number_from(source: NumberSource, timeout: float) -> float:
+    """The same from a source, within `timeout` seconds."""
+    text = _printed(source, timeout) if source.command else _answered(source, timeout)
     return _number(source, text)
 
 

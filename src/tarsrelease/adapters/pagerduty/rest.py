@@ -59,6 +59,12 @@ class PagerDutyRest:
             ]
         )
 
+    def raised(self, since: datetime, until: datetime) -> int:
+        """How many incidents were created in this time, whatever has become of them."""
+        asked = [("since", since.isoformat()), ("until", until.isoformat())]
+        asked += [("service_ids[]", each) for each in self._settings.services]
+        return len(self._all("/incidents", "incidents", asked))
+
     def on_call(self, at: datetime) -> Sequence[OnCall]:
         """See `Schedules`."""
         until = at + timedelta(seconds=1)  # a period: PagerDuty refuses one without length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,11 @@ from tarsrelease.cli.options import DURATION, SOME_TIME
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
+    from tarsrelease.readiness.ga_day import People
 
 
 @click.option("--once", is_flag=True, help="Evaluate once. A scheduler can repeat it.")
@@ -44,6 +47,12 @@ if TYPE_CHECKING:
     help="Support tickets since the promotion, for the checks from +4 h on.",
 )
 @click.option(
+    "--support-tickets-from",
+    "tickets_from",
+    metavar="COMMAND",
+    help="Program that prints this number, run without a shell, such as 'count-tickets --open'.",
+)
+@click.option(
     "--usual-tickets",
     type=click.IntRange(min=0),
     metavar="NUMBER",
@@ -53,7 +62,8 @@ if TYPE_CHECKING:
     "--pagerduty-alerts",
     type=click.IntRange(min=0),
     metavar="NUMBER",
-    help="PagerDuty alerts since the promotion, for the checks from +4 h on.",
+    help="PagerDuty alerts since the promotion, for the checks from +4 h on. Default: PagerDuty's "
+    "own count, if notifications.pagerduty has token_env.",
 )
 @click.option(
     "--window",
@@ -77,7 +87,7 @@ def _watch(
     until: float | None,
     every: float,
     ga_day: bool,
-    **counted: int | None,
+    **counted: Any,
 ) -> int:
     """Check the promoted release with the last stage's checks, on recorded data.
 
@@ -114,11 +124,11 @@ def _watch(
 
 
 def _ga_day(
-    session: Session, until: float | None, every: float, counted: Mapping[str, int | None]
+    session: Session, until: float | None, every: float, counted: Mapping[str, Any]
 ) -> Outcome:
     from tarsrelease.model.errors import UsageError
     from tarsrelease.operations.kpis import Measuring
-    from tarsrelease.readiness.ga_day import LASTS, People
+    from tarsrelease.readiness.ga_day import LASTS
     from tarsrelease.rollout.release_journal import promotion
     from tarsrelease.steps.watch_ga_day import watch_ga_day, watch_until
 
@@ -130,16 +140,42 @@ def _ga_day(
             expected="a promoted release",
             next_step="use --window without --ga-day",
         )
-    people = People(
-        tickets=counted["support_tickets"],
-        tickets_before=counted["usual_tickets"],
-        alerts=counted["pagerduty_alerts"],
-    )
+    people = _counted(session, found.at, counted)
     measuring = Measuring.of(session.context)
     at = found.at.timestamp()
     if until is None:
         return watch_ga_day(measuring, at, people)
     return watch_until(measuring, at, people, until=min(until, LASTS), every=every)
+
+
+def _counted(session: Session, since: datetime, given: Mapping[str, Any]) -> People:
+    """Tickets and alerts: as given, else from the command, and from PagerDuty."""
+    import shlex
+
+    from tarsrelease.adapters.http.number import number_from
+    from tarsrelease.adapters.pagerduty.rest import PagerDutyRest
+    from tarsrelease.model.checks import NumberSource
+    from tarsrelease.model.errors import ReleaseError
+    from tarsrelease.readiness.ga_day import ALERTS, TICKETS, People
+
+    tickets, alerts = given["support_tickets"], given["pagerduty_alerts"]
+    unanswered = {}
+    if tickets is None and given["tickets_from"]:
+        source = NumberSource(command=tuple(shlex.split(given["tickets_from"])))
+        try:
+            tickets = round(number_from(source, _COUNT_TIMEOUT))
+        except ReleaseError as problem:
+            unanswered[TICKETS] = str(problem)
+    pagerduty = session.environment.notifications.pagerduty
+    if alerts is None and pagerduty is not None and pagerduty.token_env is not None:
+        try:
+            alerts = PagerDutyRest(pagerduty).raised(since, session.assignment.clock.now())
+        except ReleaseError as problem:
+            unanswered[ALERTS] = str(problem)
+    return People(tickets, given["usual_tickets"], alerts, unanswered)
+
+
+_COUNT_TIMEOUT = 20.0
 
 
 def _promoted(session: Session) -> Session:
