@@ -6,7 +6,9 @@ import pytest
 from click import Command
 from click.testing import CliRunner
 
-from tarsrelease.cli.commands.measure import drift, kpi, slo
+from tarsrelease.cli.commands.measure import kpi
+from tarsrelease.cli.commands.measure_drift import drift
+from tarsrelease.cli.commands.measure_slo import slo
 
 WINDOW = ("--from", "2026-11-01T00:00:00Z", "--to", "2026-11-01T01:00:00Z")
 

@@ -354,7 +354,7 @@ def _slo(
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.files.measured import write_json, write_text
-        from tarsrelease.cli.commands.measure import measuring_in
+        from tarsrelease.cli.measuring import measuring_in
         from tarsrelease.model.step_details import SloReportDetails
         from tarsrelease.readiness.slo_report import Prices
         from tarsrelease.report.slo_pages import slo_html, slo_markdown
