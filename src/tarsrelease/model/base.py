@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -36,12 +37,13 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-T = TypeVar("T")
+H = TypeVar("H", bound=Hashable)
 
 
-def repeated(items: Sequence[T]) -> T | None:
+def repeated(items: Sequence[H]) -> H | None:
     """The first item that the sequence has more than once; None if there is none."""
-    return next((item for item in items if items.count(item) > 1), None)
+    found = Counter(items)
+    return next((item for item in items if found[item] > 1), None)
 
 
 def _stays_inside(path: str) -> str:
