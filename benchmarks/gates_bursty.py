@@ -42,8 +42,10 @@ from gates_field import Run
 from tarsrelease.gates.checks import JUDGES
 from tarsrelease.gates.protection import (
     FEW,
+    FEW_LATELY,
     LARGE,
     MOST,
+    WELL,
     chances,
     protection,
     without_worst,
@@ -85,6 +87,15 @@ class Past:
     def table(self) -> tuple[float, ...]:
         """A pod's requests per tick; then `together`, then `alone` of each alternative."""
         return _spreads(self.known, ODDS_ABOVE)
+
+    @cached_property
+    def usual_share(self) -> float:
+        """Stable's share of bad requests without the worst episode; 0 if none is known."""
+        if self.known is None:
+            return 0.0
+        rest = without_worst(Side(self.bad, self.total).ticks(0, PAST))
+        kept = [each for pod in rest.by_pod.values() for each in pod]
+        return sum(bad for bad, _ in kept) / sum(total for _, total in kept)
 
     @cached_property
     def usual_packs(self) -> tuple[float, ...]:
@@ -174,12 +185,18 @@ class Stage:
         ]
         return found[0], found[1], found[2], found[3]
 
-    def spread(self, rows: NDArray[np.intp], *, usual: bool = False) -> list[Array]:
-        """The spread of each alternative by the past, of these services: rows x LOOKS each."""
+    def spread(
+        self, rows: NDArray[np.intp], *, usual: bool = False, total: Array | None = None
+    ) -> list[Array]:
+        """The spread of each alternative by the past, of these services: rows x LOOKS each.
+
+        `total` are their requests, by default those since the shift.
+        """
+        total = self.counted[1][rows] if total is None else total
         of = [self.pool[at].usual_packs if usual else self.pool[at].table for at in self.past[rows]]
         table, number = np.array(of), (len(of[0]) - 1) // 2
         per_pod, together, alone = table[:, :1], table[:, 1 : 1 + number], table[:, 1 + number :]
-        ratio = self.counted[1][rows] / np.arange(1, LOOKS + 1) / per_pod
+        ratio = total / np.arange(1, LOOKS + 1) / per_pod
         return [
             1.0
             + np.maximum(
@@ -307,22 +324,42 @@ def fails(
 def could_protect(
     rule: ProportionCheck | CompareCheck, stage: Stage, chance: float
 ) -> NDArray[np.bool_]:
-    """Whether the rule could protect, judged by the counts since the shift and the past."""
-    bad, total, _, _ = stage.counted
-    least = rule.bad_limit if isinstance(rule, ProportionCheck) else rule.tolerated
+    """Whether the rule could protect: by the counts since the shift, the last ones, and the past.
+
+    Every condition is one of `gates.protection.protection`; it has more.
+    """
+    least = rule.tolerated if isinstance(rule, CompareCheck) else rule.bad_limit
+    acceptable = np.full((len(stage.past), 1), least)
+    if isinstance(rule, CompareCheck):
+        usual = np.array([past.usual_share for past in stage.pool])[stage.past]
+        acceptable = np.maximum(acceptable, usual[:, None])
     own_bad, own = (part[:, 0, HISTORY:] for part in stage.ours)
     readings, with_bad = (own > 0).cumsum(axis=1), (own_bad > 0).cumsum(axis=1)
-    found = (bad >= FEW) & (bad >= min(LARGE * least, MOST) * total)
-    found &= (with_bad >= 2) | (readings <= FIRST)
-    for packed in (False, True):
-        rows = np.flatnonzero(found.any(axis=1))
-        if not len(rows):
-            return found
-        packs = stage.spread(rows, usual=True)[0] if packed else 1.0
-        fewer = np.floor(bad[rows] / packs + 1e-9)
-        early = poisson.logsf(fewer - 1, total[rows] / packs * least)
-        found[rows] &= (fewer >= FEW) & (early <= np.log(chance) - (fewer - 1) * np.log(2))
+    fresh = (with_bad >= 2) | (readings <= FIRST)
+    found = np.zeros(fresh.shape, dtype=bool)
+    lately = [_since_the_last_moment(part) for part in stage.counted]
+    for (bad, total, other, others), few in ((stage.counted, FEW), (lately, FEW_LATELY)):
+        could = fresh & (bad >= few) & (bad >= np.minimum(LARGE * acceptable, MOST) * total)
+        could &= other * total <= WELL * bad * others
+        for packed in (False, True):
+            rows = np.flatnonzero(could.any(axis=1))
+            if not len(rows):
+                break
+            packs = stage.spread(rows, usual=True, total=total[rows])[0] if packed else 1.0
+            fewer = np.floor(bad[rows] / packs + 1e-9)
+            early = poisson.logsf(fewer - 1, total[rows] / packs * acceptable[rows])
+            needs = np.log(chance) - (fewer - 1) * np.log(2)
+            could[rows] &= (fewer >= few) & (early <= needs + 1e-9)
+        found |= could
     return found
+
+
+_BACK = np.array([([-1, -1] + [m for m in MOMENTS if m < look])[-2] for look in range(LOOKS)])
+"""By look, the moment before the last one that a gate remembers; -1 if it does not know two."""
+
+
+def _since_the_last_moment(counted: Array) -> Array:
+    return counted - np.where(_BACK >= 0, counted[:, np.maximum(_BACK, 0)], 0.0)
 
 
 def protects(
@@ -426,17 +463,12 @@ TRAFFIC = (1, 20, 300, 5000)
 """Requests per scrape and service, canary and stable together; with bursts the last three."""
 RATES = (0.0001, 0.001, 0.005, 0.05)
 RELEASES = 2000
-"""Of each row up to 0.5 % errors, at least."""
+"""Of each row, at least."""
 
 
 def traffic_of(kind: str) -> tuple[int, ...]:
     """The amounts of traffic of a row."""
     return TRAFFIC if KINDS[kind] == STEADY else TRAFFIC[1:]
-
-
-def most_of(rate: float) -> int:
-    """Of a row, at most: errors so frequent make the real functions slow, and seldom matter."""
-    return RELEASES if rate <= 0.005 else 200
 
 
 def rows() -> list[tuple[str, float]]:
@@ -451,7 +483,7 @@ def rows() -> list[tuple[str, float]]:
 def all_played(run: Run, releases: int = RELEASES) -> dict[tuple[str, float], list[Found]]:
     """What became of the healthy releases of each row, by amount of traffic."""
     cells = [
-        (kind, per_tick, rate, -(-min(releases, most_of(rate)) // len(traffic_of(kind))))
+        (kind, per_tick, rate, -(-releases // len(traffic_of(kind))))
         for kind, rate in rows()
         for per_tick in traffic_of(kind)
     ]

@@ -93,8 +93,8 @@ HEALTHY = """
 The canary is exactly as good as stable, and the limits are twice its error rate. Each release has
 three services, five checks (two error limits, one latency limit, comparison, drift) and five stages
 of ten minutes with 120 evaluations each. A service has 1, 20, 300 or 5 000 requests per scrape
-(bursts: 20, 300 or 5 000). A row up to 0.5 % errors has 2 000 releases. A release counts as rolled
-back if a single check fails once. The budget is 1 % if errors are independent.
+(bursts: 20, 300 or 5 000). Each row has 2 000 releases. A release counts as rolled back if a single
+check fails once. The budget is 1 % if errors are independent.
 
 The gates recognize bursts from stable's longer past (1 440 scrapes), from the five minutes before
 the traffic shift, and from the time since. The budget holds for independent errors only; the rows

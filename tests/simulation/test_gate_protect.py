@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -13,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_gate_pods import PodPages
-from world import Pod, World, context, environment, release, rollout
+from world import Pod, RecordedProgress, World, context, environment, release, rollout
 
 from tarsrelease.gates.protection import chances
 from tarsrelease.model.checks import CompareCheck
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.release import Run
 from tarsrelease.model.rollout import Rollout
@@ -271,6 +272,72 @@ def test_the_canary_is_evaluated_without_users_meanwhile(what: str) -> None:
 
 
 # People
+
+
+class Posted:
+    """An outbox that keeps when each notice was posted."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.notices: list[tuple[float, Notice]] = []
+
+    def post(self, notice: Notice) -> None:
+        """The port `Outbox`."""
+        self.notices.append((self._world.now, notice))
+
+
+def test_people_hear_of_a_protection_when_it_happens() -> None:
+    world = brief()
+    made = context(world, release(ONLY_LIMITS), environment())
+    outbox = Posted(world)
+    made = replace(made, people=replace(made.people, outbox=outbox))
+    assert gate(made, 10).verdict is Verdict.PROCEED
+    gone = next(at for at, to in world.writes if to == 0)
+    posted = [(at, notice) for at, notice in outbox.notices if notice.event is Event.PROTECTED]
+    [(at, notice)] = posted
+    assert at - gone <= 1.0
+    assert notice.about == "canary-10"
+    assert "canary.error_rate" in notice.reason
+
+
+def test_a_second_protection_is_announced_as_the_rollback_that_it_is() -> None:
+    world = failing(after_an_incident(60.0, scrape=5.0), 1.0)
+    made = context(world, release(ONLY_LIMITS), environment())
+    outbox = Posted(world)
+    made = replace(made, people=replace(made.people, outbox=outbox))
+    assert gate(made, 10).verdict is Verdict.ROLLBACK
+    events = [notice.event for _, notice in outbox.notices]
+    assert events == [Event.STAGE, Event.PROTECTED, Event.STAGE, Event.ROLLBACK_STARTED]
+
+
+class Shown(RecordedProgress):
+    """Progress that keeps when it was shown, and at which weight."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.weights: list[tuple[float, int | None]] = []
+
+    def evaluated(
+        self,
+        stage: str,
+        weight: int | None,
+        elapsed: float,
+        planned: float,
+        *,
+        checks: Iterable[Check],
+    ) -> None:
+        self.weights.append((self.world.now, weight))
+
+
+def test_progress_in_the_quiet_period_shows_that_the_canary_has_no_traffic() -> None:
+    world = brief()
+    progress = Shown(world)
+    gate(context(world, release(ONLY_LIMITS), environment(), progress=progress), 10)
+    gone = next(at for at, to in world.writes if to == 0)
+    again = [at for at, to in world.writes if to == 10][-1]
+    quiet = [weight for at, weight in progress.weights if gone < at < again]
+    assert len(quiet) >= 10
+    assert set(quiet) == {0}
 
 
 def person(world: World, action: str) -> Callable[[], None]:

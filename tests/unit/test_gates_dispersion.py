@@ -195,6 +195,32 @@ def test_rises_are_counted_slot_by_slot_and_once() -> None:
     assert found.by_pod == {"s1": [(0, 50), (2, 50), (0, 20), (0, 40)]}
 
 
+def test_a_pod_that_two_jobs_scrape_under_two_instances_counts_once() -> None:
+    twice = [series([100, 150, 200], instance=name) for name in ("10.0.0.1:8080", "s1")]
+    of = gathered(*twice)
+    bad = gathered(*(series([0, 0, 0], status="500", instance=i) for i in ("10.0.0.1:8080", "s1")))
+    bad = gathered(
+        *(series([0, 0, 0, 3], status="500", instance=i) for i in ("10.0.0.1:8080", "s1")),
+        before=bad,
+    )
+    of = gathered(
+        *(series([100, 150, 200, 250], instance=i) for i in ("s1", "10.0.0.1:8080")), before=of
+    )
+    found = ticking.ticks(of, bad, "api", part_is_good=False, interval=5.0)
+    assert found is not None
+    assert found.by_pod == {"s1": [(0, 50), (0, 50), (3, 50)]}
+
+
+def test_two_processes_of_a_pod_count_both_in_every_tick() -> None:
+    of = gathered(
+        series([100, 150, 200], instance="10.0.0.1:8080"),
+        series([7, 27, 47], instance="10.0.0.1:8081"),
+    )
+    found = ticking.ticks(of, gathered(), "api", part_is_good=False, interval=5.0)
+    assert found is not None
+    assert found.by_pod == {"s1": [(0, 70), (0, 70)]}
+
+
 def test_good_requests_are_taken_from_all_and_only_where_both_were_seen() -> None:
     of = gathered(series([100, 150, 200]), series([7, 9], pod="s2"))
     good = gathered(series([90, 138], le="0.1"))

@@ -94,6 +94,45 @@ def test_a_label_that_is_missing_is_named() -> None:
     assert "no series of http_requests_total on stable has the label code" in check.reason
 
 
+@pytest.mark.parametrize(
+    ("has", "asked", "fits"),
+    [
+        ("success", 'status=~"5.."', False),
+        ("OK", 'status=~"[45][0-9]{2}"', False),
+        ("200", 'status=~"Internal|Unavailable"', False),
+        ("0", 'status=~"Internal|Unavailable"', False),
+        ("2xx", 'status=~"500|502|503"', False),
+        ("200", 'status="5xx"', False),
+        ("200", 'status="error"', False),
+        ("success", 'status=~"5..|error"', True),
+        ("OK", 'status=~"Internal|Unavailable"', True),
+        ("OK", 'status!="OK"', True),
+        ("2xx", 'status=~"5.."', True),
+        ("2XX", 'status="5XX"', True),
+        ("200", 'status=~"5.+"', True),
+        ("200", 'status!~"2.."', True),
+        ("200", "status=~`5\\d\\d`", True),
+        ("0", 'status=~"13|14"', True),
+        ("false", 'status="true"', True),
+    ],
+)
+def test_values_of_another_kind_than_those_asked_for_are_named(
+    has: str, asked: str, fits: bool
+) -> None:
+    """A canary that fails every request would have no bad one, and pass."""
+    store = Store(counter(status=has, path="/"))
+    check = checked(store, with_bad(f"http_requests_total{{{asked}}}"))
+    assert (check.status is Status.PASS) == fits, check.reason
+    if not fits:
+        assert f"on stable, status is {has}, but the selector asks {asked}" in check.reason
+
+
+@pytest.mark.parametrize("label", ["prom_replica", "ha_replica", "receive_replica"])
+def test_replicas_count_once_by_any_name_of_their_label(label: str) -> None:
+    store = Store(*(counter(status="200", path="/", **{label: name}) for name in "ab"))
+    assert "is collected several times" in checked(store).reason
+
+
 def test_a_metric_of_all_requests_that_is_misspelled_is_named() -> None:
     slis = {
         name: {"kind": "proportion", "of": f"{metric}{{}}", "bad": f'{metric}{{status="500"}}'}
@@ -134,6 +173,19 @@ def test_probes_that_no_label_tells_are_measured_by_what_the_kubelet_sends() -> 
     assert check.status is Status.PASS
     assert "no label (path, route, user_agent) tells probes and scrapes" in check.reason
     assert "up to 53.3 % of http_requests_total may be such" in check.reason
+
+
+def test_a_port_may_tell_probes() -> None:
+    store = Store(counter(status="200", server_port="8080"))
+    assert 'if they have a port of their own, add server_port!="PORT"' in checked(store).reason
+    slis = {
+        "errors": {
+            "kind": "proportion",
+            "of": 'http_requests_total{server_port!="8081"}',
+            "bad": 'http_requests_total{server_port!="8081",status=~"5.."}',
+        }
+    }
+    assert checked(store, rollout(slis=slis)).reason == FITS
 
 
 @pytest.mark.parametrize("label", ["path", "route", "http_route", "user_agent"])

@@ -16,9 +16,11 @@ from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase, ProtectFacts
 from tarsrelease.model.measurement import Track
+from tarsrelease.model.notice import Event
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations import traffic
+from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.evaluation import StageEvaluation, evaluating
 from tarsrelease.operations.interventions import Interventions
 from tarsrelease.operations.journaling import journal_if_possible
@@ -39,7 +41,7 @@ def quiet_seconds(context: Context) -> float:
 
 
 def protect(context: Context, judged: StageEvaluation, seen: Observation) -> Observation:
-    """Move all traffic to stable and journal why; the observation with its result.
+    """Move all traffic to stable, journal and announce why; the observation with its result.
 
     Its verdict is rollback if the stage was protected before in this attempt, and hold otherwise.
     Raises StoppedError if a route cannot be written.
@@ -59,6 +61,7 @@ def protect(context: Context, judged: StageEvaluation, seen: Observation) -> Obs
         checks = (failed, *seen.checks)
         return replace(seen, verdict=Verdict.ROLLBACK, checks=checks, protected=moved)
     context.say(f"{stage.name}: all traffic is on stable, and the canary is kept: {why}")
+    announce(context, Event.PROTECTED, about=stage.name, reason=why)
     return replace(_held(seen, found), protected=moved)
 
 

@@ -159,7 +159,7 @@ def _samples(values: Sequence[tuple[float, str]]) -> tuple[Sample, ...]:
     times, texts = zip(*values, strict=True)
     numbers = tuple(map(float, texts))
     samples = map(_sample, zip(map(float, times), numbers, strict=True))
-    if all(map(isfinite, numbers)):
+    if isfinite(sum(numbers)):
         return tuple(samples)
     return tuple(sample for sample in samples if isfinite(sample.value))
 

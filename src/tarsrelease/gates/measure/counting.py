@@ -32,7 +32,7 @@ from itertools import pairwise
 from math import inf
 
 from tarsrelease.gates.measure.counter_reset import rise
-from tarsrelease.gates.measure.vocabulary import SCRAPE_LABELS, is_probe
+from tarsrelease.gates.measure.vocabulary import adds_in_collecting, is_probe
 from tarsrelease.model.measurement import Key, Sample, Series, Track
 
 SeriesId = frozenset[tuple[str, str]]
@@ -119,8 +119,8 @@ class Counter:
     `settled` what it was at the fold before this one: whatever is as old as that has been visible
     to every query of this evaluation. `left_out` counts series without an owner, `stranger` has the
     labels of one of them, `probes` those that a label among `path_labels` shows to be probes.
-    `labels` are the names of the labels that each service's side has; `sides` holds each side's
-    newest sample time.
+    `labels` are the names of the labels that each service's side has; `values` what it has at those
+    of `asked`; `sides` holds each side's newest sample time.
     """
 
     shift: float
@@ -133,6 +133,8 @@ class Counter:
     path_labels: frozenset[str] = frozenset()
     probes: int = 0
     labels: Mapping[Key, frozenset[str]] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
+    values: Mapping[tuple[Key, str], frozenset[str]] = field(default_factory=dict)
     sides: Mapping[Track, float] = field(default_factory=dict)
 
     @property
@@ -141,12 +143,23 @@ class Counter:
         return not self.lines
 
 
-def start(shift: float, reach: float, path_labels: frozenset[str] = frozenset()) -> Counter:
+def start(
+    shift: float,
+    reach: float,
+    path_labels: frozenset[str] = frozenset(),
+    asked: frozenset[str] = frozenset(),
+) -> Counter:
     """A counter that has seen nothing. `reach` <= `shift`, both Unix times."""
     if reach > shift:
         raise ValueError(f"the first query must reach back to the shift: {reach} > {shift}")
     return Counter(
-        shift=shift, reach=reach, lines={}, newest={}, settled={}, path_labels=path_labels
+        shift=shift,
+        reach=reach,
+        lines={},
+        newest={},
+        settled={},
+        path_labels=path_labels,
+        asked=asked,
     )
 
 
@@ -176,7 +189,7 @@ def fold(
     target), `births` the pods' start times (Unix), where known. Samples stay open for late ones
     for `keep` seconds before the newest of all.
     """
-    lines, labels = dict(counter.lines), dict(counter.labels)
+    lines, labels, values = dict(counter.lines), dict(counter.labels), dict(counter.values)
     left_out = probes = 0
     stranger = None
     for each in series:
@@ -197,6 +210,9 @@ def fold(
             lines[identity] = Line(owner, *first, origin(each.labels))
             if not (names := labels.get(owner.key, frozenset())).issuperset(each.labels):
                 labels[owner.key] = names.union(each.labels)
+            for label in counter.asked.intersection(each.labels):
+                at = (owner.key, label)
+                values[at] = values.get(at, frozenset()) | {each.labels[label]}
     newest: dict[str, float] = {}
     sides: dict[Track, float] = {}
     for line in lines.values():
@@ -213,13 +229,14 @@ def fold(
         stranger=stranger,
         probes=probes,
         labels=labels,
+        values=values,
         sides=sides,
     )
 
 
 def origin(labels: Mapping[str, str]) -> SeriesId:
     """What identifies a counter in its process: the labels that collecting it does not add."""
-    return frozenset([item for item in labels.items() if item[0] not in SCRAPE_LABELS])
+    return frozenset([item for item in labels.items() if not adds_in_collecting(item[0])])
 
 
 def several(counter: Counter) -> list[list[Line]]:
@@ -265,7 +282,8 @@ def _first(
     births: Mapping[str, float],
 ) -> tuple[float, bool, Sample, float, tuple[Sample, ...]]:
     """The values of a new line, from `since` to `tail`."""
-    shift, ordered = counter.shift, sorted(samples)
+    shift = counter.shift
+    ordered = sorted(samples)
     since = bisect_right(ordered, (shift, inf))
     after = tuple(_ordered(ordered[since:]))
     if since:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import add, le, sub
 
 from tarsrelease.gates.measure.counter_reset import rise
-from tarsrelease.gates.measure.counting import Owner, OwnerOf, SeriesId, origin
+from tarsrelease.gates.measure.counting import Owner, OwnerOf, SeriesId, origin, rise_together
 from tarsrelease.gates.measure.vocabulary import is_probe
 from tarsrelease.gates.stats.bursts import Ticks
 from tarsrelease.model.measurement import Sample, Series, Track
@@ -17,12 +19,14 @@ class Rises:
     """By (service, pod), the increase in each slot of a scrape interval, of one selector.
 
     `last` holds each series' newest sample: what comes again is not counted again, and nothing
-    older than it. `counted` is the series that counts where one counter is collected twice.
+    older than it. `counted` is the series that counts where one counter is collected twice, `twins`
+    the instance that counts of a pod that is collected under several.
     """
 
     last: Mapping[SeriesId, Sample] = field(default_factory=dict)
     counted: Mapping[tuple[Owner, SeriesId, str], SeriesId] = field(default_factory=dict)
     slots: Mapping[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)
+    twins: Mapping[tuple[Owner, str], str] = field(default_factory=dict)
 
 
 def gather(
@@ -39,14 +43,18 @@ def gather(
     """
     last, counted = dict(rises.last), dict(rises.counted)
     fresh: dict[tuple[str, str], dict[int, float]] = {}
-    for each in series:
-        owner = owner_of(each.labels)
-        if owner is None or owner.key[1] is not track:
-            continue
+    own = [(owner, each) for each in series if (owner := owner_of(each.labels)) is not None]
+    own = [(owner, each) for owner, each in own if owner.key[1] is track]
+    twins = _twins(rises.twins, own)
+    before_times: tuple[float, ...] = ()
+    ids: list[int] = []
+    distinct = True
+    for owner, each in own:
         identity = frozenset(each.labels.items())
         if identity not in last and is_probe(each.labels, path_labels):
             continue
-        same = (owner, origin(each.labels), each.labels.get("instance", ""))
+        instance = each.labels.get("instance", "")
+        same = (owner, origin(each.labels), twins.get((owner, instance), instance))
         if counted.setdefault(same, identity) != identity:
             continue
         whose = (owner.key[0], owner.target)
@@ -65,10 +73,55 @@ def gather(
             fresh[whose] = dict(rises.slots.get(whose, {}))
         slots = fresh[whose]
         times, values = zip(*samples, strict=True)
-        gains = map(rise, values, values[1:])
-        for slot, gain in zip([int(time // interval) for time in times[1:]], gains, strict=True):
-            slots[slot] = slots.get(slot, 0.0) + gain
-    return Rises(last, counted, {**rises.slots, **fresh})
+        if times != before_times:
+            before_times, ids = times, [int(time // interval) for time in times[1:]]
+            distinct = len(set(ids)) == len(ids)
+        falls = not all(map(le, values, values[1:]))
+        gains = map(rise, values, values[1:]) if falls else map(sub, values[1:], values)
+        if distinct:  # one pass without a loop of ours, as there may be a million samples
+            slots.update(zip(ids, map(add, map(slots.get, ids, repeat(0.0)), gains), strict=True))
+        else:
+            for slot, gain in zip(ids, gains, strict=True):
+                slots[slot] = slots.get(slot, 0.0) + gain
+    return Rises(last, counted, {**rises.slots, **fresh}, twins)
+
+
+def _twins(
+    known: Mapping[tuple[Owner, str], str], series: Sequence[tuple[Owner, Series]]
+) -> Mapping[tuple[Owner, str], str]:
+    """The known ones, and pods whose counters rise together under several instances."""
+    names: dict[Owner, set[str]] = {}
+    for owner, each in series:
+        names.setdefault(owner, set()).add(each.labels.get("instance", ""))
+    several = {owner: sorted(found) for owner, found in names.items() if len(found) > 1}
+    new = {(owner, name) for owner, found in several.items() for name in found[1:]} - known.keys()
+    if not new:
+        return known
+    rows: dict[tuple[Owner, str], dict[SeriesId, Sequence[Sample]]] = {}
+    for owner, each in series:
+        if owner in several:
+            at = (owner, each.labels.get("instance", ""))
+            rows.setdefault(at, {})[origin(each.labels)] = each.samples
+    found = dict(known)
+    for owner, name in sorted(new, key=lambda each: each[1]):
+        for other in several[owner][: several[owner].index(name)]:
+            together = _rise_together(rows[owner, other], rows[owner, name])
+            if together:
+                found[owner, name] = found.get((owner, other), other)
+                break
+            if together is False:
+                found[owner, name] = name
+    return found
+
+
+def _rise_together(
+    one: Mapping[SeriesId, Sequence[Sample]], other: Mapping[SeriesId, Sequence[Sample]]
+) -> bool | None:
+    """Whether all counters that both have rise together; None while none of them rises."""
+    both = [(one[name], other[name]) for name in one.keys() & other.keys()]
+    if not any(len(each) > 1 and each[-1].value > each[0].value for each, _ in both):
+        return None
+    return all(rise_together(pair) for pair in both)
 
 
 def ticks(

@@ -45,6 +45,8 @@ def missing(
                 )
     if key in some.labels:
         return None
+    if metric == whole and (values := _other_kind(counter, part, of, key)) is not None:
+        return f"on {track}, {values}; no such value can be {kind}"
     bounds = [m.value for m in vocabulary.matchers_of(part) if m.label == "le"]
     if is_good and bounds:
         return f"no series of {metric} on {track} has the bound le={bounds[0]}"
@@ -54,6 +56,16 @@ def missing(
             f"{metric} has no series on {where}: misspelled, or not counted before the first bad "
             "request (then say `absent: zero` at the sli)"
         )
+    return None
+
+
+def _other_kind(counter: Counter, part: str, of: str, key: Key) -> str | None:
+    """A condition that holds for no value of the kind that the side's series have; None: none."""
+    for matcher in vocabulary.only_in(part, of):
+        values = counter.values.get((key, matcher.label), frozenset())
+        if vocabulary.of_another_kind(matcher, values):
+            asked = f'{matcher.label}{matcher.operator}"{matcher.value}"'
+            return f"{matcher.label} is {names(sorted(values)[:5])}, but the selector asks {asked}"
     return None
 
 
@@ -190,7 +202,9 @@ def untold_probes(
             telling = counter.path_labels - {"endpoint"}  # a port, where Prometheus adds it
             if key not in counter.labels or counter.labels[key] & telling:
                 continue
-            if counter.path_labels != vocabulary.TELLING_LABELS:
+            if counter.path_labels != vocabulary.TELLING_LABELS or any(
+                matcher.label in vocabulary.PORT_LABELS for matcher in vocabulary.matchers_of(of)
+            ):
                 continue  # the selector itself chooses by such a label
             text = (
                 "no label (path, route, user_agent) tells probes and scrapes from users' requests"
@@ -199,5 +213,7 @@ def untold_probes(
             if probes.get(key[0]) and total > 0:
                 share = min(1.0, probes[key[0]] * seconds / total)
                 text += f"; up to {percent(share)} of {vocabulary.metric_of(of)} may be such"
+            if ports := sorted(counter.labels[key] & vocabulary.PORT_LABELS):
+                text += f'; if they have a port of their own, add {ports[0]}!="PORT"'
             found.append(Finding(sli, key[0], text, False))
     return found

@@ -57,6 +57,15 @@ class Queries:
         found = [selector for of, part, _ in self.proportions.values() for selector in (of, part)]
         return tuple(dict.fromkeys(found if self.share is None else [*found, self.share]))
 
+    def labels_asked(self, of: str) -> frozenset[str]:
+        """Labels of the series of `of` by which bad or good requests are chosen among them."""
+        return frozenset(
+            each.label
+            for whole, part, _ in self.proportions.values()
+            if whole == of and vocabulary.metric_of(part) == vocabulary.metric_of(of)
+            for each in vocabulary.only_in(part, of)
+        )
+
     @property
     def selectors(self) -> tuple[str, ...]:
         """All selectors, each once, counters first."""
@@ -178,7 +187,9 @@ def open_measurements(
         scrape_interval=scrape_interval,
         shift=shift,
         counters={
-            selector: counting.start(shift, reach, vocabulary.path_labels(selector))
+            selector: counting.start(
+                shift, reach, vocabulary.path_labels(selector), asked.labels_asked(selector)
+            )
             for selector in asked.counted
         },
         # From when the gateway follows, and one scrape later, so that no sample that it is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import cache
 
@@ -54,6 +54,9 @@ _AGENT_LABELS = frozenset({"http_user_agent", "user_agent", "user_agent_original
 TELLING_LABELS = PATH_LABELS | _AGENT_LABELS
 """Labels whose values tell probes from users' requests."""
 
+PORT_LABELS = frozenset({"http_server_port", "local_port", "net_host_port", "server_port"})
+"""Labels that name the port that was asked; probes may have one of their own."""
+
 _PROBE = re.compile(
     r"(?i)(https?://[^/]+)?/?(-/|_|_ah/|actuator/|api/|v[0-9]+/|internal/|management/|q/|status/)*"
     r"(health[zy]?|health[-_]?check|heartbeat|alive|livez?|liveness|readyz?|readiness|startupz?"
@@ -82,10 +85,66 @@ _PROBERS = re.compile(
 
 
 @cache
+def adds_in_collecting(label: str) -> bool:
+    """Whether the collecting side adds this label: SCRAPE_LABELS, and all kinds of replicas."""
+    return label in SCRAPE_LABELS or "replica" in label
+
+
+@cache
+def only_in(part: str, of: str) -> tuple[promql.Matcher, ...]:
+    """Conditions that one selector has and the other has not."""
+    return tuple(each for each in matchers_of(part) if each not in matchers_of(of))
+
+
+@cache
 def labels_only_in(part: str, of: str) -> tuple[str, ...]:
     """Labels that one selector has conditions on and the other has not."""
     known = {matcher.label for matcher in matchers_of(of)}
     return tuple(dict.fromkeys(m.label for m in matchers_of(part) if m.label not in known))
+
+
+_CLASS = re.compile(r"(?i)[1-9]xx")
+_NUMBERS = tuple(map(str, range(1000)))
+_CLASSES = tuple(f"{number}{rest}" for number in range(1, 10) for rest in ("xx", "XX"))
+
+
+@cache
+def of_another_kind(matcher: promql.Matcher, values: frozenset[str]) -> bool:
+    """Whether the condition can hold for no value of the kind of these.
+
+    Kinds: status codes (up to three digits), classes (``5xx``), and words. `status=~"5.."` asks
+    for no word such as ``error``, and `code="Internal"` for no number.
+    """
+    if not values:
+        return False
+    if all(value.isdecimal() and len(value) <= 3 for value in values):
+        return not any(_holds(matcher, each) for each in _NUMBERS)
+    if all(map(_CLASS.fullmatch, values)):
+        return not any(_holds(matcher, each) for each in _CLASSES)
+    if all(value[:1].isalpha() for value in values):
+        plain = re.sub(r"\\.|\[[^]]*\]", "", matcher.value)
+        names_numbers = any(_holds(matcher, each) for each in (*_NUMBERS, *_CLASSES))
+        is_word = any(letter.isalpha() for letter in plain.replace("xx", "").replace("XX", ""))
+        return matcher.operator in ("=", "=~") and names_numbers and not is_word
+    return False
+
+
+def _holds(matcher: promql.Matcher, value: str) -> bool:
+    if "~" not in matcher.operator:
+        return (value == matcher.value) is (matcher.operator == "=")
+    pattern = _pattern(matcher.value)
+    if pattern is None:
+        return True
+    return (pattern.fullmatch(value) is not None) is (matcher.operator == "=~")
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """None for what RE2 knows and Python does not: nothing can be told then."""
+    try:
+        return re.compile(text, re.ASCII | re.DOTALL)
+    except re.error:
+        return None
 
 
 def path_labels(selector: str) -> frozenset[str]:
@@ -93,9 +152,11 @@ def path_labels(selector: str) -> frozenset[str]:
     return TELLING_LABELS - {matcher.label for matcher in matchers_of(selector)}
 
 
-def is_probe(labels: Mapping[str, str], among: Iterable[str]) -> bool:
+def is_probe(labels: Mapping[str, str], among: frozenset[str]) -> bool:
     """A probe of the kubelet, a health check or a scrape, told by one of the labels `among`."""
-    return any(label in labels and _tells_probe(label, labels[label]) for label in among)
+    return not among.isdisjoint(labels) and any(
+        label in labels and _tells_probe(label, labels[label]) for label in among
+    )
 
 
 def _tells_probe(label: str, value: str) -> bool:
