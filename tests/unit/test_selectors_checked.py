@@ -9,6 +9,7 @@ import pytest
 from gates_samples import deployment
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from test_gates_attribution import rollout
 
 from tarsrelease.adapters.kubernetes.workloads import _probes
@@ -62,10 +63,28 @@ class Store:
             )
         return answers
 
+    def between(self, selectors: Sequence[str], start: float, end: float) -> list[list[Series]]:
+        """The same without samples before `start`."""
+        return [
+            [Series(each.labels, fresh) for each in series if (fresh := _since(each, start))]
+            for series in self.recorded(selectors, start, end, 1.0)
+        ]
 
-def counter(metric: str = "http_requests_total", rate: float = 1.0, **labels: str) -> Series:
+
+def _since(series: Series, start: float) -> tuple[Sample, ...]:
+    return tuple(sample for sample in series.samples if sample.time >= start)
+
+
+def counter(
+    metric: str = "http_requests_total",
+    rate: float = 1.0,
+    every: float = 15.0,
+    ago: float = 0.0,
+    **labels: str,
+) -> Series:
     """A counter of stable's pod over the window, one request a second."""
-    moments = [NOW - WINDOW + 15.0 * number for number in range(41)]
+    number = int(WINDOW // every) + 1
+    moments = [NOW - ago - WINDOW + every * each for each in range(number)]
     values = [1000.0 + round(rate * (moment - moments[0])) for moment in moments]
     own = {"__name__": metric, "namespace": "prod", "pod": POD}
     return Series({**own, **labels}, tuple(map(Sample, moments, values)))
@@ -131,6 +150,67 @@ def test_values_of_another_kind_than_those_asked_for_are_named(
 def test_replicas_count_once_by_any_name_of_their_label(label: str) -> None:
     store = Store(*(counter(status="200", path="/", **{label: name}) for name in "ab"))
     assert "is collected several times" in checked(store).reason
+
+
+@pytest.mark.parametrize(
+    ("every", "said"), [(15.0, None), (5.0, None), (30.0, None), (60.0, "every 1m"), (45.0, "45s")]
+)
+def test_samples_that_come_more_seldom_than_the_environment_says(
+    every: float, said: str | None
+) -> None:
+    """A gate would call them too old most of the time."""
+    check = checked(Store(counter(status="200", path="/", every=every)))
+    assert (check.status is Status.FAIL) == (said is not None)
+    if said is not None:
+        assert (
+            f"http_requests_total: samples come every {said.removeprefix('every ')}" in check.reason
+        )
+        assert "prometheus.scrape_interval of the environment file is 15s" in check.reason
+
+
+def test_a_target_that_is_no_longer_scraped_is_named() -> None:
+    check = checked(Store(counter(status="200", path="/", ago=3600.0)))
+    assert check.status is Status.FAIL
+    assert "http_requests_total: the newest sample is 1h" in check.reason
+
+
+@pytest.mark.parametrize("label", ["scraper", "stage"])
+def test_series_that_rise_alike_are_named_with_their_label(label: str) -> None:
+    store = Store(*(counter(status="200", path="/", **{label: name}) for name in "ab"))
+    assert f"once for each {label} (a, b) and rises alike" in checked(store).reason
+
+
+@pytest.mark.parametrize(
+    "second", [{"path": "/", "status": "200", "method": "POST", "rate": 0.7}, {"path": "/other"}]
+)
+def test_series_of_their_own_are_not(second: dict[str, Any]) -> None:
+    first = counter(status="200", path="/", method="GET")
+    other = counter(**{"status": "200", "method": "GET", **second})
+    assert checked(Store(first, other)).reason == FITS
+
+
+def test_bad_requests_that_are_no_part_of_all_are_named() -> None:
+    slis = {
+        "errors": {
+            "kind": "proportion",
+            "of": 'http_requests_total{status=~"5.."}',
+            "bad": "http_requests_total{}",
+        }
+    }
+    store = Store(counter(status="200", path="/"), counter(status="500", path="/", rate=0.1))
+    check = checked(store, rollout(slis=slis))
+    assert check.status is Status.FAIL
+    assert "counts 660 and that of all requests 60: it selects others, too" in check.reason
+
+
+@pytest.mark.parametrize("good", ["", 'le=~"0.1|0.25"', 'le!="+Inf"', 'le=~".+"'])
+def test_several_buckets_of_one_histogram_are_refused(good: str) -> None:
+    """A request is in each of them, so more than all would be good."""
+    slis = {
+        "fast": {"kind": "proportion", "of": "x_count{}", "good": f"x_bucket{{{good}}}"},
+    }
+    with pytest.raises(ValidationError, match="each request in several buckets"):
+        rollout(slis=slis)
 
 
 def test_a_metric_of_all_requests_that_is_misspelled_is_named() -> None:

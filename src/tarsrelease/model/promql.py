@@ -106,6 +106,43 @@ def native_bound(text: str) -> float | None:
     return bound if bound > 0 else None
 
 
+_SOME_BOUNDS = (
+    "+Inf",
+    *(f"{n * 10**e:.12g}" for e in range(-4, 4) for n in (1, 2, 2.5, 3, 5, 7.5)),
+)
+
+
+def has_one_bound(text: str) -> bool:
+    """Whether a selector of a histogram's buckets selects one of them: a request is in several.
+
+    True for every other metric, and for an expression that Python cannot match. Raises as `parse`.
+    """
+    metric, matchers, _ = parse(text)
+    bounds = [each for each in matchers if each.label == "le"]
+    if not metric.endswith("_bucket") or any(each.operator == "=" for each in bounds):
+        return True
+    if not any(each.operator == "=~" for each in bounds):
+        return False
+    try:
+        patterns = [
+            (each.operator, re.compile(each.value, re.ASCII))
+            for each in bounds
+            if "~" in each.operator
+        ]
+    except re.error:
+        return True
+    named = re.findall(r"[0-9]+(?:\.[0-9]+)?", text.replace("[.]", ".").replace("\\", ""))
+    fitting = {
+        float(bound)
+        for bound in (*_SOME_BOUNDS, *named)
+        if all(
+            (pattern.fullmatch(bound) is not None) is (operator == "=~")
+            for operator, pattern in patterns
+        )
+    }
+    return len(fitting) < 2
+
+
 def without_matcher(text: str, label: str) -> str:
     """The selector without its conditions on a label. Raises as `parse`."""
     metric, matchers, literals = parse(text)

@@ -148,6 +148,12 @@ class ProportionSli(Value):
     def _one_side(self) -> Self:
         if (self.bad is None) == (self.good is None):
             raise ValueError("give exactly one of bad and good")
+        for selector in filter(None, (self.of, self.bad, self.good)):
+            if not promql.has_one_bound(selector):
+                metric = promql.parse(selector).metric
+                raise ValueError(
+                    f'{metric} has each request in several buckets; choose one, such as le="0.25"'
+                )
         return self
 
 

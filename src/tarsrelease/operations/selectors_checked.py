@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
 
 from tarsrelease.gates.measure import attribution, presence, queries, vocabulary
 from tarsrelease.gates.study import recorded_requests
 from tarsrelease.model.checks import ReconnectsCheck, Scope
 from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.format import names
+from tarsrelease.model.format import duration, names
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.rollout import ProportionSli, Rollout
@@ -18,6 +20,10 @@ from tarsrelease.ports.metrics import History
 FITS = "the selectors fit the series"
 WINDOW = 600.0
 """Seconds of stable's past that are read."""
+_DAY, _STEP = 86400.0, 300.0
+"""How far back samples are looked for that have stopped, and at which moments."""
+_FEW = 10
+"""The newest samples of a series, which tell how often it is scraped."""
 
 
 def check_selectors(
@@ -57,12 +63,51 @@ def check_selectors(
     of_pods = {sli: of for sli, of in expected.items() if not _from_a_gateway(rollout, sli)}
     probes = _probes(rollout, deployments, interval)
     found += presence.untold_probes(of_pods, read.counters, keys, probes, WINDOW)
+    found += _as_scraped(rollout, counted, history, end, interval)
     found = [
         each._replace(serious=each.serious and decides.get((each.sli, each.service), False))
         for each in found
         if not each.service or (each.sli, each.service) in decides
     ]
     return tuple(_of_service(service.name, found, read, check_id) for service in rollout.services)
+
+
+def _as_scraped(
+    rollout: Rollout, counted: Mapping[str, str], history: History, end: float, interval: float
+) -> list[presence.Finding]:
+    """SLIs whose samples stopped, or come more seldom than the environment file says."""
+    selectors = list(dict.fromkeys(counted.values()))
+    sent = [vocabulary.as_sent(each) for each in selectors]
+    raw = dict(zip(selectors, history.between(sent, end - WINDOW, end), strict=True))
+    old = [each for each in selectors if not raw[each]]
+    earlier = history.recorded([vocabulary.as_sent(each) for each in old], end - _DAY, end, _STEP)
+    newest = {
+        each: max((line.samples[-1].time for line in series if line.samples), default=None)
+        for each, series in zip(old, earlier, strict=True)
+    }
+    texts = {
+        of: f"the newest sample is {duration(end - last)} old; is the target still scraped?"
+        for of, last in newest.items()
+        if last is not None
+    }
+    for of in selectors:
+        gaps = [
+            after.time - before.time
+            for line in raw[of]
+            if line.samples and line.samples[-1].time > end - WINDOW / 2  # of a pod that is there
+            for before, after in pairwise(line.samples[-_FEW:])
+        ]
+        if len(gaps) >= _FEW / 2 and median(gaps) > 2 * interval:
+            texts[of] = (
+                f"samples come every {duration(median(gaps))}, and prometheus.scrape_interval of "
+                f"the environment file is {duration(interval)}"
+            )
+    return [
+        presence.Finding(sli, service.name, f"{vocabulary.metric_of(of)}: {texts[of]}", True)
+        for sli, of in counted.items()
+        if of in texts
+        for service in rollout.services
+    ]
 
 
 def _deciding_slis(rollout: Rollout) -> dict[tuple[str, str], bool]:

@@ -141,6 +141,8 @@ def proportion(
         if key in troubles:
             return Unmeasured(troubles[key])
         total, other = totals.get(key, 0.0), others.get(key, 0.0)
+        if (why := excess(total, other, part_is_good=part_is_good)) is not None:
+            return Unmeasured(why)
         bad = total - other if part_is_good else other
         return Counts(
             bad=min(max(bad, 0.0), total),
@@ -149,6 +151,17 @@ def proportion(
         )
 
     return of_key
+
+
+def excess(total: float, other: float, *, part_is_good: bool) -> str | None:
+    """Why a part that is larger than the whole is none; a scrape that one of both lacks is none."""
+    if other <= 1.05 * total + 10:
+        return None
+    kind = "good" if part_is_good else "bad"
+    return (
+        f"the selector of {kind} requests counts {other:.0f} and that of all requests {total:.0f}: "
+        "it selects others, too, or requests several times"
+    )
 
 
 def _horizon(of: Counter, part: Counter, target: str) -> float:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from math import ceil, floor, isinf, log2
 from typing import NamedTuple
 
 from tarsrelease.gates.measure import attribution, vocabulary
 from tarsrelease.gates.measure.attribution import Known
-from tarsrelease.gates.measure.counting import Counter, several
+from tarsrelease.gates.measure.counting import (
+    Counter,
+    Line,
+    SeriesId,
+    rise_together,
+    several,
+)
 from tarsrelease.model import promql
 from tarsrelease.model.format import names, percent
 from tarsrelease.model.measurement import Key
@@ -121,6 +128,9 @@ def findings(
     for sli, (of, part, is_good) in proportions.items():
         for key in wanted:
             service = key[0]
+            counted = [attribution.requests(counters[selector], key) for selector in (of, part)]
+            if (more := attribution.excess(*counted, part_is_good=is_good)) is not None:
+                found.append(Finding(sli, service, more, True))
             why = None if sli in may_be_absent else missing(counters, of, part, is_good, key)
             if why is not None:
                 found.append(Finding(sli, service, why, True))
@@ -136,12 +146,41 @@ def findings(
                 if twice:
                     text = f"{metric} of {names(sorted(set(twice)))} is collected several times"
                     found.append(Finding(sli, service, f"{text}; each request counts once", False))
+                if (label := _doubled_by(each[0] for each in lines)) is not None:
+                    text = (
+                        f"each series of {metric} comes once for each {label[0]} ({label[1]}) and "
+                        f"rises alike: collected several times? Select one {label[0]}"
+                    )
+                    found.append(Finding(sli, service, text, False))
         if (inexact := _not_exact(part)) is not None:
             found.append(Finding(sli, "", inexact, False))
         if (probes := counters[of].probes) > 0:
             text = f"{probes} series of {vocabulary.metric_of(of)} are of probes, and left out"
             found.append(Finding(sli, "", text, False))
     return found
+
+
+_ALIKE = 50
+"""Requests after which no two counters rise alike by chance."""
+
+
+def _doubled_by(lines: Iterable[Line]) -> tuple[str, str] | None:
+    """A label that tells apart series which rise alike, and its values; None without any.
+
+    Paths do not count: two of them may belong to one page.
+    """
+    alike: dict[tuple[str, str, SeriesId], list[Line]] = {}
+    for line in lines:
+        if line.increase() >= _ALIKE:
+            for item in line.origin:
+                if item[0] not in vocabulary.TELLING_LABELS:
+                    at = (line.owner.target, item[0], line.origin - {item})
+                    alike.setdefault(at, []).append(line)
+    for (_, label, _), found in alike.items():
+        for one, other in pairwise(sorted(found, key=lambda line: line.increase())):
+            if rise_together([one.tail, other.tail]):
+                return label, names(sorted(dict(each.origin)[label] for each in (one, other)))
+    return None
 
 
 def _not_exact(part: str) -> str | None:
