@@ -128,6 +128,14 @@ class Past:
         self, selectors: list[str], start: float, end: float, step: float
     ) -> list[list[Series]]:
         self.asked.append((start, end))
+        return self._answers(selectors, start, end, step)
+
+    def between(self, selectors: list[str], start: float, end: float) -> list[list[Series]]:
+        return self._answers(selectors, start, end, 5.0)
+
+    def _answers(
+        self, selectors: list[str], start: float, end: float, step: float
+    ) -> list[list[Series]]:
         assert (end - start) / step < 11_000
         moments = np.arange(start, end + 1e-6, step)
 

@@ -63,7 +63,7 @@ def check_selectors(
     of_pods = {sli: of for sli, of in expected.items() if not _from_a_gateway(rollout, sli)}
     probes = _probes(rollout, deployments, interval)
     found += presence.untold_probes(of_pods, read.counters, keys, probes, WINDOW)
-    found += _as_scraped(rollout, counted, history, end, interval)
+    found += _as_scraped(rollout, expected, history, end, interval)
     found = [
         each._replace(serious=each.serious and decides.get((each.sli, each.service), False))
         for each in found
@@ -80,7 +80,8 @@ def _as_scraped(
     sent = [vocabulary.as_sent(each) for each in selectors]
     raw = dict(zip(selectors, history.between(sent, end - WINDOW, end), strict=True))
     old = [each for each in selectors if not raw[each]]
-    earlier = history.recorded([vocabulary.as_sent(each) for each in old], end - _DAY, end, _STEP)
+    sent = [vocabulary.as_sent(each) for each in old]
+    earlier = history.recorded(sent, end - _DAY, end, _STEP) if old else []
     newest = {
         each: max((line.samples[-1].time for line in series if line.samples), default=None)
         for each, series in zip(old, earlier, strict=True)
