@@ -72,6 +72,7 @@ def test_reading_says_what_is_wrong_and_what_is_allowed() -> None:
 
 
 SAMPLES = {
+    "out": "page/release.html",
     "by": "octocat",
     "support-tickets": "3",
     "usual-tickets": "5",

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LOOKED = ("plan", "verify", "environments")
-_APPROVED = (*_LOOKED, "go_no_go", "approve_release_manager", "approve_sre")
+_ASKED = ("ask_release_manager", "approve_release_manager", "ask_sre", "approve_sre")
+_APPROVED = (*_LOOKED, "go_no_go", *_ASKED)
 _MIGRATED = (*_APPROVED, "preflight", "migrate")
 _DEPLOYED = (*_MIGRATED, "canary")
 _TWO = (*_DEPLOYED, "s1", "s2")
@@ -43,9 +44,18 @@ class Scenario:
         """The messages of the day, by a word of each, in their order."""
         if "migrate" not in self.jobs:
             return []
-        held = ["holds"] if any(job.startswith("hold_") for job in self.jobs) else []
-        end = ["promoted", "complete"] if self.promoted else ["rolled back"]
-        return ["begun", *held, *end]
+        stages = [["next stage"] for job in self.jobs if job in ("s1", "s2")]
+        held = any(job.startswith("hold_") for job in self.jobs)
+        if held:
+            stages[-1].append("holds")
+        elif "approve_full" in self.jobs:
+            stages.append(["approval"])
+        if "full" in self.jobs:
+            stages.append(["next stage"])
+        back = ["being rolled back", "is rolled back", "no incident"]
+        end = ["promoted", "complete"] if self.promoted else back
+        begun = ["approval", "approval", "scheduled", "begun"]
+        return [*begun, *(word for stage in stages for word in stage), *end]
 
     @property
     def promoted(self) -> bool:

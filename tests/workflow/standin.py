@@ -42,6 +42,7 @@ def settings(name: str, address: str) -> dict[str, Any]:
                 {"name": name},
                 {"name": f"{name}-rollback"},
                 {"name": f"{name}-read", "branches": ["release/**", "main"]},
+                {"name": f"{name}-announce"},
                 *(
                     {"name": f"{name}-{ending}", "reviewers": [who]}
                     for ending, who in PEOPLE.items()
@@ -96,7 +97,7 @@ def told(record: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def _environment(name: str) -> dict[str, Any] | None:
     ending = name.partition("-")[2]
-    if ending not in ("", "rollback", "read", *PEOPLE):
+    if ending not in ("", "rollback", "read", "announce", *PEOPLE):
         return None
     person = {"type": "User", "reviewer": {"login": PEOPLE.get(ending), "id": 1, "type": "User"}}
     review = {

@@ -10,7 +10,8 @@ import pytest
 from act_runs import PIPELINE, Traced
 
 LOOKED = {"plan", "verify", "environments", "go_no_go"}
-APPROVED = LOOKED | {"approve_release_manager", "approve_sre"}
+ASKED = {"ask_release_manager", "approve_release_manager", "ask_sre", "approve_sre"}
+APPROVED = LOOKED | ASKED
 READY = APPROVED | {"preflight"}
 MIGRATED = READY | {"migrate"}
 DEPLOYED = MIGRATED | {"canary"}
@@ -45,7 +46,7 @@ CASES: dict[str, tuple[Mapping[str, str | int], Sequence[str], set[str], int]] =
     "a criterion is not met": ({"go_no_go/go-no-go": 1}, (), LOOKED, 1),
     "the release manager rejects": (
         *({}, ("approve_release_manager",)),
-        *(APPROVED - {"approve_sre"}, 1),
+        *(APPROVED - {"ask_sre", "approve_sre"}, 1),
     ),
     "the SRE rejects": ({}, ("approve_sre",), APPROVED, 1),
     "one person approved twice": ({"preflight/environments": 1}, (), READY, 1),
@@ -80,7 +81,10 @@ CASES: dict[str, tuple[Mapping[str, str | int], Sequence[str], set[str], int]] =
     "the suite fails": ({"validate/validate": 1}, (), VALIDATED | BACK, 1),
     "promote fails": ({"promote/promote": 12}, (), DONE | BACK, 1),
     "nobody can be told": (
-        {f"{job}/notify": 70 for job in ("migrate", "s1", "promote", "finish")},
+        {
+            f"{job}/notify": 70
+            for job in ("ask_release_manager", "ask_sre", "migrate", "s1", "promote", "finish")
+        },
         *((), DONE, 0),
     ),
     "nobody can be told of a rollback": (
@@ -154,10 +158,15 @@ def told(calls: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[tuple[str,
     ]
 
 
+ASKING = [("ask_release_manager", "waiting", "false"), ("ask_sre", "waiting", "false")]
+STARTING = [("migrate", "scheduled", "false"), ("migrate", "started", "false")]
+
+
 def test_people_are_told_of_each_turn_of_a_day(tmp_path: Path) -> None:
     _, _, calls = played(tmp_path, {"s1/canary-gate": "hold"}, stages="5,100")
     assert told(calls) == [
-        ("migrate", "started", "false"),
+        *ASKING,
+        *STARTING,
         ("s1", "hold", "false"),
         ("promote", "promoted", "false"),
         ("finish", "complete", "false"),
@@ -169,9 +178,9 @@ def test_people_are_told_of_each_turn_of_a_day(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_a_day_that_touched_nothing_tells_nobody_and_a_rollback_is_told(tmp_path: Path) -> None:
     _, _, calls = played(tmp_path / "a", {"preflight/preflight": 1})
-    assert told(calls) == []
+    assert told(calls) == ASKING
     _, _, calls = played(tmp_path / "b", {"s1/canary-gate": 11})
-    assert told(calls) == [("migrate", "started", "false"), ("rollback", "rollback", "false")]
+    assert told(calls) == [*ASKING, *STARTING, ("rollback", "rollback", "false")]
 
 
 @pytest.mark.full

@@ -220,10 +220,14 @@ def _told(record: Path) -> list[str]:
     """What the channel was told, by a word of each; PagerDuty was told of each, too."""
     posted = standin.told(record)
     texts = [body["text"] for path, body in posted if path == "/hook"]
-    words = ("begun", "holds", "rolled back", "promoted", "complete")
+    words = (
+        *("approval", "scheduled", "begun", "next stage", "holds", "promoted", "complete"),
+        *("being rolled back", "is rolled back", "no incident"),
+    )
     said = [next(word for word in words if word in text) for text in texts]
     events = [body for path, body in posted if path.startswith("/v2/")]
-    assert len(events) == len(said) + ("complete" in said)  # which resolves a hold, too
+    # The end resolves a hold, too; a proven rollback resolves three kinds of alerts.
+    assert len(events) == len(said) + ("complete" in said) + 3 * ("no incident" in said)
     return said
 
 

@@ -110,7 +110,7 @@ def test_a_cluster_that_does_not_answer_is_a_no_before_anybody_is_asked(tmp_path
 def test_a_database_that_does_not_answer_ends_in_the_rollback_job(tmp_path: Path) -> None:
     came = played(tmp_path, passes=("go_no_go", "preflight"), notify_pagerduty="true")
     assert came.code != 0
-    approvals = {"approve_release_manager", "approve_sre"}
+    approvals = {"approve_release_manager", "approve_sre", "ask_release_manager", "ask_sre"}
     expected = LOOKED | approvals | {"preflight", "migrate", "rollback"}
     assert came.ran() == expected, came.log[-4000:]
     begun, migrated = outcomes(came, "migrate")

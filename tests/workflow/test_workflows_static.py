@@ -128,7 +128,7 @@ def test_a_job_with_secrets_is_in_an_environment_without_being_an_approval(name:
         if "secrets." in text:
             assert found["environment"] in (
                 *(ENVIRONMENT, f"{ENVIRONMENT}-rollback"),
-                *(f"{ENVIRONMENT}-read", "production-read"),
+                *(f"{ENVIRONMENT}-read", "production-read", f"{ENVIRONMENT}-announce"),
             ), job
         else:
             assert found.get("environment") not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback"), job
@@ -146,7 +146,7 @@ def test_each_approval_is_in_the_environment_of_its_name_and_touches_nothing() -
         job: found["environment"].removeprefix(ENVIRONMENT)
         for job, found in jobs.items()
         if found.get("environment", ENVIRONMENT)
-        not in (ENVIRONMENT, f"{ENVIRONMENT}-rollback", f"{ENVIRONMENT}-read")
+        not in (ENVIRONMENT, *(f"{ENVIRONMENT}-{end}" for end in ("rollback", "read", "announce")))
     }
     assert waiting == APPROVALS
     for job in APPROVALS:
@@ -165,8 +165,13 @@ def test_before_the_approvals_every_credential_only_reads() -> None:
         return job in APPROVALS or any(map(approved, before))
 
     early = {job for job in jobs if not approved(job)}
-    assert early == {"plan", "verify", "environments", "go_no_go"}
-    assert {jobs[job].get("environment") for job in early} == {None, f"{ENVIRONMENT}-read"}
+    asks = "ask_release_manager"  # which sends a message
+    assert early == {"plan", "verify", "environments", "go_no_go", asks}
+    assert {jobs[job].get("environment") for job in early - {asks}} == {None, f"{ENVIRONMENT}-read"}
+    for job in (asks, "ask_sre"):
+        assert jobs[job]["environment"] == f"{ENVIRONMENT}-announce"
+        assert "KUBECONFIG" not in json.dumps(jobs[job])
+        assert "TARS_PROMETHEUS_TOKEN" not in json.dumps(jobs[job])
     assert "TARS_DATABASE_DSN" not in json.dumps([jobs[job] for job in early])
     monitoring = content("post_ga_monitoring.yaml")["jobs"]
     reading = {name for name, job in monitoring.items() if "secrets." in json.dumps(job)}
@@ -176,7 +181,7 @@ def test_before_the_approvals_every_credential_only_reads() -> None:
 
 def test_every_environment_is_in_the_documentation() -> None:
     text = (ROOT / "docs" / "pipeline.md").read_text()
-    for ending in {*APPROVALS.values(), "-contract", "-rollback", "-read"}:
+    for ending in {*APPROVALS.values(), "-contract", "-rollback", "-read", "-announce"}:
         assert f"`production{ending}`" in text
 
 
@@ -258,7 +263,32 @@ def test_telling_people_decides_nothing_and_ends_by_itself() -> None:
         assert step["with"]["pagerduty"] == "${{ inputs.notify_pagerduty }}"
     events = {step["with"]["event"] for step in told}
     ended = "${{ steps.back.outputs.exit-code == '0' && 'rollback' || 'rollback-failed' }}"
-    assert events == {"started", "hold", "protected", ended, "promoted", "complete"}
+    before = {"scheduled", "started", "waiting"}
+    assert events == {*before, "hold", "protected", ended, "promoted", "complete"}
+
+
+def test_only_steps_that_announce_have_the_receivers_secrets() -> None:
+    announce = {"notify", "canary-gate", "promote", "rollback"}
+    with_them = set()
+    for name in NAMES:
+        for _, step in steps(name):
+            given = json.dumps(step.get("env", {}))
+            if "TARS_SLACK_TOKEN" in given:
+                with_them.add(step["uses"].removeprefix("$/actions/"))
+                for channel in ("SLACK_WEBHOOK_URL", "PAGERDUTY_ROUTING_KEY", "STATUSPAGE_TOKEN"):
+                    assert f"TARS_{channel}" in given
+            else:
+                assert "TARS_SLACK" not in given
+                assert "ROUTING_KEY" not in given
+    assert with_them == announce
+
+
+def test_the_page_of_the_release_is_an_artifact() -> None:
+    finish = content(PIPELINE)["jobs"]["finish"]["steps"]
+    (written,) = [step for step in finish if step.get("uses") == "$/actions/dashboard"]
+    (kept,) = [step for step in finish if step.get("with", {}).get("path") == "page"]
+    assert written["with"]["out"].startswith("page/")
+    assert written["continue-on-error"] is kept["continue-on-error"] is True
 
 
 def test_a_day_waits_for_the_one_before_and_going_back_waits_for_nobody() -> None:

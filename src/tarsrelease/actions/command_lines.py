@@ -131,28 +131,27 @@ def _go_no_go(given: Given) -> list[str]:
     return ["check", "go-no-go", *_flags(given, *_PLACE, "window", "staging", "approvals"), *listed]
 
 
+_PLAN_FLAGS = (
+    *("ref", "release", "environment", "evidence", "stages", "stage-minutes"),
+    *("feature-flags", "override-window", "reason"),
+)
+
+
+def _plan(given: Given) -> list[str]:
+    journal = ["--journal"] if "kubeconfig" in given else []
+    return ["plan", *_flags(given, *_PLAN_FLAGS), *journal]
+
+
 ACTIONS: dict[str, Action] = {
     "setup": Action(_command("version", flags=()), {}, outputs=("tarsrelease",)),
     "plan": Action(
-        _command(
-            "plan",
-            flags=(
-                "ref",
-                "release",
-                "environment",
-                "evidence",
-                "stages",
-                "stage-minutes",
-                "feature-flags",
-                "override-window",
-                "reason",
-            ),
-        ),
+        _plan,
         {
             "ref": Input(kinds.REF),
             "release": Input(kinds.PATH),
             **_ENVIRONMENT,
             **_EVIDENCE,
+            **_CLUSTER,
             "stages": Input(kinds.WEIGHTS),
             "stage-minutes": Input(kinds.NUMBER),
             **_FLAGS,
@@ -271,6 +270,10 @@ ACTIONS: dict[str, Action] = {
             "reason": Input(kinds.TEXT, lenient=True, required=True),
             "by": Input(kinds.LOGIN),
         },
+    ),
+    "dashboard": Action(
+        _command("dashboard", flags=(*_PLACE, "out")),
+        _DAY | {"out": Input(kinds.PATH, required=True)},
     ),
     "notify": Action(
         _notify,

@@ -420,11 +420,12 @@ class IncidentDetails(Details):
 
 
 class NotifyDetails(Details):
-    """Of `notify send`: receivers told now, and those that this run had told before."""
+    """Of `notify send`: receivers told now, those that this run had told before, open threads."""
 
     key: str
     delivered: tuple[str, ...] = ()
     known_already: tuple[str, ...] = ()
+    threads: dict[str, str] = {}
 
 
 class MessagesDetails(Details):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from tarsrelease.context import Assignment, Context
 from tarsrelease.model.notice import Event, Notice
+from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import window as deployment_window
 
 _APPROVALS = {Event.HOLD: "canary-hold", Event.WAITING: "full"}
@@ -28,13 +29,17 @@ def announce(
 
 def announce_start(context: Context) -> None:
     """Announce the release's planned time, and that it has begun."""
-    rollout, now = context.rollout, context.clock.now()
-    longest = sum(stage.duration + stage.max_extension for stage in rollout.stages)
-    closes = None if rollout.window is None else deployment_window.closes(rollout.window, now)
-    ends = closes or now + timedelta(seconds=longest)
-    announce(context, Event.SCHEDULED, window=(now, ends))
+    rollout = context.rollout
+    announce(context, Event.SCHEDULED, window=planned(rollout, context.clock.now()))
     weights = " → ".join(f"{stage.weight} %" for stage in rollout.stages)
     announce(context, Event.STARTED, reason=f"Canary stages: {weights}")
+
+
+def planned(rollout: Rollout, begins: datetime) -> tuple[datetime, datetime]:
+    """Start and end of a release: of the deployment window, or after the longest stages."""
+    longest = sum(stage.duration + stage.max_extension for stage in rollout.stages)
+    closes = None if rollout.window is None else deployment_window.closes(rollout.window, begins)
+    return begins, closes or begins + timedelta(seconds=longest)
 
 
 def notice_of(

@@ -28,14 +28,17 @@ class Outbox(Protocol):
 class ClosingOutbox(Outbox, Protocol):
     """An outbox whose deliveries can be waited for."""
 
-    def unset(self) -> list[str]:
-        """A warning for each channel that gets nothing because a secret is not set."""
+    def unset(self, notice: Notice) -> list[str]:
+        """A warning for each channel that does not get it because a secret is not set."""
 
     def known(self, key: str) -> tuple[str, ...]:
         """The messages of the notice with this key that were delivered before."""
 
     def close(self, seconds: float | None = None) -> tuple[tuple[Told, ...], tuple[str, ...]]:
         """Wait for deliveries; the notices posted, and a warning for each undelivered message."""
+
+    def threads(self) -> dict[str, str]:
+        """The conversations that are open, by name."""
 
 
 class OutgoingStore(Protocol):

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.outcome import Verdict
+
+if TYPE_CHECKING:
+    from tarsrelease.rehearsal.receivers import Trouble
 
 PartAction = Literal["kill", "pause", "scrape-twice"]
 
@@ -26,7 +29,8 @@ class Fault:
     usual error rate. `grows` is added to the number of the same name in `pods` every second, up to
     `most`. `after` is the part of the stage's planned duration after which it begins.
     `stable_pod` is the body for one pod of stable of each service, for `seconds` before the
-    release. `prometheus` is disturbed for `seconds`; `rate` is the requests per second (all
+    release. `prometheus` is disturbed for `seconds`; `channels` is what
+    all receivers of messages do; `rate` is the requests per second (all
     services) from the start. `limits` are limits of shares that the rehearsal overrides, as text
     with a unit. `selectors` are replacements in the rollout.yaml of a copy of the bundle.
     `expected` is the verdict of the release.
@@ -43,6 +47,7 @@ class Fault:
     after: float = 0.0
     stable_pod: Mapping[str, object] = field(default_factory=dict)
     prometheus: PartAction | None = None
+    channels: Trouble | None = None
     seconds: float = 30.0
     rate: float | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
@@ -149,6 +154,12 @@ FAULTS = {
             expected=Verdict.PROCEED,
         ),
         Fault(
+            "silent-channels",
+            "Slack, PagerDuty, Statuspage, mail and webhooks do not answer",
+            channels="time-out",
+            expected=Verdict.PROCEED,
+        ),
+        Fault(
             "wrong-selector",
             "the selector of bad requests asks for a label that no series has",
             selectors={'status=~"5.."': 'code=~"5.."'},
@@ -195,6 +206,11 @@ def limits_of(faults: Sequence[Fault]) -> dict[str, str]:
 def selectors_of(faults: Sequence[Fault]) -> dict[str, str]:
     """The replacements in rollout.yaml that these faults require."""
     return {old: new for fault in faults for old, new in fault.selectors.items()}
+
+
+def channels_of(faults: Sequence[Fault]) -> Trouble | None:
+    """What all receivers of messages do instead of answering; None if they answer."""
+    return next((fault.channels for fault in faults if fault.channels is not None), None)
 
 
 def rate_of(faults: Sequence[Fault], asked: float) -> float:

@@ -32,7 +32,7 @@ from tarsrelease.model.release import Release, Run, RunOptions
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account
 from tarsrelease.rehearsal.access import kubectl as run_kubectl
-from tarsrelease.rehearsal.faults import Fault, expected_of, parse_fault, rate_of
+from tarsrelease.rehearsal.faults import Fault, channels_of, expected_of, parse_fault, rate_of
 from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.install import install, together
 from tarsrelease.rehearsal.load import Aim, Load, Sockets
@@ -208,7 +208,7 @@ def play(options: DayOptions, say: Say) -> Outcome:
         ready_seconds = time.monotonic() - begun
         say(f"{release.rollout.application} serves {rate:g} requests/s ({duration(ready_seconds)})")
         stack.enter_context(injector)
-        people = stack.enter_context(receivers())
+        people = stack.enter_context(receivers(channels_of(faults)))
         run = _play(options, environment, runner, people)
         people.write(Path(options.evidence) / MESSAGES)
         clients = load.report()

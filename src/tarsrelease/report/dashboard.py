@@ -15,20 +15,28 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from tarsrelease.model.base import Value
 from tarsrelease.model.format import duration
-from tarsrelease.model.journal import Entry, Phase, TickFacts, VoteFacts
+from tarsrelease.model.journal import Entry, Phase, VoteFacts
 from tarsrelease.model.notice import Told
-from tarsrelease.model.outcome import Check, Outcome, Verdict
-from tarsrelease.model.step_details import MessagesDetails, NotifyDetails, StatusDetails
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
+from tarsrelease.model.step_details import ItemRow, MessagesDetails, NotifyDetails, StatusDetails
 from tarsrelease.report.results import MARKS, count_statuses, headline, show_observed, show_samples
 from tarsrelease.report.rows import ordered
 from tarsrelease.rollout import release_journal
 
 _WIDTH, _HEIGHT = 720, 160
 _RECENT = 12
+_WORDS = {
+    Status.PASS: "done",
+    Status.FAIL: "open",
+    Status.SKIPPED: "to come",
+    Status.INCONCLUSIVE: "unclear",
+    Status.ERROR: "not measured",
+}
 
 
 class Dashboard(Value):
-    """What the page shows. `status` is an outcome of `status`; `recorded` are the evidence's.
+    """What the page shows. `status` is an outcome of `status`; `recorded` are the evidence's;
+    `items` are those of all checklists.
 
     `problem` says why the cluster could not be read; `status` is then the last one that could.
     """
@@ -39,6 +47,7 @@ class Dashboard(Value):
     status: Outcome | None
     recorded: tuple[Outcome, ...] = ()
     journal: tuple[Entry, ...] = ()
+    items: tuple[ItemRow, ...] = ()
     problem: str = ""
 
 
@@ -77,7 +86,7 @@ def content(found: Dashboard) -> str:
         entries=[_entry(each) for each in reversed(found.journal[-_RECENT:])],
         messages=_messages(found.recorded),
         votes=_votes(found.journal),
-        ticks=_ticks(found.journal),
+        items=_items(found.items),
         holder=details.lock if details else None,
         moment=_moment,
         word=headline,
@@ -199,18 +208,12 @@ def _votes(journal: Iterable[Entry]) -> list[dict[str, str]]:
     return list(found.values())
 
 
-def _ticks(journal: Iterable[Entry]) -> list[dict[str, str]]:
-    """The checklist items that people have confirmed, each once."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in journal:
-        tick = TickFacts.of(entry.facts)
-        if tick is None:
-            continue
-        found.pop(tick.item, None)
-        if tick.done:
-            at = _moment(entry.at)
-            found[tick.item] = {"at": at, "item": tick.item, "by": tick.by, "note": tick.note}
-    return list(found.values())
+def _items(rows: Iterable[ItemRow]) -> list[dict[str, str]]:
+    """Every item with its mark."""
+    return [
+        {**row.model_dump(), "mark": MARKS[Status(row.status)], "word": _WORDS[Status(row.status)]}
+        for row in rows
+    ]
 
 
 def _moment(at: datetime | None) -> str:
@@ -346,17 +349,19 @@ _CONTENT = """\
 <td>{{ row.by }}</td><td>{{ row.at }}</td><td>{{ row.reason }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% endif %}
-{% if ticks %}
-<h2>Checklists</h2>
-<div class="scroll" tabindex="0" role="region" aria-label="Checklists"><table>
-<thead><tr><th scope="col">item</th><th scope="col">by</th><th scope="col">at</th>
-<th scope="col">note</th></tr></thead><tbody>
-{% for row in ticks %}<tr><td class="pass">&#10003; {{ row.item }}</td><td>{{ row.by }}</td>
-<td>{{ row.at }}</td><td>{{ row.note }}</td></tr>
-{% endfor %}</tbody></table></div>
-{% endif %}
 {% if messages %}
 <h2>Messages</h2>
 <ul>{% for message in messages %}<li>{{ message }}</li>{% endfor %}</ul>
+{% endif %}
+{% if items %}
+<h2>Checklists: {{ items|selectattr("status", "equalto", "pass")|list|length }} of
+{{ items|length }} items done</h2>
+<div class="scroll" tabindex="0" role="region" aria-label="Checklists"><table>
+<thead><tr><th scope="col">state</th><th scope="col">checklist</th><th scope="col">item</th>
+<th scope="col">who</th><th scope="col">when</th><th scope="col">evidence</th></tr></thead><tbody>
+{% for row in items %}<tr><td class="{{ row.status }}">{{ row.mark }} {{ row.word }}</td>
+<td>{{ row.checklist }}</td><td>{{ row.item }}: {{ row.text }}</td><td>{{ row.who }}</td>
+<td>{{ row.when }}</td><td>{{ row.evidence }}</td></tr>
+{% endfor %}</tbody></table></div>
 {% endif %}
 """

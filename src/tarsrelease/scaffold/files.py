@@ -192,6 +192,8 @@ def _github(facts: Facts) -> dict[str, Any]:
         "environments": [
             {"name": name},
             {"name": f"{name}-rollback"},
+            {"name": f"{name}-read"},
+            {"name": f"{name}-announce"},
             {"name": f"{name}-release-manager", "reviewers": [managers]},
             {"name": f"{name}-sre", "reviewers": [sre]},
             {"name": f"{name}-canary-hold", "reviewers": [managers, sre]},
@@ -207,7 +209,9 @@ def workflow_text(shipped: str, facts: Facts) -> str:
     repository, _, commit = facts.actions.partition("@")
     text = re.sub(r"uses: \$/actions/(\S+)", rf"uses: {repository}/actions/\1@{commit}", shipped)
     text = re.sub(
-        r"\bTARS_(?=(PROMETHEUS|DATABASE|SLACK|PAGERDUTY)_)", f"{_variable(facts)}_", text
+        r"\bTARS_(?=(PROMETHEUS|DATABASE|SLACK|PAGERDUTY|STATUSPAGE|MAIL|TEAMS)_)",
+        f"{_variable(facts)}_",
+        text,
     )
     return re.sub(r"(?m)^(\s+default:) production$", rf"\1 {facts.environment}", text)
 

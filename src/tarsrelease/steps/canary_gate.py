@@ -125,7 +125,8 @@ def gate(
                 took = (written - since).total_seconds()
                 details = GateDetails(**details.given(), seconds_from_shift_to_write=took)
         _journal_verdict(context, stage, seen)
-        _announce_verdict(context, stage, seen, off)
+        if lifting is None or seen.verdict is not Verdict.PROCEED:
+            _announce_verdict(context, stage, seen, off)
         return report.outcome(
             seen.verdict,
             f"{stage.name}: {_summary(seen, off, lifting)}",

@@ -86,6 +86,35 @@ def check_readiness(
     )
 
 
+def items_so_far(
+    context: Context, entries: Sequence[Entry], recorded: Sequence[Outcome]
+) -> list[ItemRow]:
+    """Every item of every checklist, without measuring anything.
+
+    What a machine measures is as the last `check readiness` in `recorded` found it.
+    """
+    rollout, now = context.rollout, context.clock.now()
+    when = planned(in_force(rollout, entries), entries, now)
+    after = release_journal.promotion_begun(entries, rollout.version)
+    ticks = checklists.ticks(entries, rollout.version)
+    measured: dict[str, ItemRow] = {}
+    for outcome in recorded:
+        details = ReadinessDetails.of(outcome.details)
+        measured |= {row.item: row for row in details.items} if details else {}
+    rows: list[ItemRow] = []
+    for each in checklists.checklists_of(rollout).values():
+        due = _due(each, each.part, when, after=after)
+        for name, item in each.items.items():
+            if item.check is not None and name in measured:
+                rows.append(measured[name])
+                continue
+            found = _step(context, item, entries, recorded)
+            check = checklists.state(name, item, found, ticks.get(name), due, now)
+            who, at = _who_and_when(context, item, check, ticks.get(name), now)
+            rows.append(checklists.row(check, each.title, who, at))
+    return rows + [row for _, row in _follow_ups(context, entries, ticks, now)]
+
+
 def _due(each: Checklist, part: Part, when: Planned | None, *, after: bool) -> datetime | None:
     """When the checklist is due: at once before the release; after it, only if it was promoted."""
     if part == "before":

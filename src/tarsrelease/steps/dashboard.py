@@ -8,6 +8,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.outcome import Outcome
 from tarsrelease.report.dashboard import Dashboard
+from tarsrelease.steps.check_readiness import items_so_far
 from tarsrelease.steps.status import status
 
 
@@ -27,6 +28,7 @@ def dashboard(
             status=before.status if before else None,
             recorded=own,
             journal=before.journal if before else (),
+            items=before.items if before else (),
             problem=f"{error}; {error.detail.next}",
         )
     return Dashboard(
@@ -36,4 +38,5 @@ def dashboard(
         status=found,
         recorded=own,
         journal=tuple(entry for entry in entries if entry.release == version),
+        items=tuple(items_so_far(context, entries, own)),
     )

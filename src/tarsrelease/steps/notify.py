@@ -43,7 +43,7 @@ def send(
     told, undelivered = outbox.close(wait)
     now = next((each.delivered for each in told if each.notice.key == notice.key), ())
     delivered = [name for name in now if name not in before]
-    problems = [*outbox.unset(), *undelivered]
+    problems = [*outbox.unset(notice), *undelivered]
     said = [f"notified {', '.join(delivered)}"] if delivered else []
     said += [f"notified before: {', '.join(before)}"] if before else []
     said += [f"NOT SENT, {count(len(problems), 'warning')}: {problems[0]}"] if problems else []
@@ -51,6 +51,7 @@ def send(
         key=notice.key,
         delivered=tuple(delivered),
         known_already=tuple(before),
+        threads=outbox.threads(),
         warnings=tuple(problems),
     )
     summary = "; ".join(said) or "no receiver for this event"
@@ -119,17 +120,21 @@ def _shown(bodies: Sequence[PreviewedMessage]) -> list[str]:
 
 
 def told_before(outcomes: Iterable[Outcome], notice: Notice, at: datetime) -> Outgoing:
-    """The outbox as the evidence knows it, for a process without a cluster."""
+    """The outbox as the evidence knows it: who got the notice, and the open threads."""
     delivered: dict[str, None] = {}
+    threads: dict[str, str] = {}
     for outcome in outcomes:
         sent = NotifyDetails.of(outcome.details)
+        if sent is not None:
+            threads |= sent.threads
         if sent is not None and sent.key == notice.key:
             delivered |= dict.fromkeys(sent.delivered)
         several = MessagesDetails.of(outcome.details)
         for each in several.told if several is not None else ():
             if each.notice.key == notice.key:
                 delivered |= dict.fromkeys(each.delivered)
-    return Outgoing(told=(Told(notice=notice, at=at, delivered=tuple(delivered)),))
+    told = Told(notice=notice, at=at, delivered=tuple(delivered))
+    return Outgoing(told=(told,) if delivered else (), threads=threads)
 
 
 def _ended(

@@ -42,9 +42,9 @@ Change = outgoing.Change
 class Outbox:
     """The port `Outbox` on the channels of an environment file. `close` it at the end.
 
-    `store` connects to it at the first message, None without a cluster: what is known is then
-    `known`. Channels in `without`, and
-    those whose secrets are not set, get nothing.
+    `store` connects to it at the first message, None without a cluster. `known` is what jobs
+    without a cluster have sent. Channels in `without`, and those whose secrets are not set, get
+    nothing.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Outbox:
         usable = self._channels.usable()
         self._usable = [name for name in usable if name not in without]
         self._sender = secrets.token_hex(8)
+        self._recalled = outgoing.recalled(known or Outgoing())
         self._state = known or Outgoing()
         self._lock = threading.Condition()
         self._changes: deque[Change] = deque()
@@ -99,33 +100,43 @@ class Outbox:
             return message_names(list(channel.messages(notice, at, keys=False)))
         except ReleaseError as error:
             with self._lock:
-                self._problems[notice.key, _channel_name(channel, self._lines)] = str(error)
+                self._problems[notice.key, self._name_of(channel)] = str(error)
             return []
+
+    def _name_of(self, channel: Channel) -> str:
+        return next(name for name, each in self._channels.by_name.items() if each is channel)
 
     def _add(self, change: Change) -> None:
         self._changes.append(change)
         if self._clerk is None:
-            self._changes.appendleft(outgoing.adopted(self._sender, datetime.now(UTC)))
+            adopted = outgoing.adopted(self._sender, datetime.now(UTC))
+            self._changes.extendleft((adopted, self._recalled))
             self._clerk = threading.Thread(target=self._work, daemon=True, name="outbox")
             self._clerk.start()
         self._lock.notify_all()
 
-    def unset(self) -> list[str]:
+    def unset(self, notice: Notice) -> list[str]:
         """See the port."""
+        at = datetime.now(UTC)
         return [
             f"{name}: the environment variable {variable} is not set"
             for name, channel in self._channels.by_name.items()
-            if name not in self._without
+            if name not in self._without and self._names(channel, notice, at)
             for variable in channel.variables
             if variable and not os.environ.get(variable)
         ]
+
+    def threads(self) -> dict[str, str]:
+        """See the port."""
+        with self._lock:
+            return dict(self._channels.threads)
 
     def known(self, key: str) -> tuple[str, ...]:
         """See the port."""
         if self._store is not None:
             found = self._stored([])
             with self._lock:
-                self._state = self._state if found is None else found
+                self._state = self._state if found is None else self._recalled(found)
         told = self._state.of(key)
         return told.delivered if told is not None else ()
 
@@ -262,10 +273,6 @@ class Outbox:
             if key in self._posted and not waits:
                 found.append(f"{notice.event if notice else key} to {name}: {why}")
         return found
-
-
-def _channel_name(channel: Channel, lines: Mapping[str, _Line]) -> str:
-    return next(name for name, line in lines.items() if line.channel is channel)
 
 
 class _Line:

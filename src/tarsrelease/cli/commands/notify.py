@@ -55,9 +55,17 @@ def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
             help="Distinguish events that can happen twice in a run, such as canary-10.",
         ),
         click.option(
-            "--starts", type=MOMENT, metavar="TIME", help="Start of a scheduled release (ISO 8601)."
+            "--starts",
+            type=MOMENT,
+            metavar="TIME",
+            help="Start of a scheduled release (ISO 8601). Default: now.",
         ),
-        click.option("--ends", type=MOMENT, metavar="TIME", help="End of a scheduled release."),
+        click.option(
+            "--ends",
+            type=MOMENT,
+            metavar="TIME",
+            help="End of a scheduled release. Default: of the window, or of the longest stages.",
+        ),
         click.option(
             "--event", type=click.Choice(_EVENTS), required=True, help="Event to announce."
         ),
@@ -67,8 +75,15 @@ def _notice_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def _notice(session: Session, options: dict[str, Any]) -> Notice:
-    from tarsrelease.model.notice import Event, Notice
+    from datetime import UTC, datetime
 
+    from tarsrelease.model.notice import Event, Notice
+    from tarsrelease.operations.announcing import planned
+
+    starts, ends = options["starts"], options["ends"]
+    if options["event"] == Event.SCHEDULED:
+        starts, usual = planned(session.release.rollout, starts or datetime.now(UTC))
+        ends = ends or usual
     owner = session.run.owner
     found = owner if owner.startswith("https://") else ""
     return Notice(
@@ -81,8 +96,8 @@ def _notice(session: Session, options: dict[str, Any]) -> Notice:
         reason=options["reason"],
         link=options["link"] or found,
         approval=options["approval"],
-        starts_at=options["starts"],
-        ends_at=options["ends"],
+        starts_at=starts,
+        ends_at=ends,
     )
 
 

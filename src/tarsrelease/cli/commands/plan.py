@@ -78,6 +78,7 @@ def _plan(settings: Settings, **given: Any) -> int:
     deployment window, the exit code is 1 unless you override the window with a reason. An empty
     option counts as not given. The command accesses nothing outside this machine, unless --journal
     is given: the window that `check go-no-go --postpone-to` recorded then replaces rollout.yaml's.
+    If the journal cannot be read, the plan has a warning; `check go-no-go` checks the window again.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
@@ -95,25 +96,36 @@ def _plan(settings: Settings, **given: Any) -> int:
         duration = options.stage_duration or minutes_wanted(options.stage_minutes)
         stages, flags = stages_wanted(options.stages), options.feature_flags
         session.choose(RunOptions(stages=stages, stage_duration=duration, feature_flags=flags))
-        return step(
-            _in_its_window(session) if options.journal else session.assignment,
+        assignment, warnings = _in_its_window(session, journaled=options.journal)
+        outcome = step(
+            assignment,
             load_release(session.release_folder, None).rollout,
             stage_duration=duration,
             flags_wanted=flags,
             override=_override(options.reason) if options.override_window else None,
             at=options.at,
         )
+        details = outcome.details
+        said = {"warnings": (*warnings, *details.warnings)}
+        return outcome.model_copy(update={"details": details.model_copy(update=said)})
 
     return carry_out(settings, "plan", act, changes=False, recording=Recording.WHEN_ASKED)
 
 
-def _in_its_window(session: Session) -> Assignment:
-    """The assignment with the window in force."""
+def _in_its_window(session: Session, *, journaled: bool) -> tuple[Assignment, tuple[str, ...]]:
+    """The assignment with the window in force; a warning if the journal cannot be read."""
+    if not journaled:
+        return session.assignment, ()
+    from tarsrelease.model.errors import ReleaseError
     from tarsrelease.rollout.window import in_force
 
-    context = session.context
-    rollout = in_force(context.rollout, context.cluster.journal.entries())
-    return context.with_release(context.release.model_copy(update={"rollout": rollout}))
+    try:
+        context = session.context
+        entries = context.cluster.journal.entries()
+    except ReleaseError as error:
+        return session.assignment, (f"the window is rollout.yaml's: {error}",)
+    rollout = in_force(context.rollout, entries)
+    return context.with_release(context.release.model_copy(update={"rollout": rollout})), ()
 
 
 def _override(reason: str) -> str:

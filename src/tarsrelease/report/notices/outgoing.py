@@ -52,6 +52,17 @@ def posted(notice: Notice, at: datetime, names: Sequence[str], sender: str) -> C
     return change
 
 
+def recalled(known: Outgoing) -> Change:
+    """What other jobs of the release have sent without a cluster is known here, too."""
+
+    def change(state: Outgoing) -> Outgoing:
+        new = [told for told in known.told if state.of(told.notice.key) is None]
+        threads = {**known.threads, **state.threads}
+        return state.model_copy(update={"told": (*state.told, *new), "threads": threads})
+
+    return change
+
+
 def adopted(sender: str, at: datetime) -> Change:
     """The sender takes over what waits and nobody delivers."""
 
