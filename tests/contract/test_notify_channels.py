@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statuspage_stand_in import Statuspage, statuspage_server
 from unruly_servers import Server, silence
@@ -253,6 +253,7 @@ TEXTS = st.text(max_size=60) | st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(Event)), TEXTS, TEXTS, TEXTS)
 def test_no_text_breaks_a_message_or_mentions_a_channel(
     event: Event, reason: str, about: str, link: str

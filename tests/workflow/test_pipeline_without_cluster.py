@@ -113,17 +113,22 @@ def test_a_database_that_does_not_answer_ends_in_the_rollback_job(tmp_path: Path
     approvals = {"approve_release_manager", "approve_sre", "ask_release_manager", "ask_sre"}
     expected = LOOKED | approvals | {"preflight", "migrate", "rollback"}
     assert came.ran() == expected, came.log[-4000:]
-    begun, migrated = outcomes(came, "migrate")
-    assert begun["step"] == "notify send"
+    planned, begun, migrated = outcomes(came, "migrate")
+    assert planned["step"] == begun["step"] == "notify send"
     assert migrated["exit_code"] == 69
-    back, said = outcomes(came, "rollback")
+    back, announced, said = outcomes(came, "rollback")
     assert back["exit_code"] == 69
+    assert announced["step"] == "messages"
     assert said["details"]["warnings"] == []
     told = standin.told(tmp_path / "told.jsonl")
     # Each channel has its own order, and both are told at the same time.
-    assert [path for path, _ in told if path == "/hook"] == ["/hook", "/hook"]
+    words = ("approval", "approval", "scheduled", "begun", "being rolled back", "could not be")
+    texts = [body["text"] for path, body in told if path == "/hook"]
+    assert len(texts) == len(words)
+    assert all(word in text for word, text in zip(words, texts, strict=True)), texts
     paged = [(path, body) for path, body in told if path != "/hook"]
-    assert [path for path, _ in paged] == ["/v2/change/enqueue", "/v2/enqueue"]
+    assert [path for path, _ in paged] == ["/v2/change/enqueue"] * 5 + ["/v2/enqueue"]
+    assert (came.artifacts / "page-1" / "release.html").is_file()
     assert paged[-1][1]["payload"]["severity"] == "critical"
     assert "of-no-use" not in came.log, "a secret was printed"
     page = report("day", came.artifacts, "--format", "markdown").stdout
