@@ -1,7 +1,6 @@
 """Who must approve, and who did, asked of a stand-in held to GitHub's own description.
 
-The forms are those of github/rest-api-description (as in @octokit/openapi 23.0.2): the schemas
-`environment`, `environment-approvals` and `simple-user`, cut to the fields that are read.
+github_openapi.json has the description's part that is used; every answer and request is validated.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from contexts import assignment
+from github_openapi import environment, pull_request_rule, team, user, validate
 
 from tarsrelease.adapters.files.configuration import load_environment, load_release
 from tarsrelease.adapters.github.api import GitHubReviews
@@ -34,91 +33,20 @@ from tarsrelease.steps.check_environments import check_environments
 
 ROOT = Path(__file__).parents[2]
 MANAGER, SRE = "production-release-manager", "production-sre"
-USER = {
-    "type": "object",
-    "required": ["login", "id", "type"],
-    "properties": {"login": {"type": "string"}, "id": {"type": "integer"}},
-}
-TEAM = {
-    "type": "object",
-    "required": ["slug", "id", "name"],
-    "properties": {"slug": {"type": "string"}, "id": {"type": "integer"}},
-}
-RULE = {
-    "type": "object",
-    "required": ["id", "node_id", "type"],
-    "properties": {
-        "id": {"type": "integer"},
-        "node_id": {"type": "string"},
-        "type": {"type": "string"},
-        "prevent_self_review": {"type": "boolean"},
-        "reviewers": {
-            "type": "array",
-            "maxItems": 6,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "type": {"enum": ["User", "Team"]},
-                    "reviewer": {"anyOf": [USER, TEAM]},
-                },
-            },
-        },
-    },
-}
-ENVIRONMENT = {
-    "type": "object",
-    "required": ["id", "node_id", "name", "url", "html_url", "created_at", "updated_at"],
-    "properties": {
-        "protection_rules": {"type": "array", "items": RULE},
-        "deployment_branch_policy": {
-            "anyOf": [
-                {"type": "null"},
-                {
-                    "type": "object",
-                    "required": ["protected_branches", "custom_branch_policies"],
-                    "properties": {
-                        "protected_branches": {"type": "boolean"},
-                        "custom_branch_policies": {"type": "boolean"},
-                    },
-                },
-            ]
-        },
-    },
-}
 CUSTOM = {"protected_branches": False, "custom_branch_policies": True}
 BRANCH_RULES = [
     {"type": "creation"},
     {"type": "deletion"},
     {"type": "non_fast_forward"},
-    {"type": "pull_request", "parameters": {"required_approving_review_count": 1}},
+    pull_request_rule(1),
 ]
-APPROVALS = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["environments", "state", "user", "comment"],
-        "properties": {
-            "state": {"enum": ["approved", "rejected", "pending"]},
-            "user": USER,
-            "comment": {"type": "string"},
-            "environments": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"name": {"type": "string"}}},
-            },
-        },
-    },
-}
-
-
-def user(login: str) -> dict[str, Any]:
-    return {"login": login, "id": len(login), "type": "User"}
 
 
 def place(name: str, *reviewers: str, prevents: bool = True, **more: object) -> dict[str, Any]:
     rules: list[dict[str, Any]] = [{"id": 1, "node_id": "x", "type": "branch_policy"}]
     if reviewers:
         people = [
-            {"type": "Team", "reviewer": {"slug": r[5:], "id": 9, "name": r[5:]}}
+            {"type": "Team", "reviewer": team(r[5:])}
             if r.startswith("team:")
             else {"type": "User", "reviewer": user(r)}
             for r in reviewers
@@ -132,32 +60,21 @@ def place(name: str, *reviewers: str, prevents: bool = True, **more: object) -> 
                 "reviewers": people,
             }
         )
-    time = "2026-01-01T00:00:00Z"
-    found = {
-        "id": 1,
-        "node_id": "n",
-        "name": name,
-        "url": "u",
-        "html_url": "h",
-        "created_at": time,
-        "updated_at": time,
+    return {
+        **environment(name),
         "protection_rules": rules,
         "deployment_branch_policy": CUSTOM,
         **more,
     }
-    jsonschema.validate(found, ENVIRONMENT)
-    return found
 
 
 def review(login: str, name: str, state: str = "approved") -> dict[str, Any]:
-    found = {
+    return {
         "state": state,
         "comment": "yes",
         "user": user(login),
         "environments": [{"id": 1, "name": name}],
     }
-    jsonschema.validate([found], APPROVALS)
-    return found
 
 
 class StandIn(ThreadingHTTPServer):
@@ -200,6 +117,8 @@ class Handler(BaseHTTPRequestHandler):
             found = self.server.places.get(self.path.rpartition("/")[2])
         there = found is not None
         status = self.server.status if self.server.status != 200 else 200 if there else 404
+        if status == 200:
+            validate("get", self.path, "response", found)
         content = json.dumps(found if status == 200 else {"message": "Not Found"}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
@@ -390,6 +309,13 @@ def test_the_script_creates_the_environments(github: StandIn, tmp_path: Path) ->
     lines = calls.read_text().splitlines()
     assert lines[0] == "users/alice"
     assert "orgs/org/teams/sre" in lines
+    for line in lines:
+        verb, _, request = line.partition(" ")
+        address, _, text = request.partition(" ")
+        if text and "/rulesets" in address:  # a change has the body of a creation
+            validate("post", "/repos/org/tars/rulesets", "request", json.loads(text))
+        elif text:
+            validate(verb, f"/{address}", "request", json.loads(text))
     puts = [line for line in lines if line.startswith("PUT") and "/environments/" in line]
     method, address, body = puts[-1].split(" ", 2)
     assert (method, address) == ("PUT", f"repos/org/tars/environments/{SRE}")
@@ -448,7 +374,7 @@ def test_an_environment_with_secrets_that_other_branches_may_use_is_a_no(
     [
         ([], "missing rules: pull_request, deletion, non_fast_forward, creation"),
         (BRANCH_RULES[1:], "missing rules: creation"),
-        ([*BRANCH_RULES[:3], {"type": "pull_request", "parameters": {}}], "no approval"),
+        ([*BRANCH_RULES[:3], pull_request_rule(0)], "no approval"),
     ],
 )
 def test_a_release_branch_that_takes_unreviewed_workflows_is_a_no(

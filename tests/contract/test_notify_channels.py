@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slack_sdk.models import blocks
 from statuspage_stand_in import Statuspage, statuspage_server
 from unruly_servers import Server, silence
 
@@ -253,7 +254,7 @@ TEXTS = st.text(max_size=60) | st.sampled_from(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None)  # the machine may be busy
 @given(st.sampled_from(list(Event)), TEXTS, TEXTS, TEXTS)
 def test_no_text_breaks_a_message_or_mentions_a_channel(
     event: Event, reason: str, about: str, link: str
@@ -349,9 +350,6 @@ def test_each_channel_is_tried_and_nothing_is_published(
 
 @pytest.mark.parametrize("event", list(Event))
 def test_slacks_own_models_accept_the_blocks(event: Event) -> None:
-    blocks = pytest.importorskip(
-        "slack_sdk.models.blocks", reason="no slack_sdk: pip install slack_sdk"
-    )
     told = notice(event, reason="*why* <!channel>", link="https://ci.example/7", **WINDOW)
     messages = [slack(told), *(m for each in CHANNELS for m in slack_channel(told, each))]
     for message in messages:

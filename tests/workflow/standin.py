@@ -19,6 +19,9 @@ from typing import Any
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
+import github_openapi as github
+
 PEOPLE = {
     "release-manager": "alice",
     "sre": "bob",
@@ -86,7 +89,6 @@ def told(record: Path) -> list[tuple[str, dict[str, Any]]]:
     """What was posted: path and body, each of the form that its receiver has published."""
     import jsonschema
 
-    sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
     from tarsrelease.rehearsal.provider_forms import FORMS, SLACK
 
     posted = [(each["path"], each["body"]) for each in map(json.loads, record.open())]
@@ -99,7 +101,7 @@ def _environment(name: str) -> dict[str, Any] | None:
     ending = name.partition("-")[2]
     if ending not in ("", "rollback", "read", "announce", *PEOPLE):
         return None
-    person = {"type": "User", "reviewer": {"login": PEOPLE.get(ending), "id": 1, "type": "User"}}
+    person = {"type": "User", "reviewer": github.user(PEOPLE.get(ending))}
     review = {
         "id": 1,
         "node_id": "x",
@@ -108,7 +110,7 @@ def _environment(name: str) -> dict[str, Any] | None:
         "reviewers": [person],
     }
     return {
-        "name": name,
+        **github.environment(name),
         "can_admins_bypass": False,
         "deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True},
         "protection_rules": [review] if ending in PEOPLE else [],
@@ -119,7 +121,7 @@ def _approvals() -> list[dict[str, Any]]:
     return [
         {
             "state": "approved",
-            "user": {"login": who, "id": 1, "type": "User"},
+            "user": github.user(who),
             "comment": f"looked at it: {ending}",
             "environments": [{"name": f"rehearsal-{ending}"}],
         }
@@ -137,15 +139,17 @@ class _Handler(BaseHTTPRequestHandler):
         found: Any = {"private": False} if len(parts) == 3 else None
         if parts[-1].startswith("deployment-branch-policies"):
             names = ["release/**", *(["main"] if parts[4].endswith("-read") else [])]
-            found = {"branch_policies": [{"name": name, "type": "branch"} for name in names]}
+            policies = [{"name": name, "type": "branch"} for name in names]
+            found = {"total_count": len(policies), "branch_policies": policies}
         elif parts[3:4] == ["rules"]:
-            review = {"required_approving_review_count": 1}
             found = [{"type": rule} for rule in ("creation", "deletion", "non_fast_forward")]
-            found.append({"type": "pull_request", "parameters": review})
+            found.append(github.pull_request_rule(1))
         elif parts[3:4] == ["environments"]:
             found = _environment(parts[4])
         elif parts[3:4] == ["actions"] and parts[-1] == "approvals":
             found = _approvals()
+        if found is not None:
+            github.validate("get", self.path, "response", found)
         return self._answer(404 if found is None else 200, found)
 
     def do_POST(self) -> None:

@@ -196,7 +196,7 @@ def test_a_day_through_the_pipeline(
     assert day.canary_weights() == []
     assert not {name for name in day.names("deployments") if name.startswith("tars-canary")}
     assert seen["sent"] > 500
-    assert _told(record) == scenario.told
+    assert _told(record) == [*scenario.told[:-1], *_last(scenario, came)]
     if scenario.disturb is None:
         assert seen["lost"] == 0, seen
         assert set(seen["by_status"]) == {"200"}, seen
@@ -222,13 +222,23 @@ def _told(record: Path) -> list[str]:
     texts = [body["text"] for path, body in posted if path == "/hook"]
     words = (
         *("approval", "scheduled", "begun", "next stage", "holds", "promoted", "complete"),
-        *("being rolled back", "is rolled back", "no incident"),
+        *("being rolled back", "is rolled back", "no incident", "could not be rolled back"),
     )
-    said = [next(word for word in words if word in text) for text in texts]
+    headlines = [text.partition(": ")[0] for text in texts]
+    said = [next(word for word in words if word in line) for line in headlines]
     events = [body for path, body in posted if path.startswith("/v2/")]
     # The end resolves a hold, too; a proven rollback resolves three kinds of alerts.
     assert len(events) == len(said) + ("complete" in said) + 3 * ("no incident" in said)
     return said
+
+
+def _last(scenario: Scenario, came: Came) -> list[str]:
+    """The last message: of a rollback, that it is proven, or that it is not."""
+    if scenario.told[-1:] != ["no incident"]:
+        return scenario.told[-1:]
+    rollback = came.artifacts / "evidence-rollback-1" / "evidence.jsonl"
+    outcome = json.loads(rollback.read_text().splitlines()[0])["outcome"]
+    return ["could not be rolled back" if outcome["exit_code"] else "no incident"]
 
 
 def _traffic_was_off_before_the_rollback_job(came: Came) -> None:
