@@ -10,7 +10,7 @@ from conductor import Call, Process
 from random_release import CONTRACT_AFTER, GUARD_AFTER, HOT_FIX, End, Moment, Story
 from world import NEW, deployment
 
-from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.errors import LostError, ReleaseError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
@@ -21,6 +21,8 @@ IN_FLIGHT = 6.0
 """Seconds that a request which was sent may still take to arrive."""
 SAFE_WITHIN = 45.0
 """Seconds within which a canary that only fails loses its traffic, while it is evaluated."""
+WITHOUT_PODS = 20.0
+"""Seconds within which a canary without a ready pod loses its traffic, while it is evaluated."""
 _SCRAPE = 7.0
 _PEOPLE = ("hold", "resume", "abort", "rollback", "other-run", "contract")
 GUARDED_WITHIN = 60.0 + 2 * 60.0 + GUARD_AFTER + 20.0
@@ -117,6 +119,28 @@ def a_failing_canary_loses_its_traffic(story: Story) -> Iterator[str]:
 
 def _exposed(moment: Moment) -> bool:
     return moment.bad and max(moment.weights) > 0 and moment.observed and moment.stable_ready
+
+
+def a_canary_without_pods_loses_its_traffic(story: Story) -> Iterator[str]:
+    """... in time, while stable has pods and a process evaluates the canary."""
+    began: dict[str, float] = {}
+    for moment in story.moments:
+        began = {s: began.get(s, moment.at) for s in moment.without_pods}
+        for service, since in began.items():
+            if moment.at - since > WITHOUT_PODS:
+                left = f"{WITHOUT_PODS:.0f} s later it has {max(moment.weights)} %"
+                yield f"{_at(story, since)} the canary of {service} has no ready pod; {left}"
+                return
+
+
+def an_outage_ends_no_stage(story: Story) -> Iterator[str]:
+    """A gate waits for an API server that comes back within `limits.deploy`."""
+    for end in story.ends:
+        process = end.process
+        if not process.name.startswith("gate") or not isinstance(process.error, LostError):
+            continue
+        ended = process.ended_at or 0.0
+        yield f"{_at(story, ended)} {process.name} did not wait: {process.error}"
 
 
 def a_guard_ends_traffic_that_nobody_evaluates(story: Story) -> Iterator[str]:
@@ -392,6 +416,8 @@ INVARIANTS: dict[str, Callable[[Story], Iterator[str]]] = {
     for each in (
         traffic_rises_only_after_a_pass,
         a_failing_canary_loses_its_traffic,
+        a_canary_without_pods_loses_its_traffic,
+        an_outage_ends_no_stage,
         a_guard_ends_traffic_that_nobody_evaluates,
         traffic_has_ready_pods,
         a_release_ends_all_new_or_all_old,

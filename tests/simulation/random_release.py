@@ -62,6 +62,9 @@ class Moment:
     guarded: bool
     """Only the guard is there, the API server answers, and stable is as it was."""
     stable_ready: bool
+    without_pods: tuple[str, ...]
+    """Services whose canary has traffic and no ready pod, while stable has one and a process that
+    evaluates the canary reaches the API server."""
 
 
 @dataclass
@@ -457,8 +460,8 @@ class RandomRelease:
             for spec in self.cluster.specs.values()
             if spec.track is Track.STABLE
         )
-        steady = self.cluster.up and not self.cluster.flaky and not self.cluster.slow
-        steady = steady and world.metrics_state == "up" and all(p.scrapable for p in canary)
+        reached = self.cluster.up and not self.cluster.flaky and not self.cluster.slow
+        steady = reached and world.metrics_state == "up" and all(p.scrapable for p in canary)
         story.moments.append(
             Moment(
                 world.now,
@@ -471,6 +474,13 @@ class RandomRelease:
                 and self.cluster.up
                 and not self.cluster.flaky,
                 all(self.cluster.ready(deployment(s, Track.STABLE)) for s in SERVICES),
+                tuple(
+                    service
+                    for service in SERVICES
+                    if evaluates and reached and world.weights[service] > 0
+                    if not self.cluster.ready(deployment(service, Track.CANARY))
+                    if self.cluster.ready(deployment(service, Track.STABLE))
+                ),
             )
         )
         if any(process.alive for process in self.conductor.processes):

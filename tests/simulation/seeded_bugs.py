@@ -48,11 +48,15 @@ def weight_after_helm() -> AbstractContextManager[Any]:
             return getattr(traffic, name)
 
         @staticmethod
-        def move_all(context: Context, to: Track, reason: str) -> datetime:
+        def move_all(
+            context: Context, to: Track, reason: str, within: float | None = None
+        ) -> datetime:
             return context.clock.now()
 
         @staticmethod
-        def move_all_again(context: Context, to: Track, reason: str) -> None: ...
+        def move_all_again(
+            context: Context, to: Track, reason: str, within: float | None = None
+        ) -> None: ...
 
     return patch.object(rollback, "traffic", Late())
 

@@ -11,6 +11,9 @@ bad request comes so early. Protection requires it to be at most chance / 2^(k-1
 least FEW. These parts add up to less than `chance` over the whole stage, however often it is
 evaluated.
 
+A side without any ready pod cannot answer at all, so it loses its traffic at once while the other
+side has ready pods (`without_pods`).
+
 Bad requests of a healthy canary may come in packs (a client's retries) that are rarer than
 anything known of stable, so those that all came at once are not enough (`growth.FIRST`).
 """
@@ -23,13 +26,13 @@ from functools import lru_cache
 from math import inf, log
 
 from tarsrelease.gates.checks.evaluate import subjects
-from tarsrelease.gates.checks.inputs import Inputs, Subject
+from tarsrelease.gates.checks.inputs import ClusterState, Inputs, Subject
 from tarsrelease.gates.stats.bursts import Burstiness, Ticks, burstiness
 from tarsrelease.gates.stats.pass_side import log_tail
 from tarsrelease.gates.stats.sequential_test import ODDS_ABOVE
 from tarsrelease.model.checks import CompareCheck, ProportionCheck
 from tarsrelease.model.format import count, percent
-from tarsrelease.model.measurement import Counts, Track
+from tarsrelease.model.measurement import Counts, Track, Unmeasured
 from tarsrelease.model.rollout import Rollout, Stage
 
 LARGE = 10.0
@@ -58,11 +61,16 @@ _COMPARED = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Why traffic must leave the canary now: the check that found it, and for which service."""
+    """Why traffic must leave a side now: the check that found it, and for which service.
+
+    `proves`: a second time in one stage is a rollback. Lost pods may have been evicted.
+    """
 
     check: str
     service: str
     reason: str
+    expected: str = f"less than {LARGE:g} times the acceptable share of bad requests"
+    proves: bool = True
 
 
 def chances(rollout: Rollout) -> dict[str, float]:
@@ -81,6 +89,31 @@ def chances(rollout: Rollout) -> dict[str, float]:
         parts = dict.fromkeys(parts, 1.0)
     budget = _SPARE * rollout.statistics.needless_protection
     return {kind: budget * parts[kind] / max(1, number) for kind, number in numbers.items()}
+
+
+def without_pods(
+    rollout: Rollout, cluster: ClusterState | Unmeasured, track: Track
+) -> Protection | None:
+    """Why traffic must leave the track: a service has no ready pod there, but on the other one."""
+    if isinstance(cluster, Unmeasured):
+        return None
+    for service in rollout.services:
+        sides = {Track.STABLE: service.stable.deployment, Track.CANARY: service.canary.deployment}
+        ready = {side: _ready(cluster, name) for side, name in sides.items()}
+        if ready[track] == 0 and ready[track.other] > 0:
+            return Protection(
+                "ready pods",
+                service.name,
+                f"deployment/{sides[track]} has no ready pod, deployment/{sides[track.other]} has "
+                f"{ready[track.other]}",
+                f"a ready pod of every service on {track}",
+                proves=False,
+            )
+    return None
+
+
+def _ready(cluster: ClusterState, deployment: str) -> int:
+    return sum(pod.ready for pod in cluster.pods_of(deployment))
 
 
 def protections(

@@ -16,12 +16,15 @@ def decide(
     elapsed: float,
     *,
     without_metrics: float = 0.0,
+    without_api: float = 0.0,
     outage_limit: float,
 ) -> Verdict | None:
     """The verdict, or None to keep looking. Times in seconds; `elapsed` is since the shift.
 
     - A failed check: ROLLBACK, at once.
     - No metrics for `outage_limit`: HOLD; what cannot be seen cannot be let on.
+    - The API server has not answered for `without_api`: None until `outage_limit`, because neither
+      PROCEED nor HOLD can be recorded.
     - At the end of the stage's duration: PROCEED when every check passes. `skipped` is not in
       the way, but something must have passed.
     - Advisory results decide nothing.
@@ -32,7 +35,7 @@ def decide(
         return Verdict.ROLLBACK
     if without_metrics >= outage_limit:
         return Verdict.HOLD
-    if elapsed < stage.duration:
+    if elapsed < stage.duration or 0 < without_api < outage_limit:
         return None
     if Status.PASS in statuses and statuses <= _NOT_IN_THE_WAY:
         return Verdict.PROCEED

@@ -63,9 +63,10 @@ class Limits(Value):
     """Time limits.
 
     `metrics_outage`: how long a gate may be without metrics before it holds; `after_metrics_outage`
-    says whether the traffic then stays (`hold`) or moves to stable (`traffic-off`). `wait`: how
-    long traffic stays on a canary that waits for a person. `deploy`: one Helm upgrade with its
-    rollout. `rollback`: all phases of a rollback together.
+    says whether the traffic then stays (`hold`) or moves to stable (`traffic-off`). A verdict waits
+    as long for an API server that does not answer. `wait`: how long traffic stays on a canary that
+    waits for a person. `deploy`: one Helm upgrade with its rollout, and how long a shift waits for
+    the API server. `rollback`: all phases of a rollback together.
     """
 
     metrics_outage: Seconds = 180.0

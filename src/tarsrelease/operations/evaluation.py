@@ -24,7 +24,7 @@ from tarsrelease.gates.checks import (
 )
 from tarsrelease.gates.measure import queries
 from tarsrelease.gates.measure.pods import RestartCounts
-from tarsrelease.gates.protection import Protection, protections
+from tarsrelease.gates.protection import Protection, protections, without_pods
 from tarsrelease.gates.stats import late_change
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.stats.bursts import Burstiness, burstiness
@@ -79,9 +79,10 @@ class StageEvaluation:
     restart counts at the shift; None uses those of the first reading. `past` gives the burstiness
     of stable's earlier errors. `present` may change the results of each evaluation before the
     verdict. `each_tick` is called once a tick and may raise LockedError. `protects` gives the
-    chances of a needless protection by kind of check (`gates.protection`); without them, nothing
-    protects. A protection ends the evaluation with a hold. In the quiet period after one, which
-    ends `quiet_until` seconds after `since`, the canary has no traffic.
+    chances of a needless protection by kind of check (`gates.protection`); without them, only a
+    side that has traffic and no ready pod protects. A protection ends the evaluation with a hold.
+    In the quiet period after one, which ends `quiet_until` seconds after `since`, the canary has no
+    traffic.
     """
 
     stage: Stage
@@ -105,7 +106,8 @@ def evaluating(context: Context, evaluation: StageEvaluation) -> Task[Observatio
     """Evaluate one track until there is a verdict; a task, so that something else may wait beside.
 
     Raises only what `each_tick` raises, and LockedError: if the metrics server or API server does
-    not answer, the results are `error`.
+    not answer, the results are `error`. While the API server does not answer, only the pods are
+    asked for, so that evaluations of the metrics do not wait for it more than once.
     """
     evaluator = _Evaluator(context, evaluation)
     pods, metrics = evaluator.pods, evaluator.metrics
@@ -114,8 +116,9 @@ def evaluating(context: Context, evaluation: StageEvaluation) -> Task[Observatio
     ticked_at = None
     while True:
         if ticked_at is None or evaluator.now >= ticked_at + evaluation_times.TICK:
-            evaluation.each_tick()
-            evaluator.read_interventions()
+            if pods.outage.began is None:
+                evaluation.each_tick()
+                evaluator.read_interventions()
             ticked_at = evaluator.now
         verdict = None
         for source in sources:
@@ -191,6 +194,7 @@ class _Evaluator:
             self._evaluation.stage,
             self._elapsed,
             without_metrics=self.metrics.seconds_without,
+            without_api=self.pods.outage.seconds,
             outage_limit=self._context.environment.limits.metrics_outage,
         )
         if verdict is not Verdict.ROLLBACK:
@@ -203,17 +207,21 @@ class _Evaluator:
         return verdict
 
     def _found_by_either(self) -> Protection | None:
-        """Why a source of metrics protects. They count the same requests, so they have one chance
-        of doing so needlessly."""
+        """Why a source of metrics protects, or a side with traffic has no ready pod. The sources
+        count the same requests, so they have one chance of doing so needlessly."""
         judging = self._evaluation
+        share = {Track.CANARY: judging.weight, Track.STABLE: 100 - (judging.weight or 0)}
+        if judging.weight is not None and share[judging.track]:
+            found = without_pods(self._context.rollout, self._inputs.cluster, judging.track)
+            if found is not None:
+                return found
         if not judging.protects:
             return None
         for each in (self, self.direct):
             if each is not None:
                 rollout, chance = self._context.rollout, judging.protects
-                found = protections(judging.stage, rollout, each._inputs, chance)
-                if found:
-                    return found[0]
+                if several := protections(judging.stage, rollout, each._inputs, chance):
+                    return several[0]
         return None
 
     def observation(self, verdict: Verdict) -> Observation:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
-from tarsrelease.gates.protection import LARGE, Protection
+from tarsrelease.gates.protection import Protection
 from tarsrelease.model.errors import ReleaseError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase, ProtectFacts
@@ -43,13 +43,14 @@ def quiet_seconds(context: Context) -> float:
 def protect(context: Context, judged: StageEvaluation, seen: Observation) -> Observation:
     """Move all traffic to stable, journal and announce why; the observation with its result.
 
-    Its verdict is rollback if the stage was protected before in this attempt, and hold otherwise.
+    Its verdict is rollback if the stage was protected before in this attempt and this protection
+    proves a failure, and hold otherwise.
     Raises StoppedError if a route cannot be written.
     """
     found, stage = seen.protection, judged.stage
     if found is None:
         return seen
-    again = _protected_before(context, stage)
+    again = found.proves and _protected_before(context, stage)
     why = _why(found)
     written = traffic.move_all(context, Track.STABLE, f"protection, not a rollback: {why}")
     facts = ProtectFacts(weight=stage.weight, reason=why)
@@ -186,6 +187,6 @@ def _result(found: Protection, status: Status, what: str) -> Check:
         id=CHECK_ID,
         status=status,
         service=found.service or None,
-        expected=f"less than {LARGE:g} times the acceptable share of bad requests",
+        expected=found.expected,
         reason=f"{found.check}: {found.reason}; {what}",
     )

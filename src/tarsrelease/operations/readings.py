@@ -12,9 +12,10 @@ from tarsrelease.gates.checks import ClusterState, judged
 from tarsrelease.gates.measure import attribution, queries
 from tarsrelease.gates.measure.pods import PodMemory, RestartCounts, remember
 from tarsrelease.model.cluster import DeploymentState, PodState
-from tarsrelease.model.errors import ReleaseError
+from tarsrelease.model.errors import ReleaseError, UnreachableError
 from tarsrelease.model.measurement import Track, Unmeasured
 from tarsrelease.model.rollout import Stage
+from tarsrelease.operations.answering import Outage
 from tarsrelease.ports.metrics import DirectMetrics, Metrics
 
 _SKEW_TO_MENTION = 2.0
@@ -65,7 +66,7 @@ class PodReadings:
     """Deployments and pods of the namespace, and their restarts since a shift.
 
     `trouble` says why the last reading failed, None if it succeeded. After a failure `pods` are
-    those of the reading before; use only their names.
+    those of the reading before; use only their names. `outage` is that of the API server.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class PodReadings:
         self.deployments: Mapping[str, DeploymentState] = {}
         self.pods: tuple[PodState, ...] = ()
         self.trouble: str | None = "not read yet"
+        self.outage = Outage(context, stage.name)
         self._read_at = 0.0
 
     @property
@@ -94,11 +96,15 @@ class PodReadings:
         try:
             found = workloads.deployments()
             self.pods = tuple(workloads.pods())
+        except UnreachableError as error:
+            self.outage.failed(error, "cannot read the pods, evaluating the metrics only")
+            self.trouble = str(error)
         except ReleaseError as error:
             if self.trouble is None:
                 self._context.say(f"{self._stage.name}: cannot read the pods: {error}")
             self.trouble = str(error)
         else:
+            self.outage.ended()
             self.deployments = {each.name: each for each in found}
             self.trouble = None
             self.memory = remember(self.memory, found, self.pods, since=self._since, now=self._now)

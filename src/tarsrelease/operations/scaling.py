@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from tarsrelease.context import Context
 from tarsrelease.gates.checks import HOPELESS
@@ -14,6 +15,7 @@ from tarsrelease.model.journal import Entry
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.versions import same_version
+from tarsrelease.operations.answering import patiently
 from tarsrelease.operations.outcome import changing
 from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.rollout import release_journal
@@ -34,12 +36,13 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
 
     Returns None when they are ready; else a result: `fail` if pods cannot start, `inconclusive`
     after `limits.deploy`, also if the API server does not answer. Raises UsageError if there is no
-    canary, and StoppedError if the API server goes away while the canary is scaled.
+    canary, and StoppedError if the API server is away for longer while the canary is scaled.
     """
     pins = release_journal.pins(entries, context.release.version)
     pinned = pins.replicas if pins is not None else {}
     workloads = context.cluster.workloads
-    found = {each.name: each for each in workloads.deployments()}
+    listed = yield from patiently(context, stage.name, workloads.deployments)
+    found = {each.name: each for each in listed}
     for service in context.rollout.services:
         stable, canary = service.stable.deployment, service.canary.deployment
         missing = [name for name in (stable, canary) if name not in found]
@@ -54,7 +57,8 @@ def scaling(context: Context, stage: Stage, entries: Sequence[Entry]) -> Task[Ch
         if found[canary].replicas < wanted:
             context.say(f"scaling {canary} to {wanted} replicas for {stage.weight} %")
             with changing(_AGAIN):  # a write without an answer may have been done
-                workloads.scale(canary, wanted)
+                scale = partial(workloads.scale, canary, wanted)
+                yield from patiently(context, stage.name, scale)
     clock = context.clock
     canaries = [service.canary.deployment for service in context.rollout.services]
     started = clock.now()

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import ReleaseError, StoppedError, UnreachableError
+from tarsrelease.model.errors import LostError, ReleaseError, StoppedError, UnreachableError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Phase, ShiftFacts, TakeOffFacts
 from tarsrelease.model.measurement import Track
+from tarsrelease.operations.answering import Outage, patiently
 from tarsrelease.operations.journaling import journal, journal_if_possible
+from tarsrelease.operations.tasks import Task, result_of
 from tarsrelease.rollout import release_journal
 
 OFF = "off"
@@ -22,7 +24,6 @@ KEPT = "kept-on-canary"
 
 _POLL = 0.1
 _RETRY = 0.25
-_MOVE_DEADLINE = 30.0
 _SHORTEST_LEASE = 60.0
 
 
@@ -78,28 +79,39 @@ def wait_until_accepted(context: Context) -> str | None:
 
 
 def shift(context: Context, weight: int, stage: str) -> datetime:
+    """Shift `weight` percent of every service's traffic to the canary; see `shifting`."""
+    return result_of(context.clock, shifting(context, weight, stage))
+
+
+def shifting(context: Context, weight: int, stage: str) -> Task[datetime]:
     """Shift `weight` percent of every service's traffic to the canary.
 
     Returns the time just before the write. `stage` is the stage's name (``canary-10``,
-    ``promote-50``). Journals the intent first. If the gateway does not accept the routes within
-    `gateway.settle`, restores the previous weights and raises StoppedError.
+    ``promote-50``). Journals the intent first. While the API server does not answer, tries again
+    for `limits.deploy`. If the gateway does not accept the routes within `gateway.settle`, restores
+    the previous weights and raises StoppedError.
     """
     services, routes = context.rollout.services, context.cluster.routes
-    before = {state.service: state.weight for state in routes.read(services)}
-    journal(
+    found = yield from patiently(context, stage, lambda: routes.read(services))
+    before = {state.service: state.weight for state in found}
+    intent = ShiftFacts(weight=weight, before=dict(sorted(before.items())))
+    yield from patiently(
         context,
         stage,
-        release_journal.SHIFT,
-        Phase.INTENT,
-        ShiftFacts(weight=weight, before=dict(sorted(before.items()))),
+        lambda: journal(context, stage, release_journal.SHIFT, Phase.INTENT, intent),
     )
     context.say(f"traffic: {weight} % to the canary ({', '.join(s.name for s in services)})")
-    since = context.clock.now()
-    routes.shift(services, weight, route_notes(context, weight, stage) | _lease(context))
-    problem = wait_until_accepted(context)
+
+    def write(to: int) -> datetime:
+        began = context.clock.now()
+        routes.shift(services, to, route_notes(context, to, stage) | _lease(context))
+        return began
+
+    since = yield from patiently(context, stage, lambda: write(weight))
+    problem = yield from patiently(context, stage, lambda: wait_until_accepted(context))
     if problem is not None:
         back = min(before.values(), default=0) if weight else 0
-        routes.shift(services, back, route_notes(context, back, stage) | _lease(context))
+        yield from patiently(context, stage, lambda: write(back))
         settle = context.environment.gateway.settle
         raise StoppedError(
             doing=f"shifting {weight} % of the traffic to the canary",
@@ -109,8 +121,9 @@ def shift(context: Context, weight: int, stage: str) -> datetime:
             "again or `tarsrelease rollback`",
         )
     took = (context.clock.now() - since).total_seconds()
-    journal(
-        context, stage, release_journal.SHIFT, Phase.RESULT, ShiftFacts(weight=weight, seconds=took)
+    done = ShiftFacts(weight=weight, seconds=took)
+    yield from patiently(
+        context, stage, lambda: journal(context, stage, release_journal.SHIFT, Phase.RESULT, done)
     )
     return since
 
@@ -155,23 +168,26 @@ def lease_and_lock_keeper(context: Context, renewed: datetime | None = None) -> 
     return keep
 
 
-def move_all(context: Context, to: Track, reason: str) -> datetime:
+def move_all(context: Context, to: Track, reason: str, within: float | None = None) -> datetime:
     """Move all traffic to one track at once. Returns the time of the last write.
 
     Does not wait for the lock or the journal: writes the routes first, and only reports a journal
-    error. Writes each route independently and retries for 30 s. Raises StoppedError naming the
-    routes that could not be written.
+    error. Writes each route independently and retries for `within` seconds, by default
+    `limits.rollback`. Raises StoppedError naming the routes that could not be written; LostError
+    if the API server did not answer.
     """
     services = context.rollout.services
     weight, stage = (0, OFF) if to is Track.STABLE else (100, KEPT)
+    within = context.environment.limits.rollback if within is None else within
     context.say(f"traffic: moving all to {to}")
-    errors = _write_all(context, weight, route_notes(context, weight, stage))
+    errors = _write_all(context, weight, route_notes(context, weight, stage), within)
     written = context.clock.now()
     if errors:
-        raise StoppedError(
+        lost = all(isinstance(error, UnreachableError) for error in errors.values())
+        raise (LostError if lost else StoppedError)(
             doing=f"moving all traffic to {to} ({reason})",
             found="; ".join(f"{name}: {error}" for name, error in sorted(errors.items())),
-            expected=f"every route written within {duration(_MOVE_DEADLINE)}",
+            expected=f"every route written within {duration(within)}",
             next_step="run `tarsrelease rollback` again when the API server answers, or set the "
             "weights by hand in " + ", ".join(s.route_names for s in services if s.name in errors),
         )
@@ -185,7 +201,9 @@ def move_all(context: Context, to: Track, reason: str) -> datetime:
     return written
 
 
-def move_all_again(context: Context, to: Track, reason: str) -> datetime | None:
+def move_all_again(
+    context: Context, to: Track, reason: str, within: float | None = None
+) -> datetime | None:
     """Move all traffic again if another run has moved it since; None if not."""
     wanted = 0 if to is Track.STABLE else 100
     if all(
@@ -193,11 +211,13 @@ def move_all_again(context: Context, to: Track, reason: str) -> datetime | None:
     ):
         return None
     context.say("traffic: another run moved it meanwhile; moving it again")
-    return move_all(context, to, reason)
+    return move_all(context, to, reason, within)
 
 
-def _write_all(context: Context, weight: int, notes: dict[str, str]) -> dict[str, ReleaseError]:
-    """Write each route, with retries until the deadline. Returns the errors by service."""
+def _write_all(
+    context: Context, weight: int, notes: dict[str, str], within: float
+) -> dict[str, ReleaseError]:
+    """Write each route, with retries for `within` seconds. Returns the errors by service."""
     services, routes, clock = context.rollout.services, context.cluster.routes, context.clock
     try:
         routes.shift(services, weight, notes)
@@ -207,20 +227,21 @@ def _write_all(context: Context, weight: int, notes: dict[str, str]) -> dict[str
         return {}
     left = {service.name: service for service in services}
     errors: dict[str, ReleaseError] = {}
-    started = clock.now()
+    started, outage = clock.now(), Outage(context, "traffic")
     while left:
         for name, service in list(left.items()):
             try:
                 routes.shift([service], weight, notes)
             except UnreachableError as error:
                 errors[name] = error
+                outage.failed(error, f"trying again for {duration(within)} in all")
             except ReleaseError as error:
                 errors[name] = error
                 del left[name]
             else:
                 errors.pop(name, None)
                 del left[name]
-        if (clock.now() - started).total_seconds() >= _MOVE_DEADLINE:
+        if (clock.now() - started).total_seconds() >= within:
             break
         if left:
             clock.sleep(_RETRY)

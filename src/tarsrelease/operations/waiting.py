@@ -49,9 +49,16 @@ def evaluate_while_waiting(
 
 
 def evaluate_meanwhile(
-    context: Context, evaluation: StageEvaluation, until: datetime, pending: Task[T]
+    context: Context,
+    evaluation: StageEvaluation,
+    until: datetime,
+    pending: Task[T],
+    after: float = 0.0,
 ) -> T | Observation:
-    """As `evaluate_while_waiting`, until the task `pending` ends; returns its result."""
+    """As `evaluate_while_waiting`, until the task `pending` ends; returns its result.
+
+    The evaluations begin after so many seconds, if `pending` has not ended by then.
+    """
     if context.environment.limits.after_metrics_outage == "hold":
         limits = context.environment.limits.model_copy(update={"metrics_outage": inf})
         context = context.with_environment(
@@ -60,11 +67,16 @@ def evaluate_meanwhile(
     planned = max(0.0, (until - evaluation.since).total_seconds())
     stage = evaluation.stage
     waiting = replace(
-        evaluation,
-        stage=stage.model_copy(update={"duration": planned, "max_extension": 0.0}),
-        past=read_burstiness(context, stage),
+        evaluation, stage=stage.model_copy(update={"duration": planned, "max_extension": 0.0})
     )
-    found: T | Observation = first_of(context.clock, pending, evaluating(context, waiting))[1]
+
+    def evaluates() -> Task[Observation]:
+        if after:
+            yield after
+        past = read_burstiness(context, stage)
+        return (yield from evaluating(context, replace(waiting, past=past)))
+
+    found: T | Observation = first_of(context.clock, pending, evaluates())[1]
     return found
 
 

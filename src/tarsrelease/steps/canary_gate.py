@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from tarsrelease.context import Context
 from tarsrelease.gates import evaluation_times
@@ -22,6 +23,7 @@ from tarsrelease.gates.measure.queries import queries_of
 from tarsrelease.gates.protection import chances
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.errors import (
+    LostError,
     RefusedError,
     ReleaseError,
     StoppedError,
@@ -38,6 +40,7 @@ from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.announcing import announce
+from tarsrelease.operations.answering import RETRY, Outage, patiently
 from tarsrelease.operations.evaluation import StageEvaluation, as_measured, evaluate_stage
 from tarsrelease.operations.interventions import HELD, held_until, requested
 from tarsrelease.operations.journaling import journal
@@ -67,8 +70,12 @@ from tarsrelease.rollout.open_incident import open_incident
 from tarsrelease.rollout.rollback_plan import changed_by_others
 from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
+T = TypeVar("T")
+
 STEP = "gate"
 _AGAIN = "run this stage again, or `tarsrelease rollback`"
+_SLOW_SHIFT = 5.0
+"""Seconds after which the canary is evaluated although the shift is not done."""
 
 
 def gate(
@@ -87,15 +94,16 @@ def gate(
     StoppedError after one, LockedError if another process holds or takes the lock.
     """
     report, stage = StepReport(context, STEP), _stage(context, weight)
+    _read(context, stage, partial(all_routes, context))
     with under_lock(context) as locked:
-        entries = context.cluster.journal.entries()
+        entries = _read(context, stage, context.cluster.journal.entries)
         refuse_rolled_back(
             f"shifting traffic to {context.release.version}", context.release, entries
         )
         refuse_other_bytes(
             f"shifting traffic to {context.release.version}", context.release, entries
         )
-        routes = all_routes(context)
+        routes = _read(context, stage, partial(all_routes, context))
         refuse_without_journal(context, entries, routes)
         _refuse_early(context, stage, entries, skipping)
         if lifting is not None:
@@ -103,8 +111,6 @@ def gate(
         has_traffic = any(route.weight > 0 for route in routes)
         since = at_stage_since(context.release, stage, routes)
         seen, since = _take(locked, stage, entries, routes, lifting)
-        if seen.verdict is Verdict.PROCEED and stage is not context.rollout.stages[-1]:
-            seen = _unless_changed_meanwhile(context, seen)
         refuse_overtaken(context)
         details = seen.details(context.release, stage, since)
         incident = open_incident(entries, context.release.version, context.clock.now())
@@ -124,7 +130,8 @@ def gate(
             if since is not None:
                 took = (written - since).total_seconds()
                 details = GateDetails(**details.given(), seconds_from_shift_to_write=took)
-        _journal_verdict(context, stage, seen)
+        if seen.verdict is not Verdict.PROCEED:  # which is in the journal already
+            _journal_verdict(context, stage, seen)
         if lifting is None or seen.verdict is not Verdict.PROCEED:
             _announce_verdict(context, stage, seen, off)
         return report.outcome(
@@ -148,12 +155,13 @@ def _take(
     since = at_stage_since(context.release, stage, routes)
     has_traffic = any(route.weight > 0 for route in routes)
     lacking = _wait_for_metrics(context, stage, has_traffic, keep)
-    lacking = lacking or _changed_by_others(context, entries)
+    lacking = lacking or _read(context, stage, partial(_changed_by_others, context, entries))
     early = None if lacking is None else Observation.of(lacking, context.clock.now())
     if since is not None:
         context.say(f"{stage.name}: at {stage.weight} % since {since:%H:%M:%S} UTC; evaluating")
         restarts = release_journal.restarts_at_shift(entries, context.release.version, since)
-        _journal_entry(context, stage)
+        entering = partial(_journal_entry, context, stage)
+        result_of(context.clock, patiently(context, stage.name, entering))
     elif early is None:
         rest = rest_of_quiet_period(context, stage, entries)
         lacking = result_of(context.clock, with_each_tick(rest, keep))
@@ -164,7 +172,11 @@ def _take(
     past = read_burstiness(context, stage)
     if since is None:
         with changing(_AGAIN):  # the canary is scaled
-            since, restarts = _shift(context, stage)
+            before = _present(context, stage, entries, routes, keep)
+            shifted = _shift(context, stage, before)
+        if isinstance(shifted, Observation):
+            return shifted, before.since
+        since, restarts = shifted
         keep = traffic.lease_and_lock_keeper(context, since)  # the shift has written the lease
     judged = StageEvaluation(
         stage=stage if lifting is None else _extended_anew(context, stage, since),
@@ -176,7 +188,7 @@ def _take(
         each_tick=keep,
         protects=chances(context.rollout),
     )
-    seen = evaluate_stage(context, judged)
+    seen = _evaluate(context, judged)
     if seen.protection is None:
         return seen, since
     with changing(_AGAIN):
@@ -193,12 +205,44 @@ def _protected(
     stopped = wait_quietly(context, judged, first, consent)
     if stopped is not None:
         return stopped, judged.since
-    since, restarts = _shift(context, judged.stage)
+    shifted = _shift(context, judged.stage, replace(judged, since=context.clock.now()))
+    if isinstance(shifted, Observation):
+        return shifted, judged.since
+    since, restarts = shifted
     judged = replace(judged, since=since, restarts_before=restarts)
-    second = evaluate_stage(context, judged)
+    second = _evaluate(context, judged)
     if second.protection is not None:
         return protect(context, judged, second), since
     return tried_once_more(seen.protection, second, first), since
+
+
+def _evaluate(context: Context, judged: StageEvaluation) -> Observation:
+    """The observation of a stage; a verdict of proceed is in the journal when this returns.
+
+    If it cannot be written because the API server goes away, the evaluation goes on, for
+    `limits.deploy` at most. Raises StoppedError then, because the promotion requires the entry.
+    """
+    outage = Outage(context, judged.stage.name)
+    while True:
+        seen = evaluate_stage(context, judged)
+        if seen.verdict is Verdict.PROCEED and judged.stage.weight < _last_weight(context):
+            seen = _unless_changed_meanwhile(context, seen)
+        if seen.verdict is not Verdict.PROCEED:
+            return seen
+        refuse_overtaken(context)
+        try:
+            _journal_verdict(context, judged.stage, seen)
+        except LostError as error:
+            outage.failed(error, "evaluating until its verdict can be journaled")
+            if outage.seconds >= context.environment.limits.deploy:
+                raise
+            context.clock.sleep(RETRY)
+        else:
+            return seen
+
+
+def _last_weight(context: Context) -> int:
+    return context.rollout.stages[-1].weight
 
 
 # (1) Read-only checks
@@ -216,6 +260,13 @@ def _stage(context: Context, weight: int) -> Stage:
         ) from error
 
 
+def _read(context: Context, stage: Stage, act: Callable[[], T]) -> T:
+    """The result of `act`. Waits for the API server if the canary may have traffic already."""
+    if context.rollout.stage_before(stage) is None:
+        return act()
+    return result_of(context.clock, patiently(context, stage.name, act))
+
+
 def _wait_for_metrics(
     context: Context, stage: Stage, has_traffic: bool, keep: Callable[[], None]
 ) -> Check | None:
@@ -226,7 +277,7 @@ def _wait_for_metrics(
     """
     environment, clock = context.environment, context.clock
     limit = environment.limits.metrics_outage
-    deployments = context.cluster.workloads.deployments()
+    deployments = _read(context, stage, context.cluster.workloads.deployments)
     versions = {context.release.version, *(each.version for each in deployments)}
     asked = queries_of(stage, context.rollout, environment.kubernetes.namespace, versions)
     started, said = clock.now(), False
@@ -332,24 +383,12 @@ def _await_capacity(
     The traffic that the canary has stays evaluated meanwhile by the checks of its stage. Else the
     observation that keeps the stage from being entered.
     """
-    clock, version = context.clock, context.release.version
+    clock = context.clock
     pending = _capacity_and_consent(context, stage, entries)
-    weight = max(route.weight for route in routes)
-    if weight == 0:
+    if max(route.weight for route in routes) == 0:
         lacking = result_of(clock, with_each_tick(pending, keep))
         return None if lacking is None else Observation.of(lacking, clock.now())
-    current = stage_list.stage_for(context.rollout, weight)
-    since = weights_since(routes) or clock.now()
-    # The replicas that are waited for are not ready yet.
-    measured = [c for c in current.measured_checks if c.kind not in ("ready", "capacity")]
-    evaluation = StageEvaluation(
-        stage=current.model_copy(update={"checks": tuple(measured)}),
-        since=since,
-        weight=weight,
-        restarts_before=release_journal.restarts_at_shift(entries, version, since),
-        each_tick=keep,
-        protects=chances(context.rollout),
-    )
+    evaluation = _present(context, stage, entries, routes, keep)
     limits = context.environment.limits
     until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
     found = evaluate_meanwhile(context, evaluation, until, pending)
@@ -357,6 +396,35 @@ def _await_capacity(
         return None
     if not isinstance(found, Observation):
         return Observation.of(found, clock.now())
+    return _ended_meanwhile(context, evaluation, found)
+
+
+def _present(
+    context: Context,
+    stage: Stage,
+    entries: Sequence[Entry],
+    routes: Sequence[RouteState],
+    keep: Callable[[], None],
+) -> StageEvaluation:
+    """The evaluation of the traffic that the canary has before `stage`, by its stage's checks."""
+    weight, version = max(route.weight for route in routes), context.release.version
+    current = stage_list.stage_for(context.rollout, weight) if weight else stage
+    since = (weights_since(routes) if weight else None) or context.clock.now()
+    # The replicas that are waited for are not ready yet.
+    measured = [c for c in current.measured_checks if c.kind not in ("ready", "capacity")]
+    return StageEvaluation(
+        stage=current.model_copy(update={"checks": tuple(measured)}),
+        since=since,
+        weight=weight,
+        restarts_before=release_journal.restarts_at_shift(entries, version, since),
+        each_tick=keep,
+        protects=chances(context.rollout),
+    )
+
+
+def _ended_meanwhile(
+    context: Context, evaluation: StageEvaluation, found: Observation
+) -> Observation:
     if found.protection is not None:
         return protect_while_waiting(context, evaluation, found)
     return found if found.verdict is Verdict.ROLLBACK else replace(found, verdict=Verdict.HOLD)
@@ -390,13 +458,30 @@ def _capacity_and_consent(
 # (3) Shift
 
 
-def _shift(context: Context, stage: Stage) -> tuple[datetime, dict[str, int]]:
-    """When the shift began, and the canary's restart counts before it."""
-    pods = context.cluster.workloads.pods()
+def _shift(
+    context: Context, stage: Stage, before: StageEvaluation
+) -> tuple[datetime, dict[str, int]] | Observation:
+    """When the shift began, and the canary's restart counts before it.
+
+    If it takes long, because the API server does not answer, the canary is evaluated meanwhile as
+    in `before`; the observation if that ends it.
+    """
+    limits, clock = context.environment.limits, context.clock
+    until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
+    # Some routes may be written already, so no weight is expected.
+    evaluation = replace(before, weight=None)
+    pending = _shifting(context, stage)
+    found = evaluate_meanwhile(context, evaluation, until, pending, after=_SLOW_SHIFT)
+    return _ended_meanwhile(context, before, found) if isinstance(found, Observation) else found
+
+
+def _shifting(context: Context, stage: Stage) -> Task[tuple[datetime, dict[str, int]]]:
+    pods = yield from patiently(context, stage.name, context.cluster.workloads.pods)
     restarts = restart_counts(pod for pod in pods if pod.track is Track.CANARY)
-    _journal_entry(context, stage, restarts=restarts)
+    entering = partial(_journal_entry, context, stage, restarts=restarts)
+    yield from patiently(context, stage.name, entering)
     read_before_shift(context, stage)
-    since = traffic.shift(context, stage.weight, stage.name)
+    since = yield from traffic.shifting(context, stage.weight, stage.name)
     announce(context, Event.STAGE, about=stage.name, reason=f"{stage.weight} % of the traffic")
     return since, restarts
 
@@ -507,7 +592,7 @@ def _journal_verdict(context: Context, stage: Stage, seen: Observation) -> None:
         )
     except ReleaseError as error:
         if seen.verdict is Verdict.PROCEED:
-            raise StoppedError(
+            raise (LostError if isinstance(error, UnreachableError) else StoppedError)(
                 doing=f"journaling the verdict of {stage.name}",
                 found=str(error),
                 expected="a writable journal (ConfigMap)",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from tarsrelease.context import Context
 from tarsrelease.gates.protection import chances
@@ -25,6 +26,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
+from tarsrelease.operations.answering import patiently
 from tarsrelease.operations.evaluation import StageEvaluation
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.locking import taking_over
@@ -32,6 +34,7 @@ from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.operations.protecting import protect_while_waiting
 from tarsrelease.operations.snapshot import all_routes
+from tarsrelease.operations.tasks import result_of
 from tarsrelease.operations.waiting import evaluate_while_waiting
 from tarsrelease.ports.cluster import holding
 from tarsrelease.rollout import release_journal, stage_list, waits
@@ -52,10 +55,12 @@ def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
     evidence against the canary (a protection), or the wait was longer than `limit` seconds since
     the stage's verdict (None: `limits.wait`); all traffic is on stable, without a rollback.
     `weight` is the waiting stage; the wait is over if another stage has started since. Raises
-    UsageError if no stage waits.
+    UsageError if no stage waits, UnreachableError if the API server does not answer for
+    `limits.deploy` before the first evaluation.
     """
     report = StepReport(context, STEP)
-    entries = context.cluster.journal.entries()
+    read = patiently(context, "wait", context.cluster.journal.entries)
+    entries = result_of(context.clock, read)
     opened = waits.opened(entries, context.release.version)
     if opened is None:
         raise UsageError(
@@ -67,7 +72,7 @@ def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
     # The release may run with other stages than rollout.yaml; the journal has them.
     played, _ = stage_list.played(context.rollout, entries)
     context = context.with_release(context.release.model_copy(update={"rollout": played}))
-    routes = all_routes(context)
+    routes = result_of(context.clock, patiently(context, "wait", partial(all_routes, context)))
     waiting = _Wait(context, report, opened, routes, limit or context.environment.limits.wait)
     return (
         waiting.decided_before(entries)

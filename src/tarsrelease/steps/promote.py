@@ -341,6 +341,9 @@ def _end_before_return(context: Context, failed: Observation) -> tuple[Verdict, 
     Moves all traffic to stable if that has ready pods, which run the old version or the new one.
     An abort has moved the traffic already.
     """
+    if failed.protection is not None:
+        traffic.move_all(context, Track.STABLE, failed.protection.reason)
+        return Verdict.HOLD, f"the canary lost its pods: {failed.protection.reason}", _AGAIN
     if failed.verdict is not Verdict.ROLLBACK:
         return Verdict.HOLD, f"the canary, which serves: {failed.why}", _AGAIN
     if not _aborted(failed):
@@ -374,6 +377,8 @@ def _weights_left(release: Release, seen: Snapshot) -> list[int]:
     stages = {route.stage for route in seen.routes}
     if stages == {PROMOTED}:
         return []
+    if stages == {traffic.OFF}:
+        return [weight for weight in weights if weight == 0]
     for number, weight in enumerate(weights):
         if stages == {stage_name(weight)}:
             return weights[number:]
@@ -406,9 +411,11 @@ def _step_back(
     while True:
         task, found = first_of(context.clock, *tasks)
         track = tasks.pop(task)
-        if track is Track.STABLE or found.verdict is Verdict.ROLLBACK:
+        lost = found.protection is not None
+        if track is Track.STABLE or found.verdict is Verdict.ROLLBACK or lost:
             break
-    failed = track if found.verdict is Verdict.ROLLBACK else None
+    canary_lost = lost and track is Track.CANARY
+    failed = track if found.verdict is Verdict.ROLLBACK or canary_lost else None
     seconds = (found.decided_at - since).total_seconds()
     return since, PromotionStep(stage, round(seconds, 3), found, failed)
 

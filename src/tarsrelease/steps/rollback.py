@@ -119,7 +119,7 @@ def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
         states = context.cluster.workloads.deployments()
         side = serving_side(context.rollout, states, rolling.pins, failed)
         context.say(f"rollback: {side.reason}")
-        rolling.moved_at = traffic.move_all(context, side.track, reason)
+        rolling.moved_at = traffic.move_all(context, side.track, reason, rolling.seconds_left)
     with changing(_AGAIN), taking_over(context):
         rolling.secure_traffic(side.track)
         journal_if_possible(
@@ -218,7 +218,8 @@ class _Rollback:
 
     def secure_traffic(self, to: Track) -> None:
         """Move traffic again if the lock's former holder has moved it meanwhile."""
-        self.moved_at = traffic.move_all_again(self.context, to, self.reason) or self.moved_at
+        moved = traffic.move_all_again(self.context, to, self.reason, self.seconds_left)
+        self.moved_at = moved or self.moved_at
         problem = traffic.wait_until_accepted(self.context)
         if problem is not None:
             self.context.say(f"traffic: the gateway has not accepted the routes yet: {problem}")
@@ -230,7 +231,7 @@ class _Rollback:
         match phase.action:
             case Action.TRAFFIC:
                 to = phase.to or Track.STABLE
-                self.moved_at = traffic.move_all(self.context, to, self.reason)
+                self.moved_at = traffic.move_all(self.context, to, self.reason, self.seconds_left)
             case Action.RESTORE:
                 self._restore(phase, version)
                 # The proof counts requests from now, when stable is restored.

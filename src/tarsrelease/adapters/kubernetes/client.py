@@ -302,7 +302,7 @@ class KubernetesApi:
 
     def _send(self, request: _Request, *, missing_ok: bool = False) -> Object | None:
         doing = request.doing(self.namespace)
-        renew = self._renew
+        renew, began = self._renew, time.monotonic()
         for pause in (*_PAUSES, None):
             try:
                 with within(_LONGEST):
@@ -327,10 +327,12 @@ class KubernetesApi:
                     self._dynamic = _DYNAMIC_CLIENT(renew(), discoverer=_no_discovery)
                     renew = None  # once a request: what is refused twice is wrong, not old
                     continue
-                if error.status not in _LATER or pause is None:
+                late = time.monotonic() - began >= _LONGEST
+                if error.status not in _LATER or pause is None or late:
                     raise self._explained(error, request) from error
             except (urllib3.exceptions.HTTPError, OSError, _NotJsonError) as error:
-                if pause is None or "CERTIFICATE" in str(error):
+                late = time.monotonic() - began >= _LONGEST
+                if pause is None or late or "CERTIFICATE" in str(error):
                     raise self._silent(error, doing) from error
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
