@@ -69,7 +69,7 @@ def test_a_stage_and_a_rollback_in_trouble(day: Day, name: str) -> None:
         missing = [text for text in trouble.says if text not in said]
         assert not missing, said
         failed = sum(each["failed"] + each["lost"] for each in day.clients()["by_path"].values())
-        assert trouble.loses or not failed
+        assert trouble.loses or not failed, said
         if not trouble.lasts:
             rolled_back(day, name, f"{outcome['summary']} ({failed} requests failed)")
     if trouble.lasts:

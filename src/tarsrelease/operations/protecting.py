@@ -104,7 +104,8 @@ def wait_quietly(
     longest = so_far + quiet + limits.deploy + limits.wait + _SMOKE_EVERY
     alone = stage.model_copy(update={"duration": longest, "max_extension": 0.0})
     evaluation = replace(judged, stage=alone, weight=None, protects={}, quiet_until=so_far + quiet)
-    pending = _quiet(context, quiet, consent)
+    lost = protected.protection is not None and not protected.protection.proves
+    pending = _quiet(context, quiet, consent, smoke=not lost)  # without pods nothing answers
     found = first_of(clock, pending, evaluating(context, evaluation))[1]
     if found is None:
         return None
@@ -140,12 +141,17 @@ def tried_once_more(found: Protection, seen: Observation, before: Observation) -
     return replace(seen, checks=(*seen.checks, once), protected=before.protected)
 
 
-def _quiet(context: Context, seconds: float, consent: Task[Check | None]) -> Task[Check | None]:
-    """The quiet period, then `consent`; a result as soon as something speaks against a retry."""
+def _quiet(
+    context: Context, seconds: float, consent: Task[Check | None], *, smoke: bool = True
+) -> Task[Check | None]:
+    """The quiet period, then `consent`; a result as soon as something speaks against a retry.
+
+    Without `smoke`, the canary is smoke-tested only at the end.
+    """
     clock = context.clock
     interventions = Interventions(context, traffic.OFF, 0, Track.CANARY)
     until = clock.now() + timedelta(seconds=seconds)
-    smoke_at = clock.now()
+    smoke_at = clock.now() if smoke else until
     while (now := clock.now()) < until:
         interventions.read()
         problem = _first_problem(c for c in interventions.checks if c.status is Status.FAIL)

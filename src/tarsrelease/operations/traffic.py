@@ -12,7 +12,7 @@ from tarsrelease.model.errors import LostError, ReleaseError, StoppedError, Unre
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Phase, ShiftFacts, TakeOffFacts
 from tarsrelease.model.measurement import Track
-from tarsrelease.operations.answering import Outage, patiently
+from tarsrelease.operations.answering import RETRY, Outage, patiently
 from tarsrelease.operations.journaling import journal, journal_if_possible
 from tarsrelease.operations.tasks import Task, result_of
 from tarsrelease.rollout import release_journal
@@ -62,20 +62,41 @@ def wait_until_accepted(context: Context) -> str | None:
 
     Returns None, or the problem of each route that is not accepted.
     """
-    services, clock = context.rollout.services, context.clock
+    clock = context.clock
     started = clock.now()
     while True:
-        states = {state.service: state for state in context.cluster.routes.read(services)}
-        waiting = [
-            f"{service.route_names}: {_problem(states.get(service.name))}"
-            for service in services
-            if (state := states.get(service.name)) is None or not state.accepted
-        ]
-        if not waiting:
+        problem = _not_accepted(context)
+        if problem is None:
             return None
         if (clock.now() - started).total_seconds() >= context.environment.gateway.settle:
-            return "; ".join(waiting)
+            return problem
         clock.sleep(_POLL)
+
+
+def _not_accepted(context: Context) -> str | None:
+    services = context.rollout.services
+    states = {state.service: state for state in context.cluster.routes.read(services)}
+    waiting = [
+        f"{service.route_names}: {_problem(states.get(service.name))}"
+        for service in services
+        if (state := states.get(service.name)) is None or not state.accepted
+    ]
+    return "; ".join(waiting) or None
+
+
+def _accepting(context: Context, stage: str, away: float) -> Task[str | None]:
+    """As `wait_until_accepted`. After `away` seconds without the API server, and after further
+    ones, the gateway gets as long to connect again."""
+    clock, until = context.clock, context.clock.now()
+    until += timedelta(seconds=context.environment.gateway.settle + away)
+    while True:
+        asked = clock.now()
+        problem = yield from patiently(context, stage, lambda: _not_accepted(context))
+        if (lost := clock.now() - asked) >= timedelta(seconds=RETRY):
+            until += 2 * lost
+        if problem is None or clock.now() >= until:
+            return problem
+        yield _POLL
 
 
 def shift(context: Context, weight: int, stage: str) -> datetime:
@@ -88,8 +109,8 @@ def shifting(context: Context, weight: int, stage: str) -> Task[datetime]:
 
     Returns the time just before the write. `stage` is the stage's name (``canary-10``,
     ``promote-50``). Journals the intent first. While the API server does not answer, tries again
-    for `limits.deploy`. If the gateway does not accept the routes within `gateway.settle`, restores
-    the previous weights and raises StoppedError.
+    for `limits.deploy`. If the gateway does not accept the routes within `gateway.settle`, and as
+    long again as such an outage was, restores the previous weights and raises StoppedError.
     """
     services, routes = context.rollout.services, context.cluster.routes
     found = yield from patiently(context, stage, lambda: routes.read(services))
@@ -107,8 +128,9 @@ def shifting(context: Context, weight: int, stage: str) -> Task[datetime]:
         routes.shift(services, to, route_notes(context, to, stage) | _lease(context))
         return began
 
+    asked = context.clock.now()
     since = yield from patiently(context, stage, lambda: write(weight))
-    problem = yield from patiently(context, stage, lambda: wait_until_accepted(context))
+    problem = yield from _accepting(context, stage, (since - asked).total_seconds())
     if problem is not None:
         back = min(before.values(), default=0) if weight else 0
         yield from patiently(context, stage, lambda: write(back))
