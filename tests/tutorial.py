@@ -34,6 +34,14 @@ def script(*, until: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
+def commands(page: Path) -> list[str]:
+    """The commands of the page's console blocks, in their order."""
+    blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text(), re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert all(line.startswith("$ ") for line in lines), lines
+    return [line[2:] for line in lines]
+
+
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 

@@ -123,7 +123,7 @@ def _approvals() -> list[dict[str, Any]]:
             "state": "approved",
             "user": github.user(who),
             "comment": f"looked at it: {ending}",
-            "environments": [{"name": f"rehearsal-{ending}"}],
+            "environments": [{"name": f"{name}-{ending}"} for name in ("rehearsal", "production")],
         }
         for ending, who in PEOPLE.items()
     ]

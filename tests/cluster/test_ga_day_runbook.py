@@ -1,0 +1,194 @@
+"""docs/ga_day_runbook.md: every command block, in order, on the rehearsal cluster.
+
+Long windows read the history that is written before the cluster starts. GitHub and the channels are
+stand-ins. Blocks that only people run (bash) are checked for syntax.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+
+import standin
+from tars_day import ROOT, Day
+
+import tutorial
+from tarsrelease.rehearsal import commands, world
+from tarsrelease.rehearsal.day import _staging
+
+PAGE = ROOT / "docs" / "ga_day_runbook.md"
+CODES = {
+    "tarsrelease canary plan": (0, 1),
+    "tarsrelease check readiness": (0, 1),
+    "tarsrelease check go-no-go": (0, 1),
+    "tarsrelease measure drift": (0, 10),
+    "tarsrelease watch": (0, 10),
+    "tarsrelease report certify": (0, 10),
+    "tarsrelease report slo": (10,),
+    "tarsrelease incident": (0, 10),
+}
+"""Exit codes that a command may have here; 0 for all others."""
+SHELL = """
+cd {folder}
+failed=0
+step() {{
+  echo "+ $2"
+  eval "$2"
+  local code=$?
+  echo "= $code after $SECONDS s"
+  case " $1 " in *" $code "*) ;; *) echo "UNEXPECTED $code: $2"; failed=1 ;; esac
+}}
+"""
+
+
+def codes(command: str) -> str:
+    found = next((each for begin, each in CODES.items() if command.startswith(begin)), (0,))
+    return " ".join(map(str, found))
+
+
+def place(folder: Path, address: str) -> None:
+    """A checkout whose environment production is the rehearsal's cluster."""
+    for name in ("release", ".github"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    target = folder / "environments" / "production.yaml"
+    target.parent.mkdir()
+    content: dict[str, Any] = yaml.safe_load((ROOT / "environments" / "rehearsal.yaml").read_text())
+    content["name"] = "production"
+    content["kubernetes"]["context"] = world.CONTEXT
+    content["overrides"] |= {"stage_duration": "10s", "promotion_look": "5s", "no_votes": False}
+    here = f"{world.PRODUCTION}.svc.{world.CLUSTER_DOMAIN}"
+    content["preflight"] = {
+        "backup": {"cronjob": "tars-postgres-backup", "within": "24h"},
+        "redis": {"address": f"tars-redis.{here}:6379"},
+        "endpoints": [
+            f"http://tars-dashboard-api.{here}:8080/health",
+            f"http://tars-dashboard-api.{here}:8080/grafana/api/health",
+            "http://127.0.0.1:9090/-/healthy",
+        ],
+    }
+    target.write_text(yaml.safe_dump(content))
+    _staging(str(target), target.parent)
+    standin.write(target, address)
+    gh = folder / "bin" / "gh"
+    gh.parent.mkdir()
+    stand_in = Path(__file__).with_name("gh_stand_in.py")
+    gh.write_text(
+        f'#!/bin/sh\nexec {shlex.join([sys.executable, str(stand_in), str(ROOT)])} "$@"\n'
+    )
+    gh.chmod(0o755)
+
+
+@pytest.mark.slow
+@pytest.mark.full
+@pytest.mark.timeout(1500)
+def test_every_command_block_runs_in_order(cluster: commands.Cluster, tmp_path: Path) -> None:
+    day = Day(cluster, tmp_path)
+    day.install()
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    record = tmp_path / "posted.jsonl"
+    enter = cluster.enter_argv
+    with standin.running(record, enter, cluster.env) as address, day.load(300.0):
+        place(folder, address)
+        day.kubectl("create", "quota", "release", "--hard", "pods=100,requests.cpu=50")
+        day.wait_until_scraped()
+        lines = [
+            f"step {shlex.quote(codes(each))} {shlex.quote(each)}"
+            for each in tutorial.commands(PAGE)
+        ]
+        script = SHELL.format(folder=shlex.quote(str(folder))) + "\n".join([*lines, "exit $failed"])
+        path = [str(folder / "bin"), str(Path(sys.executable).parent), cluster.env["PATH"]]
+        env = {
+            **cluster.env,
+            **standin.SECRETS,
+            "PATH": os.pathsep.join(path),
+            "GITHUB_REPOSITORY": "tars-ai/tars",
+            "TARS_SLACK_WEBHOOK_URL": f"{address}/hook",
+            "TARSRELEASE_ALERT_WEBHOOK": f"{address}/hook",
+            "TARSRELEASE_REQUIRE": "chart",
+        }
+        log = tmp_path / "log"
+        with log.open("w") as output:
+            done = subprocess.run(
+                enter(["bash", "-c", script]),
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        told = log.read_text()
+        wrong = [line for line in told.splitlines() if line.startswith("UNEXPECTED")]
+        assert (done.returncode, wrong) == (0, []), told[-8000:]
+        seen = day.clients()
+    assert seen["lost"] == 0, seen
+    assert day.versions() == {"1.0.0"}  # the page ends with a rollback
+    evidence = folder / "evidence"
+    for name in _files():
+        found = json.loads((evidence / name).read_text())
+        assert found, name
+    _preflight_read_the_cluster(evidence)
+    kpis = json.loads((evidence / "ga_24h_kpis.json").read_text())
+    assert kpis["duration_seconds"] == 86400
+    assert len(kpis["intervals"]) == 288
+    certificate = folder / "release" / "v1_0_1" / "GA_CERTIFICATION" / "certificate.json"
+    found = json.loads(certificate.read_text())
+    failed = [metric for metric in found["metrics"] if metric["result"] == "FAIL"]
+    assert failed == []
+    texts = " ".join(str(body) for _, body in standin.told(record))
+    assert "rolled back" in texts
+
+
+def _preflight_read_the_cluster(evidence: Path) -> None:
+    """Nodes from metrics.k8s.io, the quota, Redis, database and the backup that the page makes."""
+    records = map(json.loads, (evidence / "evidence.jsonl").read_text().splitlines())
+    [checks] = [
+        record["outcome"]["checks"]
+        for record in records
+        if record["outcome"]["step"] == "check preflight"
+    ]
+    found = {(check["id"].removeprefix("preflight."), check["source"]) for check in checks}
+    assert ("capacity", "metrics.k8s.io") in found
+    assert ("capacity", "requests of all pods") in found
+    assert ("capacity", "resourcequota/release") in found
+    assert ("backup", "cronjob/tars-postgres-backup") in found
+    passed = {check["id"] for check in checks if check["status"] == "pass"}
+    assert {f"preflight.{each}" for each in ("redis", "database", "endpoints", "backup")} <= passed
+
+
+def _files() -> set[str]:
+    """What the page keeps with --output, and the baseline."""
+    return set(re.findall(r"--output (\S+\.json)", PAGE.read_text())) | {"baseline_slos.json"}
+
+
+def test_what_only_people_run_is_valid_shell_with_valid_json() -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    assert blocks
+    for block in blocks:
+        subprocess.run(["bash", "-n", "-c", block], check=True)
+        echo = block.replace("curl ", "printf '%s\\n' ", 1)
+        env = {"PAGE_ID": "p", "STATUSPAGE_TOKEN": "t", "STARTS": "s", "ENDS": "e"}
+        said = subprocess.run(["bash", "-c", echo], env=env, capture_output=True, check=True)
+        body = json.loads(said.stdout.decode().partition("--data\n")[2])
+        assert {"body", "name", "status"} <= set(body["incident"])
+
+
+def test_every_section_of_the_original_is_there() -> None:
+    text = PAGE.read_text()
+    for each in ("T-24", "T-60", "T-30", "T-0", "T+60", "T+90", "24 hours", "goes wrong"):
+        assert each in text
+    for replaced in ("kubectl exec", "kubectl proxy", "nohup", "helm rollback"):
+        assert replaced not in text
