@@ -105,6 +105,17 @@ def test_every_session_and_message_comes_back(programs: dict[str, str], tmp_path
     assert set(statuses(found).values()) == {Status.PASS}
 
 
+def test_behind_a_gateway_the_origin_is_that_of_the_host_name(
+    programs: dict[str, str], tmp_path: Path
+) -> None:
+    """The service refuses pages of other origins (403)."""
+    plan = SocketPlan(seconds=2.0, connections=2, every=0.5, idle=0.3, cuts=("close",))
+    with service(programs["1.0.1"], tmp_path) as (at, _):
+        place = place_of(f"http://{at}:8080", "/ws", host="api.tars.ai")
+        found = SocketProbe(place).measure(plan)
+    assert (found.opened, found.refused, dict(found.errors)) == (2, 0, {}), found
+
+
 def test_v1_0_0_takes_no_session_up_again(programs: dict[str, str], tmp_path: Path) -> None:
     with service(programs["1.0.0"], tmp_path) as (at, _):
         found = measured(at, cuts=["drop"], connections=2)

@@ -17,6 +17,7 @@ from tarsrelease.model.details import Details
 from tarsrelease.model.incident import Classification
 from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.model.kpis import BurnRate, DriftReport, ErrorBudget, KpiReport, SloAlert
+from tarsrelease.model.load import LoadReport
 from tarsrelease.model.notice import Told
 from tarsrelease.model.people import Approval, OnCall, Vote
 from tarsrelease.model.planning import PlannedCheck, StagePlan
@@ -367,6 +368,12 @@ class KpiDetails(Details):
     """Of `measure kpi` and `measure baseline`."""
 
     kpis: KpiReport
+
+
+class LoadDetails(Details):
+    """Of `measure load`."""
+
+    load: LoadReport
 
 
 class SloReportDetails(Details):

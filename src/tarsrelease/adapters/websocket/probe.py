@@ -44,6 +44,13 @@ class Place:
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
 
+    @property
+    def origin(self) -> str:
+        """What a page of the service itself would send; a server may refuse any other."""
+        parts = urlsplit(self.url)
+        scheme = "https" if parts.scheme == "wss" else "http"
+        return f"{scheme}://{self.host or parts.netloc}"
+
 
 def place_of(
     address: str,
@@ -141,6 +148,7 @@ class _Client:
             url,
             timeout=_TIMEOUT,
             host=place.host,
+            origin=place.origin,
             header=[f"{name}: {value}" for name, value in place.headers.items()],
             redirect_limit=0,
             http_no_proxy=["*"],

@@ -36,6 +36,7 @@ measure = LazyGroup(
         "websocket": Entry(
             f"{__name__}_websocket:websocket", "Cut WebSockets and see them come back."
         ),
+        "load": Entry(f"{__name__}_load:load", "Let users request the product for some minutes."),
     },
 )
 
