@@ -29,7 +29,7 @@ ROOMS = (
     *("plan", "certification", "evidence", "canary", "rollback", "rehearsal"),
     *("migrate", "database"),
     *("doctor", "preflight", "go_no_go", "environments", "validation", "watch", "incident"),
-    *("slo", "baseline", "drift", "websocket", "readiness"),
+    *("slo", "baseline", "drift", "websocket", "load", "readiness"),
 )
 """What an id of a check begins with."""
 
