@@ -93,7 +93,7 @@ class K6:
     def run(self, plan: LoadPlan) -> LoadReport:
         """See the port."""
         with TemporaryDirectory(prefix="tarsrelease-load-") as folder:
-            script, summary = Path(folder) / "load.js", Path(folder) / "summary.json"
+            script, summary = Path(folder) / "users.js", Path(folder) / "summary.json"
             script.write_text(self._script(plan))
             command = [
                 *(self._program, "run", "--quiet", "--vus", str(plan.users)),
