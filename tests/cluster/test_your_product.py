@@ -1,8 +1,8 @@
 """A product that nobody here wrote: podinfo, as docs/your-product.md releases it, typed as it is.
 
 `init`, `bundle build`, `doctor` and `rehearse --images` without editing a generated file: a good
-version is promoted, and one started with `--random-error` is rolled back. `init` also looks at the
-running cluster itself.
+version is promoted, and one started with `--random-error` is rolled back, as is one whose canary is
+asked for `/status/500`. `init` also looks at the running cluster itself.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ INIT_ON_THE_CLUSTER = """\
 tarsrelease rehearse shell --name podinfo -- tarsrelease init --chart charts/podinfo \\
   --version 6.9.4 --repository example/podinfo
 """
+STABLE_FAILS_TOO = """\
+tarsrelease rehearse --name podinfo --release release/v6_9_2 --environment production \
+  --images images.yaml --rate 100 --path / --path /status/500 || test $? -eq 2
+"""
 
 
 def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Path) -> None:
@@ -33,8 +37,9 @@ def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Pat
     folder.mkdir()
     started = time.monotonic()
     try:
+        more = INIT_ON_THE_CLUSTER + STABLE_FAILS_TOO
         *before, last = tutorial.script().rpartition(f"echo '+' '{_DOWN}")
-        code = tutorial.run(folder, f"{before[0]}{INIT_ON_THE_CLUSTER}{before[1]}{last}", log)
+        code = tutorial.run(folder, f"{before[0]}{more}{before[1]}{last}", log)
     finally:
         commands.down("podinfo", lambda _: None, keep_logs=False)
     text = log.read_text()
@@ -46,6 +51,9 @@ def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Pat
         json.loads(line)["outcome"]
         for line in (folder / "evidence/evidence.jsonl").read_text().splitlines()
     ]
-    assert [end["verdict"] for end in ends if end["step"] == "rehearse"] == ["proceed", "rollback"]
+    verdicts = [end["verdict"] for end in ends if end["step"] == "rehearse"]
+    assert verdicts == ["proceed", "rollback", "rollback", None]
+    assert "it never answers /status/500 with a status of 2xx" in text
+    assert "--canary-path /status/500" in text
     assert "read the metrics of pod podinfo-" in text
     assert "the Gateway gateway has the address 10.42.0.1" in text

@@ -186,7 +186,7 @@ def test_the_order_of_the_files_does_not_matter() -> None:
         ("release/v1_2_0/bundle.yaml", BUNDLE.replace("1.2.0\n", "1.3.0\n", 1), "version 1.3.0"),
         ("release/v1_2_0/stranger.txt", "x", "stranger.txt, which bundle.yaml does not name"),
         ("app/chart/Chart.yaml", "name: other\nversion: 0\nappVersion: 0\n", "the name 'other'"),
-        ("app/chart/Chart.yaml", "name: demo\nversion: 0\n", "no line `appVersion:`"),
+        ("app/chart/Chart.yaml", "name: demo\nappVersion: 0\n", "no line `version:`"),
         ("app/chart/values.yaml", "images: {web: {tag: x}}\n", "has no images.web.repository"),
         ("app/chart/values.yaml", "images: [\n", "values.yaml:"),
         (

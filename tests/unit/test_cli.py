@@ -482,6 +482,7 @@ def test_rehearse_hands_everything_to_the_day(
         "previous": None,
         "role": None,
         "paths": (),
+        "canary_paths": (),
         "context": "kind",
         "evidence": tmp_path,
         "rate": 300.0,

@@ -9,7 +9,7 @@ from gates_samples import deployment, pod
 from pydantic import ValidationError
 
 from tarsrelease.gates.measure import attribution, queries
-from tarsrelease.gates.measure.attribution import Known, known, owners
+from tarsrelease.gates.measure.attribution import Known, known, owners, reading_of
 from tarsrelease.gates.measure.counting import Owner
 from tarsrelease.gates.measure.served import served
 from tarsrelease.model.measurement import Counts, Gauges, Sample, Series, Track, Unmeasured
@@ -72,6 +72,24 @@ def on_cluster(of: Rollout | None = None) -> Known:
     stable = deployment().model_copy(update={"name": "shop", "version": "1.0.0"})
     canary = deployment().model_copy(update={"name": "shop-canary", "version": "1.0.1"})
     return replace(nothing, pods=nothing.pods.seen(pods, [stable, canary]))
+
+
+def gauge_of(sides: dict[str, str] | None) -> Rollout:
+    sli = {"kind": "gauge", "value": 'connections{namespace="$namespace"}', "unit": "count"}
+    own = {} if sides is None else {"sides": sides}
+    plain = rollout().slis["errors"].model_dump(exclude_none=True)
+    return rollout(slis={"errors": plain, "open": {**sli, **own}})
+
+
+def test_a_gauge_of_a_mesh_is_one_reading_of_each_side() -> None:
+    of_mesh = {"__name__": "connections", "destination_workload": "shop-canary", "pod": "gateway-1"}
+    by_label = {"label": "destination_workload"}
+    for of in (gauge_of(by_label), rollout(sides=by_label)):
+        assert reading_of(of_mesh, MetricLabels(), on_cluster(of)) == "shop-canary"
+    own = {"__name__": "memory", "pod": "shop-canary-1"}
+    assert reading_of(own, MetricLabels(), on_cluster(rollout(sides=by_label))) == "shop-canary-1"
+    of_others = {**of_mesh, "destination_workload": "other"}
+    assert reading_of(of_others, MetricLabels(), on_cluster(gauge_of(by_label))) == ""
 
 
 def owner(found: dict[str, str], of: Rollout | None = None) -> Owner | None:

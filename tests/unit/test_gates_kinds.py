@@ -358,6 +358,17 @@ def test_a_gauge_may_have_a_limit_from_below(samples: tuple[float, ...], status:
     assert check.observed.value == min(samples[-1:] if status is not Status.FAIL else samples)
 
 
+def test_a_gauge_of_a_whole_side_needs_no_reading_of_each_pod() -> None:
+    rule = GaugeCheck.model_validate({"kind": "gauge", "id": "a.b", "sli": "open", "below": "200"})
+    fresh = Gauges({NAME: (Sample(NOW - 5, 40.0), Sample(NOW, 41.0))})
+    check = by_law(rule, replace(INPUTS, gauges={"open": {NAME: fresh}}))
+    assert check.status is Status.PASS
+    assert check.reason == f"the highest of {NAME} is 41"
+    old = Gauges({NAME: (Sample(NOW - 400, 40.0),)})
+    check = by_law(rule, replace(INPUTS, gauges={"open": {NAME: old}}))
+    assert (check.status, check.reason) == (Status.ERROR, f"no reading of {NAME}")
+
+
 def test_a_gauge_has_exactly_one_limit() -> None:
     for limits in ({}, {"below": "90%", "at_least": "80%"}):
         with pytest.raises(ValueError, match="exactly one of below and at_least"):

@@ -189,7 +189,8 @@ def _fixed(asked: Mapping[str, Any], pinned: Mapping[str, Any]) -> dict[str, Any
     if asked["digest"] is None:
         found["digest"] = pinned.get("digest")
     places = pinned.get("values") or {}
-    if places and asked["values"] == places["repository"].rpartition(".")[0]:
+    under = str(places.get("repository") or "").rpartition(".")[0]
+    if places and asked["values"] in (places.get("reference"), under):
         found["values"] = places
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,12 @@ _VALUES = "values that match the chart's values.schema.json"
 _RENDER = "valid Kubernetes objects, with and without the canary's values"
 _IMAGES = "exactly the manifest's images, by digest"
 _MANY = 20
+# k8s.io/apimachinery, util/validation: IsValidLabelValue.
+_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9])?")
+_DIGEST_IN_LABEL = (
+    "; the chart uses the image's tag as a label: give it a value for the digest, and name that "
+    "value in bundle.yaml (values: {repository: …, tag: …, digest: …})"
+)
 _STABLE = "stable"
 
 
@@ -138,8 +145,33 @@ def _object_faults(objects: Objects, who: str, means: Means, unknown: set[str]) 
         refused = means.object_faults(found) if means.object_faults else None
         if refused is None:
             unknown.add(str(found.get("kind")))
-        faults += [f"{name} for {who}: {fault}" for fault in refused or ()]
+        refused = [*(refused or ()), *_label_faults(found)]
+        faults += [f"{name} for {who}: {fault}" for fault in refused]
     return faults
+
+
+def _label_faults(found: Any, parent: str = "") -> list[str]:
+    """Values of labels and selectors, at any depth, that Kubernetes refuses.
+
+    `labels` elsewhere than in metadata are something else, such as those of alerts.
+    """
+    if isinstance(found, list):
+        return [fault for each in found for fault in _label_faults(each)]
+    if not isinstance(found, Mapping):
+        return []
+    faults = []
+    for key, value in found.items():
+        its = key == "matchLabels" or (key == "labels" and parent == "metadata")
+        if its and isinstance(value, Mapping):
+            faults += [
+                f"the label {label} is {shown(str(text))}, and Kubernetes allows at most 63 "
+                "letters, digits, -, _ and ." + (_DIGEST_IN_LABEL if "@sha256:" in text else "")
+                for label, text in value.items()
+                if isinstance(text, str) and not _LABEL_VALUE.fullmatch(text)
+            ]
+        else:
+            faults += _label_faults(value, str(key))
+    return list(dict.fromkeys(faults))
 
 
 def _name(found: Mapping[str, Any]) -> str:
@@ -149,25 +181,27 @@ def _name(found: Mapping[str, Any]) -> str:
 
 
 def _image_faults(objects: Objects, who: str, images: Sequence[Image]) -> list[str]:
-    wanted = {(image.name, image.digest): image for image in images}
+    wanted: dict[tuple[str, str], list[Image]] = {}
+    for image in images:
+        wanted.setdefault((image.name, image.digest), []).append(image)
     faults = []
-    used = set()
+    used: set[str] = set()
     for found in objects:
         for reference in () if is_test(found) else image_references(found):
             name, tag, digest = split_reference(reference)
-            image = wanted.get((name, digest))
-            if image is None:
+            pinned = wanted.get((name, digest))
+            if pinned is None:
                 faults.append(
                     f"{_name(found)} for {who} runs {shown(reference)}, which the manifest "
                     "does not pin"
                 )
-            elif tag and tag != image.tag:
+            elif tag and tag not in [image.tag for image in pinned]:
                 faults.append(
                     f"{_name(found)} for {who} runs {shown(reference)}, but the manifest's tag "
-                    f"is {image.tag}"
+                    f"is {pinned[0].tag}"
                 )
             else:
-                used.add(image.service)
+                used.update(image.service for image in pinned)
     return faults + [
         f"the manifest pins the image of {image.service}, which nothing rendered for {who} runs"
         for image in images

@@ -20,8 +20,13 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def places_of(prefix: str, defaults: Mapping[str, Any]) -> ImagePaths:
-    """The places under the key `prefix`: registry and digest only where the chart has them."""
+    """The places under the key `prefix`: registry and digest only where the chart has them.
+
+    A text there is the whole image.
+    """
     there = at(defaults, prefix.split("."))
+    if isinstance(there, str):
+        return ImagePaths(reference=prefix)
     keys = there if isinstance(there, Mapping) else {}
     return ImagePaths(
         registry=f"{prefix}.registry" if "registry" in keys else None,

@@ -19,13 +19,7 @@ from tarsrelease.adapters.files.configuration import load_environment, load_rele
 from tarsrelease.adapters.files.evidence_file import EvidenceFile, head_of
 from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.cli.outcomes import failed, print_outcome
-from tarsrelease.cli.redaction import (
-    NamedProgress,
-    RedactedProgress,
-    Redaction,
-    log_to_stderr,
-    redaction,
-)
+from tarsrelease.cli.redaction import NamedProgress, RedactedProgress, log_to_stderr, redaction
 from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, UsageError
@@ -46,15 +40,12 @@ DEFAULT_EVIDENCE = Path("evidence")
 class Session:
     """One command's settings, and its environment, release and context, loaded when needed.
 
-    `changes`: the command changes something, so --release is required. `known` are secrets that
-    were read before.
+    `changes`: the command changes something, so --release is required.
     """
 
-    def __init__(
-        self, settings: Settings, *, changes: bool = True, known: Redaction | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, *, changes: bool = True) -> None:
         self.settings = settings
-        self.redaction = known or redaction(settings.environment)
+        self.redaction = redaction(settings.environment)
         self.progress: ClosingProgress = RedactedProgress(
             progress_on(
                 sys.stderr,
@@ -90,10 +81,8 @@ class Session:
 
     def at(self, target: str, clock: Clock, person: Person, others: OtherTargets) -> Session:
         """A session of the same run at one of the environment's targets."""
-        settings = replace(self.settings, target=target)
-        there = Session(settings, changes=self.changes, known=self.redaction)
+        there = Session(replace(self.settings, target=target), changes=self.changes)
         there._others = others
-        there.environment = _at_target(self.environment, target)  # the file is read once
         there.run, there.clock, there.person = self.run, clock, person
         there.progress = NamedProgress(there.progress, target)
         return there

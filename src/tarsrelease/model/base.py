@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -37,13 +36,12 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-H = TypeVar("H", bound=Hashable)
+T = TypeVar("T")
 
 
-def repeated(items: Sequence[H]) -> H | None:
+def repeated(items: Sequence[T]) -> T | None:
     """The first item that the sequence has more than once; None if there is none."""
-    found = Counter(items)
-    return next((item for item in items if found[item] > 1), None)
+    return next((item for item in items if items.count(item) > 1), None)
 
 
 def _stays_inside(path: str) -> str:
@@ -103,6 +101,14 @@ AnyAmount = Annotated[
 """An amount in any unit, written as ``2.5GB``, ``30s``, ``80%`` or ``200``."""
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=53)]
 """A name that Kubernetes and Helm accept (RFC 1123 label; 53 is Helm's limit for a release)."""
+Application = Annotated[str, StringConstraints(pattern=_NAME, max_length=46)]
+"""A `Name` that leaves room for ``-canary``, the name of the canary's Helm release."""
+Label = Annotated[str, StringConstraints(pattern=_NAME, max_length=63)]
+"""A name of a Service or a namespace (RFC 1123 label)."""
+ObjectName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+]
+"""A name of any other object (RFC 1123 subdomain)."""
 Version = Annotated[
     str, StringConstraints(pattern=r"^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$")
 ]

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, StringConstraints, model_validator
 
-from tarsrelease.model.base import Digest, FileName, Name, Seconds, Value, Version, repeated
+from tarsrelease.model.base import (
+    Application,
+    Digest,
+    FileName,
+    Name,
+    Seconds,
+    Value,
+    Version,
+    repeated,
+)
 
 MANIFEST = "manifest.production.json"
 CHECKSUMS = "SHA256SUMS"
@@ -32,16 +41,45 @@ ValuesPath = Annotated[
 
 
 class ImagePaths(Value):
-    """Where the chart's values have an image.
+    """Where the chart's values have an image: its parts, or all of it in one text.
 
     Without `digest`, the tag's value is ``TAG@DIGEST``; without `registry`, the repository has the
-    whole name.
+    whole name. The value at `reference` is ``NAME:TAG@DIGEST``. `tag_prefix` is what the template
+    writes before the tag's value, such as ``v``.
     """
 
+    reference: ValuesPath | None = None
     registry: ValuesPath | None = None
-    repository: ValuesPath
-    tag: ValuesPath
+    repository: ValuesPath | None = None
+    tag: ValuesPath | None = None
     digest: ValuesPath | None = None
+    tag_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
+
+    @model_validator(mode="after")
+    def _whole_or_parts(self) -> Self:
+        parts = (self.registry, self.repository, self.tag, self.digest, self.tag_prefix)
+        if self.reference is not None and any(parts):
+            raise ValueError("give either reference or the parts (repository, tag, …)")
+        if self.reference is None and not (self.repository and self.tag):
+            raise ValueError("give repository and tag, or reference")
+        return self
+
+    def values(self, name: str, tag: str, digest: str) -> dict[str, str]:
+        """The values that pin an image, by path."""
+        if self.reference is not None:
+            return {self.reference: f"{name}:{tag}@{digest}"}
+        assert self.repository is not None  # noqa: S101
+        assert self.tag is not None  # noqa: S101
+        tag = tag.removeprefix(self.tag_prefix or "")
+        registry, slash, rest = name.partition("/")
+        values = {self.repository: name, self.tag: tag}
+        if self.registry is not None and slash:
+            values |= {self.registry: registry, self.repository: rest}
+        if self.digest is not None:
+            values[self.digest] = digest
+        else:
+            values[self.tag] = f"{tag}@{digest}"
+        return values
 
 
 class Image(Value):
@@ -60,18 +98,10 @@ class Image(Value):
 
     def pinned(self) -> dict[tuple[str, ...], str]:
         """The values that pin it, by path."""
-        where = self.values
-        if where is None:
+        if self.values is None:
             own = {"repository": self.name, "tag": self.tag, "digest": self.digest}
             return {("images", self.service, key): value for key, value in own.items()}
-        registry, slash, rest = self.name.partition("/")
-        values = {where.repository: self.name, where.tag: self.tag}
-        if where.registry is not None and slash:
-            values |= {where.registry: registry, where.repository: rest}
-        if where.digest is not None:
-            values[where.digest] = self.digest
-        else:
-            values[where.tag] = f"{self.tag}@{self.digest}"
+        values = self.values.values(self.name, self.tag, self.digest)
         return {tuple(path.split(".")): value for path, value in values.items()}
 
 
@@ -153,7 +183,7 @@ class Manifest(Value):
     """manifest.production.json."""
 
     schema_: Literal["tarsrelease/manifest/v1"] = Field(alias="schema")
-    application: Name
+    application: Application
     version: Version
     min_previous_version: Version | None = None
     chart: Chart

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from tarsrelease.model.base import Digest, FileName, Name, Value, Version
+from tarsrelease.model.base import Application, Digest, FileName, Name, Value, Version
 from tarsrelease.model.bundle import ROLLOUT, Assertion, Hotfix, ImagePaths, ValuesPath
 
 INPUT = "bundle.yaml"
@@ -18,7 +18,9 @@ class ImageInput(Value):
     Without `digest`, the build asks the image's registry for the tag's, or takes the one that
     ``--digest`` gives. `values` says where the chart's values have the image: a key that holds
     `repository` and `tag` (and `registry` and `digest` if the chart has them), such as ``image`` or
-    ``redis.image``, or each of the four by itself; by default ``images.SERVICE``.
+    ``redis.image``, or one text such as ``shop:1.4.0``; or each of the four, or `reference` for the
+    text, by itself; by default ``images.SERVICE``. An image that the values have in several places
+    is listed once for each, under names of its own.
     `tag_is_version: false` is for images whose tag is not the version of the release, such as those
     of subcharts.
     """
@@ -52,7 +54,7 @@ class BundleInput(Value):
     """
 
     schema_: Literal["tarsrelease/bundle/v1"] = Field(alias="schema")
-    application: Name
+    application: Application
     version: Version
     min_previous_version: Version | None = None
     chart: FileName

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from tarsrelease.model import promql
-from tarsrelease.model.base import Bytes, Name, Seconds, Share, Value
+from tarsrelease.model.base import Bytes, Label, ObjectName, Seconds, Share, Value
 from tarsrelease.model.connections import VariableName
 
 
@@ -22,7 +22,7 @@ PlainSelector = Annotated[str, AfterValidator(_plain_selector)]
 class PortForward(Value):
     """A Service in the environment's namespace, reached with `kubectl port-forward`."""
 
-    service: Name
+    service: Label
     port: int = Field(default=5432, ge=1, le=65535)
 
 
@@ -63,10 +63,10 @@ class MigrationJob(Value):
     """
 
     image: str
-    secret: Name
+    secret: ObjectName
     secret_key: str = "dsn"  # noqa: S105 - the name of a key
     deadline: Seconds = 7200.0
-    service_account: Name | None = None
+    service_account: ObjectName | None = None
 
 
 class Database(Value):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from tarsrelease.model import promql
-from tarsrelease.model.base import Name, Seconds, Share, Value, repeated
+from tarsrelease.model.base import Label, Name, ObjectName, Seconds, Share, Value, repeated
 from tarsrelease.model.connections import ClientTls, HttpUrl, VariableName
 from tarsrelease.model.database import Database
 from tarsrelease.model.github import GitHub
@@ -21,7 +21,7 @@ class Kubernetes(Value):
     """The cluster. `context` names a context of the kubeconfig; by default its current context."""
 
     context: str | None = None
-    namespace: Name
+    namespace: Label
 
 
 class Gateway(Value):
@@ -31,8 +31,8 @@ class Gateway(Value):
     with the host name in the Host header and, for https, in the TLS handshake (SNI).
     """
 
-    name: Name
-    namespace: Name
+    name: ObjectName
+    namespace: Label
     listener: str | None = None
     address: HttpUrl
     tls: ClientTls | None = None
@@ -79,7 +79,7 @@ class Limits(Value):
 class Backup(Value):
     """The CronJob that backs the database up, and how old its last success may be."""
 
-    cronjob: Name
+    cronjob: ObjectName
     within: Seconds = 86400.0
 
 

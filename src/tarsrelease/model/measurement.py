@@ -65,6 +65,7 @@ class Counts:
 class Gauges:
     """Readings of a gauge, one series a pod, oldest first; values in the SLI's unit.
 
+    A reading of a whole side has the Deployment's name instead of a pod's.
     `by_pod` are those since the shift, `before` the ones of the minutes before it.
     """
 

@@ -9,7 +9,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tarsrelease.model import presets, promql
-from tarsrelease.model.base import FileName, Name, Seconds, Share, Value, Version, repeated
+from tarsrelease.model.base import (
+    Application,
+    FileName,
+    Label,
+    Name,
+    ObjectName,
+    Seconds,
+    Share,
+    Value,
+    Version,
+    repeated,
+)
 from tarsrelease.model.checks import CheckRule, GaugeCheck, ManualCheck, Scope
 from tarsrelease.model.incident import IncidentRules
 from tarsrelease.model.objectives import Objectives
@@ -154,15 +165,21 @@ class ProportionSli(Value):
                 raise ValueError(
                     f'{metric} has each request in several buckets; choose one, such as le="0.25"'
                 )
+            if any(matcher.label == "quantile" for matcher in promql.parse(selector).matchers):
+                raise ValueError(
+                    f"{selector}: the quantiles of a summary are seconds and no requests; count "
+                    "with a histogram (_bucket), or judge a quantile with a sli of kind gauge"
+                )
         return self
 
 
 class GaugeSli(Value):
-    """A reading per pod, such as resident memory."""
+    """A reading per pod, such as resident memory; with `sides`, one of each side."""
 
     kind: Literal["gauge"]
     value: Selector
     unit: Literal["bytes", "seconds", "count", "share"]
+    sides: Sides | None = None
 
 
 class UsageSli(Value):
@@ -257,8 +274,8 @@ class Stage(Value):
 class Side(Value):
     """One side's Deployment and Kubernetes Service."""
 
-    deployment: Name
-    service: Name
+    deployment: ObjectName
+    service: Label
 
 
 class SmokeRequest(Value):
@@ -277,8 +294,8 @@ class RouteRef(Value):
     """
 
     kind: Literal["HTTPRoute", "GRPCRoute", "VirtualService"] = "HTTPRoute"
-    name: Name
-    namespace: Name | None = None
+    name: ObjectName
+    namespace: Label | None = None
     rules: tuple[str, ...] = ()
 
     @property
@@ -303,7 +320,7 @@ class Service(Value):
     port: int = Field(ge=1, le=65535)
     stable: Side
     canary: Side
-    route: Name | None = None
+    route: ObjectName | None = None
     routes: tuple[RouteRef, ...] = ()
     hosts: tuple[str, ...] = Field(min_length=1)
     paths: tuple[str, ...] = Field(min_length=1)
@@ -332,8 +349,8 @@ class Worker(Value):
     """A Deployment in the canary without traffic of its own, such as a queue worker or agent."""
 
     name: Name
-    stable: Name
-    canary: Name
+    stable: ObjectName
+    canary: ObjectName
 
 
 class Statistics(Value):
@@ -418,7 +435,7 @@ class Rollout(Value):
     """
 
     schema_: Literal["tarsrelease/rollout/v1"] = Field(alias="schema")
-    application: Name
+    application: Application
     version: Version
     chart: FileName
     canary_values: FileName

@@ -32,7 +32,8 @@ def refuse_unchecked(
             found=f"Helm would apply something else than was checked: {names(found, 3)}",
             expected="objects with the digests of those that were rendered and checked",
             next_step="in the chart, remove what differs from one rendering to the next: "
-            ".Release.IsInstall, .Release.Revision, lookup, random values and times",
+            ".Release.IsInstall, .Release.Revision, lookup, random values and times; or set the "
+            "value that a random one stands in for (helm.values in the environment file)",
         )
     if wrong := unverified_images(planned, release.manifest.images):
         raise RefusedError(

@@ -44,7 +44,8 @@ class Rehearsal:
     `context`. `release` and `environment` are the worked example's by default. `stage_duration` is
     in seconds, `rate` in requests per second. For another product, `images` is the file with the
     local command of each image, `previous` the bundle that runs first (by default an older one next
-    to `release`), `role` the file with its Role, and `paths` are what the load requests.
+    to `release`), `role` the file with its Role, and `paths` are what the load requests;
+    `canary_paths` are requested of the canary alone.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Rehearsal:
     previous: Path | None = None
     role: Path | None = None
     paths: Sequence[str] = ()
+    canary_paths: Sequence[str] = ()
     quiet: bool = False
 
 
@@ -103,6 +105,7 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
             rate=day.rate,
             quiet=day.quiet,
             paths=tuple(day.paths),
+            canary_paths=tuple(day.canary_paths),
             work=work,
             **{"previous": str(previous), **more},
         )

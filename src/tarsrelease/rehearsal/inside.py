@@ -25,14 +25,15 @@ from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.context import Assignment, Context, People
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, UnreachableError, UsageError
-from tarsrelease.model.format import duration
+from tarsrelease.model.format import duration, names
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.release import Release, Run, RunOptions
 from tarsrelease.rehearsal import control, world
 from tarsrelease.rehearsal.access import as_service_account
 from tarsrelease.rehearsal.access import kubectl as run_kubectl
-from tarsrelease.rehearsal.faults import Fault, channels_of, expected_of, parse_fault, rate_of
+from tarsrelease.rehearsal.canary_load import SHARE, CanaryLoad
+from tarsrelease.rehearsal.faults import channels_of, expected_of, parse_fault, rate_of
 from tarsrelease.rehearsal.injector import Injector
 from tarsrelease.rehearsal.install import install, together
 from tarsrelease.rehearsal.load import Aim, Load, Sockets
@@ -131,9 +132,23 @@ def _wait_for_answers(load: Load) -> None:
         good = sum(count for status, count in seen["by_status"].items() if status.startswith("2"))
         if good and good == seen["answered"] and not seen["lost"]:
             return
+    seen = load.report()
+    refused = [
+        path
+        for path, each in seen["by_path"].items()
+        if each["answered"] and not each["good"] and not each["lost"]
+    ]
+    if refused:
+        raise UsageError(
+            doing="sending traffic to the installed version",
+            found=f"it never answers {names(refused)} with a status of 2xx: {seen['by_status']}",
+            expected="paths that stable answers, so that a failure is the new version's",
+            next_step="leave the path out, or request it of the canary alone: "
+            f"--canary-path {refused[0]}",
+        )
     raise UnreachableError(
         doing="sending traffic to the installed version",
-        found=f"after {duration(_FIRST_ANSWERS)} still {load.report()['by_status']}",
+        found=f"after {duration(_FIRST_ANSWERS)} still {seen['by_status']}",
         expected="a response to every request",
         next_step="inspect the pods and the routes with `tarsrelease rehearse shell`",
     )
@@ -200,7 +215,9 @@ def play(options: DayOptions, say: Say) -> Outcome:
             )
         )
         _wait_for_answers(load)
-        injector = _injector(faults, options, context, kubectl, say)
+        disturbed = _target(options, context, kubectl)
+        stages = {stage.weight: stage.duration for stage in context.rollout.stages}
+        injector = Injector(tuple(faults), disturbed, say, stages=stages)
         injector.set_up()
         load.rate(rate)
         injector.make_stable_ill()
@@ -208,6 +225,16 @@ def play(options: DayOptions, say: Say) -> Outcome:
         ready_seconds = time.monotonic() - begun
         say(f"{release.rollout.application} serves {rate:g} requests/s ({duration(ready_seconds)})")
         stack.enter_context(injector)
+        if options.canary_paths:
+            stack.enter_context(
+                CanaryLoad(
+                    list(options.tools["loadgen"]),
+                    environment.gateway,
+                    aims(release, environment, SHARE * options.rate, options.canary_paths),
+                    disturbed.canary_weight,
+                    say,
+                )
+            )
         people = stack.enter_context(receivers(channels_of(faults)))
         run = _play(options, environment, runner, people)
         people.write(Path(options.evidence) / MESSAGES)
@@ -243,14 +270,8 @@ def _next(run: Outcome, options: DayOptions) -> str:
     )
 
 
-def _injector(
-    faults: list[Fault],
-    options: DayOptions,
-    context: Context,
-    kubectl: list[str],
-    say: Say,
-) -> Injector:
-    target = ClusterTarget(
+def _target(options: DayOptions, context: Context, kubectl: list[str]) -> ClusterTarget:
+    return ClusterTarget(
         context.release.rollout.services,
         context.environment.kubernetes.namespace,
         cluster=context.cluster,
@@ -260,8 +281,6 @@ def _injector(
         if options.control
         else None,
     )
-    stages = {stage.weight: stage.duration for stage in context.rollout.stages}
-    return Injector(tuple(faults), target, say, stages=stages)
 
 
 def main() -> int:

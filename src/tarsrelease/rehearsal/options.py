@@ -15,7 +15,8 @@ class DayOptions(Value):
     is the socket of the embedded cluster's supervisor; None on a cluster that is not our own, where
     Prometheus cannot be disturbed, staging is not installed, and no Role is applied. For a product
     that is not the worked example, `setup` is a file of objects to apply first, `role` the file of
-    its Role (None: the rehearsal runs as administrator), and `paths` are what the load requests.
+    its Role (None: the rehearsal runs as administrator), and `paths` are what the load requests;
+    `canary_paths` those that it requests of the canary alone.
     """
 
     name: str
@@ -35,3 +36,4 @@ class DayOptions(Value):
     setup: str | None = None
     role: str | None = None
     paths: tuple[str, ...] = ()
+    canary_paths: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ ROUTER: Final = f"{NODE_ADDRESS}:8000"
 ROUTER_METRICS: Final = "127.0.0.1:8082"
 PROMETHEUS: Final = "127.0.0.1:9090"
 LOAD_REPORT: Final = "127.0.0.1:9400"
+CANARY_LOAD_REPORT: Final = "127.0.0.1:9403"
 
 PRODUCTION: Final = "tars-production"
 STAGING: Final = "tars-staging"

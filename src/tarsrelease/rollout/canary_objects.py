@@ -12,6 +12,13 @@ _ONCE = {
     "StatefulSet": "it owns storage that must exist once",
     "PersistentVolumeClaim": "it is storage, which must exist once",
 }
+_OTHER_TOOLS = {
+    ("flagger.app", "Canary"): "Flagger",
+    ("argoproj.io", "Rollout"): "Argo Rollouts",
+}
+_CUSTOM_ROUTING = frozenset(
+    [("serving.knative.dev", "Service"), ("serving.knative.dev", "DomainMapping")]
+)
 # Kinds of the Gateway API, Istio, Traefik, Contour, NGINX, OpenShift, Emissary and APISIX.
 _ROUTING = frozenset(
     [
@@ -35,6 +42,8 @@ _ROUTING = frozenset(
         "Mapping",
         "TCPMapping",
         "ApisixRoute",
+        "ListenerSet",
+        "HTTPScaledObject",
     ]
 )
 _OUTSIDE = frozenset({"LoadBalancer", "NodePort"})
@@ -77,9 +86,11 @@ def must_exist_once(
         if hook is not None:
             if not is_test(found):
                 refused[name] = f"a {hook} hook would run a second time, next to stable's"
+        elif tool := _OTHER_TOOLS.get((_group(found), kind)):
+            refused[name] = f"{tool} would move the traffic, too; leave it out of stable as well"
         elif kind in _ONCE:
             refused[name] = _ONCE[kind]
-        elif kind in _ROUTING:
+        elif kind in _ROUTING or (_group(found), kind) in _CUSTOM_ROUTING:
             refused[name] = (
                 "it would route requests around the weights; only tarsrelease writes routes"
             )
@@ -90,6 +101,10 @@ def must_exist_once(
         elif name in of_stable:
             refused[name] = "stable has an object of this kind and name"
     return refused
+
+
+def _group(found: Object) -> str:
+    return str(found.get("apiVersion", "")).rpartition("/")[0]
 
 
 def _spec(found: Object) -> Mapping[str, Any]:

@@ -20,7 +20,8 @@ class Facts:
     `hostnames` are real host names by their key in rollout.yaml, `gateway` namespace, name and
     listener ("" for any). `prometheus` is its address, None for the pods' own metrics.
     `repository` is OWNER/NAME on GitHub, None without a pipeline. `values_files` are relative to
-    the environment file. `actions` is ``OWNER/NAME@COMMIT`` of tarsrelease.
+    the environment file. `actions` is ``OWNER/NAME@COMMIT`` of tarsrelease. `metrics_path` is the
+    path of the pods' metrics pages.
     """
 
     application: str
@@ -36,6 +37,7 @@ class Facts:
     repository: str | None
     values_files: tuple[str, ...]
     actions: str
+    metrics_path: str = "/metrics"
 
 
 def release_folder(version: str) -> str:
@@ -173,6 +175,8 @@ def environment_text(facts: Facts, product: Product) -> str:
         content["metrics"] = "pods"
         if ports:
             content["pod_metrics"] = {"port": min(port for port in ports if port is not None)}
+            if facts.metrics_path != "/metrics":
+                content["pod_metrics"]["path"] = facts.metrics_path
     if facts.values_files:
         content["helm"] = {"values_files": list(facts.values_files)}
     if facts.repository is not None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
+from tarsrelease.bundle.image_places import at
 from tarsrelease.bundle.rendered_images import image_references, split_reference
 from tarsrelease.model.versions import same_version
 from tarsrelease.rollout.canary_objects import (
     crossed_selectors,
     is_test,
     must_exist_once,
+    name_of,
     switched_off,
     switches,
 )
+
+_SCALERS = ("HorizontalPodAutoscaler", "ScaledObject", "VerticalPodAutoscaler")
 
 Object = Mapping[str, Any]
 Render = Callable[[str, Sequence[Mapping[str, Any]]], Sequence[Object]]
@@ -30,6 +34,7 @@ class RouteSeen:
     name: str
     hostnames: tuple[str, ...]
     paths: tuple[str, ...]
+    port: int
     gateway: tuple[str, str, str]
     """Namespace ("" for the route's own), name and listener ("" for any) of its Gateway."""
 
@@ -88,6 +93,13 @@ def look(
     """
     stable = [each for each in render(application, []) if not is_test(each)]
     product = Product()
+    again = {name_of(each): each for each in render(application, [])}
+    product.problems += [
+        f"{name_of(each)} renders differently each time, and a release applies only what was "
+        "checked: set the value that the random one stands in for in the environment's Helm values"
+        for each in stable
+        if again.get(name_of(each)) != each
+    ]
     product.canary_values = _canary_values(application, render, stable, defaults, product.problems)
     canary = [
         each
@@ -95,7 +107,8 @@ def look(
         if not is_test(each)
     ]
     _services(application, stable, canary, product)
-    _images(stable, defaults, app_version, version, product)
+    _images(stable, _places(defaults), app_version, version, product)
+    _find_prefixes(application, render, defaults, product.images)
     product.kinds = sorted({(str(o.get("apiVersion")), str(o.get("kind"))) for o in stable})
     return product
 
@@ -118,13 +131,11 @@ def _canary_values(
         canary = render(f"{application}-canary", [values, more])
         found = must_exist_once(canary, stable)
         # tarsrelease scales the canary itself.
-        found |= {
-            f"HorizontalPodAutoscaler/{(each.get('metadata') or {}).get('name')}": "it scales"
-            for each in canary
-            if each.get("kind") == "HorizontalPodAutoscaler"
-        }
+        scalers = {name_of(each) for each in canary if each.get("kind") in _SCALERS}
+        found |= dict.fromkeys(scalers, "it scales")
         return found
 
+    values = _merged(values, _own_names(defaults))
     left = refused({})
     for path in switches(defaults) if left else ():
         off = switched_off(path)
@@ -135,10 +146,21 @@ def _canary_values(
     problems += [
         f"{name} cannot be left out of the canary: {why}. Give the chart a value for it"
         for name, why in left.items()
-        if not name.startswith("HorizontalPodAutoscaler/")
+        if name.partition("/")[0] not in _SCALERS
     ]
     problems += crossed_selectors(render(f"{application}-canary", [values]), stable)
     return values
+
+
+def _own_names(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Each `fullnameOverride` with the canary's suffix: both sides would have the same names."""
+    found: dict[str, Any] = {}
+    for key, value in defaults.items():
+        if key == "fullnameOverride" and isinstance(value, str) and value:
+            found[key] = f"{value}-canary"
+        elif isinstance(value, Mapping) and (below := _own_names(value)):
+            found[key] = below
+    return found
 
 
 def _merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,31 +176,40 @@ def _services(
     application: str, stable: Sequence[Object], canary: Sequence[Object], product: Product
 ) -> None:
     routes = [each for each in stable if each.get("kind") in ("HTTPRoute", "GRPCRoute")]
-    theirs = {
-        kind: [_name(each) for each in canary if each.get("kind") == kind]
-        for kind in ("Deployment", "Service")
-    }
+    ours, theirs = (
+        {
+            kind: [_name(each) for each in side if each.get("kind") == kind]
+            for kind in ("Deployment", "Service")
+        }
+        for side in (stable, canary)
+    )
     for deployment in (each for each in stable if each.get("kind") == "Deployment"):
         name = _name(deployment)
-        other = _counterpart(name, application, theirs["Deployment"])
+        other = _counterpart(name, application, ours["Deployment"], theirs["Deployment"])
         if other is None:
             product.problems.append(f"the canary has no counterpart of the Deployment {name}")
             continue
-        service = next((s for s in stable if _selects(s, deployment)), None)
+        selecting = [s for s in stable if _selects(s, deployment)]
+        service = next(
+            (s for s in selecting if any(_routes(routes, _name(s)))),
+            next((s for s in selecting if not _headless(s)), None),
+        )
         seen = tuple(_routes(routes, _name(service))) if service is not None else ()
         if service is None or (routes and not seen):
             product.workers.append((_short(name, application), name, other))
             continue
-        beside = _counterpart(_name(service), application, theirs["Service"])
+        beside = _counterpart(_name(service), application, ours["Service"], theirs["Service"])
         if beside is None:
-            product.problems.append(f"the canary has no counterpart of the Service {name}")
+            product.problems.append(
+                f"the canary has no counterpart of the Service {_name(service)}"
+            )
             continue
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         probe = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("path") or "/"
         product.services.append(
             ServiceSeen(
                 name=_short(name, application),
-                port=int(service["spec"]["ports"][0]["port"]),
+                port=seen[0].port if seen else _port(service),
                 stable=(name, _name(service)),
                 canary=(other, beside),
                 routes=seen,
@@ -188,20 +219,38 @@ def _services(
         )
 
 
+def _headless(service: Object) -> bool:
+    return (service.get("spec") or {}).get("clusterIP") == "None"
+
+
+def _port(service: Object) -> int:
+    """The port for HTTP by its usual names, else the first."""
+    ports = service["spec"]["ports"]
+    named = [port for port in ports if str(port.get("name", "")) in ("http", "web", "http-web")]
+    return int((named or ports)[0]["port"])
+
+
 def _name(found: Object) -> str:
     return str((found.get("metadata") or {}).get("name"))
 
 
 def _short(name: str, application: str) -> str:
-    return name.removeprefix(f"{application}-") or name
+    """A name for rollout.yaml, which may be shorter than that of an object, and without dots."""
+    short = name.removeprefix(f"{application}-") or name
+    return short.replace(".", "-")[:53].rstrip("-")
 
 
-def _counterpart(name: str, application: str, names: Sequence[str]) -> str | None:
-    """The name of the same object in the release ``APPLICATION-canary``."""
+def _counterpart(
+    name: str, application: str, ours: Sequence[str], theirs: Sequence[str]
+) -> str | None:
+    """The name of the same object in the release ``APPLICATION-canary``.
+
+    By its name, else by its place: the same templates render as many objects in the same order.
+    """
     wanted = name.replace(application, f"{application}-canary", 1)
-    if wanted in names:
+    if wanted in theirs:
         return wanted
-    return names[0] if len(names) == 1 else None
+    return theirs[ours.index(name)] if len(theirs) == len(ours) else None
 
 
 def _selects(service: Object, deployment: Object) -> bool:
@@ -220,6 +269,12 @@ def _routes(routes: Sequence[Object], service: str) -> Iterator[RouteSeen]:
             for rule in spec.get("rules") or []
             if service in [ref.get("name") for ref in rule.get("backendRefs") or []]
         ]
+        ports = [
+            int(ref["port"])
+            for rule in rules
+            for ref in rule["backendRefs"]
+            if ref.get("name") == service and ref.get("port")
+        ]
         if not rules:
             continue
         paths = [
@@ -235,6 +290,7 @@ def _routes(routes: Sequence[Object], service: str) -> Iterator[RouteSeen]:
             name=_name(route),
             hostnames=tuple(map(str, spec.get("hostnames") or [])),
             paths=tuple(dict.fromkeys(paths)),
+            port=ports[0] if ports else 80,
             gateway=(
                 str(parent.get("namespace") or ""),
                 str(parent.get("name") or ""),
@@ -258,42 +314,56 @@ def _metrics_port(deployment: Object) -> int | None:
 
 def _images(
     stable: Sequence[Object],
-    defaults: Mapping[str, Any],
+    places: Sequence[_Place],
     app_version: str,
     version: str,
     product: Product,
 ) -> None:
-    places = _places(defaults)
     taken: set[str] = set()
     references = [reference for each in stable for reference in image_references(each)]
     for reference in dict.fromkeys(references):
         name, tag, _ = split_reference(reference)
-        values = places.get(name)
+        found = [place.values for place in places if place.holds(reference)]
         own = bool(app_version) and same_version(tag, app_version)
-        service = _free(re.sub(r"[^a-z0-9-]+", "-", name.rpartition("/")[2]).strip("-"), taken)
         prefix = "v" if tag.startswith("v") else ""
-        product.images.append(
-            ImageSeen(
-                service=service,
-                name=name if "/" in name else f"docker.io/library/{name}",
-                tag=prefix + version.replace("+", "_") if own else tag or "latest",
-                values=values,
-                tag_is_version=own,
+        for values in found or (None,):
+            short = re.sub(r"[^a-z0-9-]+", "-", name.rpartition("/")[2]).strip("-")
+            product.images.append(
+                ImageSeen(
+                    service=_free(short, taken),
+                    name=name if "/" in name else f"docker.io/library/{name}",
+                    tag=prefix + version.replace("+", "_") if own else tag or "latest",
+                    values=values,
+                    tag_is_version=own,
+                )
             )
-        )
-        if values is None:
+        if not found:
             product.problems.append(
                 f"no value of the chart holds the image {reference}, so that it cannot be pinned; "
                 "give the chart a value with repository and tag"
             )
 
 
-def _places(defaults: Mapping[str, Any]) -> dict[str, str | dict[str, str]]:
-    """Image names, and the key that holds each or the keys of its parts.
+class _Place(NamedTuple):
+    """The key that holds an image or the keys of its parts, and the image's name and tag there.
 
-    The registry may have its key elsewhere, such as ``global.imageRegistry``.
+    `tag` is "" if the values have none. The name of an image that is one text includes its tag.
     """
-    found: dict[str, str | dict[str, str]] = {}
+
+    values: str | dict[str, str]
+    name: str
+    tag: str = ""
+
+    def holds(self, reference: str) -> bool:
+        """Whether an image that the chart renders may come from here."""
+        name, tag, _ = split_reference(reference)
+        tags = ("", tag, tag.removeprefix("v"))
+        return self.name == reference or (self.name == name and self.tag in tags)
+
+
+def _places(defaults: Mapping[str, Any]) -> list[_Place]:
+    """The places of images. The registry may have its key elsewhere, such as
+    ``global.imageRegistry``."""
     blocks = list(_blocks(defaults))
     registries = [
         (f"{path}.{key}" if path else key, value)
@@ -301,20 +371,31 @@ def _places(defaults: Mapping[str, Any]) -> dict[str, str | dict[str, str]]:
         for key, value in block.items()
         if key.lower().endswith("registry") and isinstance(value, str) and value
     ]
+    found = []
     for path, block in blocks:
+        found += [
+            _Place(f"{path}.{key}" if path else key, value)
+            for key, value in block.items()
+            if isinstance(value, str) and split_reference(value)[1]
+        ]
+        tag = str(block.get("tag") or "")
         repository, registry = block.get("repository"), block.get("registry")
         if isinstance(repository, str) and repository and path:
-            found[f"{registry}/{repository}" if registry else repository] = path
-    for path, block in blocks:
+            name = f"{registry}/{repository}" if registry else repository
+            found.append(_Place(path, name, tag))
         key = next((key for key in ("repository", "name") if isinstance(block.get(key), str)), "")
         if not (path and key and "tag" in block):
             continue
         places = {"repository": f"{path}.{key}", "tag": f"{path}.tag"}
         if "digest" in block:
             places["digest"] = f"{path}.digest"
-        found.setdefault(block[key], places)
-        for place, value in registries:
-            found.setdefault(f"{value}/{block[key]}", {"registry": place, **places})
+        if key == "name":
+            found.append(_Place(places, block[key], tag))
+        found += [
+            _Place({"registry": place, **places}, f"{value}/{block[key]}", tag)
+            for place, value in registries
+            if place != f"{path}.registry"
+        ]
     return found
 
 
@@ -324,6 +405,32 @@ def _blocks(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Ma
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _blocks(value, f"{path}.{key}" if path else str(key))
+
+
+def _find_prefixes(
+    application: str, render: Render, defaults: Mapping[str, Any], images: list[ImageSeen]
+) -> None:
+    """Name the v that a template writes before the tag's value: only a rendering shows it."""
+    for number, image in enumerate(images):
+        places = image.values
+        if not image.tag.startswith("v") or places is None:
+            continue
+        if isinstance(places, str):
+            block = at(defaults, places.split("."))
+            if not isinstance(block, Mapping):
+                continue
+            keys = ["repository", "tag", *(k for k in ("registry", "digest") if k in block)]
+            places = {key: f"{places}.{key}" for key in keys}
+        values: Any = "probe"
+        for key in reversed(places["tag"].split(".")):
+            values = {key: values}
+        tags = [
+            split_reference(reference)[1]
+            for each in render(application, [values])
+            for reference in image_references(each)
+        ]
+        if "vprobe" in tags:
+            images[number] = replace(image, values={**places, "tag_prefix": "v"})
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import yaml
@@ -120,6 +121,13 @@ def metrics_page(where: str) -> Lines:
             "http://localhost:8080/metrics, or a file with its page",
         ) from problem
     return found
+
+
+def path_of(metrics: str | None) -> str:
+    """The path of a metrics page's address; the usual one of a file or of none."""
+    if metrics is None or not metrics.startswith(("http://", "https://")):
+        return "/metrics"
+    return urlsplit(metrics).path or "/metrics"
 
 
 @dataclass(frozen=True, slots=True)

@@ -419,3 +419,224 @@ _REFUSED_CHARTS = (
     ),
 )
 REFUSED = (*_REFUSED_ROUTES, *_REFUSED_FILES, *_REFUSED_CHARTS)
+
+_HOST = "shop.example"
+
+
+def _route(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    version = "gateway.networking.k8s.io/v1"
+    return {"apiVersion": version, "kind": "HTTPRoute", "metadata": {"name": name}, "spec": spec}
+
+
+_REDIRECT = {"type": "RequestRedirect", "requestRedirect": {"scheme": "https", "statusCode": 301}}
+_TO_HTTPS = _route(
+    "a-redirect",
+    rules({"filters": [_REDIRECT]}, parentRefs=[{**PARENT, "sectionName": "http"}]),
+)
+_PORT_80 = _route("a-port", rules({"filters": [_REDIRECT]}, parentRefs=[{**PARENT, "port": 80}]))
+_COOKIE = {"name": "cookie", "type": "RegularExpression", "value": ".*user=.*"}
+_MORE_ROUTES = (
+    Configuration(
+        "a redirect of the same host to https, at another listener",
+        beside=(_TO_HTTPS,),
+        route=rules(plain(), parentRefs=[{**PARENT, "sectionName": "https"}]),
+    ),
+    Configuration(
+        "a redirect of the same host, at another port",
+        beside=(_PORT_80,),
+        route=rules(plain(), parentRefs=[{**PARENT, "port": 443}]),
+    ),
+    Configuration("a wildcard host", route=rules(plain(), hostnames=["*.shop.example"])),
+    Configuration(
+        "no host and no match",
+        route={"parentRefs": [PARENT], "rules": [{"backendRefs": [SHOP]}]},
+    ),
+    Configuration(
+        "a cookie, a method and a query",
+        route=rules(
+            plain(
+                matches=[
+                    {
+                        "method": "POST",
+                        "headers": [_COOKIE],
+                        "queryParams": [{"name": "v", "value": "2"}],
+                    }
+                ]
+            ),
+            plain(),
+        ),
+    ),
+    Configuration(
+        "a backend with everything written out",
+        route=rules({"backendRefs": [{"group": "", "kind": "Service", **SHOP, "weight": 100}]}),
+    ),
+    Configuration(
+        "a backend that was drained by hand",
+        route=rules({"backendRefs": [SHOP, {**OTHER, "weight": 0}]}),
+    ),
+    Configuration(
+        "the same service twice, with a header for the second half",
+        route=rules(
+            {
+                "backendRefs": [
+                    {**SHOP, "weight": 3},
+                    {**SHOP, "weight": 1, "filters": [header("RequestHeaderModifier")]},
+                ]
+            }
+        ),
+    ),
+    Configuration(
+        "a mirror of every tenth request",
+        route=rules(
+            plain(
+                filters=[
+                    {"type": "RequestMirror", "requestMirror": {"backendRef": OTHER, "percent": 10}}
+                ]
+            )
+        ),
+    ),
+    Configuration(
+        "gRPC headers",
+        kind="GRPCRoute",
+        route=rules(plain(matches=[{"headers": [{"name": "x-tenant", "value": "a"}]}])),
+        service=_kind("GRPCRoute"),
+    ),
+    Configuration(
+        "istio with CORS, a mirror and TLS beside",
+        kind="VirtualService",
+        route=istio(
+            {
+                "corsPolicy": {"allowMethods": ["GET"]},
+                "mirror": {"host": "other"},
+                "timeout": "5s",
+                "route": [to("shop")],
+            },
+            tls=[
+                {
+                    "match": [{"port": 443, "sniHosts": [_HOST]}],
+                    "route": [{"destination": {"host": "other"}}],
+                }
+            ],
+        ),
+        service=_kind("VirtualService"),
+    ),
+)
+_SAME_IMAGE = "image: '{{ .Values.image }}'"
+_MORE_CHARTS = tuple(
+    Configuration(f"a chart with {name}", objects=objects)
+    for name, objects in (
+        (
+            "KEDA for the canary itself",
+            rendered(
+                "ScaledObject",
+                "keda.sh/v1alpha1",
+                f"{{scaleTargetRef: {{name: {_NAME}}}, triggers: []}}",
+            ),
+        ),
+        (
+            "a monitor of the operator",
+            rendered("ServiceMonitor", "monitoring.coreos.com/v1", "{endpoints: [{port: http}]}"),
+        ),
+        (
+            "an external name",
+            rendered("Service", "v1", "{type: ExternalName, externalName: db.example}"),
+        ),
+        (
+            "a second Deployment with init container and sidecar",
+            rendered(
+                "Deployment",
+                "apps/v1",
+                f"{{selector: {{matchLabels: {{app: {_NAME}-w}}}}, template: {{metadata: "
+                f"{{labels: {{app: {_NAME}-w}}}}, spec: {{initContainers: [{{name: i, "
+                f"{_SAME_IMAGE}}}], containers: [{{name: c, {_SAME_IMAGE}}}, {{name: s, "
+                f"{_SAME_IMAGE}}}]}}}}}}",
+            ),
+        ),
+        (
+            "an alert whose labels are sentences",
+            rendered(
+                "PrometheusRule",
+                "monitoring.coreos.com/v1",
+                "{groups: [{name: g, rules: [{alert: A, expr: '1', labels: {say: wake up!}}]}]}",
+            ),
+        ),
+    )
+)
+FURTHER_ACCEPTED = (*_MORE_ROUTES, *_MORE_CHARTS)
+
+_ALREADY = "already leads to shop-canary, which tarsrelease adds and removes"
+_CANARY_BACKEND = {"name": "shop-canary", "port": 80, "weight": 0}
+FURTHER_REFUSED = (
+    Configuration(
+        "a route of Argo Rollouts",
+        route=rules({"backendRefs": [{**SHOP, "weight": 100}, _CANARY_BACKEND]}),
+        message=_ALREADY,
+    ),
+    Configuration(
+        "a VirtualService of Argo Rollouts",
+        kind="VirtualService",
+        route=istio({"route": [to("shop", weight=100), to("shop-canary", weight=0)]}),
+        service=_kind("VirtualService"),
+        message=_ALREADY,
+    ),
+    Configuration(
+        "a match of the canary's header",
+        route=rules(
+            plain(matches=[{"headers": [{"name": "X-Tars-Canary", "value": "always"}]}]), plain()
+        ),
+        message="has the header x-tars-canary, by which tarsrelease leads to the canary",
+    ),
+    Configuration(
+        "quantiles of a summary",
+        rollout=_sli(
+            kind="proportion",
+            of='http_request_duration_seconds_count{namespace="$namespace"}',
+            good='http_request_duration_seconds{namespace="$namespace",quantile="0.99"}',
+        ),
+        message="the quantiles of a summary are seconds and no requests",
+    ),
+    Configuration(
+        "an application without room for -canary",
+        rollout={"application": "s" * 47},
+        message="46",
+    ),
+    Configuration(
+        "a canary with a ScaledObject of stable",
+        objects=rendered("ScaledObject", "keda.sh/v1alpha1", "{scaleTargetRef: {name: shop}}"),
+        message="it would scale stable's shop",
+    ),
+    Configuration(
+        "an object of the same name on both sides",
+        objects=rendered("ConfigMap", "v1", name="shop-settings"),
+        message="stable has an object of this kind and name",
+    ),
+    _refused("DaemonSet", "apps/v1", "{}", "its pods would run twice on every node"),
+    _refused("Canary", "flagger.app/v1beta1", "{}", "Flagger would move the traffic, too"),
+    _refused("Rollout", "argoproj.io/v1alpha1", "{}", "Argo Rollouts would move the traffic, too"),
+    Configuration(
+        "a canary that Knative serves",
+        objects=rendered("Service", "serving.knative.dev/v1"),
+        message="route requests around the weights",
+    ),
+    Configuration(
+        "a canary with a node port",
+        objects=rendered("Service", "v1", "{type: NodePort, ports: [{port: 80}]}"),
+        message="its type NodePort",
+    ),
+    Configuration(
+        "a migration before the upgrade",
+        objects="apiVersion: batch/v1\nkind: Job\nmetadata: {name: '"
+        + f"{_NAME}-m', annotations: {{helm.sh/hook: pre-upgrade}}}}\n"
+        + f"spec: {{template: {{spec: {{restartPolicy: Never, {_POD[1:]}}}}}\n",
+        message="a pre-upgrade hook would run a second time",
+    ),
+    Configuration(
+        "a sidecar that is not pinned",
+        objects=rendered(
+            "Deployment",
+            "apps/v1",
+            "{template: {spec: {containers: [{name: c, image: 'docker.io/envoy:v1'}]}}}",
+        ),
+        message="docker.io/envoy:v1 is not the image that the bundle pins",
+    ),
+)

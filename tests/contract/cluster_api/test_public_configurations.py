@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from _pytest.mark.structures import ParameterSet
 from bare_api import BareApi
 from istio_crds import virtual_service_crd
-from public_configurations import ACCEPTED, REFUSED, Configuration
+from public_configurations import (
+    ACCEPTED,
+    FURTHER_ACCEPTED,
+    FURTHER_REFUSED,
+    REFUSED,
+    Configuration,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "simulation"))
 
@@ -47,11 +54,48 @@ spec: {selector: {app: "{{ .Release.Name }}"}, ports: [{port: 80}]}
 """
 
 
+OPERATORS = (
+    ("keda.sh/v1alpha1", "ScaledObject"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
+    ("flagger.app/v1beta1", "Canary"),
+    ("argoproj.io/v1alpha1", "Rollout"),
+    ("serving.knative.dev/v1", "Service"),
+)
+"""Kinds of operators whose objects charts have; only their names matter here."""
+
+
 @pytest.fixture(scope="session")
 def defined(api: BareApi) -> None:
     api.kubectl("apply", "--server-side", "--filename", "-", stdin=virtual_service_crd())
     name = "crd/virtualservices.networking.istio.io"
     api.kubectl("wait", "--for=condition=Established", "--timeout=30s", name)
+
+
+@pytest.fixture(scope="session")
+def operators(api: BareApi) -> None:
+    crds = [_definition(*version.split("/"), kind) for version, kind in OPERATORS]
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": crds})
+    api.kubectl("apply", "--server-side", "--filename", "-", stdin=given)
+    names = [f"crd/{crd['metadata']['name']}" for crd in crds]
+    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+
+
+def _definition(group: str, version: str, kind: str) -> dict[str, Any]:
+    plural = f"{kind.lower()}s"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    of_version = {"name": version, "served": True, "storage": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [{**of_version, "schema": {"openAPIV3Schema": anything}}],
+        },
+    }
 
 
 class Product:
@@ -144,6 +188,8 @@ def product(
     tmp_path: Path,
 ) -> Product:
     found = Product(request.param, cluster, (release, environment), tmp_path)
+    if any(version in found.of.objects for version, _ in OPERATORS):
+        request.getfixturevalue("operators")
     route = {
         "apiVersion": found.kind.api_version,
         "kind": found.of.kind,
@@ -160,9 +206,22 @@ def test_there_are_as_many_as_promised() -> None:
     assert len(ACCEPTED) >= 40
     assert len(REFUSED) >= 30
     assert all(each.message for each in REFUSED)
+    assert len(FURTHER_ACCEPTED) + len(FURTHER_REFUSED) >= 25
 
 
-@pytest.mark.parametrize("product", ACCEPTED, ids=lambda each: each.name, indirect=True)
+def with_further(
+    first: tuple[Configuration, ...], more: tuple[Configuration, ...]
+) -> list[ParameterSet]:
+    marked = [pytest.param(each, marks=pytest.mark.full) for each in more]
+    return [*(pytest.param(each) for each in first), *marked]
+
+
+@pytest.mark.parametrize(
+    "product",
+    with_further(ACCEPTED, FURTHER_ACCEPTED),
+    ids=lambda each: each.name,
+    indirect=True,
+)
 def test_accepted(product: Product) -> None:
     rollout = product.rollout()
     assert product.refusals(rollout) == []
@@ -179,7 +238,9 @@ def test_accepted(product: Product) -> None:
     assert product.spec() == before
 
 
-@pytest.mark.parametrize("product", REFUSED, ids=lambda each: each.name, indirect=True)
+@pytest.mark.parametrize(
+    "product", with_further(REFUSED, FURTHER_REFUSED), ids=lambda each: each.name, indirect=True
+)
 def test_refused_before_anything_is_touched(product: Product, api: BareApi) -> None:
     before = product.cluster.get(product.kind, "shop")
     written = len(changes(api))

@@ -178,6 +178,8 @@ def _with_version(content: bytes, folder: Path, wanted: BundleInput) -> tuple[st
     versions = {"version": wanted.version, "appVersion": label_of(wanted.version)}
     text = content.decode()
     text = _VERSION_LINES.sub(lambda match: f'{match[1]}: "{versions[match[1]]}"', text)
+    if not re.search(r"^appVersion:", text, re.MULTILINE):
+        text = f'{text.rstrip()}\nappVersion: "{versions["appVersion"]}"\n'
     data = yaml.safe_load(text)
     missing = [key for key, version in versions.items() if data.get(key) != version]
     name = wanted.chart_name or wanted.application
@@ -196,15 +198,17 @@ def _images(
     wanted: BundleInput, files: Mapping[str, bytes], digest_of: DigestOf, out: Path
 ) -> tuple[Image, ...]:
     """The images with digests, and with the places in the chart's values that bundle.yaml names."""
-    before = _digests_before(out)
+    known = _digests_before(out)
+    given: dict[str, str] = {}
     defaults = chart_defaults(files)
     images, unknown = [], []
     for image in wanted.images:
         reference = f"{image.name}:{image.tag}"
-        digest = image.digest or digest_of(image, before.get(reference))
+        digest = image.digest or given.get(reference) or digest_of(image, known.get(reference))
         if digest is None:
             unknown.append(f"{image.service} ({reference})")
             continue
+        given[reference] = digest
         where = image.values
         images.append(
             Image(
@@ -252,8 +256,10 @@ def _with_images(content: bytes, folder: Path, images: Sequence[Image]) -> bytes
     except KeyError as missing:
         raise _refused(
             f"{folder}/values.yaml has no {missing.args[0]}",
-            "a block images: <service>: {repository, tag, digest} of plain scalars per image",
-            'add it, with "" for values that the build sets',
+            "a block images: <service>: {repository, tag, digest} of plain scalars per image, or "
+            "`values` at the image in bundle.yaml",
+            "say under `values` where the chart's values have the image; if they have none, add "
+            'the block, with "" for values that the build sets, and use it in the template',
         ) from missing
 
 

@@ -63,6 +63,19 @@ def names_canary(target: Target, route: Route | None) -> bool:
     return any(canaries & set(backend_names(rule)) for rule in rules_of(route))
 
 
+def split_by_others(target: Target, route: Route, rules: Sequence[Rule]) -> str | None:
+    """A canary that the route's rules name although tarsrelease has not split them; None if there
+    is none.
+
+    Another tool's weights would be taken for ours and be lost.
+    """
+    notes = _annotations(route)
+    if _BY_HEADER in notes or PREFIX + "weight" in notes or not is_adopted(route):
+        return None
+    named = {name for rule in rules for name in backend_names(rule)}
+    return next((s.canary.service for s, _ in target.services if s.canary.service in named), None)
+
+
 def desired(
     target: Target,
     gateway: Gateway,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tarsrelease.adapters.kubernetes.route_split import Route, Rule, Target, leading, rules_of
@@ -40,6 +40,22 @@ def over_limits(name: str, spec: Mapping[str, Any]) -> list[str]:
         "over several routes and list these under routes in rollout.yaml"
         for what, found, most in counts
         if found > most
+    ]
+
+
+def used_header(name: str, by_header: Mapping[str, Any], header: str) -> list[str]:
+    """Whether a match of the route asks for the canary header itself: the Gateway API allows each
+    header once. `by_header` is the spec of our route."""
+    names = [
+        [each["name"].lower() for each in match["headers"]]
+        for rule in by_header["rules"]
+        for match in rule["matches"]
+    ]
+    if not any(each.count(header.lower()) > 1 for each in names):
+        return []
+    return [
+        f"a match of {name} has the header {header}, by which tarsrelease leads to the canary; "
+        "choose another gateway.canary_header in the environment file"
     ]
 
 
@@ -87,10 +103,13 @@ def older_rivals(name: str, route: Route, others: Iterable[Route]) -> list[str]:
     (gateway.networking.k8s.io, HTTPRouteRule.matches). `route` without a creationTimestamp does
     not exist yet.
     """
-    own = set(_keys(route))
+    own = _keys(route)
     rivals = []
     for other in others:
-        same = sorted(own & set(_keys(other)))
+        theirs = _keys(other)
+        same = sorted(
+            key for key in own.keys() & theirs.keys() if _share_listener(own[key], theirs[key])
+        )
         if same and _age(other) < _age(route):
             _, host, shown, *_ = same[0]
             rivals.append(
@@ -107,8 +126,23 @@ def _age(route: Route) -> tuple[str, str]:
     return metadata.get("creationTimestamp") or "9999", metadata["name"]
 
 
-def _keys(route: Route) -> Iterator[tuple[str, ...]]:
-    """Parent, host name and match of each rule, in a form that can be compared."""
+_Listener = tuple[str, str]
+"""A parentRef's section and port, "" where it has none."""
+
+
+def _share_listener(own: set[_Listener], theirs: set[_Listener]) -> bool:
+    """Whether two routes meet in one listener: without a section they attach to each."""
+    return any(
+        all("" in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True))
+        for one in own
+        for other in theirs
+    )
+
+
+def _keys(route: Route) -> dict[tuple[str, ...], set[_Listener]]:
+    """Parent, host name and match of each rule, in a form that can be compared, with the listeners
+    that the route attaches to."""
+    found: dict[tuple[str, ...], set[_Listener]] = {}
     spec = route.get("spec") or {}
     namespace = (route.get("metadata") or {}).get("namespace", "")
     for parent in spec.get("parentRefs") or []:
@@ -120,10 +154,13 @@ def _keys(route: Route) -> Iterator[tuple[str, ...]]:
                 parent.get("name"),
             )
         )
+        listener = (str(parent.get("sectionName") or ""), str(parent.get("port") or ""))
         for host in spec.get("hostnames") or [""]:
             for rule in spec.get("rules") or []:
                 for match in rule.get("matches") or [{}]:
-                    yield (where, host, _shown(match), *_conditions(match))
+                    key = (where, host, _shown(match), *_conditions(match))
+                    found.setdefault(key, set()).add(listener)
+    return found
 
 
 def _shown(match: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from tarsrelease.adapters.kubernetes.client import (
 )
 from tarsrelease.adapters.kubernetes.route_split import (
     Route,
+    Rule,
     Target,
     canary_percentage,
     rules_of,
@@ -131,6 +132,8 @@ class GatewayRoutes:
         ref, api = target.ref, self._api(target.ref)
         standing = self._get(ref)
         try:
+            if standing is not None:
+                refuse_split(target, standing, rules_of(standing))
             zero = {service.name: 0 for service, _ in target.services}
             wanted = http_route.desired(target, self._gateway, standing, zero, {})
         except UsageError as error:
@@ -141,6 +144,8 @@ class GatewayRoutes:
         by_header = http_route.by_header(target, self._gateway, {**whole, "spec": spec})
         faults = route_faults.over_limits(str(ref), spec)
         faults += route_faults.over_limits(target.header_route, by_header["spec"])
+        header = self._gateway.canary_header
+        faults += route_faults.used_header(str(ref), by_header["spec"], header)
         if ref.namespace not in (None, target.home):
             grants = self._cluster.select(REFERENCE_GRANT)
             faults += route_faults.missing_grants(target, whole, grants)
@@ -192,6 +197,7 @@ class GatewayRoutes:
             standing = self._get(target.ref)
             if standing is not None and not http_route.is_ours(standing):
                 refuse_controlled(target.ref, standing)
+                refuse_split(target, standing, rules_of(standing))
             wanted = http_route.desired(target, self._gateway, standing, weights, annotations)
             try:
                 # Force: adopting takes the rules from their last writer, and a route of ours is
@@ -210,6 +216,18 @@ def keeps_changing(ref: RouteRef) -> UnreachableError:
         expected="that nobody else writes it all the time",
         next_step=f"see who does: kubectl get {ref} --show-managed-fields -o yaml",
     )
+
+
+def refuse_split(target: Target, standing: Route, rules: Sequence[Rule]) -> None:
+    """Raise UsageError if another tool has the canary in the route's rules."""
+    if canary := http_route.split_by_others(target, standing, rules):
+        raise UsageError(
+            doing=f"taking over {target.ref}",
+            found=f"{target.ref} already leads to {canary}, which tarsrelease adds and removes",
+            expected="a route that leads to stable",
+            next_step=f"remove {canary} from the route; if Argo Rollouts or Flagger writes it, "
+            "remove the route from their configuration first",
+        )
 
 
 def refuse_controlled(ref: RouteRef, standing: Route) -> None:

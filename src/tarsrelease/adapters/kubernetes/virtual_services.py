@@ -12,7 +12,13 @@ from tarsrelease.adapters.kubernetes.client import (
     KubernetesApi,
 )
 from tarsrelease.adapters.kubernetes.route_split import Route, Target, canary_percentage, targets
-from tarsrelease.adapters.kubernetes.routes import ATTEMPTS, each, keeps_changing, refuse_controlled
+from tarsrelease.adapters.kubernetes.routes import (
+    ATTEMPTS,
+    each,
+    keeps_changing,
+    refuse_controlled,
+    refuse_split,
+)
 from tarsrelease.adapters.kubernetes.shape import reads_answers
 from tarsrelease.model.cluster import RouteFaults, RouteState
 from tarsrelease.model.environment import Gateway
@@ -98,6 +104,7 @@ class VirtualServices:
         for target in self._targets(services):
             try:
                 standing = self._standing(target.ref)
+                refuse_split(target, standing, virtual_service.rules_of(standing))
                 zero = {service.name: 0 for service, _ in target.services}
                 virtual_service.desired(target, self._header, standing, zero, {})
             except UsageError as error:
@@ -123,6 +130,7 @@ class VirtualServices:
             standing = self._standing(target.ref)
             if not http_route.is_ours(standing):
                 refuse_controlled(target.ref, standing)
+                refuse_split(target, standing, virtual_service.rules_of(standing))
             wanted = virtual_service.desired(target, self._header, standing, weights, annotations)
             try:
                 self._api(target.ref).apply(VIRTUAL_SERVICE, wanted, force=True)

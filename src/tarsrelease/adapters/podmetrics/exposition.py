@@ -54,8 +54,8 @@ def wanted_lines(page: bytes, names: Iterable[str]) -> list[Line]:
 def any_lines(page: bytes) -> list[Line]:
     """All lines of the page that are metrics, in their order."""
     found = []
-    for raw in page.decode("utf-8", "replace").splitlines():
-        match = None if raw.lstrip().startswith("#") else _LINE.match(raw)
+    for raw in page.decode("utf-8", "replace").split("\n"):
+        match = None if raw.lstrip().startswith("#") else _LINE.match(raw.rstrip("\r"))
         if match is not None:
             labels = {
                 name: _unescaped(text) for name, text in _LABEL.findall(match["labels"] or "")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_LONGEST = 46
 
 
 @click.option("--chart", type=_FOLDER, metavar="DIR", help="Folder of the chart's source.")
@@ -107,6 +108,7 @@ def _files(
     **named: Any,
 ) -> Outcome:
     from tarsrelease.model.details import Details
+    from tarsrelease.model.errors import UsageError
     from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
     from tarsrelease.scaffold import files as texts
     from tarsrelease.scaffold.requests import recognize
@@ -118,18 +120,34 @@ def _files(
         Path(str(_answer(chart, "Folder of the chart", "--chart"))), values_files
     )
     application = named["application"] or seen.name
+    if len(application) > _LONGEST:
+        raise UsageError(
+            doing="looking at the chart",
+            found=f"the application is called {application}, which has {len(application)} letters",
+            expected=f"at most {_LONGEST}: with -canary, Helm's limit of 53 for a release",
+            next_step="add --application NAME with a shorter name",
+        )
     version = _version(named["version"], seen.app_version)
     namespace = named["namespace"] or application
     product = seen.product(application, namespace, version)
+    if not product.services:
+        raise UsageError(
+            doing="looking at the chart",
+            found="; ".join(product.problems) or "no Deployment whose pods a Service selects",
+            expected="a Deployment with a Service, whose traffic can be split",
+            next_step="give the Deployment and its Service in the chart, or --values that render "
+            "them; StatefulSets and DaemonSets cannot have a canary beside them",
+        )
     routes = [route for service in product.services for route in service.routes]
     gateway = _gateway(named["gateway"], routes, namespace)
     cluster = scaffold.ClusterSeen()
     if not offline:
         cluster = scaffold.look_at_cluster(context, namespace, gateway[:2], product, say)
-    page = scaffold.metrics_page(metrics) if metrics is not None else cluster.page
+    page = None if metrics is not None else cluster.page
     if page is None:
-        asked = _answer(None, "Metrics page of a running instance (URL or file)", "--metrics")
-        page = scaffold.metrics_page(str(asked))
+        asked = "Metrics page of a running instance (URL or file)"
+        metrics = str(_answer(metrics, asked, "--metrics"))
+        page = scaffold.metrics_page(metrics)
     slis = recognize(page)
     if slis is None:
         raise _unknown(
@@ -156,6 +174,7 @@ def _files(
             os.path.relpath(file, Path("environments") / folder) for file in values_files
         ),
         actions=scaffold.our_actions(scaffold.root()),
+        metrics_path=scaffold.path_of(metrics),
     )
     written, kept = scaffold.write(Path(), scaffold.all_files(facts, product, slis), say)
     lines = [f"wrote {name}" for name in written] + [f"kept {name}" for name in kept]

@@ -73,6 +73,13 @@ _NAME = click.option(
     metavar="PATH",
     help="Path that the load requests instead of the smoke tests'. Repeatable.",
 )
+@click.option(
+    "--canary-path",
+    "canary_paths",
+    multiple=True,
+    metavar="PATH",
+    help="Path that the load requests of the canary alone, from 10 % on. Repeatable.",
+)
 def _rehearse(settings: Settings, **given: Any) -> int:
     """Rehearse a whole release on a real Kubernetes API, started for it on this machine.
 

@@ -67,6 +67,8 @@ def silent_pods(
     if isinstance(inputs.cluster, Unmeasured) or inputs.elapsed <= patience.stale_after:
         return []
     oldest = inputs.now - patience.stale_after
+    if deployment in read:
+        return [] if read[deployment][-1].time >= oldest else [deployment]
     return [
         pod.name
         for pod in inputs.cluster.pods_of(deployment)

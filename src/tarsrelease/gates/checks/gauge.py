@@ -16,6 +16,8 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
     """Every pod's reading against a limit; it fails when one stays beyond it for `sustained`."""
     measured, deployment = inputs.read(rule.sli, subject.deployment), subject.deployment
     limit, unit, from_above = rule.limit.value, rule.limit.unit, rule.below is not None
+    whole = isinstance(measured, Gauges) and deployment in measured.by_pod
+    everywhere = deployment if whole else "every pod"
     latest: dict[str, float] = {}
 
     def check(status: Status, reason: str, observed: float | None = None) -> Check:
@@ -24,7 +26,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
             status=status,
             service=subject.name,
             observed=None if observed is None else Observed(value=observed, unit=unit),
-            expected=f"{'<' if from_above else '≥'} {amount(limit, unit)} in every pod",
+            expected=f"{'<' if from_above else '≥'} {amount(limit, unit)} in {everywhere}",
             reason=reason,
             source=inputs.sources.get(rule.sli, ""),
             window=inputs.elapsed,
@@ -46,7 +48,7 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
             worst = worst_of(sample.value for sample in samples)
             return check(
                 Status.FAIL,
-                f"pod {pod} stayed {side} the limit for {duration(lasted)} "
+                f"{'' if whole else 'pod '}{pod} stayed {side} the limit for {duration(lasted)} "
                 f"({'up' if from_above else 'down'} to {amount(worst, unit)})",
                 worst,
             )
@@ -55,17 +57,18 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
     running = [pod for pod in inputs.cluster.pods_of(deployment) if pod.phase == "Running"]
     if not running:
         return check(Status.INCONCLUSIVE, f"{deployment} has no running pod")
+    started = {pod.name: pod.started_at for pod in running}
+    if whole:
+        started = {deployment: min((at for at in started.values() if at), default=None)}
     missing, young = [], []
-    for state in running:
-        samples = measured.by_pod.get(state.name, ())
+    for name, at in started.items():
+        samples = measured.by_pod.get(name, ())
         if samples and inputs.now - samples[-1].time <= patience.stale_after:
-            latest[state.name] = samples[-1].value
-        elif _age(state.started_at, inputs.now) <= patience.stale_after or (
-            inputs.elapsed <= patience.stale_after
-        ):
-            young.append(state.name)
+            latest[name] = samples[-1].value
+        elif _age(at, inputs.now) <= patience.stale_after or inputs.elapsed <= patience.stale_after:
+            young.append(name)
         else:
-            missing.append(state.name)
+            missing.append(name)
     if missing:
         return check(Status.ERROR, f"no reading of {names(missing)}")
     observed = worst_of(latest.values()) if latest else None
@@ -73,7 +76,8 @@ def judge(rule: GaugeCheck, subject: Subject, inputs: Inputs, patience: Patience
         return check(Status.INCONCLUSIVE, f"no reading yet of {names(young)}", observed)
     worst_pod = worst_of(latest, key=lambda pod: latest[pod])
     which = "highest" if from_above else "lowest"
-    said = f"the {which} of {count(len(latest), 'pod')} is {amount(latest[worst_pod], unit)}"
+    of = deployment if whole else count(len(latest), "pod")
+    said = f"the {which} of {of} is {amount(latest[worst_pod], unit)}"
     if beyond(latest[worst_pod]):
         return check(
             Status.INCONCLUSIVE,

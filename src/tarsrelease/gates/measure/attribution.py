@@ -92,6 +92,25 @@ def _runs(version: str | None, wanted: str | None) -> bool:
     return same_version(version, wanted)
 
 
+def reading_of(found: Mapping[str, str], labels: MetricLabels, known: Known) -> str:
+    """Whose reading of a gauge a series is: a pod's name, or that of the Deployment of a whole side
+    where `sides` tell it; "" for nobody's.
+
+    `sides` of the SLI come before the pod, those of all metrics after it: a mesh's metrics have the
+    pod that sent the request.
+    """
+    own = known.sides.get(found.get("__name__", ""))
+    if own is not None:
+        return own.deployment_of(found)
+    pod = found.get(labels.pod, "")
+    owner = known.pods.of(pod, found.get("instance", ""))
+    if owner is not None:
+        return owner.pod
+    common = known.sides.get("")
+    side = common.deployment_of(found) if common is not None else ""
+    return side or pod
+
+
 def why_nobody(found: Mapping[str, str], labels: MetricLabels, known: Known) -> str:
     """Why a series belongs to no side that is judged: which label is missing, or which version."""
     own = ",".join(f'{name}="{text}"' for name, text in sorted(found.items()) if name != "__name__")

@@ -241,11 +241,7 @@ def enter(
         )
 
     def pod_of(labels: Mapping[str, str]) -> str:
-        # Without a pod label, the address says which pod it is.
-        if name := labels.get(measurements.labels.pod):
-            return name
-        owner = measurements.attributed.pods.of("", labels.get("instance", ""))
-        return owner.pod if owner is not None else ""
+        return attribution.reading_of(labels, measurements.labels, measurements.attributed)
 
     share = measurements.share
     if share is not None and measurements.queries.share is not None:
@@ -348,12 +344,14 @@ def _explained(
 def readings(
     measurements: Measurements, owners: Mapping[str, str], deployments: Iterable[str]
 ) -> dict[str, dict[str, Gauges | Unmeasured]]:
-    """By SLI and Deployment, the readings of its pods. `owners` maps pods to Deployments."""
+    """By SLI and Deployment, the readings of its pods, or one of all under its own name. `owners`
+    maps pods to Deployments."""
     wanted = list(deployments)
+    sides = dict(zip(wanted, wanted, strict=True))
     return {
         sli: {
             name: gauges.of_deployment(
-                measurements.readings[selector], owners, name, measurements.shift
+                measurements.readings[selector], {**owners, **sides}, name, measurements.shift
             )
             for name in wanted
         }

@@ -24,6 +24,7 @@ type tally struct {
 	Answered int64 `json:"answered"`
 	Lost     int64 `json:"lost"`
 	Failed   int64 `json:"failed"` // answered with a 5xx
+	Good     int64 `json:"good"`   // answered with a 2xx
 }
 
 // webSockets is what came of the WebSocket sessions.
@@ -124,6 +125,9 @@ func (c *counts) ended(epoch int, o outcome) {
 		t.Answered++
 		if o.status >= 500 {
 			t.Failed++
+		}
+		if o.status/100 == 2 {
+			t.Good++
 		}
 	}
 	c.report.ByPath[o.path] = t

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ const lastAnswers = 5 * time.Second
 
 type options struct {
 	target, plan, report, wsHost, wsPath string
+	header                               string
 	webSockets                           int
 	rate                                 float64
 }
@@ -39,6 +41,7 @@ func main() {
 	flag.IntVar(&o.webSockets, "websockets", 0, "WebSocket sessions to keep open")
 	flag.StringVar(&o.wsHost, "websocket-host", "api.tars.ai", "host name of the WebSocket sessions")
 	flag.StringVar(&o.wsPath, "websocket-path", "/ws", "path of the WebSocket sessions")
+	flag.StringVar(&o.header, "header", "", "NAME=VALUE, a header of every request")
 	flag.StringVar(&o.report, "report", "127.0.0.1:9400", "address to serve /report, /rate and /reset on")
 	flag.Parse()
 	if os.Getenv("GOMAXPROCS") == "" {
@@ -83,6 +86,7 @@ func run(o options) error {
 		open.Go(func() { s.keep(ctx) })
 	}
 	requests, pick := newSender(o.target, c), newPicker(plan)
+	requests.header, requests.value, _ = strings.Cut(o.header, "=")
 	// The requests outlive the signal: each that was sent is waited for.
 	p.run(ctx, func() { requests.send(context.WithoutCancel(ctx), plan[pick.next()]) })
 

@@ -17,6 +17,8 @@ const requestTimeout = 30 * time.Second
 // sender sends the plan's requests to one target over kept-alive connections.
 type sender struct {
 	target   string
+	header   string // a header of every request, and its value; empty: none
+	value    string
 	client   *http.Client
 	counts   *counts
 	inFlight sync.WaitGroup
@@ -57,6 +59,9 @@ func (s *sender) ask(ctx context.Context, a aim) outcome {
 		return o
 	}
 	request.Host = a.Host
+	if s.header != "" {
+		request.Header.Set(s.header, s.value)
+	}
 	started := time.Now()
 	answer, err := s.client.Do(request)
 	if err != nil {
