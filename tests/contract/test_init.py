@@ -238,6 +238,24 @@ def test_other_metrics_become_selectors_without_probes() -> None:
     assert 'le="0.1"' in found.slow["good"]
 
 
+def test_requests_to_others_are_not_taken_for_the_applications_own() -> None:
+    page = b"""http_client_request_duration_seconds_count{http_response_status_code="200"} 9000
+shop_http_requests{code="200"} 5
+"""
+    found = recognize(any_lines(page))
+    assert found is not None
+    assert found.source == "shop_http_requests by code"
+
+
+def test_a_page_with_a_summary_and_exemplars_has_errors_and_no_latency() -> None:
+    page = """http_wait_seconds{code="200",quantile="0.99",note="a\u2028b"} 0.1
+http_wait_seconds_count{code="200",note="a\u2028b"} 90 # {trace_id="x y"} 0.67 1.7e9
+"""
+    found = recognize(any_lines(page.encode()))
+    assert found is not None
+    assert (found.source, found.slow) == ("http_wait_seconds_count by code", None)
+
+
 def test_a_page_without_requests_is_not_guessed() -> None:
     page = b'go_goroutines 9\npromhttp_metric_handler_requests_total{code="200"} 1\n'
     assert recognize(any_lines(page)) is None

@@ -16,7 +16,9 @@ _PROBES = re.compile(
     r"/?(-/)?(actuator/)?(healthz?|livez?|readyz?|startupz?|health/.*|metrics|prometheus|ping)"
 )
 _ALL_PROBES = "/?(-/)?(actuator/)?(healthz?|livez?|readyz?|startupz?|health/.*|metrics|ping)"
-_NOT_REQUESTS = ("promhttp_", "go_", "process_")
+_NOT_REQUESTS = re.compile(r"(promhttp|go|process)_.*|.*(^|_)client_.*")
+"""Metrics of the exporter itself, and of requests that the application sends to others."""
+_COUNTERS = ("_count", "_total", "_requests", "_responses")
 _LEAST_LIMIT = 0.1
 """Seconds: a latency limit below that is seldom wanted."""
 _SLOW_SHARE = 0.01
@@ -58,7 +60,7 @@ def _by_selectors(lines: Lines) -> Recognized | None:
     best: tuple[tuple[bool, bool, float], str, str] | None = None
     by_name: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for name, labels, value in lines:
-        if name.endswith(("_count", "_total")) and not name.startswith(_NOT_REQUESTS):
+        if name.endswith(_COUNTERS) and not _NOT_REQUESTS.fullmatch(name):
             by_name.setdefault(name, []).append((labels, value))
     for name, series in by_name.items():
         status = _label(series, _STATUS)

@@ -291,7 +291,9 @@ class KubernetesApi:
             message = _message(error)
             if error.status == 403 and _FORBIDDEN.search(message):
                 raise forbidden(doing, message, self.namespace, "get", "pods/proxy") from error
-            raise _no_page(doing, f"{error.status}: {message[:200]}") from error
+            asks = " (the pod asks for a login; use its metrics from Prometheus)"
+            why = f"{error.status}: {message[:200]}" + asks * (error.status in (401, 403))
+            raise _no_page(doing, why) from error
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _no_page(doing, str(error)) from error
 
