@@ -38,12 +38,15 @@ CODES = {
     "tarsrelease check go-no-go": (0, 1),
     "tarsrelease check preflight": (0, 1),  # 1: this machine's CPU is busy, see below
     "tarsrelease measure drift": (0, 10),
+    "tarsrelease measure load": (0, 1),  # 1: this machine sends and answers the requests
     "tarsrelease watch": (0, 10),
     "tarsrelease report certify": (0, 10),
     "tarsrelease report slo": (10,),
     "tarsrelease incident": (0, 10),
 }
 """Exit codes that a command may have here; 0 for all others."""
+SHORTER = {"tarsrelease measure load": ("5m", "10s")}
+"""What lasts too long here, and how long it may last."""
 SHELL = """
 cd {folder}
 failed=0
@@ -60,6 +63,14 @@ step() {{
 def codes(command: str) -> str:
     found = next((each for begin, each in CODES.items() if command.startswith(begin)), (0,))
     return " ".join(map(str, found))
+
+
+def shortened(command: str) -> str:
+    for begin, (page, here) in SHORTER.items():
+        if command.startswith(begin):
+            assert page in command
+            return command.replace(page, here)
+    return command
 
 
 def place(folder: Path, address: str) -> None:
@@ -109,7 +120,7 @@ def test_every_command_block_runs_in_order(cluster: commands.Cluster, tmp_path: 
         day.kubectl("create", "quota", "release", "--hard", "pods=100")
         day.wait_until_scraped()
         lines = [
-            f"step {shlex.quote(codes(each))} {shlex.quote(each)}"
+            f"step {shlex.quote(codes(each))} {shlex.quote(shortened(each))}"
             for each in tutorial.commands(PAGE)
         ]
         script = SHELL.format(folder=shlex.quote(str(folder))) + "\n".join([*lines, "exit $failed"])
