@@ -31,8 +31,11 @@ from tarsrelease.model.notice import Event, Notice
 from tarsrelease.model.notifications import Notifications, SlackChannel
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.rehearsal.mail_server import MailServer, mail_server
+from tarsrelease.rehearsal.provider_forms import FORMS as PROVIDER_FORMS
 from tarsrelease.rehearsal.provider_forms import POST_MESSAGE
+from tarsrelease.rehearsal.provider_forms import statuspage as statuspage_form
 from tarsrelease.report.notices.email import email
+from tarsrelease.report.notices.pagerduty import pagerduty
 from tarsrelease.report.notices.slack import slack, slack_channel
 from tarsrelease.report.notices.statuspage import statuspage
 from tarsrelease.report.notices.webhook import FORMS, webhook
@@ -275,6 +278,10 @@ def test_no_text_breaks_a_message_or_mentions_a_channel(
             texts = [str(message.body["text"]), *(each["text"]["text"] for each in shown[1:])]
             assert not any("<!" in text or "<@" in text for text in texts)
             assert all(each["text"].get("verbatim") for each in shown[1:])
+    for message in pagerduty(told, datetime.now(UTC), "k" * 32):
+        jsonschema.validate(message.body, PROVIDER_FORMS[message.path])
+    for message in statuspage(told):
+        jsonschema.validate(message.body, statuspage_form(("name",)))
     body: Any = slack(told).body
     sections = [each["text"]["text"] for each in body["blocks"] if each["type"] == "section"]
     assert not any("<!" in text for text in (body["text"], *sections))
