@@ -52,7 +52,7 @@ def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Pat
         for line in (folder / "evidence/evidence.jsonl").read_text().splitlines()
     ]
     verdicts = [end["verdict"] for end in ends if end["step"] == "rehearse"]
-    assert verdicts == ["proceed", "rollback", "rollback", None]
+    assert verdicts == ["proceed", "rollback", "rollback"]
     assert "it never answers /status/500 with a status of 2xx" in text
     assert "--canary-path /status/500" in text
     assert "read the metrics of pod podinfo-" in text
