@@ -185,18 +185,12 @@ class Stage:
         ]
         return found[0], found[1], found[2], found[3]
 
-    def spread(
-        self, rows: NDArray[np.intp], *, usual: bool = False, total: Array | None = None
-    ) -> list[Array]:
-        """The spread of each alternative by the past, of these services: rows x LOOKS each.
-
-        `total` are their requests, by default those since the shift.
-        """
-        total = self.counted[1][rows] if total is None else total
+    def spread(self, rows: NDArray[np.intp], *, usual: bool = False) -> list[Array]:
+        """The spread of each alternative by the past, of these services: rows x LOOKS each."""
         of = [self.pool[at].usual_packs if usual else self.pool[at].table for at in self.past[rows]]
         table, number = np.array(of), (len(of[0]) - 1) // 2
         per_pod, together, alone = table[:, :1], table[:, 1 : 1 + number], table[:, 1 + number :]
-        ratio = total / np.arange(1, LOOKS + 1) / per_pod
+        ratio = self.counted[1][rows] / np.arange(1, LOOKS + 1) / per_pod
         return [
             1.0
             + np.maximum(
@@ -345,7 +339,7 @@ def could_protect(
             rows = np.flatnonzero(could.any(axis=1))
             if not len(rows):
                 break
-            packs = stage.spread(rows, usual=True, total=total[rows])[0] if packed else 1.0
+            packs = stage.spread(rows, usual=True)[0] if packed else 1.0
             fewer = np.floor(bad[rows] / packs + 1e-9)
             early = poisson.logsf(fewer - 1, total[rows] / packs * acceptable[rows])
             needs = np.log(chance) - (fewer - 1) * np.log(2)

@@ -30,6 +30,7 @@ from law_world import (
 from scipy.stats import binom
 
 from tarsrelease.gates.checks import JUDGES
+from tarsrelease.gates.protection import protection
 from tarsrelease.gates.stats.sequential_test import log_evidence_above
 from tarsrelease.model.checks import CompareCheck, ProportionCheck
 from tarsrelease.model.outcome import Status
@@ -92,6 +93,24 @@ def test_an_incident_that_strikes_both_sides_is_no_proof_while_stable_has_traffi
     """What remains of rare incidents falls on the last stage, where stable shows nothing."""
     back = played(10, 300, 0.005, KINDS[RARE], seed=4, every=3)
     assert all(why.endswith("100 %") for why in back), back
+
+
+@pytest.mark.parametrize("seed", [2, 3, 7])
+def test_an_incident_late_in_the_last_stage_protects_nobody(seed: int) -> None:
+    """Stable's past has such incidents; how large they are here goes with all of the traffic."""
+    rng, rule = np.random.default_rng(seed), rules(0.001)["error_rate"]
+    assert isinstance(rule, ProportionCheck)
+    canary, stable = sides(rng, 5000, 1.0, 0.5, 0.001, KINDS[RARE])
+    bad, total = canary.since_the_shift()
+    looks = [
+        look
+        for look in range(8, len(bad))
+        if bad[look] - bad[look - 8] > 0.015 * (total[look] - total[look - 8])
+    ]
+    assert looks
+    for look in looks:
+        seen = inputs(canary, stable, look, tempered=True)
+        assert protection(rule, SUBJECT, seen, 0.001) is None
 
 
 def test_bursts_would_take_back_most_if_they_were_not_told_from_stable() -> None:

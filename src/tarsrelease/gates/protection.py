@@ -161,7 +161,7 @@ def protection(
             acceptable = max(least, usual.share)
         if not _large(bad, acceptable, few, chance):
             continue
-        packs = max(1.0, usual.packs(bad, inputs.elapsed))
+        packs = max(1.0, usual.packs(ours, inputs.elapsed))
         fewer = replace(bad, bad=bad.bad / packs, total=bad.total / packs)
         if _large(fewer, acceptable, few, chance):
             return (
@@ -205,9 +205,9 @@ class _Usual:
     calm: tuple[Burstiness, ...]
     newest: Counts
 
-    def packs(self, counts: Counts, elapsed: float) -> float:
-        """How many bad requests come at a time, about."""
-        rate = counts.total / max(elapsed, 1.0)
+    def packs(self, ours: Counts, elapsed: float) -> float:
+        """How many bad requests come at a time, about; `ours` are all since the shift."""
+        rate = ours.total / max(elapsed, 1.0)
         return max((each.at(rate)(LARGE) for each in self.calm), default=1.0)
 
 
