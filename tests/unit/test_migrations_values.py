@@ -55,6 +55,17 @@ def test_statements_are_split_where_postgresql_splits_them() -> None:
     assert file.statements[2].text == "SELECT 1"
 
 
+def test_an_allowance_behind_a_statement_does_not_allow_the_next_one() -> None:
+    text = "DROP TABLE a; -- tarsrelease:allow breaks-running-version: gone\nDROP TABLE b;"
+    with pytest.raises(UsageError, match=r"x\.sql:1: an allowance behind its statement"):
+        read_statements("x.sql", text.encode())
+    text = "DROP TABLE a;\n-- tarsrelease:allow breaks-running-version: gone\nDROP TABLE b;"
+    assert [len(one.allowed) for one in read_statements("x.sql", text.encode()).statements] == [
+        0,
+        1,
+    ]
+
+
 @given(st.lists(st.sampled_from(["SELECT 1", "SELECT 'ä'", "-- x\nSELECT 2", "VACUUM t"])))
 def test_every_statement_is_found_once_and_at_its_line(parts: list[str]) -> None:
     text = ";\n".join(parts)

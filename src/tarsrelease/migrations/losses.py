@@ -16,7 +16,14 @@ from tarsrelease.migrations.statements import (
 
 _DESTROYS = re.compile(
     r"\b(?:delete\s+from|truncate|drop\s+(?:table|column|schema)|restart\s+(?:with|identity)"
-    r"|lo_unlink)\b|\bsetval\b(?=\s*\()",
+    r"|lo_unlink)\b|\bsetval\b(?=\s*\()|\brefresh\s+materialized\s+view\b[^;]*\bno\s+data\b",
+    re.IGNORECASE,
+)
+_WEAKENS = re.compile(
+    r"\b(?:drop\s+(?!table|column|schema|index)[a-z]+|rename\s+(?:to|column|value|constraint|"
+    r"attribute)|revoke|set\s+(?:schema|not\s+null|unlogged)|owner\s+to|detach\s+partition|"
+    r"disable\s+(?:trigger|rule|row)|enable\s+row|no\s+inherit|alter\s+column\s+\S+\s+"
+    r"(?:set\s+data\s+)?type)\b",
     re.IGNORECASE,
 )
 _SETS = {"SETVAL"}
@@ -29,10 +36,29 @@ def destroyed_by(body: str) -> list[str]:
 
     On a copy without rows, a loop over rows does nothing.
     """
+    return _words(_DESTROYS, body)
+
+
+def weakened_by(body: str) -> list[str]:
+    """What else the text of a block or a function may take from the running version."""
+    return _words(_WEAKENS, body)
+
+
+def taken_by(body: str) -> list[str]:
+    """All that it may remove, set or take."""
+    return [*destroyed_by(body), *weakened_by(body)]
+
+
+def _words(pattern: re.Pattern[str], body: str) -> list[str]:
     found = [
-        " ".join(match[0].upper().split()) for match in _DESTROYS.finditer(without_comments(body))
+        " ".join(match[0].upper().split()) for match in pattern.finditer(without_comments(body))
     ]
     return list(dict.fromkeys(found))
+
+
+def builds_text(body: str) -> bool:
+    """Whether the text of a block runs statements that it builds."""
+    return re.search(r"\bexecute\b", without_comments(body), re.IGNORECASE) is not None
 
 
 def without_comments(body: str) -> str:

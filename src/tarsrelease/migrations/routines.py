@@ -6,7 +6,7 @@ On a copy without rows, a loop over rows does nothing, and a function of rows is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import postgast
@@ -46,10 +46,13 @@ def called_by(statement: Statement) -> set[str]:
 
 
 def removals(
-    called: Iterable[str], executed: Iterable[int], routines: Mapping[int, Routine]
+    called: Iterable[str],
+    executed: Iterable[int],
+    routines: Mapping[int, Routine],
+    words: Callable[[str], list[str]] = destroyed_by,
 ) -> list[str]:
-    """A line for each routine that removes something: of those called by name, those that were
-    executed (by oid), and those that these call in turn."""
+    """A line for each routine in whose text `words` finds something: of those called by name,
+    those that were executed (by oid), and those that these call in turn."""
     by_name: dict[str, set[int]] = {}
     for oid, routine in routines.items():
         by_name.setdefault(routine.name.lower(), set()).add(oid)
@@ -66,7 +69,5 @@ def removals(
             for match in _CALL.finditer(without_comments(routines[oid].body))
         }
         left = {oid for name in names for oid in by_name.get(name, ())} - seen
-    found = {routines[oid].signature: destroyed_by(routines[oid].body) for oid in seen}
-    return [
-        f"{name}, which has {', '.join(words)}" for name, words in sorted(found.items()) if words
-    ]
+    found = {routines[oid].signature: words(routines[oid].body) for oid in seen}
+    return [f"{name}, which has {', '.join(has)}" for name, has in sorted(found.items()) if has]

@@ -47,6 +47,7 @@ MEASURED = {
 }
 NOTES = {
     "comment": "write the comment again if people or tools read it",
+    "built-text": "read it: a copy without rows may not reach all of it",
     "trigger": "nothing, if the running version fires the trigger too",
 }
 """What is only reported."""

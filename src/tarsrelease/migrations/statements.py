@@ -179,7 +179,15 @@ def _statements(file: str, content: bytes) -> Iterator[Statement]:
 
 def _allowances(file: str, text: str, line_before: int) -> dict[str, str]:
     found = {}
+    behind = text.partition("\n")[0] if text.startswith(";") else ""
     for comment in _ALLOW.finditer(text):
+        if comment.start() < len(behind):
+            raise _wrong(
+                file,
+                line_before + 1,
+                "an allowance behind its statement, which would allow the next one",
+                "write it above the statement",
+            )
         match = _ALLOWED.match(comment[1])
         if match is None:
             line = line_before + text[: comment.start()].count("\n") + 1

@@ -11,7 +11,7 @@ from tarsrelease.migrations.locks import Footprint
 class Trial:
     """`deleted`, `updated`: tables of which it changed rows, or would if there were any. `moved`:
     sequences whose position it set. `session`: what it left in its session and a resumed migration
-    would lack.
+    would lack. `reads`: it used rows of tables, so that its branches may depend on them.
 
     `calls`, `fires`: functions that it calls and triggers that it fires, or would if there were
     rows, and what these may remove by their text.
@@ -24,3 +24,4 @@ class Trial:
     session: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     fires: tuple[str, ...] = ()
+    reads: bool = False

@@ -35,6 +35,13 @@ CREATE FUNCTION app.resets() RETURNS void LANGUAGE plpgsql AS
 CREATE FUNCTION app.purge() RETURNS trigger LANGUAGE plpgsql AS
   $$BEGIN DELETE FROM app.log WHERE id = NEW.id; RETURN NEW; END$$;
 CREATE TRIGGER tr AFTER UPDATE ON app.queue FOR EACH ROW EXECUTE FUNCTION app.purge();
+CREATE FUNCTION app.renames() RETURNS void LANGUAGE plpgsql AS $$BEGIN
+  IF EXISTS (SELECT FROM app.log) THEN ALTER TABLE app.log RENAME TO events; END IF; END$$;
+CREATE VIEW app.seen AS SELECT id FROM app.log;
+CREATE FUNCTION app.instead() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN DELETE FROM app.log WHERE id = OLD.id; RETURN OLD; END$$;
+CREATE TRIGGER tr INSTEAD OF DELETE ON app.seen FOR EACH ROW EXECUTE FUNCTION app.instead();
+CREATE MATERIALIZED VIEW app.kept AS SELECT id FROM app.log;
 COMMENT ON TABLE app.t IS 'people';
 COMMENT ON COLUMN app.t.name IS 'who';
 COMMENT ON FUNCTION app.harmless() IS 'one';
@@ -73,6 +80,22 @@ HIDDEN = [
         "DO $$BEGIN EXECUTE 'SELECT app.ou' || 'ter(1)'; END$$",
         "calls app.cleanup(), which has DELETE FROM",
     ),
+    ("SELECT app.renames()", "calls app.renames(), which has RENAME TO"),
+    (
+        "DO $$BEGIN IF EXISTS (SELECT FROM app.log) THEN ALTER TABLE app.queue DROP CONSTRAINT "
+        "queue_pkey; END IF; END$$",
+        "its block has DROP CONSTRAINT, perhaps in a branch that depends on rows",
+    ),
+    (
+        "DO $$BEGIN UPDATE app.queue SET state = 'x' WHERE id = 1; IF FOUND THEN REVOKE SELECT ON "
+        "app.queue FROM reader; END IF; END$$",
+        "its block has REVOKE, perhaps in a branch that depends on rows",
+    ),
+    ("DELETE FROM app.seen WHERE id > 0", "deletes rows of app.seen"),
+    (
+        "DO $$BEGIN REFRESH MATERIALIZED VIEW app.kept WITH NO DATA; END$$",
+        "its block has REFRESH MATERIALIZED VIEW APP.KEPT WITH NO DATA",
+    ),
 ]
 OPEN = [
     "INSERT INTO app.t (name) VALUES ('a')",
@@ -85,6 +108,8 @@ OPEN = [
     "SELECT setval(pg_get_serial_sequence('app.fresh', 'id'), 5)",
     "ALTER SEQUENCE app.s OWNED BY app.t.id",
     "SELECT app.harmless()",
+    "DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'c') THEN CREATE TABLE "
+    "app.c (id int); ALTER TABLE app.c RENAME TO d; END IF; END$$",
     "CREATE TRIGGER tr AFTER INSERT ON app.t FOR EACH ROW EXECUTE FUNCTION app.purge()",
     "COMMENT ON TABLE app.t IS 'persons'",
 ]
@@ -98,6 +123,11 @@ NOTED = [
     (
         "UPDATE app.queue SET state = 'x' WHERE id > 0",
         "fires trigger tr of app.queue: app.purge(), which has DELETE FROM",
+    ),
+    (
+        "DO $$DECLARE n int; BEGIN SELECT max(id) INTO n FROM app.log; EXECUTE 'SELECT ' || n; "
+        "EXCEPTION WHEN null_value_not_allowed THEN END$$",
+        "its block reads rows and runs a text that it builds",
     ),
 ]
 
@@ -168,6 +198,7 @@ def test_down_says_what_an_empty_copy_hides(rig: Rig, down: str, lost: str) -> N
 
 
 ELSEWHERE = """
+CREATE TABLE public."do.t" (id int);
 CREATE TABLE app.nokey (id int, name text);
 CREATE TABLE app.plain (id int NOT NULL, n int);
 CREATE UNLOGGED TABLE app.unlogged (id int);
@@ -185,6 +216,10 @@ WEAKENING = [
         'removes column app.do.t.B"c',
     ),
     ('ALTER TABLE app."do.t" ALTER id TYPE bigint', "rewrites the whole table app.do.t"),
+    (
+        'ALTER TABLE "do.t" ADD b uuid DEFAULT gen_random_uuid()',
+        "rewrites the whole table public.do.t",
+    ),
     ("ALTER PUBLICATION pub ADD TABLE app.nokey", "makes UPDATE and DELETE of app.nokey fail"),
     (
         "ALTER TABLE app.plain ALTER id ADD GENERATED ALWAYS AS IDENTITY",

@@ -25,6 +25,10 @@ BAD = [
     f"host=db.example user=tars password=my {SECRET}",
     f"host=db.example user=tars password='{SECRET}",
     f"{SECRET}",
+    f"host=db.example dbname=postgresql://tars:{SECRET}@db.example/tars",
+    f"jdbc:postgresql://tars:{SECRET}@db.example/tars",
+    f"postgresql://tars:12/{SECRET}@db.example/tars",
+    f"postgresql://tars:a@b:{SECRET}@db.example/tars",
     f"host=db.example {SECRET}=x",
     f"postgresql://tars:x@db.example/tars?{SECRET}=1",
 ]

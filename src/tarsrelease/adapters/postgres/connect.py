@@ -87,6 +87,8 @@ def _settings(value: str) -> dict[str, str | int] | None:
         }
     except psycopg.ProgrammingError:
         return None
+    if "://" in str(settings.get("dbname", "")):
+        return None
     if value.startswith(("postgres://", "postgresql://")):
         hosts = str(settings.get("host", "")).split(",")
         ports = str(settings.get("port", "")).split(",")

@@ -11,10 +11,11 @@ def regclass(name: str) -> str:
 def name_of(oid: str) -> str:
     """SQL for the name of the relation with this oid (an expression): as `regclass` takes it.
 
-    Unquoted, and without its schema if the search path finds it.
+    Unquoted, and without its schema if the search path finds it and its own name has no dot.
     """
     visible = (
-        "CASE WHEN pg_table_is_visible(named.oid) THEN named.relname::text "
+        "CASE WHEN pg_table_is_visible(named.oid) AND strpos(named.relname, '.') = 0 "
+        "THEN named.relname::text "
         "ELSE space.nspname || '.' || named.relname END"
     )
     tables = "pg_class named JOIN pg_namespace space ON space.oid = named.relnamespace"

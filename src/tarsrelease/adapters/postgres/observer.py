@@ -10,7 +10,7 @@ from psycopg import sql
 
 from tarsrelease.adapters.postgres.facts import GRANTS, TRIAL_SCHEMA, watched
 from tarsrelease.adapters.postgres.names import name_of
-from tarsrelease.migrations.locks import Footprint, TableLock, mode_of, strongest_each
+from tarsrelease.migrations.locks import Footprint, Mode, TableLock, mode_of, strongest_each
 from tarsrelease.migrations.problems import ClusterWideError
 from tarsrelease.migrations.trial import Trial
 
@@ -41,9 +41,19 @@ DO $do$ DECLARE name text; BEGIN
       || ' ON ' || name
       || ' FOR EACH STATEMENT EXECUTE FUNCTION {TRIAL_SCHEMA}.note()';
   END LOOP;
+  FOR name IN SELECT DISTINCT format('%I.%I', n.nspname, c.relname) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_trigger g ON g.tgrelid = c.oid WHERE c.relkind = 'v'
+  LOOP
+    EXECUTE 'CREATE TRIGGER {TRIAL_SCHEMA} BEFORE INSERT OR DELETE OR UPDATE ON ' || name
+      || ' FOR EACH STATEMENT EXECUTE FUNCTION {TRIAL_SCHEMA}.note()';
+  END LOOP;
 END $do$
 """  # noqa: S608 - constants only
-"""Triggers fire for a statement, however deep it hides, and even if no row is affected."""
+"""Triggers fire for a statement, however deep it hides, and even if no row is affected.
+
+Those of views fire where INSTEAD OF triggers do the work; else the table's fires.
+"""
 _SYSTEM = f"""(SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%'
                       OR nspname IN ('information_schema', '{TRIAL_SCHEMA}'))"""  # noqa: S608 - constants only
 _KNOWN = f"""
@@ -276,10 +286,13 @@ class Observer:
         before = dict(self._relations)
         taken = []
         rewritten = set()
+        reads = False
         for oid_text, mode, name, kind, filenode in locks:
             oid = int(str(oid_text))
             number = int(filenode) if filenode is not None else None
             known = before.get(oid)
+            if known is not None and known.kind in {"r", "p", "m", "v", "f"}:
+                reads |= mode_of(str(mode)) <= Mode.RowExclusive
             # Reading takes ACCESS SHARE, which blocks nobody.
             if known is not None and mode_of(str(mode)) > 1:
                 taken.append(TableLock(known.name, mode_of(str(mode)), known.kind))
@@ -298,6 +311,7 @@ class Observer:
                 scanned=frozenset(before[oid].name for oid in tables & self._relations.keys()),
             ),
             session=tuple(sorted(set(session))),
+            reads=reads or bool(tables),  # an aborted subtransaction keeps no locks
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from tarsrelease.adapters.postgres.facts import NAMES
+from tarsrelease.migrations.losses import destroyed_by, taken_by
 from tarsrelease.migrations.routines import Routine, called_by, removals
 from tarsrelease.migrations.statements import Statement
 
@@ -40,13 +41,19 @@ class Routines:
                 _ROUTINES.replace("BODY", body).encode()
             )
         }
-        self._harmless = not removals((), self._known, self._known)
+        self._harmless = not removals((), self._known, self._known, taken_by)
 
-    def called(self, statement: Statement, executed: Collection[int]) -> tuple[str, ...]:
-        """What the statement calls, and what that may remove."""
+    def called(
+        self, statement: Statement, executed: Collection[int], *, reads: bool
+    ) -> tuple[str, ...]:
+        """What the statement calls, and what that may remove.
+
+        `reads`: it used rows, so that branches may depend on them.
+        """
         if self._harmless:
             return ()
-        return tuple(removals(called_by(statement), executed, self._known))
+        words = taken_by if reads else destroyed_by
+        return tuple(removals(called_by(statement), executed, self._known, words))
 
     def fired(self, inserted: Collection[int], updated: Collection[int]) -> tuple[str, ...]:
         """Triggers of these tables, and what they may remove."""

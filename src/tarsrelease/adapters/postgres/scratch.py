@@ -129,7 +129,7 @@ class Scratch:
         return replace(
             observed.trial,
             moved=self._positions.moved(observed.sequences),
-            calls=self._routines.called(statement, observed.executed),
+            calls=self._routines.called(statement, observed.executed, reads=observed.trial.reads),
             fires=self._routines.fired(observed.inserted, observed.updated),
         )
 

@@ -11,11 +11,12 @@ from tarsrelease.migrations.deadlines import Deadline, deadline_of
 from tarsrelease.migrations.facts import Facts, broken_promises, removed_comments
 from tarsrelease.migrations.findings import Finding, Weight, finding
 from tarsrelease.migrations.locks import Footprint, Mode, documented
+from tarsrelease.migrations.losses import builds_text, weakened_by
 from tarsrelease.migrations.problems import ClusterWideError, SqlError
 from tarsrelease.migrations.rules import NOTES, RULES, check_statement, is_cluster_wide, revokes
 from tarsrelease.migrations.sequences import sets_of
 from tarsrelease.migrations.server import Session
-from tarsrelease.migrations.statements import NonTransactional, Statement
+from tarsrelease.migrations.statements import NonTransactional, Statement, text_of_block
 from tarsrelease.migrations.trial import Trial
 from tarsrelease.model.database import Database
 from tarsrelease.model.outcome import Check, Status
@@ -109,6 +110,11 @@ class Trials:
                 for name in sorted(trial.moved) or sets_of(statement, base)
             ),
             *(f"calls {one}, perhaps in a branch or a loop" for one in trial.calls),
+            *(
+                f"its block has {one}, perhaps in a branch that depends on rows"
+                for one in weakened_by(text_of_block(statement))
+                if trial.reads
+            ),
         ]
         return [_refused(statement, _BREAKS, one) for one in lost]
 
@@ -121,6 +127,10 @@ class Trials:
         notes = [
             *(("comment", one) for one in removed_comments(base, before, after)),
             *(("trigger", f"fires {one}") for one in trial.fires),
+            *(
+                ("built-text", "its block reads rows and runs a text that it builds")
+                for _ in range(trial.reads and builds_text(text_of_block(statement)))
+            ),
         ]
         return [finding(statement, *one, NOTES[one[0]], Weight.NOTE) for one in notes]
 
