@@ -123,7 +123,8 @@ class Preflight(Value):
     ``up{namespace="$namespace",job="shop"}``. `disruption_budgets` are the names of
     PodDisruptionBudgets that must allow a disruption. `endpoints` must answer with status 200,
     `certificates` is how long those of the gateway and the endpoints must still be valid.
-    `capacity` names resources that must have room left.
+    `nodes_below` is the share of each node's CPU and memory that may be requested and in use; null
+    does not check it. `capacity` names other resources that must have room left.
     """
 
     targets: bool | str = True
@@ -132,6 +133,7 @@ class Preflight(Value):
     disruption_budgets: tuple[Name, ...] = ()
     endpoints: tuple[HttpUrl, ...] = ()
     certificates: Seconds = 14 * 86400.0
+    nodes_below: Share | None = 0.8
     capacity: dict[Name, Resource] = {}
 
     @model_validator(mode="after")

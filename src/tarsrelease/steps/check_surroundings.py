@@ -118,19 +118,20 @@ def _database(context: Context, around: Surroundings) -> Sequence[Check]:
 
 def _capacity(context: Context, around: Surroundings) -> Sequence[Check]:
     """Nodes by the API server, where this user may ask; everything else by Prometheus; quotas."""
-    wanted = dict(context.environment.preflight.capacity)
+    settings = context.environment.preflight
+    wanted, below = dict(settings.capacity), settings.nodes_below
     checks: list[Check] = []
-    known = _nodes(around)
+    known = {} if below is None else _nodes(around)
     for name, (usage_, source) in known.items():
         asked = wanted.pop(name, None)
-        checks.append(found.room(name, usage_, asked.below if asked else _FULL, source))
+        checks.append(found.room(name, usage_, asked.below if asked else below or 1.0, source))
     checks += _each(found.CAPACITY, wanted.items(), lambda named: _room(context, *named))
     if not checks:
-        checks.append(found.skipped(found.CAPACITY, _NO_NODES))
+        reason = _NO_NODES if below is not None else "nodes: nodes_below is null"
+        checks.append(found.skipped(found.CAPACITY, reason))
     return (*checks, *_safely(found.CAPACITY, lambda: _quotas(context, around)))
 
 
-_FULL = 0.8
 _NO_NODES = (
     "nodes: no right to list them (rbac/capacity.yaml), and preflight.capacity is not set in the "
     "environment file"
