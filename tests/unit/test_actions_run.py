@@ -86,7 +86,7 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Step:
 def needed(name: str) -> dict[str, str]:
     """Good values for what the action demands."""
     known = {"release": "release/v1_0_1", "environment": "production", "event": "started"}
-    known |= {"command": "hold", "reason": "errors in the shop"}
+    known |= {"command": "hold", "reason": "errors in the shop", "out": "page/release.html"}
     return {key: known[key] for key, one in ACTIONS[name].inputs.items() if one.required}
 
 
