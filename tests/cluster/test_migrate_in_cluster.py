@@ -179,12 +179,17 @@ SEED = os.environ.get("TARSRELEASE_KILLS_SEED", "as job")
 
 
 def migrating() -> list[int]:
-    """Processes of Jobs' pods that migrate; a pod is a process of this machine."""
+    """Processes of the cluster's Jobs that migrate; a pod is a process of this machine.
+
+    Those of a test beside this one are outside of the cluster's network.
+    """
+    own = Path("/proc/self/ns/net").readlink()
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if (
                 b"tarsrelease\0migrate\0up" in (path / "cmdline").read_bytes()
+                and (path / "ns/net").readlink() != own
                 and b"\0TARSRELEASE_JOB=" in b"\0" + (path / "environ").read_bytes()
             ):
                 found.append(int(path.name))
