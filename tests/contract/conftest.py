@@ -90,7 +90,14 @@ def recorded_day(
 ) -> Iterator[Path]:
     """An environment file of the rehearsal, with a Prometheus that has recorded a whole day."""
     folder = tmp_path_factory.mktemp("recorded")
-    backfill(promtool, cache_root(), folder / "data", time.time())
+    # It goes on for two hours, so that no test finds that its samples have stopped.
+    (folder / "data").mkdir()
+    for later in (0, 7200):
+        written = folder / f"data-{later}"
+        backfill(promtool, cache_root(), written, time.time() + later)
+        for block in written.iterdir():
+            if not (folder / "data" / block.name).exists():
+                block.rename(folder / "data" / block.name)
     (folder / "prometheus.yml").write_text("global: {scrape_interval: 1m}\n")
     port = free_port()
     argv = [

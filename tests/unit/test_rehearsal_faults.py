@@ -160,7 +160,11 @@ def test_every_fault_says_what_is_expected_and_worlds_are_put_together() -> None
     assert rate_of([], 300.0) == 300.0
     for fault in FAULTS.values():
         undone = not (
-            fault.pods or fault.prometheus or fault.rate is not None or fault.before_the_release
+            fault.pods
+            or fault.prometheus
+            or fault.channels
+            or fault.rate is not None
+            or fault.before_the_release
         )
         assert undone is (fault.name == "none")
 

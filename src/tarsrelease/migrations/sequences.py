@@ -57,8 +57,8 @@ def is_set(before: Position, after: Position) -> bool:
 def sets_of(statement: Statement, base: Facts) -> list[str]:
     """Sequences (or their tables) of `base` for which the text has setval, also in a DO block.
 
-    setval(max(id)) does nothing on a copy without rows. A name that only the server can know is
-    ``a sequence``.
+    A value that depends on rows may do nothing on a copy without them. A name that only the server
+    can know is ``a sequence``.
     """
     relations = {fact.value for fact in base["relations"].values()}
     found = []
@@ -67,6 +67,23 @@ def sets_of(statement: Statement, base: Facts) -> list[str]:
         if name is None or known:
             found.append(min(known, default="a sequence"))
     return list(dict.fromkeys(found))
+
+
+def follows_rows(statement: Statement) -> bool:
+    """Whether every setval of a query takes its value from max(), as after rows with given ids."""
+    calls = [
+        found
+        for _, found in postgast.walk(statement.node)
+        if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "setval"
+    ]
+    return bool(calls) and all(len(call.args) > 1 and _has_max(call.args[1]) for call in calls)
+
+
+def _has_max(argument: Any) -> bool:
+    return any(
+        isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "max"
+        for _, found in postgast.walk(argument)
+    )
 
 
 def _named(statement: Statement) -> Iterator[str | None]:

@@ -62,10 +62,9 @@ HIDDEN = [
         "sets its position (app.t_id_seq)",
     ),
     ("SELECT setval('app.down', -3)", "sets its position (app.down)"),
-    ("SELECT setval('app.s', max(id)) FROM app.t", "sets its position (app.s)"),
     (
-        "SELECT setval(pg_get_serial_sequence('app.old', 'id'), (SELECT max(id) FROM app.old))",
-        "sets its position (app.old)",
+        "SELECT setval('app.s', (SELECT min(id) FROM app.t))",
+        "sets its position (app.s)",
     ),
     (
         "DO $$DECLARE n int; BEGIN FOR n IN SELECT id FROM app.t LOOP PERFORM setval('app.s', n); "
@@ -105,6 +104,8 @@ OPEN = [
     "DO $$BEGIN FOR n IN 1..70 LOOP PERFORM nextval('app.down'); END LOOP; END$$",
     "CREATE TABLE app.fresh (id serial, body text)",
     "SELECT setval('app.fresh_id_seq', (SELECT max(id) FROM app.fresh))",
+    "SELECT setval('app.s', max(id)) FROM app.t",
+    "SELECT setval(pg_get_serial_sequence('app.old', 'id'), (SELECT max(id) FROM app.old))",
     "SELECT setval(pg_get_serial_sequence('app.fresh', 'id'), 5)",
     "ALTER SEQUENCE app.s OWNED BY app.t.id",
     "SELECT app.harmless()",

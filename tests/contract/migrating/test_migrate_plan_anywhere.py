@@ -42,7 +42,7 @@ def test_roles_that_policies_and_grants_name_are_in_the_copy(rig: Rig) -> None:
 
 
 def test_the_order_of_columns_is_no_difference(rig: Rig) -> None:
-    up = "ALTER TABLE missions ADD COLUMN c int;"
+    up = "ALTER TABLE missions ADD COLUMN c int;\n"
     up += "-- tarsrelease:allow breaks-running-version: nobody uses it\n"
     up += "ALTER TABLE missions DROP COLUMN agent;"
     down = "ALTER TABLE missions ADD COLUMN agent text NOT NULL DEFAULT '';"

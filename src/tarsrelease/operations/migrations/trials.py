@@ -14,7 +14,7 @@ from tarsrelease.migrations.locks import Footprint, Mode, documented
 from tarsrelease.migrations.losses import builds_text, weakened_by
 from tarsrelease.migrations.problems import ClusterWideError, SqlError
 from tarsrelease.migrations.rules import NOTES, RULES, check_statement, is_cluster_wide, revokes
-from tarsrelease.migrations.sequences import sets_of
+from tarsrelease.migrations.sequences import follows_rows, sets_of
 from tarsrelease.migrations.server import Session
 from tarsrelease.migrations.statements import NonTransactional, Statement, text_of_block
 from tarsrelease.migrations.trial import Trial
@@ -108,6 +108,7 @@ class Trials:
             *(
                 f"restarts a sequence or sets its position ({name})"
                 for name in sorted(trial.moved) or sets_of(statement, base)
+                if not follows_rows(statement)
             ),
             *(f"calls {one}, perhaps in a branch or a loop" for one in trial.calls),
             *(
