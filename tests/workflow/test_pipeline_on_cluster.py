@@ -244,7 +244,8 @@ def _last(scenario: Scenario, came: Came) -> list[str]:
 def _traffic_was_off_before_the_rollback_job(came: Came) -> None:
     """The gate itself takes the traffic off; the rollback job only does the rest."""
     gate = came.artifacts / "evidence-s2-1" / "evidence.jsonl"
-    outcome = json.loads(gate.read_text().splitlines()[-1])["outcome"]
+    recorded = [json.loads(line)["outcome"] for line in gate.read_text().splitlines()]
+    outcome = next(each for each in reversed(recorded) if each["step"] == "gate")
     assert outcome["verdict"] == "rollback"
     assert outcome["details"]["seconds_from_verdict_to_write"] < 2.0
     rollback = came.artifacts / "evidence-rollback-1" / "evidence.jsonl"
