@@ -84,6 +84,13 @@ DEPLOYMENT = click.option(
     show_default=True,
     help="Whose pods to measure.",
 )
+BY_HEADER = click.option(
+    "--deployment",
+    type=click.Choice(["canary", "all"]),
+    default="all",
+    show_default=True,
+    help="canary: send the canary's header.",
+)
 OUTPUT = click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tarsrelease.cli.measuring import OUTPUT, keep, measuring_command
+from tarsrelease.cli.measuring import BY_HEADER, OUTPUT, keep, measuring_command
 from tarsrelease.cli.options import SOME_TIME
 from tarsrelease.cli.settings import Settings
 
@@ -38,13 +38,7 @@ if TYPE_CHECKING:
     metavar="DURATION",
     help="Time between two requests of a user.",
 )
-@click.option(
-    "--deployment",
-    type=click.Choice(["canary", "all"]),
-    default="all",
-    show_default=True,
-    help="canary: send the canary's header.",
-)
+@BY_HEADER
 @click.option("--own-generator", "own", is_flag=True, help="Do not use k6 where it is installed.")
 @OUTPUT
 def _load(settings: Settings, **given: Any) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tarsrelease.cli.measuring import (
+    BY_HEADER,
     OUTPUT,
     keep,
     measuring_command,
@@ -61,13 +62,7 @@ if TYPE_CHECKING:
 )
 @click.option("--url", metavar="URL", help="Address of the service. Default: the gateway's.")
 @click.option("--path", default="/ws", show_default=True, help="Path of the WebSocket.")
-@click.option(
-    "--deployment",
-    type=click.Choice(["canary", "all"]),
-    default="all",
-    show_default=True,
-    help="canary: send the canary's header.",
-)
+@BY_HEADER
 @OUTPUT
 def _websocket(settings: Settings, **given: Any) -> int:
     """Open real WebSockets, cut them, and measure sessions, times and messages.

@@ -37,6 +37,12 @@ from tarsrelease.model.measurement import Counts, Unmeasured
 from tarsrelease.model.outcome import Check, Status
 
 
+def _exposed(ours: Counts, theirs: Counts, rule: CompareCheck) -> float:
+    """The share of all bad requests that is ours where we are just 1 + `worse_by` times as bad."""
+    weighed = (1.0 + rule.worse_by) * ours.total
+    return weighed / (weighed + theirs.total)
+
+
 def log_evidence_worse(
     ours: Counts, theirs: Counts, rule: CompareCheck, spread: Spread = binomial
 ) -> float:
@@ -44,8 +50,7 @@ def log_evidence_worse(
 
     Both sides must have requests. Proof at chance `alpha`: log(1/alpha) or more.
     """
-    weighed = (1.0 + rule.worse_by) * ours.total
-    exposed = weighed / (weighed + theirs.total)
+    exposed = _exposed(ours, theirs, rule)
     either = widest(spread, ODDS_ABOVE)
     worse = log_evidence_above(ours.bad, ours.bad + theirs.bad, exposed, either)
     return min(worse, log_evidence_above(ours.bad, ours.total, rule.tolerated, spread))
@@ -58,8 +63,7 @@ def log_ratios_worse(
 
     The smaller of two ratios whose expectation is at most 1 under either margin.
     """
-    weighed = (1.0 + rule.worse_by) * ours.total
-    exposed = weighed / (weighed + theirs.total)
+    exposed = _exposed(ours, theirs, rule)
     either = widest(spread, ODDS_ABOVE)
     worse = log_ratios_above(ours.bad, ours.bad + theirs.bad, exposed, either)
     return tuple(map(min, worse, log_ratios_above(ours.bad, ours.total, rule.tolerated, spread)))
@@ -72,8 +76,7 @@ def chance_by_luck(
 
     1 where the estimate is within them. Counts are divided by how bursty errors are.
     """
-    weighed = (1.0 + rule.worse_by) * ours.total
-    exposed = weighed / (weighed + theirs.total)
+    exposed = _exposed(ours, theirs, rule)
     bad, all_bad = ours.bad, ours.bad + theirs.bad
     if bad <= exposed * all_bad or bad <= rule.tolerated * ours.total:
         return 1.0

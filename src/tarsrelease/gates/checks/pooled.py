@@ -15,6 +15,7 @@ applications", Annals of Statistics 2021.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from tarsrelease.gates.checks import compare
 from tarsrelease.gates.checks.evaluate import subjects
@@ -51,18 +52,14 @@ def _of(rule: CheckRule, subject: Subject, inputs: Inputs) -> Ratios | None:
     if not isinstance(ours, Counts) or ours.total <= 0 or inputs.at_once(rule.sli, subject):
         return None
     if isinstance(rule, ProportionCheck):
-        plain = log_ratios_above(ours.bad, ours.total, rule.bad_limit)
-        if log_mean(plain) <= 0:
-            return plain
-        spread = inputs.spread(rule.sli, subject, ours)
-        return log_ratios_above(ours.bad, ours.total, rule.bad_limit, spread)
-    theirs = inputs.counted(rule.sli, subject, subject.other)
-    if not isinstance(theirs, Counts) or theirs.total <= 0:
-        return None
-    plain = compare.log_ratios_worse(ours, theirs, rule)
-    if log_mean(plain) <= 0:
-        return plain
-    return compare.log_ratios_worse(ours, theirs, rule, inputs.spread(rule.sli, subject, ours))
+        ratios = partial(log_ratios_above, ours.bad, ours.total, rule.bad_limit)
+    else:
+        theirs = inputs.counted(rule.sli, subject, subject.other)
+        if not isinstance(theirs, Counts) or theirs.total <= 0:
+            return None
+        ratios = partial(compare.log_ratios_worse, ours, theirs, rule)
+    plain = ratios()
+    return plain if log_mean(plain) <= 0 else ratios(inputs.spread(rule.sli, subject, ours))
 
 
 def prove(
