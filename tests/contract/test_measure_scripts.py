@@ -70,7 +70,9 @@ def test_the_runbooks_files_and_keys_and_nothing_in_the_bundle(recorded_day: Pat
     )
     assert code in (0, 10), said
     kpis = json.loads((folder / "evidence" / "ga_first_30min_kpis.json").read_text())
-    assert f"{kpis['availability_pct']:.2f} {kpis['error_rate_pct']:.2f}" == "99.97 0.03"
+    # Twelve series count whole errors, each off by one at most, in 118 000 requests or more.
+    assert kpis["error_rate_pct"] == pytest.approx(0.03, abs=12 / 1180)
+    assert kpis["availability_pct"] == pytest.approx(100 - kpis["error_rate_pct"])
     assert kpis["latency_p95_ms"] == pytest.approx(48.5, abs=0.2)  # between 25 ms and 50 ms
     assert kpis["comparison"]["differences"]["availability_pct"]["change"] is not None
     assert contents(BUNDLE) == before
