@@ -9,13 +9,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import postgast
+
 from tarsrelease.adapters.child_environment import minimal
 from tarsrelease.adapters.child_process import run
 from tarsrelease.bundle.files import BundleFile, BundleFiles
 from tarsrelease.model.errors import UsageError
 
 _HARMLESS = 8 * 2**10
-"""Bytes of a file that is too small to nest so deep."""
+"""Bytes of a statement that is too small to nest so deep."""
 _LONGEST = 20.0
 _PARSE = """
 import sys, postgast
@@ -28,7 +30,7 @@ except postgast.PgQueryError:
 
 def refusal(path: str, content: bytes) -> UsageError | None:
     """Why the file cannot be parsed in this process; None where it can be tried."""
-    if len(content) <= _HARMLESS:
+    if _longest_statement(content) <= _HARMLESS:
         return None
     try:
         ended = run(
@@ -42,6 +44,14 @@ def refusal(path: str, content: bytes) -> UsageError | None:
     if ended.code < 0:
         return _too_deep(path, f"PostgreSQL's parser was ended by signal {-ended.code}")
     return None
+
+
+def _longest_statement(content: bytes) -> int:
+    """Bytes of the longest statement, as the scanner splits them, which does not recurse."""
+    try:
+        return max(map(len, postgast.split(content.decode(), method="scanner")), default=0)
+    except (UnicodeDecodeError, postgast.PgQueryError):
+        return len(content)
 
 
 def _too_deep(path: str, found: str) -> UsageError:

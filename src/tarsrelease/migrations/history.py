@@ -46,7 +46,7 @@ class Applied:
     release: str
     statements: int
     file_sha256: str
-    done: Mapping[int, HistoryRow] = field(default_factory=dict)
+    done: dict[int, HistoryRow] = field(default_factory=dict)
     interrupted: HistoryRow | None = None
     undoes: tuple[str, ...] = ()
 
@@ -85,15 +85,13 @@ def fold(rows: Iterable[HistoryRow]) -> State:
 
 def _after(before: Applied | None, row: HistoryRow) -> Applied:
     state = before or Applied(row.file, row.release, row.statements, row.file_sha256)
-    done = dict(state.done)
     if row.finished is not None:
-        done[row.statement] = row
+        state.done[row.statement] = row  # a copy for each row would take quadratic time
     return replace(
         state,
         release=row.release,
         statements=row.statements,
         file_sha256=row.file_sha256,
-        done=done,
         interrupted=row if row.finished is None and row.error is None else None,
         undoes=row.undoes,
     )

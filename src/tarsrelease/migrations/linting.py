@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from tarsrelease.migrations.findings import Finding, Weight, finding
-from tarsrelease.migrations.statements import SqlFile, Statement
+from tarsrelease.migrations.statements import SqlFile
 
 NOT_ASKED = (
     # Timeouts are set for every statement, and the history lets a file run again.
@@ -48,9 +49,10 @@ def read_squawk(output: str, file: SqlFile) -> list[Finding]:
     such JSON.
     """
     findings = []
+    starts = [statement.line for statement in file.statements]
     for item in json.loads(output):
         line = int(item["line"]) + 1
-        statement = _at(file.statements, line)
+        statement = file.statements[_at(starts, line)]
         findings.append(
             finding(
                 statement,
@@ -63,10 +65,7 @@ def read_squawk(output: str, file: SqlFile) -> list[Finding]:
     return findings
 
 
-def _at(statements: Sequence[Statement], line: int) -> Statement:
-    """The statement that contains this line; the first one for lines before it."""
-    return max(
-        (one for one in statements if one.line <= line),
-        key=lambda one: one.line,
-        default=statements[0],
-    )
+def _at(starts: Sequence[int], line: int) -> int:
+    """The first statement on the last line of `starts` up to this one; the first of all if none."""
+    last = bisect_right(starts, line)
+    return bisect_left(starts, starts[last - 1]) if last else 0

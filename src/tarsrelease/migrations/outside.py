@@ -9,7 +9,7 @@ from typing import Any
 
 import postgast
 
-from tarsrelease.migrations.statements import NODES
+from tarsrelease.migrations.statements import NODES, Statement
 
 _FUNCTIONS = re.compile(
     r"^(lo_import|lo_export|pg_read_file|pg_read_binary_file|pg_stat_file|pg_ls_\w+|pg_file_\w+|"
@@ -41,9 +41,9 @@ _IN_TEXT = re.compile(
 )
 
 
-def outside(node: Any) -> Iterator[str]:
+def outside(statement: Statement) -> Iterator[str]:
     """How the statement leaves the database; also out of DO blocks and function bodies."""
-    for _, found in postgast.walk(node):
+    for found in statement.nodes:
         match found:
             case NODES.CopyStmt() if found.is_program:
                 yield "COPY runs a program on the server"

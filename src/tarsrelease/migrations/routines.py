@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import postgast
-
 from tarsrelease.migrations.losses import destroyed_by, without_comments
 from tarsrelease.migrations.statements import NODES, Statement, text_of_block
 
@@ -40,7 +38,7 @@ def called_by(statement: Statement) -> set[str]:
         return set()
     return {
         found.funcname[-1].string.sval.lower()
-        for _, found in postgast.walk(statement.node)
+        for found in statement.nodes
         if isinstance(found, NODES.FuncCall)
     }
 

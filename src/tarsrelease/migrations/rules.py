@@ -116,8 +116,7 @@ def revokes(statement: Statement) -> bool:
     ):
         return True
     return any(
-        isinstance(found, NODES.GrantStmt) and not found.is_grant
-        for _, found in postgast.walk(node)
+        isinstance(found, NODES.GrantStmt) and not found.is_grant for found in statement.nodes
     )
 
 
@@ -152,9 +151,9 @@ def _never(statement: Statement) -> Iterator[tuple[str, str]]:
         "listen_stmt",
     }:
         yield "session-state", statement.first_line
-    for found in dict.fromkeys(_session_state(node)):
+    for found in dict.fromkeys(_session_state(statement)):
         yield "session-state", found
-    for found in dict.fromkeys(outside(node)):
+    for found in dict.fromkeys(outside(statement)):
         yield "leaves-database", found
     if kind == "copy_stmt" and node.copy_stmt.is_from and not node.copy_stmt.filename:
         yield "input-data", statement.first_line
@@ -169,10 +168,10 @@ def _never(statement: Statement) -> Iterator[tuple[str, str]]:
         yield "wide-maintenance", statement.first_line
 
 
-def _session_state(node: Any) -> Iterator[str]:
+def _session_state(statement: Statement) -> Iterator[str]:
     """What ends with the session, or binds it."""
     called = set()
-    for _, found in postgast.walk(node):
+    for found in statement.nodes:
         match found:
             case NODES.RangeVar() if (
                 found.relpersistence == "t" or found.schemaname.lower() == "pg_temp"
@@ -218,10 +217,10 @@ def _refusable(statement: Statement, phase: str) -> Iterator[tuple[str, str]]:
         yield "cluster", statement.first_line
     if kind == "lock_stmt":
         yield "lock-table", statement.first_line
-    for verb in _unbounded(node):
+    for verb in _unbounded(statement):
         yield "unbounded-write", f"{verb} without WHERE"
     if phase == "expand":
-        for found in _removes(node, kind):
+        for found in _removes(statement):
             yield "breaks-running-version", found
         for found in destroyed_in_block(statement):
             yield "breaks-running-version", f"its block has {found}, perhaps in a branch or a loop"
@@ -235,9 +234,9 @@ def _detaches_concurrently(node: Any) -> bool:
     )
 
 
-def _unbounded(node: Any) -> Iterator[str]:
+def _unbounded(statement: Statement) -> Iterator[str]:
     """Also those inside WITH. A condition without a column is true for all rows or for none."""
-    for _, found in postgast.walk(node):
+    for found in statement.nodes:
         if isinstance(found, (NODES.UpdateStmt, NODES.DeleteStmt)) and not any(
             isinstance(part, (NODES.ColumnRef, NODES.SubLink))
             for _, part in postgast.walk(found.where_clause)
@@ -245,11 +244,12 @@ def _unbounded(node: Any) -> Iterator[str]:
             yield "UPDATE" if isinstance(found, NODES.UpdateStmt) else "DELETE"
 
 
-def _removes(node: Any, kind: str) -> Iterator[str]:
-    for _, found in postgast.walk(node):
+def _removes(statement: Statement) -> Iterator[str]:
+    for found in statement.nodes:
         if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "lo_unlink":
             yield "removes a large object"
-    match kind:
+    node = statement.node
+    match _kind(statement):
         case "drop_stmt" if node.drop_stmt.remove_type in _DROPS:
             yield f"drops {_DROPS[node.drop_stmt.remove_type]}"
         case "rename_stmt" if node.rename_stmt.rename_type in _RENAMED:

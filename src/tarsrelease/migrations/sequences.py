@@ -60,9 +60,10 @@ def sets_of(statement: Statement, base: Facts) -> list[str]:
     A value that depends on rows may do nothing on a copy without them. A name that only the server
     can know is ``a sequence``.
     """
-    relations = {fact.value for fact in base["relations"].values()}
+    names = list(_named(statement))
+    relations = {fact.value for fact in base["relations"].values()} if names else ()
     found = []
-    for name in _named(statement):
+    for name in names:
         known = [one for one in relations if one == name or one.endswith(f".{name}")]
         if name is None or known:
             found.append(min(known, default="a sequence"))
@@ -73,7 +74,7 @@ def follows_rows(statement: Statement) -> bool:
     """Whether every setval of a query takes its value from max(), as after rows with given ids."""
     calls = [
         found
-        for _, found in postgast.walk(statement.node)
+        for found in statement.nodes
         if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "setval"
     ]
     return bool(calls) and all(len(call.args) > 1 and _has_max(call.args[1]) for call in calls)
@@ -92,7 +93,7 @@ def _named(statement: Statement) -> Iterator[str | None]:
         yield None if match["name"] is None else match["name"].replace('"', "")
     if block:
         return
-    for _, found in postgast.walk(statement.node):
+    for found in statement.nodes:
         if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "setval":
             yield _literal(found.args[0]) if found.args else None
 

@@ -29,6 +29,15 @@ def _parsed(text: str) -> Any:
     return postgast.parse(text).stmts[0].stmt
 
 
+@lru_cache(maxsize=1)
+def _nodes(text: str) -> tuple[Any, ...]:
+    return tuple(node for _, node in postgast.walk(_parsed(text)) if not isinstance(node, _LEAVES))
+
+
+_LEAVES = (pg.A_Const, pg.String, pg.Integer, pg.Float, pg.Boolean, pg.List)
+"""Thousands of rows of values are mostly these."""
+
+
 class NonTransactional(StrEnum):
     """Statements that PostgreSQL refuses to run in a transaction and that can be resumed."""
 
@@ -62,6 +71,11 @@ class Statement:
     def node(self) -> Any:
         """The parsed statement. Trees are large, so that only the last ones are kept."""
         return _parsed(self.text)
+
+    @property
+    def nodes(self) -> tuple[Any, ...]:
+        """All of its parse tree, parents first, without constants, names and lists."""
+        return _nodes(self.text)
 
     @property
     def place(self) -> str:
@@ -236,7 +250,7 @@ def acts_on_one_object(statement: Statement) -> bool:
         case "grant_stmt":
             return len(node.grant_stmt.objects) == 1 and len(node.grant_stmt.grantees) == 1
         case "delete_stmt" | "update_stmt" | "insert_stmt" | "truncate_stmt":
-            return sum(isinstance(one, pg.RangeVar) for _, one in postgast.walk(node)) == 1
+            return sum(isinstance(one, pg.RangeVar) for one in statement.nodes) == 1
         case kind:
             return kind in {"rename_stmt", "comment_stmt", "reindex_stmt", "index_stmt"}
 

@@ -42,6 +42,11 @@ CREATE FUNCTION app.instead() RETURNS trigger LANGUAGE plpgsql AS
   $$BEGIN DELETE FROM app.log WHERE id = OLD.id; RETURN OLD; END$$;
 CREATE TRIGGER tr INSTEAD OF DELETE ON app.seen FOR EACH ROW EXECUTE FUNCTION app.instead();
 CREATE MATERIALIZED VIEW app.kept AS SELECT id FROM app.log;
+CREATE TABLE app.late (id int);
+CREATE FUNCTION app.later() RETURNS trigger LANGUAGE plpgsql AS
+  $$BEGIN EXECUTE 'ALTER TABLE app.old DROP' || ' COLUMN body'; RETURN NULL; END$$;
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON app.late DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION app.later();
 COMMENT ON TABLE app.t IS 'people';
 COMMENT ON COLUMN app.t.name IS 'who';
 COMMENT ON FUNCTION app.harmless() IS 'one';
@@ -91,6 +96,7 @@ HIDDEN = [
         "its block has REVOKE, perhaps in a branch that depends on rows",
     ),
     ("DELETE FROM app.seen WHERE id > 0", "deletes rows of app.seen"),
+    ("INSERT INTO app.late VALUES (1)", "removes column app.old.body"),
     (
         "DO $$BEGIN REFRESH MATERIALIZED VIEW app.kept WITH NO DATA; END$$",
         "its block has REFRESH MATERIALIZED VIEW APP.KEPT WITH NO DATA",

@@ -112,19 +112,17 @@ class PostgresCatalog:
 
         Rows as ANALYZE counted them last, or as the statistics have counted since.
         """
-        found = {}
-        for name in relations:
-            rows = self._all(
-                "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, "
-                "coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))), 0)::bigint, "
-                "count(*) "
-                "FROM pg_class c WHERE c.oid = to_regclass(%s) OR c.oid IN "
-                "(SELECT relid FROM pg_partition_tree(to_regclass(%s)) WHERE isleaf)",
-                [regclass(name)] * 2,
-            )
-            if rows[0][2]:
-                found[name] = RelationSize(rows[0][0], rows[0][1])
-        return found
+        names = list(relations)
+        rows = self._all(
+            "SELECT asked.number, coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint, "
+            "coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))), 0)::bigint "
+            "FROM unnest(%s::text[]) WITH ORDINALITY asked(name, number) "
+            "CROSS JOIN LATERAL (SELECT to_regclass(asked.name)::oid UNION SELECT relid "
+            "FROM pg_partition_tree(to_regclass(asked.name)) WHERE isleaf) parts(oid) "
+            "JOIN pg_class c ON c.oid = parts.oid GROUP BY 1",
+            [[regclass(name) for name in names]],
+        )
+        return {names[number - 1]: RelationSize(size, count) for number, size, count in rows}
 
     def owned(self, relation: str) -> bool | None:
         """Whether the role owns the relation, or may act as its owner; None: it does not exist."""

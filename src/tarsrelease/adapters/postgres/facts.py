@@ -102,6 +102,7 @@ class FactReader:
     def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         self._connection = connection
         self._found: dict[str, dict[str, Fact]] = {}
+        self.read()
 
     def read(self, changed: Collection[str] | None = None) -> Facts:
         """The facts now; `changed` are the system catalogs that changed since (None: unknown)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -62,12 +62,16 @@ class History:
         self._connection = connection
         self._schema = schema
         self._application = application
+        self._composed: dict[str, bytes] = {}
 
-    def _sql(self, text: str) -> sql.Composed:
-        return sql.SQL(text).format(
-            history=sql.Identifier(self._schema, HISTORY),
-            owner=sql.Identifier(self._schema, OWNER),
-        )
+    def _sql(self, text: LiteralString) -> bytes:
+        if text not in self._composed:
+            query = sql.SQL(text).format(
+                history=sql.Identifier(self._schema, HISTORY),
+                owner=sql.Identifier(self._schema, OWNER),
+            )
+            self._composed[text] = query.as_bytes(self._connection)
+        return self._composed[text]
 
     def exists(self) -> bool:
         """Whether the tables exist."""

@@ -54,26 +54,28 @@ END $do$
 
 Those of views fire where INSTEAD OF triggers do the work; else the table's fires.
 """
-_SYSTEM = f"""(SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%%'
+_SYSTEM = f"""(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_'
                       OR nspname IN ('information_schema', '{TRIAL_SCHEMA}'))"""  # noqa: S608 - constants only
 _KNOWN = f"""
 SELECT c.oid, {name_of("c.oid")}, c.relkind::text, pg_relation_filenode(c.oid)
 FROM pg_class c WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I', 'v', 'S', 'f')
 AND c.relnamespace NOT IN {_SYSTEM}
 """  # noqa: S608 - constants only
-_SCANS = "pg_stat_get_xact_numscans(c.oid)"
-_CALLS = f"""(SELECT json_object_agg(p.oid, pg_stat_get_xact_function_calls(p.oid)) FROM pg_proc p
+_COUNTS = f"""
+       (SELECT json_object_agg(oid, scans) FROM (SELECT c.oid, pg_stat_get_xact_numscans(c.oid)
+        FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm') OFFSET 0)
+        used(oid, scans) WHERE scans > 0),
+       (SELECT json_object_agg(oid, ARRAY[added, updated, deleted])
+        FROM (SELECT oid, pg_stat_get_xact_tuples_inserted(oid),
+          pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_deleted(oid)
+        FROM unnest(WATCHED::oid[]) oid OFFSET 0) counted(oid, added, updated, deleted)
+        WHERE added + updated + deleted > 0),
+       (SELECT json_object_agg(p.oid, pg_stat_get_xact_function_calls(p.oid)) FROM pg_proc p
         WHERE p.oid >= 16384 AND pg_stat_get_xact_function_calls(p.oid) > 0
         AND p.pronamespace NOT IN {_SYSTEM})"""  # noqa: S608 - constants only
-_BEFORE = f"""
-SELECT (SELECT json_object_agg(c.oid, {_SCANS}) FROM pg_class c
-        WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0),
-       (SELECT json_object_agg(c.relname, ARRAY[pg_stat_get_xact_tuples_inserted(c.oid),
-          pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)])
-        FROM pg_class c WHERE c.relname = ANY (%(watched)s) AND c.relnamespace = 11),
-       (SELECT max(oid)::bigint FROM pg_class),
-       {_CALLS}
-"""  # noqa: S608 - constants only
+"""Since the session last reported its numbers to the statistics, which a transaction does not do.
+
+Users' objects have oids from 16384 (FirstNormalObjectId of PostgreSQL's transam.h)."""
 _AFTER = f"""
 SELECT (SELECT json_agg(ARRAY[l.relation::text, l.mode, {name_of("c.oid")}, c.relkind::text,
           pg_relation_filenode(c.oid)::text])
@@ -81,23 +83,19 @@ SELECT (SELECT json_agg(ARRAY[l.relation::text, l.mode, {name_of("c.oid")}, c.re
           AND c.relnamespace NOT IN {_SYSTEM}
         WHERE l.locktype = 'relation' AND l.pid = pg_backend_pid() AND l.granted
           AND l.relation >= 16384),
-       current_setting('{_EVENTS}', true),
-       (SELECT json_object_agg(c.relname, ARRAY[pg_stat_get_xact_tuples_inserted(c.oid),
-          pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_deleted(c.oid)])
-        FROM pg_class c WHERE c.relname = ANY (%(watched)s) AND c.relnamespace = 11),
-       (SELECT json_object_agg(c.oid, {_SCANS}) FROM pg_class c
-        WHERE c.relkind IN ('r', 'p', 'm', 'i', 'I') AND {_SCANS} > 0),
-       {_CALLS}
+       current_setting('{_EVENTS}', true), pg_current_xact_id_if_assigned()::xid::text::bigint,
+       {_COUNTS}
 """  # noqa: S608 - constants only
 _SESSION = """
 SELECT ARRAY(SELECT 'the setting ' || name FROM pg_settings WHERE source = 'session'
              AND name || '=' || setting <> ALL (%(settings)s) AND name NOT LIKE 'tarsrelease%%')
-       || ARRAY(SELECT 'temporary ' || relname FROM pg_class
+       || CASE WHEN pg_my_temp_schema() <> 0 THEN
+          ARRAY(SELECT 'temporary ' || relname FROM pg_class
                 WHERE relnamespace = pg_my_temp_schema() AND relkind IN ('r', 'v', 'S', 'm', 'c'))
-       || ARRAY(SELECT 'temporary ' || proname FROM pg_proc
+          || ARRAY(SELECT 'temporary ' || proname FROM pg_proc
                 WHERE pronamespace = pg_my_temp_schema())
-       || ARRAY(SELECT 'temporary ' || typname FROM pg_type
-                WHERE typnamespace = pg_my_temp_schema() AND typtype IN ('d', 'e'))
+          || ARRAY(SELECT 'temporary ' || typname FROM pg_type
+                WHERE typnamespace = pg_my_temp_schema() AND typtype IN ('d', 'e')) END
        || ARRAY(SELECT 'the role ' || current_user WHERE current_user <> session_user)
        || ARRAY(SELECT 'prepared statement ' || name FROM pg_prepared_statements WHERE from_sql)
        || ARRAY(SELECT 'cursor ' || name FROM pg_cursors WHERE is_holdable)
@@ -106,11 +104,14 @@ SELECT ARRAY(SELECT 'the setting ' || name FROM pg_settings WHERE source = 'sess
                 AND l.pid = pg_backend_pid() AND l.granted)
 """
 _OLDER = """
-SELECT EXISTS (SELECT FROM pg_class WHERE oid <= %(newest)s AND xmin::text::bigint >= x),
-       EXISTS (SELECT FROM pg_attribute WHERE attrelid <= %(newest)s AND xmin::text::bigint >= x),
-       EXISTS (SELECT FROM pg_sequence WHERE seqrelid <= %(newest)s AND xmin::text::bigint >= x)
-FROM (SELECT pg_current_xact_id()::xid::text::bigint) AS now(x)
+SELECT EXISTS (SELECT FROM pg_class WHERE oid BETWEEN 16384 AND %(newest)s::oid
+               AND xmin::text::bigint >= %(since)s),
+       EXISTS (SELECT FROM pg_attribute WHERE attrelid BETWEEN 16384 AND %(newest)s::oid
+               AND xmin::text::bigint >= %(since)s),
+       EXISTS (SELECT FROM pg_sequence WHERE seqrelid BETWEEN 16384 AND %(newest)s::oid
+               AND xmin::text::bigint >= %(since)s)
 """
+"""Whether a transaction has changed rows of relations that are as old as the copy."""
 _AGAIN = f"""
 DO $do$ DECLARE name text; BEGIN
   FOR name IN SELECT tgrelid::regclass::text FROM pg_trigger
@@ -122,7 +123,7 @@ END $do$
 """  # noqa: S608 - constants only
 _SILENCED = f"""
 SELECT tgrelid FROM pg_trigger WHERE tgname = '{TRIAL_SCHEMA}'
-AND xmin::text::bigint >= pg_current_xact_id()::xid::text::bigint
+AND xmin::text::bigint >= %(since)s
 """  # noqa: S608 - constants only
 """Tables whose trigger the statement has disabled or enabled."""
 _BY_RELATION = ("pg_class", "pg_attribute", "pg_sequence")
@@ -182,12 +183,23 @@ class Observer:
                 "SELECT name || '=' || setting FROM pg_settings WHERE source = 'session'"
             )
         ]
+        self._watched = dict(
+            connection.execute(
+                "SELECT oid::bigint, relname FROM pg_class "
+                "WHERE relname = ANY (%s) AND relnamespace = 'pg_catalog'::regnamespace",
+                [[*watched(), *self._shared]],
+            ).fetchall()
+        )
+        oids = f"'{{{','.join(map(str, self._watched))}}}'"
+        self._before = f"SELECT {_COUNTS}".replace("WATCHED", oids).encode()
+        self._after = _AFTER.replace("WATCHED", oids).encode()
+        self._newest = _row(connection.execute("SELECT max(oid)::bigint FROM pg_class"))[0]
         self._relations: dict[int, _Relation] = {}
         self._learn()
 
     def _learn(self) -> None:
         self._relations = {
-            row[0]: _Relation(*row[1:]) for row in self._connection.execute(_KNOWN.encode(), [])
+            row[0]: _Relation(*row[1:]) for row in self._connection.execute(_KNOWN.encode())
         }
 
     def run(self, text: str) -> Observed:
@@ -196,33 +208,33 @@ class Observer:
         Raises psycopg's errors, and ClusterWideError if the server is not ours and the statement
         changes what its databases share.
         """
-        parameters = {"watched": [*watched(), *self._shared], "settings": self._settings}
         connection = self._connection
         try:
             with connection.pipeline():  # one round trip
                 connection.execute("BEGIN")
-                first = connection.execute(_BEFORE.encode(), parameters)
+                first = connection.execute(self._before)
                 connection.execute(text.encode(), prepare=False)
-                if self._shared:
-                    # Deferred triggers would run after the last look.
-                    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                last = connection.execute(_AFTER.encode(), parameters)
-            scans, counts, newest, calls = _row(first)
-            locks, events, counted, scanned, called = _row(last)
-            before, after = counts or {}, counted or {}
-            wide = [name for name in self._shared if after.get(name) != before.get(name)]
-            if wide:
-                raise ClusterWideError(", ".join(wide))  # noqa: TRY301 - rolled back below
-            changed = self._changed(before, after, newest)
+                # Deferred triggers would run after the last look.
+                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                last = connection.execute(self._after)
+                if not self._shared:
+                    ended = self._commit()
+            scans, counts, calls = _row(first)
+            locks, events, since, scanned, counted, called = _row(last)
+            before, after = self._by_catalog(counts), self._by_catalog(counted)
+            if self._shared:
+                wide = [name for name in self._shared if after.get(name) != before.get(name)]
+                if wide:
+                    raise ClusterWideError(", ".join(wide))  # noqa: TRY301 - rolled back below
+                with connection.pipeline():
+                    ended = self._commit()
+            session = _row(ended)[0]
+            changed = self._changed(before, after, since)
             silenced = (
-                {row[0] for row in connection.execute(_SILENCED.encode())}
+                {row[0] for row in connection.execute(_SILENCED.encode(), {"since": since})}
                 if "pg_trigger" in changed
                 else set()
             )
-            with connection.pipeline():
-                connection.execute("COMMIT")
-                ended = connection.execute(_SESSION.encode(), parameters)
-            session = _row(ended)[0]
         except BaseException:
             if not connection.closed:
                 connection.rollback()
@@ -254,10 +266,20 @@ class Observer:
         self._learn()
         return Observed(Trial(footprint), None)
 
+    def _commit(self) -> psycopg.Cursor[tuple[Any, ...]]:
+        self._connection.execute("COMMIT")
+        return self._connection.execute(_SESSION.encode(), {"settings": self._settings})
+
+    def _by_catalog(self, counts: dict[str, list[int]] | None) -> dict[str, list[int]]:
+        return {self._watched[int(oid)]: each for oid, each in (counts or {}).items()}
+
     def _changed(
-        self, before: dict[str, list[int]], after: dict[str, list[int]], newest: int
+        self, before: dict[str, list[int]], after: dict[str, list[int]], since: int | None
     ) -> frozenset[str]:
-        """Catalogs in which rows were updated or deleted, other than those of new relations."""
+        """Catalogs in which rows were updated or deleted, other than those of new relations.
+
+        Nobody relies on what is newer than the copy. `since` is the transaction's xid.
+        """
         changes = {
             name: [
                 now - then for now, then in zip(counts, before.get(name, [0, 0, 0]), strict=True)
@@ -267,11 +289,12 @@ class Observer:
         changed = {name for name, (_, *others) in changes.items() if any(others)}
         changed |= {f"{name}+" for name, (inserted, *_) in changes.items() if inserted}
         if changed.intersection(_BY_RELATION):
-            older = _row(self._connection.execute(_OLDER.encode(), {"newest": newest}))
+            parameters = {"newest": self._newest, "since": since}
+            older = _row(self._connection.execute(_OLDER.encode(), parameters))
             changed -= {
                 name
                 for name, existed in zip(_BY_RELATION, older, strict=True)
-                if not existed and not changes[name][2]
+                if not existed and not changes.get(name, [0, 0, 0])[2]
             }
         if "pg_class" in changed and changes.get("pg_attribute", [0])[0]:
             changed.add("pg_attribute")  # a new column of a table that existed

@@ -89,9 +89,10 @@ class Scratch:
                 next_step="set database.scratch_env to the DSN of a server of the same version "
                 "with the same extensions, where databases may be created",
             ) from problem
-        self._positions = Positions(self._admin)
-        self._routines = Routines(self._admin)
-        self._facts = FactReader(self._admin)
+        with own_errors():
+            self._positions = Positions(self._admin)
+            self._routines = Routines(self._admin)
+            self._facts = FactReader(self._admin)
         self._runner = _session(self._role_dsn)
         set_search_path(self._runner, self._database.schema_name)
         for name, value in settings.items():

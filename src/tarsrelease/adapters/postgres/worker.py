@@ -180,14 +180,9 @@ class PostgresWorker:
         self._history.finish(self._attempt)
 
     def _limits(self, lock_timeout: float, deadline: float, *, local: bool) -> None:
+        scope = "LOCAL" if local else "SESSION"
         for name, seconds in (("lock_timeout", lock_timeout), ("statement_timeout", deadline)):
-            self._connection.execute(
-                sql.SQL("SET {} {} = {}").format(
-                    sql.SQL("LOCAL" if local else "SESSION"),
-                    sql.Identifier(name),
-                    sql.Literal(f"{round(seconds * 1000)}ms"),
-                )
-            )
+            self._connection.execute(f"SET {scope} {name} = {round(seconds * 1000)}".encode())
 
     def finish(self, row: HistoryRow) -> None:
         """Mark the row of an interrupted attempt as finished."""

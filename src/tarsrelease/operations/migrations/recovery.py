@@ -93,6 +93,8 @@ def objections_of(work: Sequence[Work], catalog: Catalog) -> Iterator[tuple[Stat
     Indexes that an earlier statement drops are left out.
     """
     dropped: set[str] = set()
+    if not any(statement.names for one in work for statement in one.statements):
+        return
     for one in work:
         for statement in one.statements:
             dropped.update(dropped_names(statement.node.drop_stmt))

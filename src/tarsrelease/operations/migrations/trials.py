@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,36 @@ class Planned:
     deadline: Deadline
 
 
+class _Real:
+    """What plan reads of the real database's relations, once for each."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._sizes: dict[str, RelationSize | None] = {}
+        self._owned: dict[str, bool | None] = {}
+        self._users: dict[frozenset[str], tuple[Session, ...]] = {}
+
+    def sizes(self, relations: Sequence[str]) -> dict[str, RelationSize]:
+        """The size of each relation that exists."""
+        new = [name for name in relations if name not in self._sizes]
+        if new:
+            found = self._catalog.sizes(new)
+            self._sizes.update({name: found.get(name) for name in new})
+        return {name: size for name in relations if (size := self._sizes[name]) is not None}
+
+    def owned(self, relation: str) -> bool | None:
+        """Whether the role may act as its owner; None: it does not exist."""
+        if relation not in self._owned:
+            self._owned[relation] = self._catalog.owned(relation)
+        return self._owned[relation]
+
+    def users(self, relations: frozenset[str]) -> tuple[Session, ...]:
+        """Sessions with any lock on these, which keeps ACCESS EXCLUSIVE and builds waiting."""
+        if relations not in self._users:
+            self._users[relations] = tuple(self._catalog.users_of(relations)) if relations else ()
+        return self._users[relations]
+
+
 @dataclass(frozen=True)
 class Trials:
     """Tries statements on `scratch`, a copy of the database behind `catalog`."""
@@ -55,11 +86,15 @@ class Trials:
     ) -> tuple[list[Planned], list[Check]]:
         """Try each statement on what the former ones left; stop at the first that fails."""
         planned: list[Planned] = []
+        real = _Real(self.catalog)
         base = before = self.scratch.facts()
-        for statements in left.values():
+        for name, statements in left.items():
+            linted: defaultdict[int, list[Finding]] = defaultdict(list)
+            for item in self.linted[name]:
+                linted[item.statement].append(item)
             for statement in statements:
                 progress.say(f"trying {statement.place}: {statement.first_line}")
-                written = [*check_statement(statement, self.phase), *self._linted(statement)]
+                written = [*check_statement(statement, self.phase), *linted[statement.number]]
                 if self.database.scratch_env is not None and is_cluster_wide(statement):
                     written.append(_never(statement, "cluster-wide", statement.first_line))
                 if not self.scratch.complete and revokes(statement):
@@ -82,14 +117,8 @@ class Trials:
                     *(_never(statement, "session-state", f"leaves {one}") for one in trial.session),
                 ]
                 before = after
-                planned.append(
-                    _planned(statement, trial.footprint, findings, self.catalog, self.database)
-                )
+                planned.append(_planned(statement, trial.footprint, findings, real, self.database))
         return planned, []
-
-    def _linted(self, statement: Statement) -> list[Finding]:
-        found = self.linted[statement.file]
-        return [item for item in found if item.statement == statement.number]
 
     def _broken(
         self, statement: Statement, trial: Trial, base: Facts, before: Facts, after: Facts
@@ -97,14 +126,9 @@ class Trials:
         """What the running version would lack; only expand migrations run beside it."""
         if self.phase != "expand":
             return []
-        relations = {fact.value for fact in base["relations"].values()}
         lost = [
             *broken_promises(base, before, after),
-            *(
-                f"deletes rows of {name}"
-                for name in sorted(trial.deleted)
-                if name in relations or f"public.{name}" in relations or "." not in name
-            ),
+            *(f"deletes rows of {name}" for name in sorted(trial.deleted) if _existed(name, base)),
             *(
                 f"restarts a sequence or sets its position ({name})"
                 for name in sorted(trial.moved) or sets_of(statement, base)
@@ -152,6 +176,11 @@ class Trials:
         return documented(statement, [table for table in tables if table is not None])
 
 
+def _existed(table: str, base: Facts) -> bool:
+    relations = {fact.value for fact in base["relations"].values()}
+    return table in relations or f"public.{table}" in relations or "." not in table
+
+
 def _refused(statement: Statement, rule: str, found: str) -> Finding:
     return finding(statement, rule, found, RULES[rule], Weight.REFUSED)
 
@@ -171,12 +200,15 @@ def _planned(
     statement: Statement,
     footprint: Footprint,
     findings: Sequence[Finding],
-    catalog: Catalog,
+    real: _Real,
     database: Database,
 ) -> Planned:
-    relations = [lock.relation for lock in footprint.locks]
-    sizes = catalog.sizes(relations)
-    tables = [lock.relation for lock in footprint.locks if lock.kind in {"r", "p", "m"}]
+    sizes = real.sizes([lock.relation for lock in footprint.locks])
+    tables = [
+        lock.relation
+        for lock in footprint.locks
+        if lock.kind in {"r", "p", "m"} and lock.relation in sizes
+    ]
     rights = [
         finding(
             statement,
@@ -186,17 +218,15 @@ def _planned(
             Weight.NEVER,
         )
         for name in tables
-        if (footprint.strongest or 0) >= Mode.ShareUpdateExclusive and catalog.owned(name) is False
+        if (footprint.strongest or 0) >= Mode.ShareUpdateExclusive and real.owned(name) is False
     ]
-    # Any lock on a table blocks ACCESS EXCLUSIVE, and a build waits for every older transaction.
-    users = catalog.users_of(relations) if relations else []
     return Planned(
         statement=statement,
         footprint=footprint,
         sizes=sizes,
         seconds=expected_seconds(statement, footprint, sizes),
         findings=(*findings, *dangers(statement, footprint, sizes), *rights),
-        users=tuple(users),
+        users=real.users(frozenset(sizes)),
         deadline=deadline_of(statement, database),
     )
 
