@@ -183,7 +183,7 @@ class Observer:
                 "SELECT name || '=' || setting FROM pg_settings WHERE source = 'session'"
             )
         ]
-        self._watched = dict(
+        self._watched: dict[int, str] = dict(
             connection.execute(
                 "SELECT oid::bigint, relname FROM pg_class "
                 "WHERE relname = ANY (%s) AND relnamespace = 'pg_catalog'::regnamespace",
