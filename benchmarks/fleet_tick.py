@@ -35,6 +35,8 @@ from tarsrelease.model.rollout import Rollout
 from tarsrelease.operations.wave_evidence import WaveEvidence
 
 LATENCY = 0.05
+LONGEST = 60.0
+"""Seconds for the queries of one target: on a busy machine, the first evaluation may take long."""
 PODS = 2
 EVALUATIONS = 5
 
@@ -74,7 +76,7 @@ class Place:
 
     def __init__(self, plan: Rollout, url: str, number: int, wave: WaveEvidence) -> None:
         self.plan, self.stage = plan, plan.stages[0]
-        self.metrics = PrometheusMetrics(Prometheus(url=url))
+        self.metrics = PrometheusMetrics(Prometheus(url=url, timeout=LONGEST))
         self.others = wave.at(f"target-{number}")
         self.asked = queries.queries_of(self.stage, plan, "tars", ["1.0.1"])
         versions = {Track.CANARY: "1.0.1", Track.STABLE: None}

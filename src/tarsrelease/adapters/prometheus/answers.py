@@ -15,6 +15,7 @@ from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.metrics_server import Prometheus
 
 _EXCERPT = 300
+_NO_NUMBER = "series, but no number among their samples (NaN, infinite or histograms)"
 
 _NO_RIGHT = frozenset({401, 403})
 _EXECUTION_MAY_PASS = frozenset({"thanos", "victoriametrics"})
@@ -74,16 +75,8 @@ class Reader:
         With `bound`, those of native histograms: how many observations were at most that.
         """
 
-        def broken(found: str) -> UnreachableError:
-            return UnreachableError(
-                doing=f"asking {self.settings.url} for {query}",
-                found=found,
-                expected="raw samples",
-                next_step="run the query in the metrics server's console",
-            )
-
         if data.get("resultType") != "matrix":
-            raise broken(f"a {data.get('resultType')}")
+            raise self._broken(query, f"a {data.get('resultType')}")
         try:
             found = [
                 Series(
@@ -97,10 +90,25 @@ class Reader:
                 or not {"values", "histograms"} & each.keys()
             ]
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise broken(f"an answer of another shape ({type(error).__name__}: {error})") from error
-        if data["result"] and not any(each.samples for each in found):
-            raise broken("series, but no number among their samples (NaN, infinite or histograms)")
+            shape = f"an answer of another shape ({type(error).__name__}: {error})"
+            raise self._broken(query, shape) from error
+        if data["result"] and not found:
+            raise self._broken(query, _NO_NUMBER)
+        return self.with_numbers(query, found)
+
+    def with_numbers(self, query: str, found: list[Series]) -> list[Series]:
+        """The series; raises UnreachableError if there are some, but no sample among them."""
+        if found and not any(each.samples for each in found):
+            raise self._broken(query, _NO_NUMBER)
         return found
+
+    def _broken(self, query: str, found: str) -> UnreachableError:
+        return UnreachableError(
+            doing=f"asking {self.settings.url} for {query}",
+            found=found,
+            expected="raw samples",
+            next_step="run the query in the metrics server's console",
+        )
 
     def unreachable(self, query: str, found: str) -> UnreachableError:
         """The UnreachableError for `query`: no complete answer now."""

@@ -8,7 +8,7 @@ warning may stand for partial data (Thanos), and a body cut short is no body.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from math import ceil
@@ -20,6 +20,7 @@ import httpx
 from tarsrelease.adapters.http.client import Client
 from tarsrelease.adapters.prometheus import access
 from tarsrelease.adapters.prometheus.answers import Reader
+from tarsrelease.adapters.prometheus.parts import conditions, parts, selected
 from tarsrelease.model import promql
 from tarsrelease.model.measurement import Series, cut
 from tarsrelease.model.metrics_server import Prometheus
@@ -32,7 +33,8 @@ _LARGEST = 64 * 2**20
 
 
 class PrometheusMetrics:
-    """The port `Metrics`. Selectors are asked side by side over connections that are kept.
+    """The port `Metrics`. Selectors are asked side by side over connections that are kept; one
+    whose series another one has is not asked (see `parts`).
 
     Every call ends within the environment's `timeout`, even where the server dribbles. Raises
     UsageError for a query, a right or an address that is wrong, UnreachableError for all that
@@ -55,40 +57,25 @@ class PrometheusMetrics:
             server_name=settings.tls.server_name if settings.tls is not None else None,
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="metrics")
+        self._apart: set[str] = set()
+        """Selectors that are asked, because series lack the labels that tell them."""
 
     def series(self, selectors: Sequence[str], seconds: float) -> list[list[Series]]:
         """Per selector, the raw samples of the last `seconds` on the server's clock."""
         window = f"[{max(1, ceil(seconds))}s]"
-        deadline = monotonic() + self._timeout
-        asked = [
-            self._pool.submit(self._query, {"query": self._asked(selector) + window}, deadline)
-            for selector in selectors
-        ]
-        return [
-            self._reader.matrix(selector, answer.result(), promql.native_bound(selector))
-            for answer, selector in zip(asked, selectors, strict=True)
-        ]
+        return self._each(selectors, lambda selector: {"query": self._asked(selector) + window})
 
     def between(self, selectors: Sequence[str], start: float, end: float) -> list[list[Series]]:
         """Per selector, the raw samples after `start` and up to `end`: an instant query at `end`.
 
         A range selector takes whole seconds in every store, so it reaches back a little further.
         """
-        asked = {"time": f"{end:.3f}"}
         window = f"[{max(1, ceil(end - start))}s]"
-        deadline = monotonic() + self._timeout
-        answers = [
-            self._pool.submit(self._query, {"query": self._asked(each) + window, **asked}, deadline)
-            for each in selectors
-        ]
-        return [
-            cut(
-                self._reader.matrix(selector, answer.result(), promql.native_bound(selector)),
-                start,
-                end,
-            )
-            for answer, selector in zip(answers, selectors, strict=True)
-        ]
+        found = self._each(
+            selectors,
+            lambda selector: {"query": self._asked(selector) + window, "time": f"{end:.3f}"},
+        )
+        return [cut(each, start, end) for each in found]
 
     def server_time(self) -> float:
         """The server's current time (Unix time)."""
@@ -103,18 +90,52 @@ class PrometheusMetrics:
         Range queries: at each of these moments the newest sample, up to five minutes old. A
         server bounds the number of moments (Prometheus: 11 000).
         """
-        deadline = monotonic() + self._timeout
         moments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        asked = [
-            self._pool.submit(
-                self._query, {"query": self._asked(selector), **moments}, deadline, _RANGE
-            )
-            for selector in selectors
-        ]
-        return [
-            self._reader.matrix(selector, answer.result(), promql.native_bound(selector))
-            for answer, selector in zip(asked, selectors, strict=True)
-        ]
+        return self._each(
+            selectors, lambda selector: {"query": self._asked(selector), **moments}, _RANGE
+        )
+
+    def _each(
+        self,
+        selectors: Sequence[str],
+        form: Callable[[str], Mapping[str, str]],
+        path: str = _INSTANT,
+    ) -> list[list[Series]]:
+        """Per selector, its series; one whose series another one has is not asked."""
+        deadline = monotonic() + self._timeout
+        wholes = {
+            part: whole
+            for part, whole in parts(tuple(selectors)).items()
+            if part not in self._apart and whole not in self._apart
+        }
+        asked = [each for each in selectors if each not in wholes]
+        found = self._answers(asked, form, path, deadline)
+        chosen = {
+            part: selected(found[whole], conditions(part, whole)) for part, whole in wholes.items()
+        }
+        apart = [part for part, series in chosen.items() if series is None]
+        self._apart.update(apart)
+        found |= self._answers(apart, form, path, deadline)
+        for part, series in chosen.items():
+            if series is not None:
+                found[part] = self._reader.with_numbers(part, series)
+        return [found[selector] for selector in selectors]
+
+    def _answers(
+        self,
+        selectors: Sequence[str],
+        form: Callable[[str], Mapping[str, str]],
+        path: str,
+        deadline: float,
+    ) -> dict[str, list[Series]]:
+        """By selector, the series that the server returns."""
+        answers = {
+            each: self._pool.submit(self._query, form(each), deadline, path) for each in selectors
+        }
+        return {
+            each: self._reader.matrix(each, answer.result(), promql.native_bound(each))
+            for each, answer in answers.items()
+        }
 
     def _asked(self, selector: str) -> str:
         if promql.native_bound(selector) is not None:
