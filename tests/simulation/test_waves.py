@@ -18,6 +18,8 @@ from tarsrelease.model.environment import Environment, Kubernetes, Target
 from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict, exit_code_of
+from tarsrelease.model.position import Position
+from tarsrelease.model.step_details import StatusDetails
 from tarsrelease.steps.rollback import rollback
 from tarsrelease.steps.run_waves import Choice, Targets, run_waves
 from tarsrelease.steps.status import status
@@ -81,7 +83,10 @@ class Worlds:
     def status(self, names: Sequence[str]) -> dict[str, Outcome]:
         return {name: status(self.days[name].context()) for name in names}
 
-    def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
+    def migrate(self, names: Sequence[str]) -> dict[str, Outcome]:
+        raise AssertionError("no target shares a database")
+
+    def run(self, names: Sequence[str], parallel: int, began: datetime) -> dict[str, Outcome]:
         self.started += names
         return {name: self.days[name].play(Unattended()) for name in names}
 
@@ -254,9 +259,17 @@ class Drawn:
         return {name: ended(code) for name, code in codes.items()}
 
     def status(self, names: Sequence[str]) -> dict[str, Outcome]:
-        raise AssertionError("all waves are released to")
+        position = Position(at="promoted", says="it is stable", next="")
+        details = StatusDetails(
+            position=position, lock=None, routes=(), deployments=(), helm={}, journal=()
+        )
+        done = ended(ExitCode.DONE)
+        return {name: done.model_copy(update={"details": details}) for name in names}
 
-    def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
+    def migrate(self, names: Sequence[str]) -> dict[str, Outcome]:
+        raise AssertionError("no target shares a database")
+
+    def run(self, names: Sequence[str], parallel: int, began: datetime) -> dict[str, Outcome]:
         return self._draw("run", names)
 
     def roll_back(self, names: Sequence[str], reason: str) -> dict[str, Outcome]:

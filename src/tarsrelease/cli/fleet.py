@@ -7,35 +7,45 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tarsrelease.adapters.clock import InterruptibleClock
+from tarsrelease.adapters.clock import InterruptibleClock, SystemClock
 from tarsrelease.adapters.terminal.person import AssumedYes, Nobody
 from tarsrelease.cli.session import Recording, Session, Work
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.outcome import ExitCode, Outcome
+from tarsrelease.model.outcome import Outcome
 from tarsrelease.operations.wave_evidence import WaveEvidence
 from tarsrelease.ports.people import Person
-from tarsrelease.rollout.fleet import after_changes, changed, fleet_outcome, targets_of
+from tarsrelease.rollout.fleet import (
+    after_changes,
+    changed,
+    fleet_outcome,
+    not_started,
+    one_per_database,
+    stops_others,
+    targets_of,
+)
 
 if TYPE_CHECKING:
+    from tarsrelease.context import Context
     from tarsrelease.steps.run_waves import Choice
 
-Act = Callable[[Session], Outcome]
-Running = Mapping[Future[tuple[Outcome, str | None]], str]
+Running = Mapping[Future[Outcome], str]
 
 PARALLEL = 32
 """Targets that a command works on at once, unless a wave says otherwise."""
 
 
-def everywhere(session: Session, work: Work) -> Outcome:
+def everywhere(session: Session, work: Work, wave: int | None = None) -> Outcome:
     """Do the work on the chosen targets at the same time; the worst outcome decides.
 
-    Raises `UsageError` if --wave names no wave.
+    `wave` is that of the settings by default. Raises `UsageError` if there is no such wave.
     """
-    started_at, wave = datetime.now(UTC), session.settings.wave
+    started_at, wave = datetime.now(UTC), wave or session.settings.wave
     try:
         names = targets_of(session.environment, wave)
+        if session.settings.by_database:
+            names = one_per_database(session.environment, names)
     except ValueError as error:
         raise UsageError(
             doing="choosing the targets",
@@ -49,14 +59,58 @@ def everywhere(session: Session, work: Work) -> Outcome:
     return after_changes(outcome) if session.changes and changed(found) else outcome
 
 
-def run_in_waves(session: Session, release: Act, choice: Choice) -> Outcome:
-    """Release to all targets, wave by wave. `release` releases to the target of a session."""
+def refuse_at_any(session: Session, refuse: Callable[[Context], None]) -> None:
+    """Call `refuse` for every target that uses the database of the session's target.
+
+    Raises what it raises at one of them, with the target's name.
+    """
+    from tarsrelease.model.errors import ReleaseError
+
+    target = session.settings.target
+    if target is None:
+        refuse(session.context)
+        return
+    names = session.whole_environment.sharing(target)
+    together = WaveEvidence(len(names), 1)
+
+    def ask(name: str) -> ReleaseError | None:
+        there = session.at(name, SystemClock(), session.person, together.at(name))
+        try:
+            refuse(there.context)
+        except ReleaseError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(min(PARALLEL, len(names)), "target") as workers:
+        answers = dict(zip(names, workers.map(ask, names), strict=True))
+    for name, error in answers.items():
+        if error is not None:
+            detail = error.detail
+            raise type(error)(
+                doing=f"{detail.doing} ({name})",
+                found=detail.found,
+                expected=detail.expected,
+                next_step=detail.next,
+            ) from error
+
+
+class Acts(NamedTuple):
+    """What a release does at the target of a session.
+
+    `release` gets the time at which the release to all targets began. `migrate` migrates a database
+    that other targets use, too.
+    """
+
+    release: Callable[[Session, datetime], Outcome]
+    migrate: Callable[[Session], Outcome]
+
+
+def run_in_waves(session: Session, acts: Acts, choice: Choice) -> Outcome:
+    """Release to all targets, wave by wave."""
     from tarsrelease.steps.run_waves import run_waves
 
     # The approval of a wave covers the stages in its targets.
-    return run_waves(
-        session.assignment, FleetRelease(Fleet(session, AssumedYes()), release), choice
-    )
+    return run_waves(session.assignment, FleetRelease(Fleet(session, AssumedYes()), acts), choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +134,16 @@ class Fleet:
             clock = InterruptibleClock(interrupted)
             return self.session.at(name, clock, self.person, together.at(name))
 
+        def done(name: str) -> Outcome:
+            if interrupted.is_set():
+                why = "the step ended at another target"
+                now = datetime.now(UTC)
+                return not_started(work.step, f"{environment.name}/{name}", why, now)
+            return work.done(at(name))[0]
+
         with ThreadPoolExecutor(min(parallel, len(names)), "target") as workers:
-            started = {workers.submit(work.done, at(name)): name for name in names}
-            found = _collected(started, interrupted)
+            started = {workers.submit(done, name): name for name in names}
+            found = _collected(work.step, started, interrupted)
         return {name: found[name] for name in names}
 
 
@@ -91,7 +152,7 @@ class FleetRelease:
     """The targets of a release in waves: see `steps.run_waves.Targets`."""
 
     fleet: Fleet
-    release: Act
+    acts: Acts
 
     def status(self, names: Sequence[str]) -> dict[str, Outcome]:
         """See `Targets.status`."""
@@ -102,9 +163,17 @@ class FleetRelease:
 
         return self.fleet.each(names, Work("status", act, Recording.ALWAYS), PARALLEL)
 
-    def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
+    def migrate(self, names: Sequence[str]) -> dict[str, Outcome]:
+        """See `Targets.migrate`."""
+        return self.fleet.each(names, Work("run", self.acts.migrate, Recording.BY_STEP), PARALLEL)
+
+    def run(self, names: Sequence[str], parallel: int, began: datetime) -> dict[str, Outcome]:
         """See `Targets.run`."""
-        return self.fleet.each(names, Work("run", self.release, Recording.BY_STEP), parallel)
+
+        def act(there: Session) -> Outcome:
+            return self.acts.release(there, began)
+
+        return self.fleet.each(names, Work("run", act, Recording.BY_STEP), parallel)
 
     def roll_back(self, names: Sequence[str], reason: str) -> dict[str, Outcome]:
         """See `Targets.roll_back`."""
@@ -125,13 +194,13 @@ class FleetRelease:
         return self.fleet.each(names, Work("watch", act, Recording.ALWAYS), PARALLEL)
 
 
-def _collected(running: Running, interrupted: Event) -> dict[str, Outcome]:
+def _collected(step: str, running: Running, interrupted: Event) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
     while len(found) < len(running):
         try:
             for future in as_completed(running):
-                found[running[future]] = outcome = future.result()[0]
-                if outcome.exit_code is ExitCode.ROLLBACK:
+                found[running[future]] = outcome = future.result()
+                if stops_others(step, outcome):
                     interrupted.set()
         except KeyboardInterrupt:
             interrupted.set()

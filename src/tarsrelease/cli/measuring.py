@@ -119,7 +119,9 @@ def keep(session: Session, output: Path | None, numbers: BaseModel | None) -> No
     from tarsrelease.adapters.files.measured import kept_in, write_json
 
     if output is not None and numbers is not None:
-        write_json(kept_in(session.evidence_folder, output), numbers)
+        write_json(kept_in(session.evidence_folder, session.own_file(output)), numbers)
 
 
-measuring_command = functools.partial(command, "release:newest", "environment", "evidence")
+measuring_command = functools.partial(
+    command, "release:newest", "environment", "target", "wave", "evidence"
+)

@@ -77,6 +77,26 @@ class Migrations:
             return step(self._session.assignment, access)
 
 
+class MigratedBefore(Migrations):
+    """The migrations of a database that was migrated before the wave: they are only verified."""
+
+    def plan(self, phase: str = "expand") -> Outcome:
+        """Nothing to plan."""
+        del phase
+        return self._left_alone("migrate plan")
+
+    def up(self, phase: str = "expand", wait: float = WAIT) -> Outcome:
+        """Nothing to apply."""
+        del phase, wait
+        return self._left_alone("migrate up")
+
+    def _left_alone(self, step: str) -> Outcome:
+        from tarsrelease.operations.migrations.outcome import left_alone
+
+        why = "the targets' database was migrated before their first wave"
+        return left_alone(self._session.assignment, step, why)
+
+
 class _WhereReachable:
     """The cluster's journal for a manual migration, which may be unable to reach the cluster.
 
@@ -116,6 +136,16 @@ class _WhereReachable:
     @property
     def _journal(self) -> Journal:
         return self._session.context.cluster.journal
+
+
+def refuse_down_if_used(session: Session) -> None:
+    """Raise RefusedError if another target that uses the same database runs the release."""
+    from tarsrelease.cli.fleet import refuse_at_any
+    from tarsrelease.operations.migrations.contract import refuse_while_it_runs
+
+    target = session.settings.target
+    if target is not None and len(session.whole_environment.sharing(target)) > 1:
+        refuse_at_any(session, refuse_while_it_runs)
 
 
 def journaled_by_hand(session: Session, direction: str, act: Callable[[], Outcome]) -> Outcome:

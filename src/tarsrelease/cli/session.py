@@ -79,6 +79,11 @@ class Session:
             return _whole(found) if self.settings.on_one_target else found
         return _at_target(found, name)
 
+    @property
+    def whole_environment(self) -> Environment:
+        """The environment with all its targets, also in a session at one of them."""
+        return load_environment(self.settings.environment or "")
+
     def at(self, target: str, clock: Clock, person: Person, others: OtherTargets) -> Session:
         """A session of the same run at one of the environment's targets."""
         there = Session(replace(self.settings, target=target), changes=self.changes)
@@ -171,6 +176,13 @@ class Session:
         if self._others is None:
             return found
         return replace(found, metrics=replace(found.metrics, others=self._others))
+
+    def own_file(self, path: Path) -> Path:
+        """The path; at one of several targets, with the target's name: plot.svg, plot-eu-1.svg."""
+        target = self.settings.target
+        if self._others is None or target is None:
+            return path
+        return path.with_stem(f"{path.stem}-{target}")
 
     @property
     def evidence_folder(self) -> Path:

@@ -18,7 +18,7 @@ class Settings:
     """The common options; None if they were not given.
 
     `on_targets`: the command acts on every target of an environment unless --target selects one;
-    `on_one_target`: it needs --target there.
+    `on_one_target`: it needs --target there. `by_database`: one target for each database is enough.
     """
 
     release: Path | None = None
@@ -27,6 +27,7 @@ class Settings:
     wave: int | None = None
     on_targets: bool = False
     on_one_target: bool = False
+    by_database: bool = False
     evidence: Path | None = None
     format: str = "text"
     yes: bool = False
@@ -66,6 +67,15 @@ _OPTIONS: dict[str, Decorator] = {
         "--target",
         metavar="NAME",
         help="Only this one of the environment's targets. Default: all of them, wave by wave.",
+    ),
+    "target:at": click.option(
+        "--at", "target", metavar="NAME", help="Only this one of the environment's targets."
+    ),
+    "wave:databases": click.option(
+        "--wave",
+        type=click.IntRange(min=1),
+        metavar="NUMBER",
+        help="Only the databases of this wave. Default: all databases, each once.",
     ),
     "wave": click.option(
         "--wave",
@@ -119,12 +129,15 @@ def command(
     def decorate(function: Callable[..., int]) -> click.Command:
         @functools.wraps(function)
         def gathered(**options: Any) -> int:
-            own = (one.partition(":")[0] for one in shared)
+            own = [one.partition(":")[0] for one in shared]
             names = (*own, "format", "quiet", "verbose", "debug")
             given = {name: options.pop(name) for name in names}
-            several = "wave" in shared
+            several = "wave" in own
             settings = Settings(
-                **given, on_targets=several, on_one_target="target" in shared and not several
+                **given,
+                on_targets=several,
+                on_one_target="target" in shared and not several,
+                by_database="wave:databases" in shared,
             )
             return function(settings, **options)
 

@@ -246,6 +246,26 @@ class Environment(Value):
             raise ValueError(f"waves: no wave has the target {missing[0]}")
         return self
 
+    def sharing(self, name: str) -> tuple[str, ...]:
+        """The targets that use the database of this one, itself included; () if it has none.
+
+        A database is known by the variable with its DSN and its schema. One that is reached by
+        port-forward is that of its own cluster.
+        """
+        by_name = {target.name: target.database or self.database for target in self.targets}
+        own = by_name[name]
+        if own is None:
+            return ()
+        if own.port_forward is not None:
+            return (name,)
+        return tuple(
+            other
+            for other, its in by_name.items()
+            if its is not None
+            and its.port_forward is None
+            and (its.dsn_env, its.schema_name) == (own.dsn_env, own.schema_name)
+        )
+
     def at(self, target: Target) -> Self:
         """The environment as it is at one of its targets, named as in ``production/eu-1``.
 

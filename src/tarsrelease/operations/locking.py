@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, cast
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import LockedError, ReleaseError
+from tarsrelease.model.journal import Entry
 from tarsrelease.ports.cluster import Lock, holding
 from tarsrelease.rollout import release_journal
 
@@ -70,6 +72,17 @@ def refuse_overtaken(context: Context) -> None:
         return
 
 
+def refuse_ended_since(context: Context, began: datetime) -> None:
+    """Raise LockedError if another run rolled the release back or aborted it after `began`.
+
+    A run that began before that must not start the release again.
+    """
+    entries, version = context.cluster.journal.entries(), context.release.version
+    ended = release_journal.ended_since(entries, version, began, context.run.id)
+    if ended is not None:
+        raise _ended_by(context, ended, f"releasing {version}")
+
+
 def _explained(context: Context, error: LockedError) -> LockedError:
     """The error with the rollback that took over, if the journal has one."""
     try:
@@ -79,10 +92,14 @@ def _explained(context: Context, error: LockedError) -> LockedError:
     ended = release_journal.ended_by_person(entries, context.release.version)
     if ended is None or ended.run == context.run.id:
         return error
-    how = "rolled back" if ended.action == release_journal.ROLLBACK else "aborted"
+    return _ended_by(context, ended, error.detail.doing)
+
+
+def _ended_by(context: Context, ended: Entry, doing: str) -> LockedError:
+    how = "aborted" if ended.action == release_journal.ABORT else "rolled back"
     reason = getattr(ended.facts, "reason", None)
     return LockedError(
-        doing=error.detail.doing,
+        doing=doing,
         found=f"run {ended.run} {how} {context.release.version} meanwhile"
         + (f": {reason}" if reason else ""),
         expected=f"run {context.run.id} to hold the release's lock until it ends",

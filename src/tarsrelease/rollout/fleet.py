@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tarsrelease.model.details import Details, TargetRow
 from tarsrelease.model.environment import Environment, Wave
-from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome
+from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
 from tarsrelease.model.step_details import StatusDetails
 
 _WORST_FIRST = (
@@ -40,6 +40,26 @@ def targets_of(environment: Environment, wave: int | None) -> tuple[str, ...]:
         raise ValueError(f"there are {len(waves)} waves, and no wave {wave}")
     chosen = waves if wave is None else waves[wave - 1 : wave]
     return tuple(name for each in chosen for name in each.targets)
+
+
+def first_users(environment: Environment, waves: Sequence[Wave], number: int) -> list[str]:
+    """A target of wave `number` (from 1) for each shared database that no earlier wave uses."""
+    earlier = {name for wave in waves[: number - 1] for name in wave.targets}
+    found: list[str] = []
+    for name in waves[number - 1].targets:
+        users = environment.sharing(name)
+        if len(users) > 1 and earlier.isdisjoint(users) and not set(found) & set(users):
+            found.append(name)
+    return found
+
+
+def one_per_database(environment: Environment, names: Sequence[str]) -> tuple[str, ...]:
+    """The first of these targets for each database; those without a database stay."""
+    found: list[str] = []
+    for name in names:
+        if not set(found) & set(environment.sharing(name)):
+            found.append(name)
+    return tuple(found)
 
 
 def without(waves: Sequence[Wave], left_out: Mapping[str, str]) -> list[Wave]:
@@ -90,6 +110,45 @@ def to_roll_back(waves: Sequence[Wave], failed: int, found: Mapping[str, Outcome
     return [name for name in names if name in found and found[name].exit_code in _CHANGED]
 
 
+def stops_others(step: str, outcome: Outcome) -> bool:
+    """Whether this outcome at one target ends the step at the others.
+
+    A rollback does. So does another run that took over a target of a release: two releases to the
+    same targets must not both go on.
+    """
+    code = outcome.exit_code
+    return code is ExitCode.ROLLBACK or (step == "run" and code is ExitCode.LOCKED)
+
+
+def not_started(step: str, target: str, why: str, at: datetime) -> Outcome:
+    """The outcome at a target that the step did not reach before it ended at the others."""
+    return Outcome(
+        step=step,
+        release=None,
+        environment=target,
+        verdict=Verdict.NO_GO,
+        exit_code=ExitCode.NO,
+        summary=f"not started: {why}",
+        started_at=at,
+        finished_at=at,
+    )
+
+
+def overtaken(found: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """The targets of earlier waves that are not promoted any more, by `found` of `status`.
+
+    One that does not answer is as it is; one that answers holds the release.
+    """
+    result = {}
+    for name, outcome in found.items():
+        details = StatusDetails.of(outcome.details)
+        if details is not None and details.position.at == "promoted":
+            continue
+        hold = {"verdict": Verdict.HOLD, "exit_code": ExitCode.HOLD}
+        result[name] = outcome.model_copy(update=hold) if details is not None else outcome
+    return result
+
+
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome that needs a person's attention first; there must be one."""
     return min(outcomes, key=lambda outcome: _WORST_FIRST.index(outcome.exit_code))
@@ -117,7 +176,12 @@ def fleet_outcome(
             "summary": f"{len(alike)} of {len(found)} targets ({which}{more}): {gravest.summary}",
             "checks": (),
             "error": error,
-            "details": Details(targets=tuple(_row(name, one) for name, one in found.items())),
+            "details": Details(
+                targets=tuple(_row(name, one) for name, one in found.items()),
+                plan=tuple(
+                    f"{name}: {line}" for name, one in found.items() for line in one.details.plan
+                ),
+            ),
             "started_at": started_at,
             "finished_at": finished_at,
         }

@@ -225,6 +225,19 @@ def ended_by_person(entries: Sequence[Entry], release: str) -> Entry | None:
     )
 
 
+def ended_since(entries: Sequence[Entry], release: str, since: datetime, run: str) -> Entry | None:
+    """The first rollback, abort or failed gate of another run after `since`; None without any."""
+    return next(
+        (
+            e
+            for e in entries
+            if e.release == release and e.run != run and e.at > since
+            if e.action in (ROLLBACK, ABORT) or (e.action == GATE and e.facts.verdict == "rollback")
+        ),
+        None,
+    )
+
+
 def aborted(entries: Sequence[Entry], release: str) -> Entry | None:
     """This attempt's abort by a person; None if there is none."""
     return next((e for e in of_this_attempt(entries, release) if e.action == ABORT), None)

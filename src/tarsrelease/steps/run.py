@@ -27,6 +27,7 @@ from tarsrelease.model.step_details import RollbackDetails, RunDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.announcing import announce, announce_start
 from tarsrelease.operations.canary_render import canary_values, check_render
+from tarsrelease.operations.locking import refuse_ended_since
 from tarsrelease.operations.migrations.release_phase import MigratePhase, Migrator, why_not
 from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.release_record import ReleaseRecord, failed_step, stage_row
@@ -116,8 +117,12 @@ def run_release(
     preflight: Callable[[], Outcome],
     migrator: Migrator,
     evidence: Evidence | None,
+    began: datetime | None = None,
 ) -> Outcome:
     """Run the release; its outcome has one row per stage in ``details.stages``.
+
+    `began`: when the release to all targets began, if this is one of several (default: now). If
+    another run has ended the release since then, it is not started again (LockedError).
 
     Proceed: promoted. Rollback: a gate or the person decided so; rolled back and proven. Hold:
     nobody decided within the limit; all traffic is on stable, the canary stays. No-go: verify,
@@ -127,7 +132,25 @@ def run_release(
     """
     migration = MigratePhase(context, context.cluster.journal, migrator)
     record = ReleaseRecord(context, evidence)
-    return _ReleaseRun(context, verify, preflight, migration, record).run()
+    began = began or context.clock.now()
+    return _ReleaseRun(context, verify, preflight, migration, record, began).run()
+
+
+def migrate_release(
+    context: Context,
+    *,
+    verify: Callable[[], Outcome],
+    preflight: Callable[[], Outcome],
+    migrator: Migrator,
+    evidence: Evidence | None,
+) -> Outcome:
+    """What `run_release` does up to the migrations, for a database that other targets share.
+
+    Proceed: it is migrated. Otherwise as `run_release`.
+    """
+    migration = MigratePhase(context, context.cluster.journal, migrator)
+    record, began = ReleaseRecord(context, evidence), context.clock.now()
+    return _ReleaseRun(context, verify, preflight, migration, record, began).migrate()
 
 
 class _EndedError(Exception):
@@ -151,6 +174,7 @@ class _ReleaseRun:
     preflight: Callable[[], Outcome]
     migration: MigratePhase
     record: ReleaseRecord
+    began: datetime
 
     def run(self) -> Outcome:
         context = self.context
@@ -168,18 +192,38 @@ class _ReleaseRun:
             next_step="tarsrelease watch",
         )
 
+    def migrate(self) -> Outcome:
+        try:
+            self._step("verify", self.verify)
+            entries, version = self.context.cluster.journal.entries(), self.context.release.version
+            if not (release_journal.promotion_begun(entries, version) or self._deployed(entries)):
+                self._migrate(entries)
+        except _EndedError as ended:
+            return ended.outcome
+        except ReleaseError as error:
+            now = self.context.clock.now()
+            return self.record.close_like(failed_step(self.context, STEP, error, now))
+        return self.record.close(
+            Verdict.PROCEED, "the database is migrated", next_step="tarsrelease run"
+        )
+
+    def _migrate(self, entries: list[Entry]) -> None:
+        """Preflight, unless the deployment was cut off, and the migrations."""
+        if not release_journal.deploy_cut_off(entries, self.context.release.version):
+            self._step("check preflight", self.preflight)
+        announce_start(self.context)
+        for name, act in self.migration.steps():
+            self._step(name, act)
+
     def _go_on(self) -> None:
         """Continue from the cluster's state to the end."""
+        refuse_ended_since(self.context, self.began)
         entries, version = self.context.cluster.journal.entries(), self.context.release.version
         if not release_journal.promotion_begun(entries, version):
             if not self._deployed(entries):
-                if not release_journal.deploy_cut_off(entries, version):
-                    self._step("check preflight", self.preflight)
-                announce_start(self.context)
-                for name, act in self.migration.steps():
-                    self._step(name, act)
+                self._migrate(entries)
                 widened = self.migration.applied > 0
-                self._step("canary deploy", partial(deploy, self.context), after_change=widened)
+                self._step("canary deploy", self._deploy, after_change=widened)
             at: Stage | None = None
             with changing(_AGAIN), self._traffic_is_leased():
                 for stage in self.context.rollout.stages:
@@ -197,6 +241,10 @@ class _ReleaseRun:
             self._roll_back(outcome.summary, outcome)
         if outcome.verdict is not Verdict.PROCEED:
             raise _EndedError(self.record.close_like(outcome))
+
+    def _deploy(self) -> Outcome:
+        refuse_ended_since(self.context, self.began)
+        return deploy(self.context)
 
     def _deployed(self, entries: list[Entry]) -> bool:
         """Whether this attempt's canary passed its smoke test, and is still complete."""

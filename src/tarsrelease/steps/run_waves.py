@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from tarsrelease.context import Assignment
@@ -19,8 +20,10 @@ from tarsrelease.model.step_details import StatusDetails
 from tarsrelease.rollout.fleet import (
     after_changes,
     changed,
+    first_users,
     fleet_outcome,
     mentioning,
+    overtaken,
     targets_of,
     to_roll_back,
     without,
@@ -38,8 +41,14 @@ class Targets(Protocol):
     def status(self, names: Sequence[str]) -> dict[str, Outcome]:
         """Where the release is at these targets, as `status` says."""
 
-    def run(self, names: Sequence[str], parallel: int) -> dict[str, Outcome]:
-        """Release to these targets, so many at once; one that is rolled back stops the others."""
+    def migrate(self, names: Sequence[str]) -> dict[str, Outcome]:
+        """Migrate the databases of these targets, which others use, too."""
+
+    def run(self, names: Sequence[str], parallel: int, began: datetime) -> dict[str, Outcome]:
+        """Release to these targets, so many at once; one that is rolled back stops the others.
+
+        `began` is when the release to all targets began: see `run_release`.
+        """
 
     def roll_back(self, names: Sequence[str], reason: str) -> dict[str, Outcome]:
         """Roll these targets back, all at once."""
@@ -69,9 +78,10 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
     The outcome names the targets that are left out. Raises UsageError if they may not be, or if
     there is no such wave, and RefusedError if it is not the chosen wave's turn.
 
-    A wave starts only when every target of the wave before was promoted and the checks passed at
-    the end of its bake. A target that is rolled back stops its wave, and `on_failure` of the wave
-    says which other targets are rolled back. Anything else, such as a cluster that does not answer,
+    A wave starts only when every target of the waves before is promoted and the checks passed at
+    the end of their bakes. A database that several targets use is migrated before the first wave
+    that uses it. A target that is rolled back stops its wave, and `on_failure` of the wave says
+    which other targets are rolled back. Anything else, such as a cluster that does not answer,
     holds: nothing else is rolled back, and the command can be run again.
     """
     environment, clock = assignment.environment, assignment.clock
@@ -81,8 +91,9 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
     begun = False
 
     def outcome() -> Outcome:
-        ended = fleet_outcome(environment.name, found, started_at, clock.now())
-        return mentioning(after_changes(ended) if begun else ended, choice.left_out)
+        result = fleet_outcome(environment.name, found, started_at, clock.now())
+        result = result.model_copy(update={"step": STEP})
+        return mentioning(after_changes(result) if begun else result, choice.left_out)
 
     for number, wave in enumerate(waves, 1):
         if choice.wave not in (None, number):
@@ -90,8 +101,19 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
         title = f"wave {number} of {len(waves)} ({', '.join(wave.targets)})"
         if not assignment.people.person.approves(f"Release to {title}?"):
             return _not_approved(assignment, title, found)
+        before = [name for each in waves[: number - 1] for name in each.targets]
+        if before and (ended := overtaken(targets.status(before))):
+            found |= ended
+            return outcome()
         assignment.say(f"{title}: starts")
-        ended, failing = targets.run(wave.targets, wave.parallel), ExitCode.ROLLBACK
+        if migrating := _databases(assignment, waves, number):
+            assignment.say(f"{title}: migrating the database of {', '.join(migrating)}")
+            migrated = targets.migrate(migrating)
+            begun = begun or changed(migrated)
+            if _codes(migrated) != {ExitCode.DONE}:
+                found |= migrated
+                return outcome()
+        ended, failing = targets.run(wave.targets, wave.parallel, started_at), ExitCode.ROLLBACK
         found |= ended
         begun = begun or changed(ended)
         if wave.bake and number < len(waves) and _codes(ended) == {ExitCode.DONE}:
@@ -136,6 +158,14 @@ def _chosen(assignment: Assignment, targets: Targets, choice: Choice) -> list[Wa
                 next_step="release to the waves before, or leave the target out with a reason",
             )
     return waves
+
+
+def _databases(assignment: Assignment, waves: Sequence[Wave], number: int) -> list[str]:
+    """The targets whose shared databases are migrated before this wave."""
+    migrations = assignment.release.manifest.migrations
+    if not any(each.phase == "expand" for each in migrations):
+        return []
+    return first_users(assignment.environment, waves, number)
 
 
 def _codes(outcomes: Mapping[str, Outcome]) -> set[ExitCode]:

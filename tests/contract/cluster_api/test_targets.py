@@ -136,7 +136,7 @@ def test_mistakes_in_the_choice_of_targets(
     for wrong, said in (
         (("status", "--target", "three"), "one of: one, two, away"),
         (("status", "--wave", "3"), "there are 2 waves, and no wave 3"),
-        (("canary", "plan"), "such as --target one"),
+        (("incident", "close", "--reason", "over"), "such as --target one"),
     ):
         assert run(*wrong, environment=environment) == ExitCode.USAGE
         assert said in capsys.readouterr().out

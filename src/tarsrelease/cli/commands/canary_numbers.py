@@ -96,7 +96,7 @@ def _backtest(
             title = "chance to prove twice the strictest limit within the stage"
             axes = ("requests per second of a service", "chance")
             panel = Panel(title, *axes, details.power, logarithmic=True)
-            draw(plot, outcome.summary, [panel])
+            draw(session.own_file(plot), outcome.summary, [panel])
         return outcome
 
     return carry_out(
@@ -136,6 +136,7 @@ plan = command(
     "release:newest",
     "environment",
     "target",
+    "wave",
     "evidence:none",
     name="plan",
     example="tarsrelease canary plan --environment production --window 24h",
@@ -150,6 +151,7 @@ backtest = command(
     "release:newest",
     "environment",
     "target",
+    "wave",
     "evidence:none",
     name="backtest",
     example="tarsrelease canary backtest --environment production --from 2026-11-23T08:00",

@@ -102,7 +102,7 @@ def _kpi(settings: Settings, window: Chosen, **given: Any) -> int:
         keep(session, given["output"], details and details.kpis)
         if details is not None and plot is not None:
             targets = measuring.assignment.rollout.objectives.targets
-            write_text(kept_in(folder, plot), kpi_plot(details.kpis, targets))
+            write_text(kept_in(folder, session.own_file(plot)), kpi_plot(details.kpis, targets))
         return outcome
 
     return carry_out(settings, "measure kpi", act, changes=False)

@@ -114,11 +114,12 @@ def _up(settings: Settings, phase: str, wait: str, as_job: bool) -> int:
 
     def act(session: Session) -> Outcome:
         from tarsrelease.adapters.postgres.in_a_job import inside_a_job
+        from tarsrelease.cli.fleet import refuse_at_any
         from tarsrelease.cli.migrations import Migrations, journaled_by_hand
         from tarsrelease.operations.migrations.contract import refuse_while_rollback_is_possible
 
         if phase == "contract" and not inside_a_job():
-            refuse_while_rollback_is_possible(session.context)
+            refuse_at_any(session, refuse_while_rollback_is_possible)
         if as_job:
             arguments = ("up", "--phase", phase, "--wait", wait)
             return journaled_by_hand(session, phase, partial(_in_a_job, session, *arguments))
@@ -167,8 +168,11 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
     seconds = _seconds(wait)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.cli.migrations import Migrations, journaled_by_hand
+        from tarsrelease.adapters.postgres.in_a_job import inside_a_job
+        from tarsrelease.cli.migrations import Migrations, journaled_by_hand, refuse_down_if_used
 
+        if not inside_a_job():
+            refuse_down_if_used(session)
         if as_job:
             arguments = ("down", "--wait", wait, *(["--yes"] if settings.yes else []))
             return journaled_by_hand(session, "down", partial(_in_a_job, session, *arguments))
@@ -177,9 +181,9 @@ def _down(settings: Settings, wait: str, as_job: bool) -> int:
     return carry_out(settings, "migrate down", act)
 
 
-_CHANGES = ("release", "environment", "target", "evidence")
-_CHECKS = ("release:newest", "environment", "target", "evidence")
-_SHOWS = ("release:newest", "environment", "target", "evidence:none")
+_CHANGES = ("release", "environment", "target", "wave:databases", "evidence")
+_CHECKS = ("release:newest", "environment", "target", "wave:databases", "evidence")
+_SHOWS = ("release:newest", "environment", "target", "wave:databases", "evidence:none")
 _WHERE = "--release release/v1_0_1 --environment production"
 
 plan = command(*_SHOWS, name="plan", example=f"tarsrelease migrate plan {_WHERE}")(_plan)

@@ -63,14 +63,14 @@ def _roll_back(session: Session, reason: str) -> Outcome:
 
 
 def _and_database(session: Session, roll_back: Callable[[], Outcome]) -> Outcome:
-    from tarsrelease.cli.migrations import Migrations, journaled_by_hand
+    from tarsrelease.cli.migrations import Migrations, journaled_by_hand, refuse_down_if_used
     from tarsrelease.operations.undo_migrations import rollback_with_database
 
-    return rollback_with_database(
-        session.context,
-        roll_back=roll_back,
-        down=partial(journaled_by_hand, session, "down", Migrations(session).down),
-    )
+    def down() -> Outcome:
+        refuse_down_if_used(session)
+        return journaled_by_hand(session, "down", Migrations(session).down)
+
+    return rollback_with_database(session.context, roll_back=roll_back, down=down)
 
 
 rollback = command(

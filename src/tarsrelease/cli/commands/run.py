@@ -16,6 +16,9 @@ from tarsrelease.cli.options import (
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
@@ -52,15 +55,16 @@ def _run(
     If a gate decides on a rollback, this command performs it. It asks you where the pipeline would
     wait for an approval; --yes approves in advance but never lifts a hold.
     """
-    from tarsrelease.cli.session import Recording, carry_out
+    from tarsrelease.cli.session import Recording, Work, carry_out
     from tarsrelease.model.errors import UsageError
 
     choosing = wave is not None or bool(leave_out)
+    recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
 
     def act(session: Session) -> Outcome:
-        def there(session: Session) -> Outcome:
+        def chosen(session: Session) -> Session:
             session.choose(day_choice(stages, stage_duration, feature_flags=feature_flags))
-            return _plan(session) if plan_only else _release(session)
+            return session
 
         if not session.environment.targets and choosing:
             raise UsageError(
@@ -69,17 +73,28 @@ def _run(
                 expected="--wave and --leave-out with an environment that has targets and waves",
                 next_step="leave the options out, or choose another environment",
             )
-        if plan_only or not session.environment.targets:
-            return there(session)
-        from tarsrelease.cli.fleet import run_in_waves
+        environment = session.environment
+        if not environment.targets:
+            return _plan(chosen(session)) if plan_only else _release(chosen(session))
+        from tarsrelease.cli.fleet import Acts, everywhere, run_in_waves
         from tarsrelease.steps.run_waves import Choice
 
-        left_out = dict(one.partition("=")[::2] for one in leave_out)
-        return run_in_waves(session, there, Choice(left_out, wave))
+        if plan_only:
+            planning = Work("run --plan", lambda there: _plan(chosen(there)), recording)
+            return everywhere(session, planning, wave)
 
-    if choosing and (plan_only or settings.target is not None):
+        def release(there: Session, began: datetime) -> Outcome:
+            shared = len(environment.sharing(there.settings.target or "")) > 1
+            return _release(chosen(there), began, migrated=shared)
+
+        left_out = dict(one.partition("=")[::2] for one in leave_out)
+        acts = Acts(release, lambda there: _migrate(chosen(there)))
+        return run_in_waves(session, acts, Choice(left_out, wave))
+
+    if leave_out and plan_only:
+        raise click.UsageError("--leave-out is an option of the release, not of its plan")
+    if choosing and settings.target is not None:
         raise click.UsageError("--wave and --leave-out choose targets of a release in waves")
-    recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
     return carry_out(settings, "run", act, changes=not plan_only, recording=recording)
 
 
@@ -102,17 +117,38 @@ def _plan(session: Session) -> Outcome:
     return plan_release(session.context, Migrations(session))
 
 
-def _release(session: Session) -> Outcome:
-    from tarsrelease.cli.migrations import Migrations
+def _release(session: Session, began: datetime | None = None, *, migrated: bool = False) -> Outcome:
+    """Release to one target. `migrated`: its database was migrated before its wave."""
+    from tarsrelease.cli.migrations import MigratedBefore, Migrations
     from tarsrelease.cli.preflight import checked
     from tarsrelease.steps.run import run_release
-    from tarsrelease.wiring.verification import Wishes, verified
 
-    folder, wishes = session.release_folder, Wishes(environment=session.environment)
     return run_release(
         session.context,
-        verify=partial(verified, folder, wishes, clock=session.context.clock),
+        verify=_verified(session),
+        preflight=partial(checked, session),
+        migrator=MigratedBefore(session) if migrated else Migrations(session),
+        evidence=session.evidence(),
+        began=began,
+    )
+
+
+def _migrate(session: Session) -> Outcome:
+    from tarsrelease.cli.migrations import Migrations
+    from tarsrelease.cli.preflight import checked
+    from tarsrelease.steps.run import migrate_release
+
+    return migrate_release(
+        session.context,
+        verify=_verified(session),
         preflight=partial(checked, session),
         migrator=Migrations(session),
         evidence=session.evidence(),
     )
+
+
+def _verified(session: Session) -> Callable[[], Outcome]:
+    from tarsrelease.wiring.verification import Wishes, verified
+
+    wishes = Wishes(environment=session.environment)
+    return partial(verified, session.release_folder, wishes, clock=session.context.clock)

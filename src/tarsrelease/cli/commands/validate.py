@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.option(
     "--target",
+    "side",
     type=click.Choice(["canary", "stable"]),
     required=True,
     help="Side to test: the canary (by its header), or stable as users reach it.",
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     help="Report file. Default: validation-TARGET.html in the evidence folder.",
 )
 def _validate(
-    settings: Settings, target: str, marks: tuple[str, ...], deadline: float, html: Path | None
+    settings: Settings, side: str, marks: tuple[str, ...], deadline: float, html: Path | None
 ) -> int:
     """Run the bundle's own tests (production_validation_suite.py) against one side.
 
@@ -65,11 +66,11 @@ def _validate(
         same = same_bundle(session, "validation.identity")
         folder = Path(session.release.folder)
         suites = PytestSuite(folder, session.environment, deadline=deadline)
-        outcome = step(session.assignment, suites, Track(target), chosen)
+        outcome = step(session.assignment, suites, Track(side), chosen)
         outcome = outcome.model_copy(update={"checks": (*outcome.checks, same)})
         evidence = session.evidence()
         folder = evidence.path.parent if evidence else Path()
-        path = html or folder / f"validation-{target}.html"
+        path = session.own_file(html or folder / f"validation-{side}.html")
         details = outcome.details.model_copy(update={"html": str(path)})
         outcome = outcome.model_copy(update={"details": details})
         _write(path, outcome_html(outcome))
@@ -123,8 +124,11 @@ def _write(path: Path, text: str) -> None:
 validate = command(
     "release:newest",
     "environment",
+    "target:at",
+    "wave",
     "evidence",
     name="validate",
     example="tarsrelease validate --target canary --mark hotfix --release release/v1_0_1 "
-    "--environment production",
+    "--environment production\n"
+    "tarsrelease validate --target stable --environment production --at eu-1",
 )(_validate)

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import PodState
 from tarsrelease.model.errors import RefusedError
+from tarsrelease.model.format import count
 from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.versions import same_version
 from tarsrelease.operations.migrations.files import database_of
 from tarsrelease.rollout.release_journal import PROMOTE, of_this_attempt, rolled_back
 
@@ -43,6 +45,20 @@ def ways_back(
     if not pods:
         found.append("no pod of the application runs, so nobody can say which version it is")
     return found
+
+
+def refuse_while_it_runs(context: Context) -> None:
+    """Raise RefusedError while pods of the release run: they need what `down` would remove."""
+    version = context.release.version
+    pods = [pod for pod in context.cluster.workloads.pods() if not pod.terminating]
+    running = [pod.name for pod in pods if same_version(pod.version, version)]
+    if running:
+        raise RefusedError(
+            doing=f"checking whether {version} still runs",
+            found=f"{count(len(running), 'pod')} of {version}, such as {running[0]}",
+            expected="no pod of the release at any target that uses this database",
+            next_step="run `tarsrelease rollback` for all targets first",
+        )
 
 
 def refuse_while_rollback_is_possible(context: Context) -> None:
