@@ -18,6 +18,8 @@ from tarsrelease.model.errors import UsageError
 
 _HARMLESS = 8 * 2**10
 """Bytes of a statement that is too small to nest so deep."""
+_SPLIT = 2**20
+"""Bytes of the longest file that is split here: its statements take memory beside it."""
 _LONGEST = 20.0
 _PARSE = """
 import sys, postgast
@@ -48,6 +50,8 @@ def refusal(path: str, content: bytes) -> UsageError | None:
 
 def _longest_statement(content: bytes) -> int:
     """Bytes of the longest statement, as the scanner splits them, which does not recurse."""
+    if len(content) > _SPLIT:
+        return len(content)
     try:
         return max(map(len, postgast.split(content.decode(), method="scanner")), default=0)
     except (UnicodeDecodeError, postgast.PgQueryError):
