@@ -14,6 +14,8 @@ Points = Sequence[tuple[float, float | None]]
 WIDTH, HEIGHT = 900, 190
 """Of one panel, in pixels."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 34, 26
+_LABEL = 60
+"""Half the width of a mark's label."""
 _COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#17becf")
 _STYLE = """
 svg { background: #ffffff; color: #222222; font: 12px system-ui, sans-serif }
@@ -84,7 +86,7 @@ def _panel(
         if begin <= time <= end:
             yield f'<line class="grid" style="opacity:.5" x1="{x(time)}" x2="{x(time)}" '
             yield f'y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/><text x="{x(time)}" y="{_TOP - 2}" '
-            yield f'text-anchor="middle">{escape(label)}</text>'
+            yield f'text-anchor="{_anchor(float(x(time)))}">{escape(label)}</text>'
     if panel.limit is not None:
         at = y(panel.limit)
         yield f'<line class="limit" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
@@ -104,6 +106,13 @@ def _panel(
             yield f"{escape(name)}</text>"
     if not values:
         yield f'<text x="{WIDTH // 2}" y="{HEIGHT // 2}" text-anchor="middle">not measured</text>'
+
+
+def _anchor(x: float) -> str:
+    """Keeps a label within the plot."""
+    if x < _LEFT + _LABEL:
+        return "start"
+    return "end" if x > WIDTH - _RIGHT - _LABEL else "middle"
 
 
 def _pieces(points: Points) -> Iterator[list[tuple[float, float]]]:
