@@ -121,8 +121,8 @@ def run_release(
 ) -> Outcome:
     """Run the release; its outcome has one row per stage in ``details.stages``.
 
-    `began`: when the release to all targets began, if this is one of several (default: now). If
-    another run has ended the release since then, it is not started again (LockedError).
+    `began`: when the release to all targets began, if this is one of several. If another run has
+    ended the release here since then, it is not started again (LockedError).
 
     Proceed: promoted. Rollback: a gate or the person decided so; rolled back and proven. Hold:
     nobody decided within the limit; all traffic is on stable, the canary stays. No-go: verify,
@@ -132,7 +132,6 @@ def run_release(
     """
     migration = MigratePhase(context, context.cluster.journal, migrator)
     record = ReleaseRecord(context, evidence)
-    began = began or context.clock.now()
     return _ReleaseRun(context, verify, preflight, migration, record, began).run()
 
 
@@ -149,8 +148,8 @@ def migrate_release(
     Proceed: it is migrated. Otherwise as `run_release`.
     """
     migration = MigratePhase(context, context.cluster.journal, migrator)
-    record, began = ReleaseRecord(context, evidence), context.clock.now()
-    return _ReleaseRun(context, verify, preflight, migration, record, began).migrate()
+    record = ReleaseRecord(context, evidence)
+    return _ReleaseRun(context, verify, preflight, migration, record).migrate()
 
 
 class _EndedError(Exception):
@@ -174,7 +173,7 @@ class _ReleaseRun:
     preflight: Callable[[], Outcome]
     migration: MigratePhase
     record: ReleaseRecord
-    began: datetime
+    began: datetime | None = None
 
     def run(self) -> Outcome:
         context = self.context
@@ -217,7 +216,8 @@ class _ReleaseRun:
 
     def _go_on(self) -> None:
         """Continue from the cluster's state to the end."""
-        refuse_ended_since(self.context, self.began)
+        if self.began is not None:
+            refuse_ended_since(self.context, self.began)
         entries, version = self.context.cluster.journal.entries(), self.context.release.version
         if not release_journal.promotion_begun(entries, version):
             if not self._deployed(entries):
@@ -243,7 +243,8 @@ class _ReleaseRun:
             raise _EndedError(self.record.close_like(outcome))
 
     def _deploy(self) -> Outcome:
-        refuse_ended_since(self.context, self.began)
+        if self.began is not None:
+            refuse_ended_since(self.context, self.began)
         return deploy(self.context)
 
     def _deployed(self, entries: list[Entry]) -> bool:
