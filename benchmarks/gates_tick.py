@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 from world import rollout
 
 from tarsrelease.adapters.prometheus.answers import Reader
+from tarsrelease.cli.app import OBJECTS_BETWEEN_COLLECTIONS
 from tarsrelease.gates.checks.evaluate import evaluate
 from tarsrelease.gates.checks.inputs import Inputs, Patience
 from tarsrelease.gates.measure import queries
@@ -94,7 +95,7 @@ def main() -> None:
     reader = Reader(Prometheus(url="http://metrics.example"), 5.0)
     patience = Patience(alpha_per_check(plan), 0.95, 15.0)
     names = [service.name for service in plan.services]
-    gc.set_threshold(1_000_000)  # as the command does
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)  # as the command does
     times, now, series = [], SHIFT + 1, 0
     for _ in range(LOOKS):
         start = now - measurements.seconds(now)
