@@ -2,9 +2,10 @@
 
     python benchmarks/gates_table.py > docs/detection.md
 
-Takes about half an hour of CPU time on all cores (TARSRELEASE_WORKERS: so many processes). Counts
-are drawn with numpy for many releases at once; the real checks are evaluated only where their
-formula could fail (tests/simulation/law_world.py, gates_bursty.py).
+Takes about half an hour of CPU time on all cores (TARSRELEASE_WORKERS: so many processes).
+TARSRELEASE_ROWS names a folder that keeps finished rows: a run that was stopped goes on there, as
+long as the code is the same. Counts are drawn with numpy for many releases at once; the real checks
+are evaluated only where their formula could fail (tests/simulation/law_world.py, gates_bursty.py).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ import gates_field
 import gates_protect
 from gates_bursty import Found
 from gates_field import Run
+from rows_kept import Rows
 from tarsrelease.gates.checks import JUDGES
 from tarsrelease.model.checks import CheckRule, CompareCheck, ProportionCheck
 from tarsrelease.model.outcome import Status
@@ -241,16 +243,18 @@ def told(lines: Iterator[str]) -> None:
 def main() -> None:
     """Print the page."""
     workers = int(os.environ.get("TARSRELEASE_WORKERS", os.cpu_count() or 1))
+    kept = os.environ.get("TARSRELEASE_ROWS")
     with ProcessPoolExecutor(workers) as pool:
+        run = Rows(pool, Path(kept) if kept else None).map
         print(INTRODUCTION)
-        told(detection(pool.map))
+        told(detection(run))
         print(HEALTHY)
-        found = gates_bursty.all_played(pool.map)
+        found = gates_bursty.all_played(run)
         told(mistakes(found))
-        for title, text, table in gates_field.sections(pool.map):
+        for title, text, table in gates_field.sections(run):
             print(f"\n## {title}\n\n{text}\n", flush=True)
             told(table)
-        gates_protect.print_tables(pool.map, 200, found)
+        gates_protect.print_tables(run, 200, found)
 
 
 if __name__ == "__main__":
