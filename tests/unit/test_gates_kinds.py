@@ -488,12 +488,35 @@ def test_a_fall_is_a_rise_of_the_other_side(ours: list[float], theirs: list[floa
 ORDER = (Status.PASS, Status.INCONCLUSIVE, Status.FAIL)
 
 
-@given(many, many, st.integers(1, 10))
+@given(short, many, st.integers(1, 10))
 def test_a_bad_reading_never_turns_a_failure_into_a_pass(
     ours: list[float], theirs: list[float], more: int
 ) -> None:
+    """It comes later, where the end is the whole: stable has the same readings beside them."""
     worst = 10 * max(*ours, *theirs)
-    before, after = like(ours, theirs), like([*ours, *[worst] * more], theirs)
+    before, after = [
+        Gauges({"p1": every_five_seconds(*values, end=NOW + 5 * (len(values) - len(ours)))})
+        for values in (ours, [*ours, *[worst] * more])
+    ]
+    beside = Gauges({"s1": every_five_seconds(*theirs)})
+    first, then = [
+        by_law(LIKE, replace(INPUTS, gauges={LIKE.sli: {NAME: each, BESIDE: beside}}))
+        for each in (before, after)
+    ]
+    assert ORDER.index(then.status) >= ORDER.index(first.status)
+
+
+longer = st.lists(st.floats(0.01, 1e6), min_size=12, max_size=80)
+
+
+@given(longer, longer, st.data())
+def test_a_worse_reading_never_turns_a_failure_into_a_pass(
+    ours: list[float], theirs: list[float], data: st.DataObject
+) -> None:
+    """At the same time, whatever the end of the stage is."""
+    worse = data.draw(st.lists(st.floats(1, 100), min_size=len(ours), max_size=len(ours)))
+    before = like(ours, theirs)
+    after = like([value * times for value, times in zip(ours, worse, strict=True)], theirs)
     assert ORDER.index(after.status) >= ORDER.index(before.status)
 
 
