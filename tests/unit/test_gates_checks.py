@@ -227,6 +227,28 @@ def test_containers_of_a_pod_are_added_up_and_repeats_replace_themselves() -> No
     assert gauges.gather({}, found, labels, since=2) == {"p1": (Sample(6, 7),)}
 
 
+@pytest.mark.parametrize("other", [{"job": "b"}, {"prometheus_replica": "b"}, {"cluster": "b"}])
+def test_a_container_that_is_collected_twice_is_no_twice_as_large_one(
+    other: dict[str, str],
+) -> None:
+    """cAdvisor's samples have its own times, so that both collectors have the same ones."""
+    once = {"pod": "p1", "container": "a", "job": "a", "prometheus_replica": "a", "cluster": "a"}
+    found = [Series(own, (Sample(1, 5), Sample(6, 6))) for own in (once, {**once, **other})]
+    assert gauges.gather({}, found, MetricLabels(), since=0) == {"p1": found[0].samples}
+
+
+def test_the_total_of_a_pod_is_not_added_to_its_containers() -> None:
+    """cAdvisor has a series for each container, and one without `container` for the pod."""
+    memory = {"__name__": "container_memory_working_set_bytes", "pod": "p1"}
+    total = Series(memory, (Sample(1, 6),))
+    parts = [
+        Series({**memory, "container": name}, (Sample(1, value),))
+        for name, value in (("a", 4), ("b", 1))
+    ]
+    assert gauges.gather({}, [total, *parts], MetricLabels(), since=0) == {"p1": (Sample(1, 5),)}
+    assert gauges.gather({}, [total], MetricLabels(), since=0) == {"p1": (Sample(1, 6),)}
+
+
 # Pods
 
 

@@ -211,6 +211,16 @@ def test_a_pod_that_two_jobs_scrape_under_two_instances_counts_once() -> None:
     assert found.by_pod == {"s1": [(0, 50), (0, 50), (3, 50)]}
 
 
+def test_a_pod_that_two_jobs_scrape_with_labels_of_their_own_counts_once() -> None:
+    annotated = {"job": "pods", "node": "n1", "instance": "10.0.0.1:8080"}
+    monitored = {"job": "api", "container": "api", "instance": "10.0.0.1:8080"}
+    of = gathered(*(series([100, 150, 200], **own) for own in (annotated, monitored)))
+    bad = gathered(*(series([0, 1, 3], status="500", **own) for own in (annotated, monitored)))
+    found = ticking.ticks(of, bad, "api", part_is_good=False, interval=5.0)
+    assert found is not None
+    assert found.by_pod == {"s1": [(1, 50), (2, 50)]}
+
+
 def test_two_processes_of_a_pod_count_both_in_every_tick() -> None:
     of = gathered(
         series([100, 150, 200], instance="10.0.0.1:8080"),

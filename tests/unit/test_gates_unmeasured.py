@@ -87,6 +87,48 @@ def test_a_label_that_only_bad_requests_have_counts_where_the_other_side_shows_i
     assert measure(without, part, absent=True) == Counts(0, 50, 1050)
 
 
+@pytest.mark.parametrize(
+    ("has", "asked"),
+    [
+        ("500 Internal Server Error", 'code=~"5.."'),
+        ("500.0", 'code=~"5.."'),
+        ("INTERNAL", 'code=~"Internal|Unknown"'),
+        ("Error", 'code="error"'),
+    ],
+)
+def test_values_that_are_written_otherwise_are_not_measured(has: str, asked: str) -> None:
+    """A canary that fails every request would have no bad one."""
+    part = f"http_requests_total{{{asked}}}"
+    measured = measure({OF: [series([5.0] * 10, code=has)]}, part)
+    assert isinstance(measured, Unmeasured)
+    assert has in measured.reason
+
+
+@pytest.mark.parametrize(
+    ("has", "asked", "fits"),
+    [
+        ("0", 'code!="OK"', False),
+        ("ok", 'code!="OK"', False),
+        ("success", 'code!~"2.."', False),
+        ("200 OK", 'code!~"2.."', False),
+        ("200", 'code!~"success|ok"', False),
+        ("Internal", 'code!="OK"', True),
+        ("500", 'code!~"2..|3.."', True),
+        ("4xx", 'code!~"[23]xx"', True),
+        ("timeout", 'code!=""', True),
+        ("timeout", 'code!~"|none"', True),
+        ("200 OK", 'code!~"2.. .*"', True),
+        ("200 OK", 'code!="200 OK"', True),
+    ],
+)
+def test_what_is_left_out_is_of_the_values_kind(has: str, asked: str, fits: bool) -> None:
+    """Else a healthy canary would have bad requests only, and be rolled back."""
+    part = f"http_requests_total{{{asked}}}"
+    found = [series([5.0] * 10, code=has)]
+    measured = measure({OF: found, part: found}, part)
+    assert isinstance(measured, Counts) is fits, measured
+
+
 def test_a_canary_whose_label_was_renamed_is_not_measured() -> None:
     stable = [series([9.0] * 10, Track.STABLE, code="200")]
     everything = [series([5.0] * 10, status="500"), *stable]
@@ -188,6 +230,58 @@ def test_a_pod_that_is_collected_twice_counts_once(twice: dict[str, str]) -> Non
     )[:1]
     assert "canary-1 is collected several times" in said.text
     assert not said.serious
+
+
+ANNOTATED = {"job": "kubernetes-pods", "app": "api", "node": "n1", "instance": "10.0.0.1:8080"}
+MONITORED = {
+    "job": "api",
+    "endpoint": "http",
+    "container": "api",
+    "metrics_service": "api",
+    "instance": "10.0.0.1:8080",
+}
+
+
+@pytest.mark.parametrize("some", [False, True])
+@pytest.mark.parametrize("other", [MONITORED, {**ANNOTATED, "job": "more", "zone": "a"}])
+def test_labels_that_one_job_adds_are_no_other_counter(some: bool, other: dict[str, str]) -> None:
+    """A job by annotations beside a ServiceMonitor; at first the second has fewer series."""
+    fine, broken = [5.0] * 10, [1.0] * 10
+    one = [series(fine, code="200", **ANNOTATED), series(broken, code="500", **ANNOTATED)]
+    twice = [series(fine, code="200", **other), series(broken, code="500", **other)]
+    found = {OF: [*one, *twice[: 1 if some else 2]], BAD: [one[1], *([] if some else twice[1:])]}
+    assert measure(found, BAD) == Counts(10, 60, 1050)
+
+
+@pytest.mark.parametrize("canary", [True, False])
+def test_two_services_that_lead_to_one_pod_count_once(canary: bool) -> None:
+    """A ServiceMonitor whose labels two Services have: the label is the Service's name."""
+    track = Track.CANARY if canary else Track.STABLE
+    owned = {"instance": "10.0.0.1:8080", "endpoint": "http", "code": "200"}
+    found = [
+        Series({**each.labels, "service": name, "job": name, "app_service": "api"}, each.samples)
+        for name in ("api", "api-headless")
+        for each in [series([5.0] * 10, track, **owned)]
+    ]
+    labels = MetricLabels(service="app_service")
+    asked = queries.Queries({"e": (OF, BAD, False)}, {}, None)
+    versions = {Track.CANARY: "1.0.1", Track.STABLE: None}
+    empty = queries.open_measurements(asked, labels, versions, SHIFT, EVERY)
+    once = queries.enter(empty, [found, []], 1060.0, {})
+    read = queries.enter(once, [found, []], 1061.0, {})
+    measured = queries.counts(read, ["api"], None)["e"]["api", track]
+    assert isinstance(measured, Counts)
+    assert measured.total == 50
+
+
+@pytest.mark.parametrize("label", ["worker", "process"])
+def test_a_label_that_all_jobs_have_tells_processes_apart(label: str) -> None:
+    """Two workers with a port each, which count at the same pace."""
+    found = [
+        series([5.0] * 10, code="200", instance=f"10.0.0.1:{n}", **{label: str(n)})
+        for n in range(2)
+    ]
+    assert measure({OF: found}, BAD) == Counts(0, 100, 1050)
 
 
 def test_two_processes_of_a_pod_count_both() -> None:

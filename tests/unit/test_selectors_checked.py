@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from test_gates_attribution import rollout
 
-from tarsrelease.adapters.kubernetes.workloads import _probes
+from tarsrelease.adapters.kubernetes.workloads import _probe_paths, _probes
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.measurement import Sample, Series
@@ -90,8 +90,11 @@ def counter(
     return Series({**own, **labels}, tuple(map(Sample, moments, values)))
 
 
-def checked(store: Store, plan: Rollout | None = None, probes: float = 0.0) -> Check:
-    deployments = [deployment(2, 2).model_copy(update={"name": "shop", "probes": probes})]
+def checked(
+    store: Store, plan: Rollout | None = None, probes: float = 0.0, paths: tuple[str, ...] = ()
+) -> Check:
+    asked = {"name": "shop", "probes": probes, "probe_paths": paths}
+    deployments = [deployment(2, 2).model_copy(update=asked)]
     [check] = check_selectors(plan or rollout(), ENVIRONMENT, store, "plan.selectors", deployments)
     return check
 
@@ -213,6 +216,15 @@ def test_several_buckets_of_one_histogram_are_refused(good: str) -> None:
         rollout(slis=slis)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    ["http_request_duration_seconds_sum", "http_response_bytes_total", "cpu_seconds_total"],
+)
+def test_metrics_that_add_up_something_else_are_refused(metric: str) -> None:
+    with pytest.raises(ValidationError, match="adds up seconds or bytes and counts no requests"):
+        rollout(slis={"errors": {"kind": "proportion", "of": f"{metric}{{}}", "bad": "e_total{}"}})
+
+
 def test_a_metric_of_all_requests_that_is_misspelled_is_named() -> None:
     slis = {
         name: {"kind": "proportion", "of": f"{metric}{{}}", "bad": f'{metric}{{status="500"}}'}
@@ -253,6 +265,22 @@ def test_probes_that_no_label_tells_are_measured_by_what_the_kubelet_sends() -> 
     assert check.status is Status.PASS
     assert "no label (path, route, user_agent) tells probes and scrapes" in check.reason
     assert "up to 53.3 % of http_requests_total may be such" in check.reason
+
+
+@pytest.mark.parametrize(
+    ("path", "rate", "said"),
+    [("/internal/ok", 0.4, True), ("/", 0.4, True), ("/", 4.0, False), ("/other", 0.4, False)],
+)
+def test_probes_of_an_unusual_path_are_named(path: str, rate: float, said: bool) -> None:
+    """2 pods x 0.2 probes a second. Where users ask for the path, most of it is theirs."""
+    store = Store(
+        counter(status="200", path="/orders"), counter(status="200", path=path, rate=rate)
+    )
+    check = checked(store, probes=0.2, paths=("/internal/ok", "/"))
+    assert check.status is Status.PASS
+    named = f'are the kubelet\'s probes of {path}; add path!="{path}" to the selectors'
+    assert (named in check.reason) is said, check.reason
+    assert not said or "28.6 % of http_requests_total" in check.reason
 
 
 def test_a_port_may_tell_probes() -> None:
@@ -323,3 +351,9 @@ def test_exactly_what_is_wrong_is_found(
 )
 def test_how_often_the_kubelet_asks(containers: list[Mapping[str, Any]], rate: float) -> None:
     assert _probes({"containers": containers}) == pytest.approx(rate)
+
+
+def test_which_paths_the_kubelet_asks_for() -> None:
+    own = {"httpGet": {"path": "/internal/ok"}}
+    containers = [{"readinessProbe": own, "livenessProbe": own}, {"livenessProbe": {"httpGet": {}}}]
+    assert _probe_paths({"containers": containers}) == ("/internal/ok", "/")

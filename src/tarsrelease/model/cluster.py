@@ -43,7 +43,8 @@ class PodState(Value):
 class DeploymentState(Value):
     """One Deployment. `settled` means that the controller has seen the newest spec.
 
-    `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods.
+    `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods, `probe_paths`
+    the paths that it asks for.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
     `changed_by` is the field manager that changed its spec last; "" if that is not known.
     """
@@ -59,6 +60,7 @@ class DeploymentState(Value):
     problem: str = ""
     changed_by: str = Field(default="", exclude_if=lambda name: not name)
     probes: float = Field(default=0.0, exclude_if=lambda rate: not rate)
+    probe_paths: tuple[str, ...] = Field(default=(), exclude_if=lambda paths: not paths)
 
     @property
     def complete(self) -> bool:

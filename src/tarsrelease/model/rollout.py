@@ -137,6 +137,10 @@ class Sides(Value):
         return self
 
 
+_SUMS = re.compile(r".*_(?:sum|(?:bytes|(?:micro|milli|nano)?seconds)_total)")
+"""Metrics that add up something else than requests, by the conventions of Prometheus."""
+
+
 class ProportionSli(Value):
     """Bad (or good) requests among all requests; every field selects counters.
 
@@ -169,6 +173,11 @@ class ProportionSli(Value):
                 raise ValueError(
                     f"{selector}: the quantiles of a summary are seconds and no requests; count "
                     "with a histogram (_bucket), or judge a quantile with a sli of kind gauge"
+                )
+            if _SUMS.fullmatch(metric := promql.parse(selector).metric):
+                raise ValueError(
+                    f"{metric} adds up seconds or bytes and counts no requests; choose a counter "
+                    "of requests, such as the histogram's _count"
                 )
         return self
 

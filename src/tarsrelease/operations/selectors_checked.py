@@ -63,6 +63,8 @@ def check_selectors(
     of_pods = {sli: of for sli, of in expected.items() if not _from_a_gateway(rollout, sli)}
     probes = _probes(rollout, deployments, interval)
     found += presence.untold_probes(of_pods, read.counters, keys, probes, WINDOW)
+    asked_for = _probe_paths(rollout, deployments)
+    found += presence.other_probes(of_pods, read.counters, keys, asked_for, WINDOW)
     found += _as_scraped(rollout, expected, history, end, interval)
     found = [
         each._replace(serious=each.serious and decides.get((each.sli, each.service), False))
@@ -147,6 +149,18 @@ def _probes(
     by_name = {each.name: each for each in deployments if each.probes > 0}
     return {
         service.name: state.replicas * (state.probes + 1 / scrape_interval)
+        for service in rollout.services
+        if (state := by_name.get(service.stable.deployment)) is not None
+    }
+
+
+def _probe_paths(
+    rollout: Rollout, deployments: Sequence[DeploymentState]
+) -> Mapping[str, presence.Probed]:
+    """What the kubelet asks of each service's stable side."""
+    by_name = {each.name: each for each in deployments}
+    return {
+        service.name: presence.Probed(state.replicas * state.probes, state.probe_paths)
         for service in rollout.services
         if (state := by_name.get(service.stable.deployment)) is not None
     }

@@ -112,6 +112,7 @@ class KubernetesWorkloads:
             problem=_problem(status),
             changed_by=_changed_by(metadata),
             probes=_probes(template["spec"]),
+            probe_paths=_probe_paths(template["spec"]),
         )
 
     def _pod(self, found: dict[str, Any]) -> PodState | None:
@@ -173,16 +174,25 @@ class KubernetesWorkloads:
 
 def _probes(spec: dict[str, Any]) -> float:
     """Requests a second of the kubelet to a pod, once it has started."""
-    probes = [
+    return sum(
+        1 / (probe.get("periodSeconds") or 10)
+        for probe in _all_probes(spec)
+        if "httpGet" in probe or "grpc" in probe
+    )
+
+
+def _probe_paths(spec: dict[str, Any]) -> tuple[str, ...]:
+    """The paths that these requests have."""
+    asked = [probe["httpGet"] for probe in _all_probes(spec) if "httpGet" in probe]
+    return tuple(dict.fromkeys(each.get("path") or "/" for each in asked))
+
+
+def _all_probes(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
         container.get(kind) or {}
         for container in spec.get("containers") or []
         for kind in ("readinessProbe", "livenessProbe")
     ]
-    return sum(
-        1 / (probe.get("periodSeconds") or 10)
-        for probe in probes
-        if "httpGet" in probe or "grpc" in probe
-    )
 
 
 def _changed_by(metadata: dict[str, Any]) -> str:

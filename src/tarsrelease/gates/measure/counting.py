@@ -15,9 +15,10 @@ while; counting a lifetime as if it were new would blame a release for its past.
 - the pod is older than the reach: it was not scraped, so its first sample becomes the start.
 
 One counter may arrive as several series: two scrape jobs, two Prometheus replicas, two clusters
-(`several`). It counts once. What is no counter of requests (a rate, a sum over pods, a number that
-has outgrown its precision) is marked (`Line.trouble`), and nothing is decided from it. Probes
-of the kubelet and scrapes are no users' requests and are left out where a label tells them.
+(`several`), also where one of the jobs adds labels of its own. It counts once. What is no counter
+of requests (a rate, a sum over pods, a number that has outgrown its precision) is marked
+(`Line.trouble`), and nothing is decided from it. Probes of the kubelet and scrapes are no users'
+requests and are left out where a label tells them.
 
 Staleness: range selectors never return Prometheus' stale markers. A series that ended gives no
 more samples, and what it had gained stands, as those requests were made.
@@ -26,13 +27,14 @@ more samples, and what it had gained stands, as those requests were made.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter as Tally
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import inf
 
 from tarsrelease.gates.measure.counter_reset import rise
-from tarsrelease.gates.measure.vocabulary import adds_in_collecting, is_probe
+from tarsrelease.gates.measure.vocabulary import added_in_collecting, is_probe
 from tarsrelease.model.measurement import Key, Sample, Series, Track
 
 SeriesId = frozenset[tuple[str, str]]
@@ -66,8 +68,9 @@ class Line:
     """One series so far: `gained` up to `anchor`, then the samples of `tail`, oldest first.
 
     `since` is the time of the sample (or the shift) that it is counted from. `born` says that it
-    is counted from zero. The tail is kept for as long as late samples may come. `origin` are its
-    labels without those of the collecting side, `falls` how often it dropped to more than half.
+    is counted from zero. The tail is kept for as long as late samples may come. `via` are its
+    labels of the collecting side, `origin` the others, `falls` how often it dropped to more than
+    half.
     """
 
     owner: Owner
@@ -78,6 +81,7 @@ class Line:
     tail: tuple[Sample, ...]
     origin: SeriesId = frozenset()
     falls: int = 0
+    via: SeriesId = frozenset()
 
     def increase(self, until: float = inf) -> float:
         """What the series gained from the shift to `until` (Unix time)."""
@@ -207,7 +211,8 @@ def fold(
             probes += 1
         elif each.samples:
             first = _first(counter, owner, each.samples, known, births or {})
-            lines[identity] = Line(owner, *first, origin(each.labels))
+            own = origin(each.labels)
+            lines[identity] = Line(owner, *first, own, via=identity - own)
             if not (names := labels.get(owner.key, frozenset())).issuperset(each.labels):
                 labels[owner.key] = names.union(each.labels)
             for label in counter.asked.intersection(each.labels):
@@ -236,7 +241,8 @@ def fold(
 
 def origin(labels: Mapping[str, str]) -> SeriesId:
     """What identifies a counter in its process: the labels that collecting it does not add."""
-    return frozenset([item for item in labels.items() if not adds_in_collecting(item[0])])
+    added = added_in_collecting(tuple(labels))
+    return frozenset([item for item in labels.items() if item[0] not in added])
 
 
 def several(counter: Counter) -> list[list[Line]]:
@@ -246,16 +252,57 @@ def several(counter: Counter) -> list[list[Line]]:
     counter unless their values contradict it: two processes that count apart do not rise together
     from sample to sample.
     """
-    groups: dict[tuple[Owner, SeriesId], list[Line]] = {}
+    pods: dict[tuple[str, Key], dict[SeriesId, list[Line]]] = {}
     for line in counter.lines.values():
-        groups.setdefault((line.owner, line.origin), []).append(line)
+        pod = pods.setdefault((line.owner.target, line.owner.key), {})
+        pod.setdefault(line.via, []).append(line)
     found: list[list[Line]] = []
-    for lines in groups.values():
-        if len(lines) == 1 or rise_together([line.tail for line in lines]):
-            found.append(lines)
-        else:
-            found += ([line] for line in lines)
+    for pod in pods.values():
+        if len(pod) == 1:
+            found += ([line] for lines in pod.values() for line in lines)
+            continue
+        added = added_labels(
+            [[line.origin for line in lines] for lines in pod.values()], counter.asked
+        )
+        groups: dict[SeriesId, list[Line]] = {}
+        for line in (line for lines in pod.values() for line in lines):
+            groups.setdefault(without(line.origin, added), []).append(line)
+        for lines in groups.values():
+            if len(lines) == 1 or rise_together([line.tail for line in lines]):
+                found.append(lines)
+            else:
+                found += ([line] for line in lines)
     return found
+
+
+def added_labels(
+    collectors: Iterable[Collection[SeriesId]], asked: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Labels that some of a pod's collectors add to all its series, and the others do not.
+
+    Each collector is given by the origins of its series. Every job may add labels of the pod, of
+    its Service or its node. The name of the Service may differ: two may lead to one pod. Labels in
+    `asked` come from the application.
+    """
+    known = [_constant(origins) for origins in collectors]
+    return frozenset(
+        name
+        for name in set().union(*known) - asked
+        if all(each.get(name, "") is not None for each in known)
+        and (name == "service" or not all(name in each for each in known))
+    )
+
+
+def _constant(origins: Collection[SeriesId]) -> dict[str, str | None]:
+    """All labels of these, with the value that all of them have; None where they differ."""
+    items = Tally(item for origin in origins for item in origin)
+    found: dict[str, str | None] = dict.fromkeys(name for name, _ in items)
+    return found | {name: value for (name, value), n in items.items() if n == len(origins)}
+
+
+def without(labels: SeriesId, names: frozenset[str]) -> SeriesId:
+    """The labels that have other names."""
+    return frozenset([item for item in labels if item[0] not in names]) if names else labels
 
 
 def gained(lines: Sequence[Line], until: float = inf) -> float:

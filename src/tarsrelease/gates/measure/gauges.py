@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
+from tarsrelease.gates.measure.counting import SeriesId, origin
 from tarsrelease.model.measurement import Gauges, Sample, Series
 from tarsrelease.model.rollout import MetricLabels
 
@@ -22,7 +23,7 @@ def gather(
     """The readings with these samples added; those before `since` (Unix time) are left out.
 
     Several series of one pod at the same time are added up: containers of a pod share its
-    limit. A sample that comes again replaces itself.
+    limit. What is collected twice counts once. A sample that comes again replaces itself.
     """
     return gather_by(readings, series, lambda found: found.get(labels.pod, ""), since)
 
@@ -34,21 +35,36 @@ def gather_by(
     since: float,
 ) -> Readings:
     """As `gather`, by any key that is made of a series' labels."""
-    fresh: dict[str, defaultdict[float, float]] = {}
+    fresh: dict[str, dict[SeriesId, dict[float, float]]] = {}
     for each in series:
-        times = fresh.setdefault(key_of(each.labels), defaultdict(float))
-        for sample in each.samples:
-            if sample.time >= since:
-                times[sample.time] += sample.value
+        parts = fresh.setdefault(key_of(each.labels), {})
+        times = parts.setdefault(origin(each.labels), {})
+        times |= {sample.time: sample.value for sample in each.samples if sample.time >= since}
     merged = dict(readings)
-    for pod, times in fresh.items():
-        if not times:
+    for pod, parts in fresh.items():
+        summed = _sum(parts)
+        if not summed:
             continue
         old = merged.get(pod, ())
-        kept = bisect_left(old, min(times), key=lambda sample: sample.time)
-        together = {sample.time: sample.value for sample in old[kept:]} | times
+        kept = bisect_left(old, min(summed), key=lambda sample: sample.time)
+        together = {sample.time: sample.value for sample in old[kept:]} | summed
         merged[pod] = old[:kept] + tuple(Sample(*each) for each in sorted(together.items()))
     return merged
+
+
+def _sum(parts: Mapping[SeriesId, Mapping[float, float]]) -> dict[float, float]:
+    """By time. Beside the containers of a pod, cAdvisor has their total, without `container`."""
+    named = [
+        times
+        for labels, times in parts.items()
+        if (found := dict(labels)).get("container")
+        or not found.get("__name__", "").startswith("container_")
+    ]
+    summed: defaultdict[float, float] = defaultdict(float)
+    for times in named or list(parts.values()):
+        for time, value in times.items():
+            summed[time] += value
+    return summed
 
 
 def of_deployment(

@@ -8,7 +8,15 @@ from itertools import repeat
 from operator import add, le, sub
 
 from tarsrelease.gates.measure.counter_reset import rise
-from tarsrelease.gates.measure.counting import Owner, OwnerOf, SeriesId, origin, rise_together
+from tarsrelease.gates.measure.counting import (
+    Owner,
+    OwnerOf,
+    SeriesId,
+    added_labels,
+    origin,
+    rise_together,
+    without,
+)
 from tarsrelease.gates.measure.vocabulary import is_probe
 from tarsrelease.gates.stats.bursts import Ticks
 from tarsrelease.model.measurement import Sample, Series, Track
@@ -19,14 +27,13 @@ class Rises:
     """By (service, pod), the increase in each slot of a scrape interval, of one selector.
 
     `last` holds each series' newest sample: what comes again is not counted again, and nothing
-    older than it. `counted` is the series that counts where one counter is collected twice, `twins`
-    the instance that counts of a pod that is collected under several.
+    older than it. `twins` is, by pod and labels of the collecting side, those of its series that
+    count where the pod is collected several times.
     """
 
     last: Mapping[SeriesId, Sample] = field(default_factory=dict)
-    counted: Mapping[tuple[Owner, SeriesId, str], SeriesId] = field(default_factory=dict)
     slots: Mapping[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)
-    twins: Mapping[tuple[Owner, str], str] = field(default_factory=dict)
+    twins: Mapping[tuple[Owner, SeriesId], SeriesId] = field(default_factory=dict)
 
 
 def gather(
@@ -41,22 +48,24 @@ def gather(
 
     Probes, told by `path_labels`, are left out.
     """
-    last, counted = dict(rises.last), dict(rises.counted)
+    last = dict(rises.last)
     fresh: dict[tuple[str, str], dict[int, float]] = {}
-    own = [(owner, each) for each in series if (owner := owner_of(each.labels)) is not None]
-    own = [(owner, each) for owner, each in own if owner.key[1] is track]
+    own = [
+        (owner, origin(each.labels), frozenset(each.labels.items()), each)
+        for each in series
+        if (owner := owner_of(each.labels)) is not None and owner.key[1] is track
+    ]
     twins = _twins(rises.twins, own)
     before_times: tuple[float, ...] = ()
     ids: list[int] = []
     distinct = True
-    for owner, each in own:
-        identity = frozenset(each.labels.items())
+    for owner, labels, identity, each in own:
         if identity not in last and is_probe(each.labels, path_labels):
             continue
-        instance = each.labels.get("instance", "")
-        same = (owner, origin(each.labels), twins.get((owner, instance), instance))
-        if counted.setdefault(same, identity) != identity:
-            continue
+        if twins:
+            via = identity - labels
+            if twins.get((owner, via), via) != via:
+                continue
         whose = (owner.key[0], owner.target)
         before = last.get(identity)
         samples = (
@@ -83,34 +92,37 @@ def gather(
         else:
             for slot, gain in zip(ids, gains, strict=True):
                 slots[slot] = slots.get(slot, 0.0) + gain
-    return Rises(last, counted, {**rises.slots, **fresh}, twins)
+    return Rises(last, {**rises.slots, **fresh}, twins)
 
 
 def _twins(
-    known: Mapping[tuple[Owner, str], str], series: Sequence[tuple[Owner, Series]]
-) -> Mapping[tuple[Owner, str], str]:
-    """The known ones, and pods whose counters rise together under several instances."""
-    names: dict[Owner, set[str]] = {}
-    for owner, each in series:
-        names.setdefault(owner, set()).add(each.labels.get("instance", ""))
-    several = {owner: sorted(found) for owner, found in names.items() if len(found) > 1}
-    new = {(owner, name) for owner, found in several.items() for name in found[1:]} - known.keys()
-    if not new:
-        return known
-    rows: dict[tuple[Owner, str], dict[SeriesId, Sequence[Sample]]] = {}
-    for owner, each in series:
-        if owner in several:
-            at = (owner, each.labels.get("instance", ""))
-            rows.setdefault(at, {})[origin(each.labels)] = each.samples
+    known: Mapping[tuple[Owner, SeriesId], SeriesId],
+    series: Sequence[tuple[Owner, SeriesId, SeriesId, Series]],
+) -> Mapping[tuple[Owner, SeriesId], SeriesId]:
+    """The known ones, and pods whose counters rise together where they are collected again."""
+    rows: dict[Owner, dict[SeriesId, dict[SeriesId, Sequence[Sample]]]] = {}
+    for owner, labels, identity, each in series:
+        rows.setdefault(owner, {}).setdefault(identity - labels, {})[labels] = each.samples
     found = dict(known)
-    for owner, name in sorted(new, key=lambda each: each[1]):
-        for other in several[owner][: several[owner].index(name)]:
-            together = _rise_together(rows[owner, other], rows[owner, name])
-            if together:
-                found[owner, name] = found.get((owner, other), other)
-                break
-            if together is False:
-                found[owner, name] = name
+    for owner, collectors in rows.items():
+        names = sorted(collectors, key=sorted)
+        if len(names) == 1 or all((owner, name) in known for name in names[1:]):
+            continue
+        added = added_labels(list(map(list, collectors.values())))
+        same = {
+            name: {without(own, added): samples for own, samples in collectors[name].items()}
+            for name in names
+        }
+        for at, name in enumerate(names):
+            if (owner, name) in known:
+                continue
+            for other in names[:at]:
+                together = _rise_together(same[other], same[name])
+                if together:
+                    found[owner, name] = found.get((owner, other), other)
+                    break
+                if together is False:
+                    found[owner, name] = name
     return found
 
 

@@ -13,6 +13,7 @@ from tarsrelease.gates.measure.counting import (
     Counter,
     Line,
     SeriesId,
+    gained,
     rise_together,
     several,
 )
@@ -50,10 +51,10 @@ def missing(
                     f"no series of {metric} on {track} has the label {label}, which the selector "
                     f"of {kind} requests asks for (it has {there})"
                 )
+    if metric == whole and (values := _other_kind(counters, of, part, kind, key)) is not None:
+        return f"on {track}, {values}"
     if key in some.labels:
         return None
-    if metric == whole and (values := _other_kind(counter, part, of, key)) is not None:
-        return f"on {track}, {values}; no such value can be {kind}"
     bounds = [m.value for m in vocabulary.matchers_of(part) if m.label == "le"]
     if is_good and bounds:
         return f"no series of {metric} on {track} has the bound le={bounds[0]}"
@@ -66,13 +67,22 @@ def missing(
     return None
 
 
-def _other_kind(counter: Counter, part: str, of: str, key: Key) -> str | None:
-    """A condition that holds for no value of the kind that the side's series have; None: none."""
+def _other_kind(
+    counters: Mapping[str, Counter], of: str, part: str, kind: str, key: Key
+) -> str | None:
+    """A condition that cannot tell bad from good among the side's values; None: none."""
     for matcher in vocabulary.only_in(part, of):
-        values = counter.values.get((key, matcher.label), frozenset())
-        if vocabulary.of_another_kind(matcher, values):
-            asked = f'{matcher.label}{matcher.operator}"{matcher.value}"'
-            return f"{matcher.label} is {names(sorted(values)[:5])}, but the selector asks {asked}"
+        values = counters[of].values.get((key, matcher.label), frozenset())
+        left_out = vocabulary.inverted(matcher)
+        if left_out is None and key in counters[part].labels:
+            continue
+        has = f"{matcher.label} is {names(sorted(values)[:5])}"
+        asked = f'but the selector asks {matcher.label}{matcher.operator}"{matcher.value}"'
+        if vocabulary.of_another_kind(left_out or matcher, values):
+            why = "that leaves none of them out" if left_out else f"no such value can be {kind}"
+            return f"{has}, {asked}; {why}"
+        if (value := vocabulary.in_another_case(left_out or matcher, values)) is not None:
+            return f"{has}, {asked}; {value} is written in another case"
     return None
 
 
@@ -255,4 +265,45 @@ def untold_probes(
             if ports := sorted(counter.labels[key] & vocabulary.PORT_LABELS):
                 text += f'; if they have a port of their own, add {ports[0]}!="PORT"'
             found.append(Finding(sli, key[0], text, False))
+    return found
+
+
+class Probed(NamedTuple):
+    """The kubelet's requests a second to a service's side, and the paths that it asks for."""
+
+    rate: float
+    paths: tuple[str, ...]
+
+
+_MOSTLY = 2.0
+"""So many times what the kubelet asks: most of a path's requests are its own."""
+
+
+def other_probes(
+    requests: Mapping[str, str],
+    counters: Mapping[str, Counter],
+    keys: Iterable[Key],
+    probed: Mapping[str, Probed],
+    seconds: float,
+) -> list[Finding]:
+    """SLIs that count the probes of a Deployment, because their path is no usual one."""
+    found = []
+    for key in keys:
+        rate, paths = probed.get(key[0], Probed(0.0, ()))
+        for sli, of in requests.items():
+            counter = counters[of]
+            counted: dict[tuple[str, str], float] = {}
+            for lines in several(counter) if paths else ():
+                for label, value in lines[0].origin if lines[0].owner.key == key else ():
+                    if label in counter.path_labels and value in paths:
+                        at = (label, value)
+                        counted[at] = counted.get(at, 0.0) + gained(lines)
+            for (label, path), number in counted.items():
+                if 0 < number <= _MOSTLY * rate * seconds:
+                    share = percent(number / attribution.requests(counter, key))
+                    text = (
+                        f"{share} of {vocabulary.metric_of(of)} are the kubelet's "
+                        f'probes of {path}; add {label}!="{path}" to the selectors'
+                    )
+                    found.append(Finding(sli, key[0], text, False))
     return found

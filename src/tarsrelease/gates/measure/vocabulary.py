@@ -85,9 +85,9 @@ _PROBERS = re.compile(
 
 
 @cache
-def adds_in_collecting(label: str) -> bool:
-    """Whether the collecting side adds this label: SCRAPE_LABELS, and all kinds of replicas."""
-    return label in SCRAPE_LABELS or "replica" in label
+def added_in_collecting(labels: tuple[str, ...]) -> frozenset[str]:
+    """Those that the collecting side adds: SCRAPE_LABELS, and all kinds of replicas."""
+    return frozenset(each for each in labels if each in SCRAPE_LABELS or "replica" in each)
 
 
 @cache
@@ -104,6 +104,7 @@ def labels_only_in(part: str, of: str) -> tuple[str, ...]:
 
 
 _CLASS = re.compile(r"(?i)[1-9]xx")
+_CODE_AND_TEXT = re.compile(r"[1-9][0-9]{2}([^0-9].*)")
 _NUMBERS = tuple(map(str, range(1000)))
 _CLASSES = tuple(f"{number}{rest}" for number in range(1, 10) for rest in ("xx", "XX"))
 
@@ -112,8 +113,9 @@ _CLASSES = tuple(f"{number}{rest}" for number in range(1, 10) for rest in ("xx",
 def of_another_kind(matcher: promql.Matcher, values: frozenset[str]) -> bool:
     """Whether the condition can hold for no value of the kind of these.
 
-    Kinds: status codes (up to three digits), classes (``5xx``), and words. `status=~"5.."` asks
-    for no word such as ``error``, and `code="Internal"` for no number.
+    Kinds: status codes (up to three digits), codes with a text (``500 Internal Server Error``),
+    classes (``5xx``), and words. `status=~"5.."` asks for no word such as ``error``, and
+    `code="Internal"` for no number.
     """
     if not values:
         return False
@@ -121,12 +123,43 @@ def of_another_kind(matcher: promql.Matcher, values: frozenset[str]) -> bool:
         return not any(_holds(matcher, each) for each in _NUMBERS)
     if all(map(_CLASS.fullmatch, values)):
         return not any(_holds(matcher, each) for each in _CLASSES)
+    texts = [found[1] for value in values if (found := _CODE_AND_TEXT.fullmatch(value))]
+    if len(texts) == len(values):
+        has_text = any(letter.isalpha() or letter.isspace() for letter in _plain(matcher))
+        codes = (f"{number}{text}" for text in texts for number in _NUMBERS[100:])
+        return not has_text and not any(_holds(matcher, each) for each in codes)
     if all(value[:1].isalpha() for value in values):
-        plain = re.sub(r"\\.|\[[^]]*\]", "", matcher.value)
+        plain = _plain(matcher)
         names_numbers = any(_holds(matcher, each) for each in (*_NUMBERS, *_CLASSES))
         is_word = any(letter.isalpha() for letter in plain.replace("xx", "").replace("XX", ""))
         return matcher.operator in ("=", "=~") and names_numbers and not is_word
     return False
+
+
+def _plain(matcher: promql.Matcher) -> str:
+    """The letters and digits of a pattern, without its classes and escapes."""
+    return re.sub(r"\\.|\[[^]]*\]", "", matcher.value)
+
+
+@cache
+def inverted(matcher: promql.Matcher) -> promql.Matcher | None:
+    """What a negative condition leaves out; None if it is none, or leaves out the empty value."""
+    if matcher.operator not in ("!=", "!~"):
+        return None
+    found = matcher._replace(operator=matcher.operator.replace("!", "=").replace("==", "="))
+    return None if _holds(found, "") else found
+
+
+@cache
+def in_another_case(matcher: promql.Matcher, values: frozenset[str]) -> str | None:
+    """A value that the condition would hold for if it were written in the same case."""
+    if matcher.operator not in ("=", "=~"):
+        return None
+    text = matcher.value if matcher.operator == "=~" else re.escape(matcher.value)
+    pattern = _pattern(f"(?i:{text})")
+    if pattern is None or any(_holds(matcher, value) for value in values):
+        return None
+    return next((value for value in sorted(values) if pattern.fullmatch(value)), None)
 
 
 def _holds(matcher: promql.Matcher, value: str) -> bool:
