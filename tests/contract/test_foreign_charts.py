@@ -176,6 +176,44 @@ def keda(chart: Chart) -> None:
     chart.values("keda: {enabled: true}\n")
 
 
+def in_lists(chart: Chart) -> None:
+    chart.change(
+        "templates/deployment.yaml",
+        "      containers:\n",
+        "      initContainers: {{- toYaml .Values.waits | nindent 8 }}\n      containers:\n",
+    )
+    chart.template(
+        "{{- range .Values.queues }}\napiVersion: apps/v1\nkind: Deployment\n"
+        "metadata: {name: '{{ $.Release.Name }}-{{ .name }}'}\nspec:\n"
+        "  selector: {matchLabels: {queue: '{{ $.Release.Name }}'}}\n  template:\n"
+        "    metadata: {labels: {queue: '{{ $.Release.Name }}'}}\n    spec: "
+        "{containers: [{name: q, image: '{{ .image.repository }}:{{ .image.tag }}'}]}\n{{- end }}\n"
+    )
+    chart.values(
+        "waits: [{name: db, image: 'docker.io/bb/bb:1.36'}]\n"
+        "queues:\n  - name: mail # sends\n    image: {repository: reg.example/shop, tag: 1.16.0}\n"
+    )
+
+
+SECRET = """
+{{- define "shop.password" -}}
+{{- $old := lookup "v1" "Secret" .Release.Namespace "shop" -}}
+{{- if $old }}{{ index $old.data "password" }}{{ else }}{{ randAlphaNum 12 }}{{ end }}
+{{- end }}
+{{- if not .Values.auth.existingSecret }}
+apiVersion: v1
+kind: Secret
+metadata: {name: '{{ .Release.Name }}'}
+data: {password: '{{ include "shop.password" . }}'}
+{{- end }}
+"""
+
+
+def lookup_that_is_not_called(chart: Chart) -> None:
+    chart.template(SECRET)
+    chart.values("auth: {existingSecret: shop-secret}\n")
+
+
 def images(chart: Chart) -> dict[str, Any]:
     return {each["service"]: each.get("values") for each in chart.written("bundle.yaml")["images"]}
 
@@ -215,6 +253,12 @@ SHOP = ("shop", 80, "shop-canary")
                 (metrics_port_first, PLAIN, SHOP),
                 (headless_first, PLAIN, SHOP),
                 (keda, PLAIN, SHOP),
+                (
+                    in_lists,
+                    {"shop": "image", "bb": "waits.0.image", "shop-2": "queues.0.image"},
+                    SHOP,
+                ),
+                (lookup_that_is_not_called, PLAIN, SHOP),
             )
         ),
     ],
@@ -266,6 +310,11 @@ def random_secret(chart: Chart) -> None:
     )
 
 
+def lookup_that_is_called(chart: Chart) -> None:
+    chart.template(SECRET)
+    chart.values("auth: {existingSecret: ''}\n")
+
+
 def tag_as_label(chart: Chart) -> None:
     chart.change(
         "templates/_helpers.tpl",
@@ -283,6 +332,7 @@ def tag_as_label(chart: Chart) -> None:
         (missing_dependency, "helm dependency build"),
         (hard_coded, "no value of the chart holds the image docker.io/library/busybox:1.36"),
         (random_secret, "Secret/shop renders differently each time"),
+        (lookup_that_is_called, "a value with which it is not called, such as existingSecret"),
         (tag_as_label, "the chart uses the image's tag as a label: give it a value for the digest"),
     ],
 )
@@ -301,3 +351,70 @@ def test_a_name_that_is_too_long_for_helm_is_named(chart: Chart) -> None:
     code, outcome = chart.init("--application", "s" * 50)
     assert code == 2
     assert "which has 50 letters" in outcome["error"]["found"]
+
+
+API = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: '{{ .Release.Name }}-api'}
+spec:
+  selector: {matchLabels: {api: '{{ .Release.Name }}'}}
+  template:
+    metadata: {labels: {api: '{{ .Release.Name }}'}}
+    spec: {containers: [{name: c, image: "IMAGE", ports: [{containerPort: 9000}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: '{{ .Release.Name }}-api'}
+spec: {selector: {api: '{{ .Release.Name }}'}, ports: [{port: 81}]}
+{{- if .Values.httpRoute.enabled }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: '{{ .Release.Name }}-api'}
+spec: {rules: [{backendRefs: [{name: '{{ .Release.Name }}-api', port: 81}]}]}
+{{- end }}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_services_whose_pods_have_their_metrics_at_different_ports(chart: Chart) -> None:
+    chart.template(API.replace("IMAGE", IMAGE))
+    code, outcome = chart.init()
+    assert code == 0, outcome
+    environment = yaml.safe_load((chart.root / "environments/production.yaml").read_text())
+    pages = {"shop": {"port": 80}, "api": {"port": 9000}}
+    assert environment["pod_metrics"] == {"services": pages}
+    code, outcome = chart.build()
+    assert code == 0, outcome
+    chart.change(
+        "templates/more-0.yaml", "containerPort: 9000", "containerPort: 9000, name: metrics"
+    )
+    (chart.root / "environments/production.yaml").unlink()
+    chart.init()
+    environment = yaml.safe_load((chart.root / "environments/production.yaml").read_text())
+    assert environment["pod_metrics"] == {"services": {"shop": {"port": 80}}}
+
+
+WAITS = "waits: [{name: a, image: 'docker.io/bb/bb:1.36'}, {name: b, image: 'a.b/c:1'}]\n"
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_an_image_in_a_list_of_the_environment_belongs_into_the_bundle(chart: Chart) -> None:
+    in_lists(chart)
+    (chart.root / "values.yaml").write_text(VALUES + WAITS)
+    assert chart.init()[0] == 0
+    code, outcome = chart.build()
+    assert code == 2
+    assert "values.yaml has no waits.1.image" in outcome["error"]["found"]
+    assert "a file under `values_files` of bundle.yaml" in outcome["error"]["next"]
+    lists = chart.root / "release/v1_16_0/lists.yaml"
+    lists.write_text(
+        "waits: [{name: a, image: 'docker.io/bb/bb:1.36'}, {name: b, image: a.b/c:1}]\n"
+    )
+    with (chart.root / "release/v1_16_0/bundle.yaml").open("a") as file:
+        file.write("values_files: [lists.yaml]\n")
+    code, outcome = chart.build()
+    assert code == 0, outcome

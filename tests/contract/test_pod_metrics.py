@@ -17,6 +17,7 @@ from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.podmetrics import source
 from tarsrelease.adapters.podmetrics.source import PodMetrics
 from tarsrelease.model.errors import ForbiddenError, UnreachableError, UsageError
+from tarsrelease.model.metrics_server import PodMetricsEndpoints
 from tarsrelease.model.rollout import Rollout
 
 REQUESTS = 'http_requests_total{namespace="$namespace",deployment=~"canary|stable"}'.replace(
@@ -160,6 +161,23 @@ def test_series_have_the_pods_name_and_the_time_of_the_reading(
         "pod": "shop-1",
         "instance": "10.1.0.2:9898",
     }
+    assert "/api/v1/namespaces/prod/pods/shop-1:9898/proxy/metrics" in state.asked
+
+
+def test_a_service_may_have_a_port_of_its_own(
+    server: tuple[ApiServer, KubernetesApi], rollout: Rollout
+) -> None:
+    state, api = server
+    state.pages = {"shop-1": page(5), "shop-canary-1": page(7), "api-1": page(9)}
+    state.pods |= {"api-1": "api"}
+    [shop] = rollout.services
+    side = shop.stable.model_copy(update={"deployment": "api"})
+    other = shop.model_copy(update={"name": "api", "stable": side, "canary": side})
+    both = rollout.model_copy(update={"services": (shop, other)})
+    pages = PodMetricsEndpoints.model_validate({"services": {"api": {"port": 81, "path": "/m"}}})
+    [found] = PodMetrics(api, both, pages).series([REQUESTS], 60)
+    assert {each.labels["instance"].partition(":")[2] for each in found} == {"9898", "81"}
+    assert "/api/v1/namespaces/prod/pods/api-1:81/proxy/m" in state.asked
     assert "/api/v1/namespaces/prod/pods/shop-1:9898/proxy/metrics" in state.asked
 
 

@@ -22,7 +22,7 @@ from bundle_samples import TEMPLATE, write_sources
 from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.helm.rendered_yaml import AmbiguousYamlError, rendered_objects
 from tarsrelease.adapters.helm.values_schema import bounded_values_faults
-from tarsrelease.bundle.chart_archive import read_chart
+from tarsrelease.bundle.chart_archive import failing_at_lookup, read_chart
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.wiring.verification import Wishes, verified
 
@@ -163,6 +163,40 @@ def test_a_subchart_is_looked_into_however_deep_it_lies() -> None:
     hidden = packed({"sub/templates/x.yaml": b'{{ lookup "v1" "Secret" "" "" }}'})
     inside = CHART | {"demo/charts/one/charts/two.tgz": hidden}
     assert any("uses lookup" in fault for fault in read(packed(inside)))
+
+
+NEVER = "{{ if .Values.none }}" + '{{ (lookup "v1" "Secret" "" "a").data }}' + "{{ end }}\n"
+
+
+@pytest.mark.parametrize(("condition", "status"), [("none", Status.PASS), ("images", Status.FAIL)])
+def test_a_lookup_that_no_rendering_calls_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helm: str, condition: str, status: Status
+) -> None:
+    monkeypatch.setenv("TARSRELEASE_HELM", helm)
+    sources = write_sources(tmp_path / "project")
+    template = sources.source / "chart/templates/web.yaml"
+    template.write_text(template.read_text() + NEVER.replace("none", condition))
+    build_bundle(sources.source, "1.2.0", sources.out)
+    outcome = verified(sources.out, Wishes(offline=True))
+    [archive] = [one for one in outcome.checks if one.id == "chart.archive"]
+    assert archive.status is status, archive
+    assert {one.status for one in outcome.checks if one.id == "chart.render"} <= {
+        Status.PASS,
+        Status.SKIPPED,
+    }
+
+
+def test_a_lookup_in_a_subchart_fails_where_it_is_called() -> None:
+    inner = packed({"sub/templates/x.yaml": b'{{ lookup "v1" "Secret" "" "" }} lookup x'})
+    changed = failing_at_lookup(packed(CHART | {"demo/charts/sub.tgz": inner}))
+    with tarfile.open(fileobj=io.BytesIO(changed)) as archive:
+        assert archive.getnames() == [*CHART, "demo/charts/sub.tgz"]
+        packed_inner = archive.extractfile("demo/charts/sub.tgz")
+        assert packed_inner is not None
+        with tarfile.open(fileobj=io.BytesIO(packed_inner.read())) as below:
+            text = below.extractfile("sub/templates/x.yaml")
+            assert text is not None
+            assert text.read() == b'{{ fail "v1" "Secret" "" "" }} lookup x'
 
 
 def test_a_comment_about_lookup_is_none() -> None:

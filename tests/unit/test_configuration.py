@@ -15,7 +15,7 @@ from tarsrelease.adapters.files.configuration import (
     newest_release,
     release_of,
 )
-from tarsrelease.adapters.files.yaml_source import read_yaml, splice_scalars
+from tarsrelease.adapters.files.yaml_source import read_yaml, set_scalars, splice_scalars
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.release import RunOptions
 
@@ -243,6 +243,19 @@ def test_splicing_keeps_everything_else() -> None:
     assert spliced == '# top\na:\n  b: "new"   # why\n  c: 2\n'
     with pytest.raises(KeyError, match=r"a\.d"):
         splice_scalars(text, [(("a", "d"), "1")])
+
+
+def test_a_number_in_a_place_counts_the_items_of_a_list() -> None:
+    text = "a:\n  - name: x # first\n    image: old\n  - y:1\n"
+    changed = set_scalars(
+        text, [(("a", "0", "image"), '"new"'), (("a", "0", "tag"), '"t"'), (("a", "1"), '"y:2"')]
+    )
+    assert changed == 'a:\n  - tag: "t"\n    name: x # first\n    image: "new"\n  - "y:2"\n'
+    for place in (("a", "2", "image"), ("a", "x"), ("b", "0"), ("a", "0", "name", "1")):
+        with pytest.raises(KeyError, match=r"\.".join(place)):
+            set_scalars(text, [(place, "1")])
+    with pytest.raises(KeyError):
+        set_scalars("", [(("a", "0"), "1")])
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "environments").glob("*.yaml")))

@@ -14,7 +14,7 @@ from tarsrelease.adapters.podmetrics.exposition import Line, wanted_lines
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
 from tarsrelease.adapters.podmetrics.targets import target_of
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.metrics_server import PodMetricsEndpoint
+from tarsrelease.model.metrics_server import PodMetricsEndpoint, PodMetricsEndpoints
 
 TEXT = b"""# HELP http_requests_total The total number of HTTP requests.
 # TYPE http_requests_total counter
@@ -156,6 +156,18 @@ def test_where_a_pod_has_its_metrics() -> None:
     assert by_file is not None
     assert (by_file.port, by_file.path) == (1, "/x")
     assert target_of(pod(), "d", None) is None
+
+
+def test_a_service_with_a_port_of_its_own_differs_from_the_others() -> None:
+    shared = PodMetricsEndpoints.model_validate(
+        {"port": 9898, "path": "/m", "services": {"api": {"port": 8080}}}
+    )
+    assert shared.of("web") == PodMetricsEndpoint(port=9898, path="/m")
+    assert shared.of("api") == PodMetricsEndpoint(port=8080, path="/metrics")
+    some = PodMetricsEndpoints.model_validate({"services": {"api": {"port": 8080}}})
+    assert some.of("web") is None
+    with pytest.raises(ValidationError, match="give port, or services"):
+        PodMetricsEndpoints.model_validate({"path": "/m"})
 
 
 @pytest.mark.parametrize("metrics", ["pods", "both", "prometheus"])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tarsrelease.bundle.chart_archive import ChartArchive
+from tarsrelease.bundle.chart_archive import ChartArchive, failing_at_lookup
 from tarsrelease.bundle.checksum_parser import shown
 from tarsrelease.bundle.helm_record import record_check
 from tarsrelease.bundle.rendered_images import image_references, split_reference
@@ -27,6 +27,10 @@ _DIGEST_IN_LABEL = (
     "; the chart uses the image's tag as a label: give it a value for the digest, and name that "
     "value in bundle.yaml (values: {repository: …, tag: …, digest: …})"
 )
+_WITHOUT_LOOKUP = (
+    ": remove it, or set a value with which it is not called, such as existingSecret, in a file "
+    "under values_files of bundle.yaml"
+)
 _STABLE = "stable"
 
 
@@ -39,7 +43,9 @@ def chart_checks(
 ) -> list[Check]:
     """`archive` is the chart's file, `chart` what was read from it."""
     file = manifest.chart.file
-    faults = [f"{file}: {fault}" for fault in chart.faults]
+    faults = [f"{file}: {fault}" for fault in chart.faults if fault not in chart.lookups]
+    if chart.lookups and (faults or _looks_up(manifest, archive, canary_values, means)):
+        faults += [f"{file}: {fault}{_WITHOUT_LOOKUP}" for fault in chart.lookups]
     checks = judged("chart.archive", _ARCHIVE, file, faults, "all readers read it alike")
     if faults:
         why = f"{file} is refused"
@@ -54,6 +60,29 @@ def chart_checks(
         *_values(manifest, chart, canary_values, means),
         *_rendered(manifest, archive, canary_values, means),
     ]
+
+
+def _looks_up(
+    manifest: Manifest, archive: bytes, canary_values: Mapping[str, Any], means: Means
+) -> bool:
+    """Whether a side's rendering calls `lookup`, or nobody can tell."""
+    if means.render is None:
+        return True
+    failing = failing_at_lookup(archive)
+    return any(
+        isinstance(means.render(release, failing, layers), str)
+        for release, layers in _sides(manifest, canary_values).values()
+    )
+
+
+def _sides(
+    manifest: Manifest, canary_values: Mapping[str, Any]
+) -> dict[str, tuple[str, list[Mapping[str, Any]]]]:
+    """By side, the name of its Helm release and its layers of values."""
+    return {
+        _STABLE: (manifest.application, []),
+        "the canary": (f"{manifest.application}-canary", [canary_values]),
+    }
 
 
 def _values(
@@ -111,11 +140,7 @@ def _rendered(
     unknown: set[str] = set()
     count = 0
     rendered = []
-    sides: dict[str, tuple[str, list[Mapping[str, Any]]]] = {
-        _STABLE: (manifest.application, []),
-        "the canary": (f"{manifest.application}-canary", [canary_values]),
-    }
-    for who, (release, layers) in sides.items():
+    for who, (release, layers) in _sides(manifest, canary_values).items():
         objects = means.render(release, archive, layers)
         if isinstance(objects, str):
             faults.append(f"{file} does not render for {who}: {objects}")

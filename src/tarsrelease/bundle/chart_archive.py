@@ -32,6 +32,7 @@ _TEMPLATE = re.compile(r"(?:^|/)templates/")
 _COMMENT = re.compile(rb"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)
 _LOOKUP = re.compile(rb"\{\{(?:(?!\}\}).)*\blookup\s+[\"`$.(]", re.DOTALL)
 """A template that asks the cluster renders something else there than here."""
+_CALL = re.compile(rb"\blookup(?=\s+[\"`$.(])")
 _PLAIN = re.compile(r"[ -\[\]-~]+")  # printable ASCII but the backslash, which is / on Windows
 
 ReadValues = Callable[[str, bytes], Mapping[str, Any] | tuple[str, ...]]
@@ -41,7 +42,7 @@ ReadValues = Callable[[str, bytes], Mapping[str, Any] | tuple[str, ...]]
 @dataclass(frozen=True)
 class ChartArchive:
     """`metadata` is Chart.yaml, `values` values.yaml, `values_schema` values.schema.json if there
-    is one; `faults` say what is wrong."""
+    is one; `faults` say what is wrong. Those in `lookups` are none if no rendering gets there."""
 
     metadata: Mapping[str, Any]
     values: Mapping[str, Any]
@@ -49,6 +50,7 @@ class ChartArchive:
     values_schema: bytes | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 (hex) of every file in it, by path."""
+    lookups: tuple[str, ...] = ()
 
 
 @dataclass
@@ -57,6 +59,7 @@ class _Reading:
     wanted: dict[str, bytes] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    lookups: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
 
 
@@ -67,6 +70,7 @@ def read_chart(content: bytes, name: str, read_values: ReadValues) -> ChartArchi
     faults = reading.faults
     if len(faults) > _MANY:
         faults = [*faults[:_MANY], f"and {len(faults) - _MANY} more things are wrong"]
+    lookups = tuple(reading.lookups[:_MANY])
     texts: dict[str, Mapping[str, Any]] = {}
     for text in ("Chart.yaml", "values.yaml"):
         path = f"{name}/{text}"
@@ -77,9 +81,10 @@ def read_chart(content: bytes, name: str, read_values: ReadValues) -> ChartArchi
     return ChartArchive(
         texts["Chart.yaml"],
         texts["values.yaml"],
-        tuple(faults),
+        (*faults, *lookups),
         reading.wanted.get(f"{name}/values.schema.json"),
         reading.digests,
+        lookups,
     )
 
 
@@ -140,7 +145,7 @@ def _member(
     content = file.read() if file else b""
     reading.digests[path] = hashlib.sha256(content).hexdigest()
     if _TEMPLATE.search(path) and _LOOKUP.search(_COMMENT.sub(b"", content)):
-        reading.faults.append(f"{path} uses lookup, so that it renders differently in a cluster")
+        reading.lookups.append(f"{path} uses lookup, so that it renders differently in a cluster")
     subchart = _SUBCHART.fullmatch(path)
     if path.count("/") == 1 or subchart:
         if subchart and depth >= _DEEPEST:
@@ -149,6 +154,7 @@ def _member(
             inner = _Reading(None)
             _read(content, inner, depth + 1)
             reading.faults += [f"{path}: {fault}" for fault in inner.faults]
+            reading.lookups += [f"{path}: {fault}" for fault in inner.lookups]
         else:
             reading.wanted[path] = content
 
@@ -189,3 +195,28 @@ def _mapping(
     if len(content) > _LARGEST_TEXT:
         return (f"{path} has {len(content)} bytes; more than {_LARGEST_TEXT} are not read",)
     return read_values(path, content)
+
+
+def failing_at_lookup(content: bytes) -> bytes:
+    """The archive with `fail` for each call of `lookup`: a rendering that gets there ends in error.
+
+    `content` has no other faults.
+    """
+    written = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive,
+        tarfile.open(fileobj=written, mode="w:gz", compresslevel=1) as changed,
+    ):
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is None:
+                continue
+            text = file.read()
+            if _SUBCHART.fullmatch(member.name):
+                text = failing_at_lookup(text)
+            elif _TEMPLATE.search(member.name):
+                text = _CALL.sub(b"fail", text)
+            fresh = tarfile.TarInfo(member.name)
+            fresh.size = len(text)
+            changed.addfile(fresh, io.BytesIO(text))
+    return written.getvalue()

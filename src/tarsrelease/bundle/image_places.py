@@ -37,9 +37,12 @@ def places_of(prefix: str, defaults: Mapping[str, Any]) -> ImagePaths:
 
 
 def at(values: Any, path: list[str] | tuple[str, ...]) -> Any:
-    """The value at `path`; None if there is none."""
+    """The value at `path`, whose numbers count the items of lists from 0; None if there is none."""
     for key in path:
-        values = values.get(key) if isinstance(values, Mapping) else None
+        if isinstance(values, list) and key.isdecimal():
+            values = values[int(key)] if int(key) < len(values) else None
+        else:
+            values = values.get(key) if isinstance(values, Mapping) else None
     return values
 
 

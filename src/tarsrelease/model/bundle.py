@@ -37,7 +37,8 @@ class Chart(Value):
 ValuesPath = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200)
 ]
-"""Keys of a chart's values with dots between them, such as ``redis.image.tag``."""
+"""Keys of a chart's values with dots between them, such as ``redis.image.tag``. A number is the
+place in a list, counted from 0: ``sidecars.0.image``."""
 
 
 class ImagePaths(Value):
@@ -199,11 +200,15 @@ class Manifest(Value):
         """Helm values that pin the images whose places bundle.yaml names.
 
         They are laid over all others: `helm upgrade --set image.tag=…` of an earlier installation
-        stays in the values of the Helm release.
+        stays in the values of the Helm release. Those in lists are left out, as Helm would replace
+        the whole list; the chart's own values have them.
         """
         values: dict[str, Any] = {}
         for image in self.images:
-            for path, value in image.pinned().items() if image.values is not None else ():
+            pinned = image.pinned() if image.values is not None else {}
+            for path, value in pinned.items():
+                if any(key.isdecimal() for key in path):
+                    continue
                 *above, last = path
                 place = values
                 for key in above:

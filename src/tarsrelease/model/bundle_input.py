@@ -19,8 +19,9 @@ class ImageInput(Value):
     ``--digest`` gives. `values` says where the chart's values have the image: a key that holds
     `repository` and `tag` (and `registry` and `digest` if the chart has them), such as ``image`` or
     ``redis.image``, or one text such as ``shop:1.4.0``; or each of the four, or `reference` for the
-    text, by itself; by default ``images.SERVICE``. An image that the values have in several places
-    is listed once for each, under names of its own.
+    text, by itself; by default ``images.SERVICE``. A number is the place in a list, counted from 0,
+    such as ``sidecars.0.image``. An image that the values have in several places is listed once for
+    each, under names of its own.
     `tag_is_version: false` is for images whose tag is not the version of the release, such as those
     of subcharts.
     """

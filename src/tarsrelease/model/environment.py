@@ -12,7 +12,7 @@ from tarsrelease.model.base import Label, Name, ObjectName, Seconds, Share, Valu
 from tarsrelease.model.connections import ClientTls, HttpUrl, VariableName
 from tarsrelease.model.database import Database
 from tarsrelease.model.github import GitHub
-from tarsrelease.model.metrics_server import NO_PROMETHEUS, PodMetricsEndpoint, Prometheus
+from tarsrelease.model.metrics_server import NO_PROMETHEUS, PodMetricsEndpoints, Prometheus
 from tarsrelease.model.notifications import Notifications
 from tarsrelease.model.overrides import Overrides
 
@@ -164,7 +164,7 @@ class Target(Value):
     kubernetes: Kubernetes
     gateway: Gateway | None = None
     metrics: Literal["prometheus", "pods", "both"] | None = None
-    pod_metrics: PodMetricsEndpoint | None = None
+    pod_metrics: PodMetricsEndpoints | None = None
     prometheus: Prometheus | None = None
     helm: Helm | None = None
     database: Database | None = None
@@ -213,7 +213,7 @@ class Environment(Value):
     kubernetes: Kubernetes
     gateway: Gateway
     metrics: Literal["prometheus", "pods", "both"] = "prometheus"
-    pod_metrics: PodMetricsEndpoint | None = None
+    pod_metrics: PodMetricsEndpoints | None = None
     prometheus: Prometheus = Prometheus.model_validate(
         {"url": NO_PROMETHEUS, "scrape_interval": "1s"}
     )

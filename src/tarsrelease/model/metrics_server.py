@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from tarsrelease.model import promql
-from tarsrelease.model.base import Seconds, Value
+from tarsrelease.model.base import Name, Seconds, Value
 from tarsrelease.model.connections import BasicAuth, ClientTls, HttpUrl, VariableName
 
 _WHOLE = {
@@ -110,12 +110,41 @@ class Prometheus(Value):
         return tenant | self.headers
 
 
-class PodMetricsEndpoint(Value):
-    """Where the release's pods have their metrics, if neither annotations nor a port say it."""
+_Port = Annotated[int, Field(ge=1, le=65535)]
+_Path = Annotated[str, StringConstraints(pattern=r"^/\S*$")]
 
-    port: int = Field(ge=1, le=65535)
-    path: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = "/metrics"
+
+class PodMetricsEndpoint(Value):
+    """Where the pods of one service have their metrics."""
+
+    port: _Port
+    path: _Path = "/metrics"
     scheme: Literal["http", "https"] = "http"
+
+
+class PodMetricsEndpoints(Value):
+    """Where the release's pods have their metrics, if neither annotations nor a port say it.
+
+    `services` are those whose pages are elsewhere, by their names in rollout.yaml. Without `port`,
+    the pods of all others say it themselves.
+    """
+
+    port: _Port | None = None
+    path: _Path = "/metrics"
+    scheme: Literal["http", "https"] = "http"
+    services: dict[Name, PodMetricsEndpoint] = {}
+
+    @model_validator(mode="after")
+    def _says_a_port(self) -> Self:
+        if self.port is None and not self.services:
+            raise ValueError("give port, or services with a port each")
+        return self
+
+    def of(self, service: str) -> PodMetricsEndpoint | None:
+        """The page of the pods of a service; None if they say it themselves."""
+        if service in self.services or self.port is None:
+            return self.services.get(service)
+        return PodMetricsEndpoint(port=self.port, path=self.path, scheme=self.scheme)
 
 
 NO_PROMETHEUS = "http://prometheus.invalid"

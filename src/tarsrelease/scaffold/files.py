@@ -168,15 +168,11 @@ def environment_text(facts: Facts, product: Product) -> str:
         "kubernetes": {"namespace": facts.namespace},
         "gateway": gateway,
     }
-    ports = {service.metrics_port for service in product.services} - {None}
     if facts.prometheus is not None:
         content["prometheus"] = {"url": facts.prometheus, "scrape_interval": "15s"}
     else:
         content["metrics"] = "pods"
-        if ports:
-            content["pod_metrics"] = {"port": min(port for port in ports if port is not None)}
-            if facts.metrics_path != "/metrics":
-                content["pod_metrics"]["path"] = facts.metrics_path
+        content |= _pod_metrics(facts, product)
     if facts.values_files:
         content["helm"] = {"values_files": list(facts.values_files)}
     if facts.repository is not None:
@@ -184,6 +180,17 @@ def environment_text(facts: Facts, product: Product) -> str:
     return "# Where the release goes. Secrets are named by their variables only.\n" + (
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     )
+
+
+def _pod_metrics(facts: Facts, product: Product) -> dict[str, Any]:
+    """The pages of the pods that do not say it themselves: one port, or each service's own."""
+    path = {} if facts.metrics_path == "/metrics" else {"path": facts.metrics_path}
+    ports = {service.name: service.metrics_port for service in product.services}
+    pages = {name: {"port": port, **path} for name, port in ports.items() if port is not None}
+    if not pages:
+        return {}
+    alike = len(set(ports.values())) == 1
+    return {"pod_metrics": next(iter(pages.values())) if alike else {"services": pages}}
 
 
 def _github(facts: Facts) -> dict[str, Any]:

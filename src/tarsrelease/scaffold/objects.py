@@ -399,11 +399,13 @@ def _places(defaults: Mapping[str, Any]) -> list[_Place]:
     return found
 
 
-def _blocks(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping of the values, by its path."""
-    yield path, values
-    for key, value in values.items():
-        if isinstance(value, Mapping):
+def _blocks(values: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping and list of the values, by its path; lists by the places of their items."""
+    if isinstance(values, list):
+        values = {str(number): value for number, value in enumerate(values)}
+    if isinstance(values, Mapping):
+        yield path, values
+        for key, value in values.items():
             yield from _blocks(value, f"{path}.{key}" if path else str(key))
 
 
@@ -421,6 +423,8 @@ def _find_prefixes(
                 continue
             keys = ["repository", "tag", *(k for k in ("registry", "digest") if k in block)]
             places = {key: f"{places}.{key}" for key in keys}
+        if any(key.isdecimal() for key in places["tag"].split(".")):
+            continue  # Helm would replace the whole list
         values: Any = "probe"
         for key in reversed(places["tag"].split(".")):
             values = {key: values}

@@ -259,7 +259,9 @@ def _with_images(content: bytes, folder: Path, images: Sequence[Image]) -> bytes
             "a block images: <service>: {repository, tag, digest} of plain scalars per image, or "
             "`values` at the image in bundle.yaml",
             "say under `values` where the chart's values have the image; if they have none, add "
-            'the block, with "" for values that the build sets, and use it in the template',
+            'the block, with "" for values that the build sets, and use it in the template; a list '
+            "that only the environment's values have belongs into a file under `values_files` of "
+            "bundle.yaml",
         ) from missing
 
 

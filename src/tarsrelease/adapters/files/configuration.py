@@ -306,6 +306,13 @@ def _disagreements(
                     f"{host!r} is not a key of gateway.hostnames in environment "
                     f"{environment.name} (it has {known})",
                 )
+    elsewhere = environment.pod_metrics.services if environment.pod_metrics else {}
+    for unknown in sorted(elsewhere.keys() - {service.name for service in rollout.services}):
+        find(
+            ("services",),
+            f"environment {environment.name} has pod_metrics.services.{unknown}, "
+            "which is not a service of this release",
+        )
     overrides = environment.overrides
     checks = [check for stage in rollout.stages for check in stage.checks]
     for table in ("gauge_limits", "bad_share_limits"):

@@ -246,30 +246,40 @@ def splice_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:
 
 
 def set_scalars(text: str, changes: Sequence[tuple[Place, str]]) -> str:
-    """`splice_scalars` that adds the keys that are missing. Raises KeyError with a place whose
-    parent is no mapping."""
+    """`splice_scalars` that adds the keys that are missing. A number as text is a place in a list.
+    Raises KeyError with a place whose parent is no mapping, or a list without that place."""
     for place, new in changes:
         text = _set_scalar(text, place, new)
     return text
 
 
 def _set_scalar(text: str, place: Place, new: str) -> str:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if node is None:
-        return text.rstrip("\n") + "\n" * bool(text) + _block(place, new, 0)
-    depth = 0
+    node, depth = yaml.compose(text, Loader=yaml.SafeLoader), 0
     for part in place:
+        if isinstance(node, SequenceNode):
+            here = str(part)
+            if not (here.isdecimal() and int(here) < len(node.value)):
+                break
+            node, depth = node.value[int(here)], depth + 1
+            continue
         if not isinstance(node, MappingNode):
             break
         below = next((value for key, value in node.value if key.value == part), None)
         if below is None:
-            return _inserted(text, node, place[depth:], new)
+            break
         node, depth = below, depth + 1
+    rest = place[depth:]
+    if any(str(part).isdecimal() for part in rest):
+        raise KeyError(show_place(place))
+    if node is None:
+        return text.rstrip("\n") + "\n" * bool(text) + _block(place, new, 0)
+    if rest and isinstance(node, MappingNode):
+        return _inserted(text, node, rest, new)
     empty = isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
-    if not isinstance(node, ScalarNode) or (depth < len(place) and not empty):
+    if not isinstance(node, ScalarNode) or (rest and not empty):
         raise KeyError(show_place(place))
     start, end = int(node.start_mark.index), int(node.end_mark.index)
-    value = new if depth == len(place) else _flow(place[depth:], new)
+    value = _flow(rest, new) if rest else new
     space = " " if text[start - 1 : start] == ":" else ""
     return text[:start] + space + value + text[end:]
 

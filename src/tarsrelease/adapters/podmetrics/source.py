@@ -23,7 +23,7 @@ from tarsrelease.adapters.podmetrics.targets import Target, target_of
 from tarsrelease.model.errors import ForbiddenError, ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import names
 from tarsrelease.model.measurement import Sample, Series, cut
-from tarsrelease.model.metrics_server import PodMetricsEndpoint
+from tarsrelease.model.metrics_server import PodMetricsEndpoints
 from tarsrelease.model.rollout import Rollout
 
 INTERVAL = 1.0
@@ -63,11 +63,14 @@ class PodMetrics:
     """
 
     def __init__(
-        self, api: KubernetesApi, rollout: Rollout, endpoint: PodMetricsEndpoint | None = None
+        self, api: KubernetesApi, rollout: Rollout, endpoints: PodMetricsEndpoints | None = None
     ) -> None:
-        self._api, self._endpoint = api, endpoint
-        services = [*rollout.services]
-        self._deployments = {side.deployment for s in services for side in (s.stable, s.canary)}
+        self._api = api
+        self._endpoints = {
+            side.deployment: endpoints and endpoints.of(service.name)
+            for service in rollout.services
+            for side in (service.stable, service.canary)
+        }
         self._may_lack = _SCRAPED | {
             rollout.labels.service,
             rollout.labels.track,
@@ -144,13 +147,13 @@ class PodMetrics:
         for pod in self._api.select(POD):
             owner = deployment_of(pod["metadata"])
             running = (pod.get("status") or {}).get("phase") == "Running"
-            if owner in self._deployments and running:
+            if owner in self._endpoints and running:
                 by_deployment.setdefault(owner, []).append(pod)
         self.complete = all(len(pods) <= MOST_PODS for pods in by_deployment.values())
         found, without = [], []
         for owner, pods in sorted(by_deployment.items()):
             for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"]))[:MOST_PODS]:
-                target = target_of(pod, owner, self._endpoint)
+                target = target_of(pod, owner, self._endpoints[owner])
                 if target is None:
                     without.append(pod["metadata"]["name"])
                 else:
