@@ -67,7 +67,7 @@ class PodMetrics:
     ) -> None:
         self._api = api
         self._endpoints = {
-            side.deployment: endpoints and endpoints.of(service.name)
+            side.deployment: endpoints.of(service.name) if endpoints else None
             for service in rollout.services
             for side in (service.stable, service.canary)
         }
