@@ -113,6 +113,16 @@ class Day:
         outcome: dict[str, Any] = json.loads(done.stdout)
         return outcome
 
+    def kubeconfig_of(self, account: str) -> Path:
+        """A kubeconfig with a token of this ServiceAccount."""
+        config = yaml.safe_load(self.cluster.kubeconfig.read_text())
+        token = self.kubectl("create", "token", account, "--duration", "2h").strip()
+        for each in config["users"]:
+            each["user"] = {"token": token}
+        path = self.folder / f"{account}.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
     def sql(self, statement: str) -> str:
         """What psql prints for a statement in the application's database."""
         argv = ["psql", "--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", statement]

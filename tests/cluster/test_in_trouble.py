@@ -38,6 +38,13 @@ def day(cluster: Cluster, tmp_path: Path) -> Iterator[Day]:
         yield day
 
 
+def events(day: Day) -> str:
+    """What the cluster says of itself, newest last."""
+    return day.inside(
+        "bash", "-c", "kubectl get events -A --sort-by=.metadata.creationTimestamp | tail -60"
+    )
+
+
 def row(name: str, gate: str, outcome: dict[str, Any], seconds: float) -> None:
     phases = outcome["details"].get("phases", {})
     parts = ", ".join(f"{phase} {took:.1f}" for phase, took in phases.items())
@@ -69,13 +76,13 @@ def test_a_stage_and_a_rollback_in_trouble(day: Day, name: str) -> None:
         missing = [text for text in trouble.says if text not in said]
         assert not missing, said
         failed = sum(each["failed"] + each["lost"] for each in day.clients()["by_path"].values())
-        assert trouble.loses or not failed, said
+        assert trouble.loses or not failed, f"{failed} requests failed: {said}\n{events(day)}"
         if not trouble.lasts:
             rolled_back(day, name, f"{outcome['summary']} ({failed} requests failed)")
     if trouble.lasts:
         with broken(day, trouble) as begin:
             begin()
-            away = OUTAGE if trouble.away else 0.0
+            away = trouble.seconds if trouble.away else 0.0
             rolled_back(day, name, f"{outcome['summary']} ({failed} requests failed)", away=away)
     day.tarsrelease("rollback")
     assert day.versions() == {"1.0.0"}
@@ -86,14 +93,14 @@ def test_a_stage_and_a_rollback_in_trouble(day: Day, name: str) -> None:
 
 @contextmanager
 def broken(day: Day, trouble: Trouble) -> Iterator[Callable[[], None]]:
-    """Begin the trouble with what is yielded; it ends after a minute if it lasts, or else with
+    """Begin the trouble with what is yielded; it ends after its time if it lasts, or else with
     the block."""
     mended: list[Thread] = []
 
     def begin() -> None:
         trouble.begin(day)
         if trouble.lasts:
-            mended.append(later(OUTAGE, lambda: trouble.end(day)))
+            mended.append(later(trouble.seconds, lambda: trouble.end(day)))
 
     try:
         yield begin

@@ -26,7 +26,7 @@ class Trouble:
     """One trouble that begins while the canary is evaluated at 50 percent.
 
     `codes` are the exit codes of the gate that are right, `says` what its report must contain.
-    `lasts`: it ends after a minute. `away`: the API server does not answer meanwhile. `loses`:
+    `lasts`: it ends after `seconds`. `away`: the API server does not answer meanwhile. `loses`:
     clients lose requests, because the trouble takes the gateway's backends away at once.
     """
 
@@ -35,6 +35,7 @@ class Trouble:
     codes: tuple[int, ...] = (0,)
     says: tuple[str, ...] = ()
     lasts: bool = False
+    seconds: float = OUTAGE
     away: bool = False
     loses: bool = False
 
@@ -143,8 +144,19 @@ TROUBLES = {
         lasts=True,
         away=True,
     ),
+    "etcd paused for 30 s": Trouble(
+        *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10)),
+        lasts=True,
+        seconds=30.0,
+        away=True,
+    ),
+    # Longer than the 50 s after which the node controller takes the node for dead and its pods
+    # out of their Services, as on any cluster, whatever a release does.
     "etcd paused for 60 s": Trouble(
-        *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10, 12)), lasts=True, away=True
+        *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10, 11)),
+        lasts=True,
+        away=True,
+        loses=True,
     ),
     "Prometheus killed": Trouble(
         *(_part("kill", "prometheus"), _part("start", "prometheus"), (0, 10)), lasts=True

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from broken_line import Line
 from world import (
     SimulatedJournal,
+    SimulatedLock,
     SimulatedRoutes,
     SimulatedWorkloads,
     World,
@@ -23,43 +25,8 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.steps.canary_gate import gate
 
-AWAY = 60.0
 SHORT = rollout(weights=(10, 100), duration="20s", max_extension="20s")
 WRITES = ("shift", "annotate", "append", "scale")
-
-
-class Line:
-    """The line to the API server, which breaks at a call; a write may be done nevertheless."""
-
-    def __init__(self, world: World, at: int | None = None, *, done: bool = False) -> None:
-        self.world, self.at, self.done = world, at, done
-        self.calls: list[str] = []
-        self.back_at = 0.0
-
-    def to(self, port: Any) -> Any:
-        """The port at the other end."""
-        return _End(self, port)
-
-    def call(self, name: str, act: Any) -> Any:
-        """One call."""
-        self.calls.append(name)
-        if len(self.calls) - 1 != self.at:
-            return act()
-        if self.done:
-            act()
-        self.world.kubernetes_up = False
-        self.back_at = self.world.now + AWAY
-        self.world.at(AWAY, lambda: setattr(self.world, "kubernetes_up", True))
-        raise UnreachableError(doing=name, found="broken", expected="it", next_step="wait")
-
-
-class _End:
-    def __init__(self, line: Line, port: Any) -> None:
-        self._line, self._port = line, port
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._port, name)
-        return lambda *args, **named: self._line.call(name, lambda: found(*args, **named))
 
 
 def over(line: Line) -> Context:
@@ -138,3 +105,37 @@ def test_a_failing_canary_loses_its_traffic_as_soon_as_the_api_server_is_back(at
     if 0 < line.back_at < world.now:
         written = [e.at.timestamp() for e in world.journal if e.action == "take-off"]
         assert written[0] - line.back_at < 10.0
+
+
+def test_a_first_stage_waits_for_the_api_server_before_it_changes_anything() -> None:
+    line = Line(made(), at=0)
+    outcome = gate(over(line), 10)
+    assert outcome.verdict is Verdict.PROCEED
+    assert line.world.writes[0][0] > line.back_at > 0
+
+
+def test_a_first_stage_gives_up_after_its_limit_and_has_changed_nothing() -> None:
+    world = made()
+    world.kubernetes_up = False
+    began = world.now
+    with pytest.raises(UnreachableError):
+        gate(context(world, release(SHORT)), 10)
+    assert 120.0 <= world.now - began < 130.0
+    assert not world.writes
+
+
+def test_the_lock_is_acquired_when_the_api_server_is_back() -> None:
+    world = made()
+
+    class Away(SimulatedLock):
+        def acquire(self, *, preempt: bool = False) -> None:
+            if world.now < back_at:
+                raise UnreachableError(
+                    doing="acquiring", found="refused", expected="an answer", next_step="wait"
+                )
+            super().acquire(preempt=preempt)
+
+    back_at = world.now + 30.0
+    outcome = gate(context(world, release(SHORT), lock=Away(world)), 10)
+    assert outcome.verdict is Verdict.PROCEED
+    assert world.writes[0][0] >= back_at

@@ -1,19 +1,35 @@
-"""An API server that restarts during a promotion, and pods whose missing image is back."""
+"""An API server that is away during a promotion, and pods whose missing image is back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from day_world import DayWorkloads, DayWorld, SimulatedCharts
-from world import NEW, OLD, Unattended, World, context, release, rollout
+from broken_line import Line
+from day_world import DayWorkloads, DayWorld, Healthy, SimulatedCharts
+from world import (
+    NEW,
+    OLD,
+    SERVICES,
+    SimulatedJournal,
+    SimulatedRoutes,
+    Unattended,
+    World,
+    context,
+    release,
+    rollout,
+)
 
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.errors import LostError, UnreachableError
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import ExitCode
+from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
 from tarsrelease.operations.scaling import complete_stable
+from tarsrelease.steps.canary_deploy import deploy
+from tarsrelease.steps.canary_gate import gate
+from tarsrelease.steps.promote import promote
 
 
 class Restarting(SimulatedCharts):
@@ -122,3 +138,94 @@ def test_a_failure_after_the_wait_began_ends_it_soon(minutes: float) -> None:
     began = world.now
     assert "ImagePullBackOff" in (completed(world) or "")
     assert world.now - began < 40.0
+
+
+# The API server is away for a minute at each call of a promotion
+
+
+class Rolling(SimulatedCharts):
+    """Stable's old pods go when the new ones have been ready for a moment."""
+
+    def _stable_becomes(self, version: str) -> None:
+        for pod in list(self.world.running(Track.STABLE)):
+            new = self.world.start_pod(pod.service, Track.STABLE, version)
+            self.world.at(
+                new.ready_after + 2.0, lambda pod=pod: setattr(pod, "gone", self.world.now)
+            )  # type: ignore[misc]
+
+
+WRITES = ("upgrade", "shift", "append", "retire", "uninstall", "annotate")
+
+
+def ready_to_promote() -> DayWorld:
+    """The canary has all traffic, and its last stage has proceeded."""
+    day = DayWorld(seed=3, plan=rollout(weights=(100,), duration="30s"))
+    day.charts = Rolling(day.world)
+    deploy(day.context())
+    assert gate(day.context(), 100).verdict is Verdict.PROCEED
+    return day
+
+
+def promoted_over(line: Line, day: DayWorld) -> Outcome:
+    world = day.world
+    over = context(
+        world,
+        day.release,
+        day.environment,
+        charts=line.to(day.charts),
+        routes=line.to(SimulatedRoutes(world)),
+        workloads=line.to(DayWorkloads(world)),
+        journal=line.to(SimulatedJournal(world)),
+        gateway=Healthy(),
+    )
+    return promote(over)
+
+
+def phases() -> Iterator[Any]:
+    """The first reading, and of each kind of write the first always; the others in full runs."""
+    day = ready_to_promote()
+    line = Line(day.world)
+    promoted_over(line, day)
+    writes = [number for number, name in enumerate(line.calls) if name in WRITES]
+    between = {(a + b) // 2 for a, b in itertools.pairwise(writes)}
+    seen: set[str] = set()
+    for at in (0, *writes, *sorted(between - set(writes))):
+        name = line.calls[at]
+        marks = [pytest.mark.full] if name in seen else []
+        seen |= {name}
+        yield pytest.param(at, id=f"{at}-{name}", marks=marks)
+
+
+PHASES = list(phases())
+
+
+@pytest.mark.parametrize("at", PHASES)
+def test_a_promotion_survives_an_api_server_that_is_away_in_any_phase(at: int) -> None:
+    day = ready_to_promote()
+    line = Line(day.world, at)
+    outcome = promoted_over(line, day)
+    assert line.back_at
+    assert outcome.verdict is Verdict.PROCEED, outcome.summary
+    assert day.serving() == {(Track.STABLE, NEW)}
+    assert day.weights == {0}
+
+
+@pytest.mark.parametrize("at", PHASES)
+def test_a_canary_that_fails_meanwhile_loses_its_traffic_when_the_api_server_is_back(
+    at: int,
+) -> None:
+    day = ready_to_promote()
+    world, line = day.world, Line(day.world, at)
+    had_traffic: list[bool] = []
+
+    def fails() -> None:
+        had_traffic.append(max(world.weights.values()) > 0)
+        for pod in world.running(Track.CANARY):
+            pod.error_share = 1.0
+
+    line.breaks = fails
+    promoted_over(line, day)
+    assert day.weights == {0}
+    if had_traffic[0]:
+        off = [at for at, weight in world.writes if weight == 0 and at >= line.back_at]
+        assert off[len(SERVICES) - 1] - line.back_at < 10.0

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tarsrelease.context import Context
-from tarsrelease.model.errors import ReleaseError, UnreachableError
+from tarsrelease.model.errors import LostError, ReleaseError, UnreachableError
 from tarsrelease.model.format import duration
 from tarsrelease.operations.tasks import Task
 
@@ -57,13 +57,13 @@ class Outage:
 def patiently(context: Context, name: str, act: Callable[[], T]) -> Task[T]:
     """The result of `act`, called again while the API server does not answer.
 
-    Raises the last UnreachableError when it has not answered for `limits.deploy`.
+    Raises the last error when it has not answered for `limits.deploy`.
     """
     outage = Outage(context, name)
     while True:
         try:
             result = act()
-        except UnreachableError as error:
+        except (UnreachableError, LostError) as error:
             outage.failed(error, "trying again")
             if outage.seconds >= context.environment.limits.deploy:
                 raise

@@ -11,7 +11,9 @@ from typing import Any, cast
 from tarsrelease.context import Context
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.journal import Entry
-from tarsrelease.ports.cluster import Lock, holding
+from tarsrelease.operations.answering import patiently
+from tarsrelease.operations.tasks import result_of
+from tarsrelease.ports.cluster import Lock
 from tarsrelease.rollout import release_journal
 
 _CHANGES = frozenset(
@@ -44,7 +46,7 @@ class _Checked:
 
 @contextmanager
 def under_lock(context: Context) -> Iterator[Context]:
-    """Hold the lock for the length of the block.
+    """Hold the lock for the length of the block. Waits for an API server that does not answer.
 
     The context that it yields checks the lock before each change of routes, workloads and Helm
     releases, so that a process that lost the lock changes nothing more. A LockedError that leaves
@@ -55,11 +57,13 @@ def under_lock(context: Context) -> Iterator[Context]:
         name: cast("Any", _Checked(getattr(cluster, name), cluster.lock))
         for name in ("routes", "workloads", "charts")
     }
-    with holding(cluster.lock):
-        try:
-            yield replace(context, cluster=replace(cluster, **checked))
-        except LockedError as error:
-            raise _explained(context, error) from error
+    result_of(context.clock, patiently(context, "lock", cluster.lock.acquire))
+    try:
+        yield replace(context, cluster=replace(cluster, **checked))
+    except LockedError as error:
+        raise _explained(context, error) from error
+    finally:
+        cluster.lock.release()
 
 
 def refuse_overtaken(context: Context) -> None:

@@ -109,22 +109,20 @@ def complete_stable(
 
     Leaves autoscaled Deployments to their autoscaler. Returns as `wait_until_complete`.
     """
-    task = completing_stable(context, pins, version=version, deadline=deadline)
+    wanted = scale_stable(context, pins)
+    task = completing(context, wanted, version=version, deadline=deadline)
     return result_of(context.clock, with_each_tick(task, each_tick))
 
 
-def completing_stable(
-    context: Context, pins: Pins | None, *, version: str, deadline: float
-) -> Task[str | None]:
-    """`complete_stable` as a task."""
+def scale_stable(context: Context, pins: Pins | None) -> Mapping[str, int]:
+    """Scale stable to its pinned replicas. The least replicas that each Deployment must have."""
     workloads = context.cluster.workloads
     least = dict.fromkeys(stable_names(context.rollout), 1) | (pins.replicas if pins else {})
     autoscaled = {scaler.deployment for scaler in workloads.autoscalers()}
     for state in workloads.deployments():
         if state.replicas < least.get(state.name, 0) and state.name not in autoscaled:
             workloads.scale(state.name, least[state.name])
-    wanted = {name: 1 if name in autoscaled else number for name, number in least.items()}
-    return (yield from _completing(context, wanted, version=version, deadline=deadline))
+    return {name: 1 if name in autoscaled else number for name, number in least.items()}
 
 
 def wait_until_complete(
@@ -142,13 +140,14 @@ def wait_until_complete(
     answer, retries until the deadline.
     """
     each_tick()
-    task = _completing(context, replicas, version=version, deadline=deadline)
+    task = completing(context, replicas, version=version, deadline=deadline)
     return result_of(context.clock, with_each_tick(task, each_tick))
 
 
-def _completing(
+def completing(
     context: Context, replicas: Mapping[str, int], *, version: str, deadline: float
 ) -> Task[str | None]:
+    """`wait_until_complete` as a task."""
     clock, workloads = context.clock, context.cluster.workloads
     started = clock.now()
     hopeless_since: dict[str, datetime] = {}

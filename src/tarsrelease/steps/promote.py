@@ -12,16 +12,15 @@ moves to the canary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from tarsrelease.context import Context
-from tarsrelease.model.cluster import Snapshot
+from tarsrelease.model.cluster import RouteState, Snapshot
 from tarsrelease.model.details import Details
-from tarsrelease.model.errors import LostError, RefusedError, StoppedError
-from tarsrelease.model.format import duration
+from tarsrelease.model.errors import RefusedError, StoppedError
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event
@@ -30,6 +29,7 @@ from tarsrelease.model.release import Release
 from tarsrelease.model.versions import same_version
 from tarsrelease.operations import pinning, traffic
 from tarsrelease.operations.announcing import announce
+from tarsrelease.operations.answering import patiently
 from tarsrelease.operations.applied_as_checked import refuse_unchecked
 from tarsrelease.operations.drain import drain
 from tarsrelease.operations.evaluation import StageEvaluation, evaluating, nothing_to_keep
@@ -39,16 +39,24 @@ from tarsrelease.operations.locking import refuse_overtaken, under_lock
 from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.past_requests import read_burstiness
-from tarsrelease.operations.promotion_evaluation import PromotionStep, promotion_stage, stage_name
+from tarsrelease.operations.promotion_evaluation import (
+    SLOW,
+    FailedSide,
+    PromotionStep,
+    evaluate_beside,
+    promotion_stage,
+    sides_with_traffic,
+    stage_name,
+)
 from tarsrelease.operations.removal import remove_canary, retire
-from tarsrelease.operations.scaling import completing_stable
+from tarsrelease.operations.scaling import completing, scale_stable
 from tarsrelease.operations.snapshot import (
     refuse_other_bytes,
     refuse_rolled_back,
     refuse_without_journal,
     take_snapshot,
 )
-from tarsrelease.operations.tasks import first_of, result_of, with_each_tick
+from tarsrelease.operations.tasks import Task, result_of, with_each_tick
 from tarsrelease.operations.waiting import evaluate_meanwhile
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
@@ -60,41 +68,31 @@ from tarsrelease.rollout.rollback_plan import (
 )
 from tarsrelease.rollout.weights_since import at_stage_since, weights_since
 
+T = TypeVar("T")
+
 STEP = "promote"
 PROMOTED = "promoted"
 """The stage written to the routes when the canary has left them after a promotion."""
 _ROLL_BACK = "`tarsrelease rollback` restores stable and removes the canary"
 _AGAIN = "run `tarsrelease promote` again, or `tarsrelease rollback`"
-_PAUSE = 2.0
-"""Seconds before the API server is asked again."""
 
 
 def promote(context: Context) -> Outcome:
     """Promote. Hold if an evaluation is inconclusive.
 
-    If the API server goes away in the middle, goes on when it is back, for `limits.deploy` at most.
-    Raises RefusedError unless the last stage proceeded, StoppedError if it fails after a change.
+    While the API server does not answer, tries again for `limits.deploy`, and the sides that have
+    traffic stay evaluated. Raises RefusedError unless the last stage proceeded, UnreachableError
+    before a change, StoppedError if it fails after one.
     """
     report = StepReport(context, STEP)
     steps: list[PromotionStep] = []
-    lost: list[datetime] = []
-    longest = context.environment.limits.deploy
+    found = _await_routes(context)
     with under_lock(context) as locked:
-        while True:
-            try:
-                with changing(_AGAIN) if lost else nullcontext():
-                    verdict, summary, next_step = _promote(context, locked, report, steps)
-                break
-            except LostError as error:
-                now = context.clock.now()
-                if lost and (now - lost[-1]).total_seconds() > longest:
-                    lost = []  # it had come back in between
-                lost.append(now)
-                left = longest - (now - lost[0]).total_seconds()
-                if left <= 0:
-                    raise
-                context.say(f"promote: {error}; trying again for {duration(left)}")
-                context.clock.sleep(_PAUSE)
+        verdict, summary, next_step = (
+            _end_before_return(context, found.observation)
+            if isinstance(found, FailedSide)
+            else _promote(context, locked, report, steps)
+        )
     return report.outcome(
         verdict,
         summary,
@@ -109,30 +107,34 @@ def _promote(
 ) -> tuple[Verdict, str, str]:
     """Promote from where the cluster is: verdict, summary and next step; adds to `steps`."""
     release = context.release
-    seen, entries = take_snapshot(context), context.cluster.journal.entries()
+    seen = _patiently(context, partial(take_snapshot, context))
+    entries = _patiently(context, context.cluster.journal.entries)
     if release_journal.has(entries, release.version, release_journal.PROMOTE, Phase.RESULT):
         return (Verdict.PROCEED, "promoted already", "tarsrelease status")
     refuse_without_journal(context, entries, seen.routes)
     _refuse_unproven(release, seen, entries)
     if not _upgraded(release, seen) and not _interrupted(seen):
-        _refuse_unchecked_stable(context, entries)
+        _patiently(context, lambda: _refuse_unchecked_stable(context, entries))
     pins = release_journal.pins(entries, release.version)
     keep = traffic.lease_and_lock_keeper(locked)
     with changing(_AGAIN):
-        journal(context, STEP, release_journal.PROMOTE, Phase.INTENT)
+        begins = partial(journal, context, STEP, release_journal.PROMOTE, Phase.INTENT)
+        _patiently(context, begins)
         with report.phase("upgrade stable"):
-            _upgrade_stable(locked, seen, entries, pins)
-            failed = _complete_stable(locked, seen, entries, keep)
+            failed = _bring_up_stable(locked, seen, entries, keep)
         if failed is not None:
             refuse_overtaken(context)
             return _end_before_return(context, failed)
+        at = max((route.weight for route in seen.routes), default=0)
         since = weights_since(seen.routes) or context.clock.now()
         good = {Track.STABLE, Track.CANARY}
         for weight in _weights_left(release, seen):
             if weight > 0 and Track.CANARY not in good:
                 continue
+            before = sides_with_traffic(locked, at if Track.CANARY in good else 0, since, keep)
             with report.phase(stage_name(weight)):
-                since, step = _step_back(locked, weight, seen, keep)
+                since, step = _step_back(locked, weight, seen, before, keep)
+            at = weight
             steps.append(step)
             if step.observation.verdict is Verdict.PROCEED:
                 continue
@@ -157,10 +159,7 @@ def _promote(
         with report.phase("drain"):
             drain(locked, since, keep)
         with report.phase("remove canary"):
-            retire(locked, PROMOTED)
-            remove_canary(locked)
-            pinning.unpin(locked, pins)
-        journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
+            _patiently(context, partial(_finish, locked, pins))
     announce(context, Event.PROMOTED, reason=f"all traffic is on stable, {release.version}")
     return (
         Verdict.PROCEED,
@@ -170,7 +169,19 @@ def _promote(
     )
 
 
+def _patiently(context: Context, act: Callable[[], T]) -> T:
+    return result_of(context.clock, patiently(context, STEP, act))
+
+
 # (1) Read-only checks
+
+
+def _await_routes(context: Context) -> list[RouteState] | FailedSide:
+    """The routes; the side that fails meanwhile if the API server does not answer for long."""
+    read = partial(context.cluster.routes.read, context.rollout.services)
+    last, now = context.rollout.stages[-1].weight, context.clock.now()
+    sides = sides_with_traffic(context, last, now, nothing_to_keep)
+    return evaluate_beside(context, patiently(context, STEP, read), sides, after=SLOW)
 
 
 def _refuse_unproven(release: Release, seen: Snapshot, entries: Sequence[Entry]) -> None:
@@ -232,12 +243,61 @@ def _stable_touched(release: Release, seen: Snapshot) -> bool:
 # (2) Stable
 
 
-def _upgrade_stable(
-    context: Context, seen: Snapshot, entries: Sequence[Entry], pins: Pins | None
-) -> None:
+def _bring_up_stable(
+    context: Context, seen: Snapshot, entries: Sequence[Entry], keep: Callable[[], None]
+) -> Observation | None:
+    """Upgrade stable and wait until it is complete; evaluate the canary, which has the traffic.
+
+    None if stable is complete. The observation if the canary fails, or cannot be evaluated.
+    Raises StoppedError if stable does not become complete.
+    """
+    version, limits, clock = context.release.version, context.environment.limits, context.clock
+    pending = _bringing_up_stable(context, entries)
+    weight = max((route.weight for route in seen.routes), default=0)
+    found: Observation | str | None
+    if weight == 0:
+        found = result_of(clock, with_each_tick(pending, keep))
+    else:
+        last = context.rollout.stages[-1]
+        since = weights_since(seen.routes) or clock.now()
+        evaluation = StageEvaluation(
+            stage=last.model_copy(update={"checks": last.measured_checks})
+            if weight == last.weight
+            else promotion_stage(last, weight, context.rollout.promotion.look),
+            since=since,
+            weight=weight,
+            restarts_before=release_journal.restarts_at_shift(entries, version, since),
+            each_tick=keep,
+        )
+        until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
+        found = evaluate_meanwhile(context, evaluation, until, pending)
+    if isinstance(found, Observation):
+        return found
+    if found is not None:
+        problem = found
+        raise StoppedError(
+            doing=f"upgrading {context.rollout.application} to {version}",
+            found=problem,
+            expected=f"all of stable's replicas ready at {version}",
+            next_step=f"the canary serves all requests; {_AGAIN}",
+        )
+    return None
+
+
+def _bringing_up_stable(context: Context, entries: Sequence[Entry]) -> Task[str | None]:
+    """The reason why stable is not complete, or None. Tries again without the API server."""
+    version, limits = context.release.version, context.environment.limits
+    pins = release_journal.pins(entries, version)
+    yield from patiently(context, STEP, partial(_upgrade_stable, context, entries, pins))
+    wanted = yield from patiently(context, STEP, partial(scale_stable, context, pins))
+    return (yield from completing(context, wanted, version=version, deadline=limits.deploy))
+
+
+def _upgrade_stable(context: Context, entries: Sequence[Entry], pins: Pins | None) -> None:
     """Upgrade stable with Helm and the canary's feature flags, unless that is done already."""
     release, rollout, limits = context.release, context.rollout, context.environment.limits
-    charts, current = context.cluster.charts, seen.stable_history[-1:]
+    charts, seen = context.cluster.charts, take_snapshot(context)
+    current = seen.stable_history[-1:]
     if _upgraded(release, seen):
         return
     # Helm may take as long as its deadline, and nothing extends the lease meanwhile.
@@ -289,48 +349,6 @@ def _refuse_unchecked_stable(context: Context, entries: Sequence[Entry]) -> None
     refuse_unchecked(context, application, values, checked)
 
 
-def _complete_stable(
-    context: Context, seen: Snapshot, entries: Sequence[Entry], keep: Callable[[], None]
-) -> Observation | None:
-    """Wait until stable is complete; evaluate the canary meanwhile, which has the traffic.
-
-    None if stable is complete. The observation if the canary fails, or cannot be evaluated.
-    Raises StoppedError if stable does not become complete.
-    """
-    version, limits, clock = context.release.version, context.environment.limits, context.clock
-    pins = release_journal.pins(entries, version)
-    pending = completing_stable(context, pins, version=version, deadline=limits.deploy)
-    weight = max((route.weight for route in seen.routes), default=0)
-    found: Observation | str | None
-    if weight == 0:
-        found = result_of(clock, with_each_tick(pending, keep))
-    else:
-        last = context.rollout.stages[-1]
-        since = weights_since(seen.routes) or clock.now()
-        evaluation = StageEvaluation(
-            stage=last.model_copy(update={"checks": last.measured_checks})
-            if weight == last.weight
-            else promotion_stage(last, weight, context.rollout.promotion.look),
-            since=since,
-            weight=weight,
-            restarts_before=release_journal.restarts_at_shift(entries, version, since),
-            each_tick=keep,
-        )
-        until = clock.now() + timedelta(seconds=limits.wait + limits.deploy)
-        found = evaluate_meanwhile(context, evaluation, until, pending)
-    if isinstance(found, Observation):
-        return found
-    if found is not None:
-        problem = found
-        raise StoppedError(
-            doing=f"upgrading {context.rollout.application} to {version}",
-            found=problem,
-            expected=f"all of stable's replicas ready at {version}",
-            next_step=f"the canary serves all requests; {_AGAIN}",
-        )
-    return None
-
-
 def _aborted(observation: Observation) -> bool:
     return any(check.id == ABORTED for check in observation.checks)
 
@@ -347,9 +365,9 @@ def _end_before_return(context: Context, failed: Observation) -> tuple[Verdict, 
     if failed.verdict is not Verdict.ROLLBACK:
         return Verdict.HOLD, f"the canary, which serves: {failed.why}", _AGAIN
     if not _aborted(failed):
-        context_states = context.cluster.workloads.deployments()
+        states = _patiently(context, context.cluster.workloads.deployments)
         _journal_failure(context, failed)
-        side = serving_side(context.rollout, context_states, None, Track.CANARY)
+        side = serving_side(context.rollout, states, None, Track.CANARY)
         traffic.move_all(context, side.track, failed.why)
         return Verdict.ROLLBACK, f"while stable is upgraded: {failed.why}", _ROLL_BACK
     return Verdict.ROLLBACK, failed.why, _ROLL_BACK
@@ -386,38 +404,42 @@ def _weights_left(release: Release, seen: Snapshot) -> list[int]:
 
 
 def _step_back(
-    context: Context, weight: int, seen: Snapshot, keep: Callable[[], None]
+    context: Context,
+    weight: int,
+    seen: Snapshot,
+    before: Sequence[StageEvaluation],
+    keep: Callable[[], None],
 ) -> tuple[datetime, PromotionStep]:
     """One step: shift, unless the routes are at this weight already, and evaluate stable.
 
-    The canary is evaluated, too, while it has traffic, until stable has a verdict.
+    The canary is evaluated, too, while it has traffic, until stable has a verdict. `before` are
+    the evaluations of the sides that have traffic before a shift, if that takes long.
     """
-    rollout = context.rollout
+    rollout, began = context.rollout, context.clock.now()
     stage = promotion_stage(rollout.stages[-1], weight, rollout.promotion.seconds_at(weight))
     past = read_burstiness(context, stage)
     since = at_stage_since(context.release, stage, seen.routes)
     if since is None:
-        since = traffic.shift(context, weight, stage.name)
+        shifting = traffic.shifting(context, weight, stage.name)
+        shifted = evaluate_beside(context, shifting, before, after=SLOW)
+        if isinstance(shifted, FailedSide):
+            return began, PromotionStep.of(stage, began, shifted.observation, shifted.track)
+        since = shifted
     else:
         context.say(f"{stage.name}: at {weight} % since {since:%H:%M:%S} UTC; evaluating")
     judged = StageEvaluation(
         stage=stage, since=since, weight=weight, track=Track.STABLE, past=past, each_tick=keep
     )
-    as_long = stage.model_copy(update={"duration": stage.duration + stage.max_extension})
-    tasks = {evaluating(context, judged): Track.STABLE}
+    sides = []
     if weight > 0:
+        as_long = stage.model_copy(update={"duration": stage.duration + stage.max_extension})
         beside = replace(judged, stage=as_long, track=Track.CANARY, each_tick=nothing_to_keep)
-        tasks[evaluating(context, beside)] = Track.CANARY
-    while True:
-        task, found = first_of(context.clock, *tasks)
-        track = tasks.pop(task)
-        lost = found.protection is not None
-        if track is Track.STABLE or found.verdict is Verdict.ROLLBACK or lost:
-            break
-    canary_lost = lost and track is Track.CANARY
-    failed = track if found.verdict is Verdict.ROLLBACK or canary_lost else None
-    seconds = (found.decided_at - since).total_seconds()
-    return since, PromotionStep(stage, round(seconds, 3), found, failed)
+        sides.append(beside)
+    found = evaluate_beside(context, evaluating(context, judged), sides)
+    if isinstance(found, FailedSide):
+        return since, PromotionStep.of(stage, since, found.observation, Track.CANARY)
+    failed = Track.STABLE if found.verdict is Verdict.ROLLBACK else None
+    return since, PromotionStep.of(stage, since, found, failed)
 
 
 def _move_to_canary(context: Context, step: PromotionStep) -> None:
@@ -430,3 +452,14 @@ def _move_to_canary(context: Context, step: PromotionStep) -> None:
         expected="stable passes the checks that the canary passed",
         next_step="the canary serves all requests; compare stable with the canary, then " + _AGAIN,
     )
+
+
+# (4) Remove the canary
+
+
+def _finish(context: Context, pins: Pins | None) -> None:
+    """Remove the canary, release the pins, and journal the end; can be done again."""
+    retire(context, PROMOTED)
+    remove_canary(context)
+    pinning.unpin(context, pins)
+    journal(context, STEP, release_journal.PROMOTE, Phase.RESULT)
