@@ -191,6 +191,13 @@ def test_the_order_of_the_files_does_not_matter() -> None:
         ("app/chart/values.yaml", "images: [\n", "values.yaml:"),
         (
             "release/v1_2_0/bundle.yaml",
+            BUNDLE.replace(
+                "files:", "  - {file: migrations/1.sql, phase: expand, order: 2}\nfiles:"
+            ),
+            "migrations/1.sql is listed twice",
+        ),
+        (
+            "release/v1_2_0/bundle.yaml",
             BUNDLE.replace("sha256:a", "sha256:G"),
             "images[0].digest",
         ),

@@ -82,6 +82,21 @@ def test_a_login_page_is_said_to_be_one(
     server.close()
 
 
+def test_a_refusal_that_is_nested_too_deep_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(connection: socket.socket, _: bytes) -> None:
+        head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 100000\r\n\r\n"
+        connection.sendall(head + b"[" * 100_000)
+
+    server = Server(refuses)
+    use(tmp_path, monkeypatch, server.url)
+    with pytest.raises(ReleaseError) as caught:
+        KubernetesApi.connect(None, "tars").openapi()
+    assert len(caught.value.detail.found) < 1000
+    server.close()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -55,11 +55,6 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
             yield from places(value, (*path, number))
 
 
-_HOW = ("replace", "replace", "any", "remove", "wrap", "double", "name")
-_PIECES = (b"\0", b"\xff\xfe", b"\n", b": ", b"- ", b"{", b"[" * 2000, b"&a *a", b"<<: *a")
-_NO_JSON = (b"", b"null", b"[" * 20_000, b"<html>Please log in</html>", b"\xff\xfe")
-
-
 @st.composite
 def mutated(draw: st.DrawFn, valid: Any) -> Any:
     """The document with one to three values replaced, removed, doubled, wrapped or renamed."""
@@ -78,7 +73,8 @@ def mutated(draw: st.DrawFn, valid: Any) -> Any:
             above = above[step]
         last = path[-1]
         if how == "replace":
-            above[last] = draw(st.sampled_from(NASTY))
+            # A copy: what is mutated next would otherwise change NASTY for all later examples.
+            above[last] = copy.deepcopy(draw(st.sampled_from(NASTY)))
         elif how == "any":
             above[last] = draw(JSON)
         elif how == "wrap":

@@ -23,6 +23,8 @@ SAFE_WITHIN = 45.0
 """Seconds within which a canary that only fails loses its traffic, while it is evaluated."""
 WITHOUT_PODS = 20.0
 """Seconds within which a canary without a ready pod loses its traffic, while it is evaluated."""
+DEPLOY = 60.0
+"""`limits.deploy` of these releases."""
 _SCRAPE = 7.0
 _PEOPLE = ("hold", "resume", "abort", "rollback", "other-run", "contract")
 GUARDED_WITHIN = 60.0 + 2 * 60.0 + GUARD_AFTER + 20.0
@@ -125,7 +127,8 @@ def a_canary_without_pods_loses_its_traffic(story: Story) -> Iterator[str]:
     """... in time, while stable has pods and a process evaluates the canary."""
     began: dict[str, float] = {}
     for moment in story.moments:
-        began = {s: began.get(s, moment.at) for s in moment.without_pods}
+        without = () if _edited_after_the_end(story, moment.at) else moment.without_pods
+        began = {s: began.get(s, moment.at) for s in without}
         for service, since in began.items():
             if moment.at - since > WITHOUT_PODS:
                 left = f"{WITHOUT_PODS:.0f} s later it has {max(moment.weights)} %"
@@ -140,7 +143,18 @@ def an_outage_ends_no_stage(story: Story) -> Iterator[str]:
         if not process.name.startswith("gate") or not isinstance(process.error, LostError):
             continue
         ended = process.ended_at or 0.0
-        yield f"{_at(story, ended)} {process.name} did not wait: {process.error}"
+        if not any(began + DEPLOY <= ended <= back for began, back in _outages(story)):
+            yield f"{_at(story, ended)} {process.name} did not wait: {process.error}"
+
+
+def _outages(story: Story) -> Iterator[tuple[float, float]]:
+    """When the API server went away, and when it was back."""
+    began = 0.0
+    for call in story.calls:
+        if call.port == "cluster" and call.name == "away":
+            began = call.at
+        elif call.port == "cluster" and call.name == "back":
+            yield began, call.at
 
 
 def a_guard_ends_traffic_that_nobody_evaluates(story: Story) -> Iterator[str]:
@@ -163,6 +177,12 @@ def _by_hand(story: Story, at: float) -> bool:
     """Whether a person wrote the weights last, so that they have no lease."""
     last = [c.name for c in story.calls if c.at <= at and c.name in ("edit", "shift", "retire")]
     return last[-1:] == ["edit"]
+
+
+def _edited_after_the_end(story: Story, at: float) -> bool:
+    """Whether a person gave traffic to a canary that was removed, which nobody evaluates."""
+    last = [c.name for c in story.calls if c.at <= at and c.name in ("shift", "retire")]
+    return last[-1:] == ["retire"] and _by_hand(story, at)
 
 
 def traffic_has_ready_pods(story: Story) -> Iterator[str]:

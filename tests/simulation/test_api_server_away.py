@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from broken_line import Line
+from day_world import SimulatedCharts
 from world import (
     SimulatedJournal,
     SimulatedLock,
@@ -21,10 +22,14 @@ from world import (
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import UnreachableError
+from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Verdict
 from tarsrelease.steps.canary_gate import gate
+from tarsrelease.steps.hold import hold
+from tarsrelease.steps.resume import resume
 
+ALICE = Lifting(by="alice", reason="errors in the shop")
 SHORT = rollout(weights=(10, 100), duration="20s", max_extension="20s")
 WRITES = ("shift", "annotate", "append", "scale")
 
@@ -139,3 +144,15 @@ def test_the_lock_is_acquired_when_the_api_server_is_back() -> None:
     outcome = gate(context(world, release(SHORT), lock=Away(world)), 10)
     assert outcome.verdict is Verdict.PROCEED
     assert world.writes[0][0] >= back_at
+
+
+def test_an_outage_late_in_a_persons_hold_ends_no_stage() -> None:
+    world = made()
+    of = context(world, release(SHORT))
+    hold(of, ALICE)
+    world.at(200.0, lambda: setattr(world, "kubernetes_up", False))
+    world.at(230.0, lambda: setattr(world, "kubernetes_up", True))
+    charts = SimulatedCharts(world)
+    resuming = context(world, release(SHORT), charts=charts)
+    world.at(260.0, lambda: resume(resuming, ALICE) and None)
+    assert gate(of, 10).verdict is Verdict.PROCEED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, StringConstraints, model_validator
@@ -218,11 +219,16 @@ class Manifest(Value):
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        for what, names in (
-            ("images", [image.service for image in self.images]),
-            ("hotfixes", [hotfix.id for hotfix in self.hotfixes]),
-            ("migrations", [migration.file for migration in self.migrations]),
-        ):
-            if twice := repeated(names):
-                raise ValueError(f"{what}: {twice} is listed twice")
+        refuse_repeated(
+            images=[image.service for image in self.images],
+            hotfixes=[hotfix.id for hotfix in self.hotfixes],
+            migrations=[migration.file for migration in self.migrations],
+        )
         return self
+
+
+def refuse_repeated(**names: Sequence[str]) -> None:
+    """Raise ValueError for a name that its list has twice."""
+    for what, each in names.items():
+        if twice := repeated(each):
+            raise ValueError(f"{what}: {twice} is listed twice")

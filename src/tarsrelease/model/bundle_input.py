@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from tarsrelease.model.base import Application, Digest, FileName, Name, Value, Version
-from tarsrelease.model.bundle import ROLLOUT, Assertion, Hotfix, ImagePaths, ValuesPath
+from tarsrelease.model.bundle import (
+    ROLLOUT,
+    Assertion,
+    Hotfix,
+    ImagePaths,
+    ValuesPath,
+    refuse_repeated,
+)
 
 INPUT = "bundle.yaml"
 
@@ -67,6 +74,15 @@ class BundleInput(Value):
     migrations: tuple[MigrationInput, ...] = ()
     values_files: tuple[FileName, ...] = ()
     files: tuple[FileName, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        refuse_repeated(
+            images=[image.service for image in self.images],
+            hotfixes=[hotfix.id for hotfix in self.hotfixes],
+            migrations=[migration.file for migration in self.migrations],
+        )
+        return self
 
     @property
     def named_files(self) -> tuple[str, ...]:

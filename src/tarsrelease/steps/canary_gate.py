@@ -433,16 +433,9 @@ def _capacity_and_consent(
 ) -> Task[Check | None]:
     """Until the canary is ready and no person holds the release; a result that says why not."""
     lacking = yield from scaling(context, stage, entries)
-    answers_until = context.clock.now() + timedelta(seconds=context.environment.limits.deploy)
     while lacking is None:
-        try:
-            entries = context.cluster.journal.entries()
-        except UnreachableError:
-            if context.clock.now() >= answers_until:
-                with changing(_AGAIN):
-                    raise
-            yield 2 * evaluation_times.TICK
-            continue
+        with changing(_AGAIN):  # the canary is scaled
+            entries = yield from patiently(context, stage.name, context.cluster.journal.entries)
         requests = requested(entries, context.release.version)
         until = held_until(context, entries)
         if not requests:

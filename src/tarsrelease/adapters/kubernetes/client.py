@@ -32,6 +32,8 @@ _TIMEOUT = (3.0, 10.0)
 _LONGEST = 10.0
 """Seconds for the whole of an answer."""
 _EXCERPT = 80
+_LONGEST_MESSAGE = 500
+"""Characters of an answer that is no Status."""
 _PAUSES = (0.2, 0.5, 1.0)
 """Seconds before each new attempt of a request that was not answered (all are idempotent)."""
 _DYNAMIC_CLIENT: Any = DynamicClient  # the library has no types
@@ -482,5 +484,5 @@ def _message(error: ApiException) -> str:
     try:
         status: Mapping[str, Any] = json.loads(body or "")
         return str(status.get("message") or error.reason)
-    except (ValueError, AttributeError):
-        return str(body or error.reason)
+    except (ValueError, AttributeError, RecursionError):
+        return str(body or error.reason)[:_LONGEST_MESSAGE]
