@@ -91,3 +91,9 @@ def test_a_seed_replays_its_release_in_another_process() -> None:
     ]
     assert told[0] == told[1]
     assert played(3, 4) == []
+
+
+@pytest.mark.parametrize("seed", [2141, 2328, 2874])
+def test_a_release_that_once_went_wrong_does_not(seed: int) -> None:
+    """An outage late in a person's hold; weights edited after a rollback, and while draining."""
+    assert played(seed, seed + 1) == []

@@ -226,13 +226,13 @@ def move_all(context: Context, to: Track, reason: str, within: float | None = No
 def move_all_again(
     context: Context, to: Track, reason: str, within: float | None = None
 ) -> datetime | None:
-    """Move all traffic again if another run has moved it since; None if not."""
+    """Move all traffic again if somebody has moved it since; None if not."""
     wanted = 0 if to is Track.STABLE else 100
     if all(
         route.weight == wanted for route in context.cluster.routes.read(context.rollout.services)
     ):
         return None
-    context.say("traffic: another run moved it meanwhile; moving it again")
+    context.say("traffic: somebody moved it meanwhile; moving it again")
     return move_all(context, to, reason, within)
 
 

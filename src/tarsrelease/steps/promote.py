@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState, Snapshot
 from tarsrelease.model.details import Details
-from tarsrelease.model.errors import RefusedError, StoppedError
+from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event
@@ -157,7 +157,7 @@ def _promote(
                 "run `tarsrelease promote` to try again",
             )
         with report.phase("drain"):
-            drain(locked, since, keep)
+            drain(locked, since, partial(_keep_off, locked, keep))
         with report.phase("remove canary"):
             _patiently(context, partial(_finish, locked, pins))
     announce(context, Event.PROMOTED, reason=f"all traffic is on stable, {release.version}")
@@ -455,6 +455,15 @@ def _move_to_canary(context: Context, step: PromotionStep) -> None:
 
 
 # (4) Remove the canary
+
+
+def _keep_off(context: Context, keep: Callable[[], None]) -> None:
+    """Extend the lease; move traffic again that somebody gave to the canary while it drains."""
+    keep()
+    try:
+        traffic.move_all_again(context, Track.STABLE, "the canary is being removed")
+    except UnreachableError as error:
+        context.say(f"drain: the routes cannot be read ({error})")
 
 
 def _finish(context: Context, pins: Pins | None) -> None:
