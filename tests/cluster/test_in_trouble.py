@@ -157,9 +157,10 @@ def test_the_runners_clock_is_wrong_by_ten_minutes(day: Day, seconds: int, tmp_p
     assert day.versions() == {"1.0.0"}
     day.assert_no_client_noticed()
     # A machine whose clock is wrong takes no lock that another holds.
-    with Running(day, "canary", "deploy") as holder:
-        holder.wait_for("installing")
-        with Running(day, argv=[*wrong, *day.command("canary", "deploy")]) as other:
+    day.tarsrelease("canary", "deploy")
+    with Running(day, *GATE) as holder:
+        holder.wait_for("traffic: 50 %")
+        with Running(day, argv=[*wrong, *day.command(*LAST)]) as other:
             refused = other.outcome(ExitCode.LOCKED)
         assert "holds it since" in refused["error"]["found"]
         holder.outcome(ExitCode.DONE)
