@@ -186,7 +186,9 @@ def test_a_hostile_field_of_the_event_is_never_executed(text: str, run: Run) -> 
 
 
 def test_a_kubeconfig_is_never_printed_and_gone_afterwards(run: Run, repository: Path) -> None:
-    """The cluster does not answer: the step ends with 69, and leaves nothing behind."""
+    """The cluster does not answer in time: the step ends with 69, and leaves nothing behind."""
+    limits = "limits: {deploy: 1s}  # how long promote tries again\n"
+    (repository / "environments" / "place.yaml").write_text(ENVIRONMENT + limits)
     secret = (
         "{apiVersion: v1, kind: Config, current-context: c, clusters: [{name: c, cluster: "
         "{server: 'http://127.0.0.1:1'}}], contexts: [{name: c, context: {cluster: c, user: u}}], "

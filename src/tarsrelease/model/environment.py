@@ -65,8 +65,8 @@ class Limits(Value):
     `metrics_outage`: how long a gate may be without metrics before it holds; `after_metrics_outage`
     says whether the traffic then stays (`hold`) or moves to stable (`traffic-off`). A verdict waits
     as long for an API server that does not answer. `wait`: how long traffic stays on a canary that
-    waits for a person. `deploy`: one Helm upgrade with its rollout, and how long a shift waits for
-    the API server. `rollback`: all phases of a rollback together.
+    waits for a person. `deploy`: one Helm upgrade with its rollout, and how long a step tries again
+    while the API server does not answer. `rollback`: all phases of a rollback together.
     """
 
     metrics_outage: Seconds = 180.0
