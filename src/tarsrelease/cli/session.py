@@ -74,12 +74,12 @@ class Session:
                 expected="the environment" + (f", one of {known}" if known else ""),
                 next_step="add --environment NAME (or set TARSRELEASE_ENVIRONMENT)",
             )
-        found, name = load_environment(self.settings.environment), self.settings.target
+        found, name = self.whole_environment, self.settings.target
         if name is None:
             return _whole(found) if self.settings.on_one_target else found
         return _at_target(found, name)
 
-    @property
+    @cached_property
     def whole_environment(self) -> Environment:
         """The environment with all its targets, also in a session at one of them."""
         return load_environment(self.settings.environment or "")

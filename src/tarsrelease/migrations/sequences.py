@@ -72,19 +72,16 @@ def sets_of(statement: Statement, base: Facts) -> list[str]:
 
 def follows_rows(statement: Statement) -> bool:
     """Whether every setval of a query takes its value from max(), as after rows with given ids."""
-    calls = [
-        found
-        for found in statement.nodes
-        if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "setval"
-    ]
+    calls = [found for found in statement.nodes if _calls(found, "setval")]
     return bool(calls) and all(len(call.args) > 1 and _has_max(call.args[1]) for call in calls)
 
 
 def _has_max(argument: Any) -> bool:
-    return any(
-        isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "max"
-        for _, found in postgast.walk(argument)
-    )
+    return any(_calls(found, "max") for _, found in postgast.walk(argument))
+
+
+def _calls(node: Any, function: str) -> bool:
+    return isinstance(node, NODES.FuncCall) and node.funcname[-1].string.sval == function
 
 
 def _named(statement: Statement) -> Iterator[str | None]:
@@ -94,7 +91,7 @@ def _named(statement: Statement) -> Iterator[str | None]:
     if block:
         return
     for found in statement.nodes:
-        if isinstance(found, NODES.FuncCall) and found.funcname[-1].string.sval == "setval":
+        if _calls(found, "setval"):
             yield _literal(found.args[0]) if found.args else None
 
 

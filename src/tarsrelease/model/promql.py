@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from tarsrelease.model import re2
@@ -84,6 +84,26 @@ def check_expressions(matchers: tuple[Matcher, ...]) -> None:
     for label, operator, value in matchers:
         if "~" in operator and (why := re2.fault(value)) is not None:
             raise ValueError(f"{label}{operator}{_shown(value)} is no regular expression: {why}")
+
+
+@cache
+def expression(text: str) -> re.Pattern[str] | None:
+    """A matcher's regular expression; None for what RE2 knows and Python does not."""
+    try:
+        return re.compile(text, re.ASCII | re.DOTALL)
+    except re.error:
+        return None
+
+
+@lru_cache(maxsize=65536)
+def holds(matcher: Matcher, value: str) -> bool:
+    """Whether the condition holds for a label's value; True where Python cannot tell."""
+    if "~" not in matcher.operator:
+        return (value == matcher.value) is (matcher.operator == "=")
+    pattern = expression(matcher.value)
+    if pattern is None:
+        return True
+    return (pattern.fullmatch(value) is not None) is (matcher.operator == "=~")
 
 
 def native_bound(text: str) -> float | None:

@@ -54,32 +54,15 @@ def selected(series: Iterable[Series], more: Iterable[promql.Matcher]) -> list[S
     None if one has no such label: the server may have removed it (Thanos' replica labels).
     """
     found = list(series)
-    for label, operator, value in more:
-        if any(label not in each.labels for each in found):
+    for matcher in more:
+        if any(matcher.label not in each.labels for each in found):
             return None
-        wanted = not operator.startswith("!")
-        found = [each for each in found if _holds(operator, value, each.labels[label]) is wanted]
+        found = [each for each in found if promql.holds(matcher, each.labels[matcher.label])]
     return found
-
-
-@lru_cache(maxsize=65536)
-def _holds(operator: str, value: str, text: str) -> bool:
-    """Whether the label's text equals the value, or matches it."""
-    return _pattern(value).fullmatch(text) is not None if "~" in operator else text == value
-
-
-@cache
-def _pattern(value: str) -> re.Pattern[str]:
-    return re.compile(value, re.ASCII | re.DOTALL)
 
 
 def _is_told_by_the_label(matcher: promql.Matcher) -> bool:
     if "~" not in matcher.operator:
         return True
-    if _ALIKE.fullmatch(matcher.value) is None:
-        return False
-    try:
-        _pattern(matcher.value)
-    except re.error:
-        return False
-    return True
+    alike = _ALIKE.fullmatch(matcher.value) is not None
+    return alike and promql.expression(matcher.value) is not None

@@ -120,17 +120,17 @@ def of_another_kind(matcher: promql.Matcher, values: frozenset[str]) -> bool:
     if not values:
         return False
     if all(value.isdecimal() and len(value) <= 3 for value in values):
-        return not any(_holds(matcher, each) for each in _NUMBERS)
+        return not any(promql.holds(matcher, each) for each in _NUMBERS)
     if all(map(_CLASS.fullmatch, values)):
-        return not any(_holds(matcher, each) for each in _CLASSES)
+        return not any(promql.holds(matcher, each) for each in _CLASSES)
     texts = [found[1] for value in values if (found := _CODE_AND_TEXT.fullmatch(value))]
     if len(texts) == len(values):
         has_text = any(letter.isalpha() or letter.isspace() for letter in _plain(matcher))
         codes = (f"{number}{text}" for text in texts for number in _NUMBERS[100:])
-        return not has_text and not any(_holds(matcher, each) for each in codes)
+        return not has_text and not any(promql.holds(matcher, each) for each in codes)
     if all(value[:1].isalpha() for value in values):
         plain = _plain(matcher)
-        names_numbers = any(_holds(matcher, each) for each in (*_NUMBERS, *_CLASSES))
+        names_numbers = any(promql.holds(matcher, each) for each in (*_NUMBERS, *_CLASSES))
         is_word = any(letter.isalpha() for letter in plain.replace("xx", "").replace("XX", ""))
         return matcher.operator in ("=", "=~") and names_numbers and not is_word
     return False
@@ -147,7 +147,7 @@ def inverted(matcher: promql.Matcher) -> promql.Matcher | None:
     if matcher.operator not in ("!=", "!~"):
         return None
     found = matcher._replace(operator=matcher.operator.replace("!", "=").replace("==", "="))
-    return None if _holds(found, "") else found
+    return None if promql.holds(found, "") else found
 
 
 @cache
@@ -156,28 +156,10 @@ def in_another_case(matcher: promql.Matcher, values: frozenset[str]) -> str | No
     if matcher.operator not in ("=", "=~"):
         return None
     text = matcher.value if matcher.operator == "=~" else re.escape(matcher.value)
-    pattern = _pattern(f"(?i:{text})")
-    if pattern is None or any(_holds(matcher, value) for value in values):
+    pattern = promql.expression(f"(?i:{text})")
+    if pattern is None or any(promql.holds(matcher, value) for value in values):
         return None
     return next((value for value in sorted(values) if pattern.fullmatch(value)), None)
-
-
-def _holds(matcher: promql.Matcher, value: str) -> bool:
-    if "~" not in matcher.operator:
-        return (value == matcher.value) is (matcher.operator == "=")
-    pattern = _pattern(matcher.value)
-    if pattern is None:
-        return True
-    return (pattern.fullmatch(value) is not None) is (matcher.operator == "=~")
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str] | None:
-    """None for what RE2 knows and Python does not: nothing can be told then."""
-    try:
-        return re.compile(text, re.ASCII | re.DOTALL)
-    except re.error:
-        return None
 
 
 def path_labels(selector: str) -> frozenset[str]:
