@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def test_every_command_block_runs_in_order(cluster: commands.Cluster, tmp_path: 
         found = json.loads((evidence / name).read_text())
         assert found, name
     _preflight_read_the_cluster(evidence)
+    _watch_read_the_cluster(evidence)
     kpis = json.loads((evidence / "ga_24h_kpis.json").read_text())
     assert kpis["duration_seconds"] == 86400
     assert len(kpis["intervals"]) == 288
@@ -171,12 +173,8 @@ def _preflight_read_the_cluster(evidence: Path) -> None:
 
     Only the CPU that other work on this machine uses may be too much.
     """
-    records = map(json.loads, (evidence / "evidence.jsonl").read_text().splitlines())
-    [checks] = [
-        record["outcome"]["checks"]
-        for record in records
-        if record["outcome"]["step"] == "check preflight"
-    ]
+    [outcome] = _outcomes(evidence, "check preflight")
+    checks = outcome["checks"]
     found = {(check["id"].removeprefix("preflight."), check["source"]) for check in checks}
     assert ("capacity", "metrics.k8s.io") in found
     assert ("capacity", "requests of all pods") in found
@@ -186,6 +184,31 @@ def _preflight_read_the_cluster(evidence: Path) -> None:
     assert all(reason.startswith("node-cpu-use: ") for reason in wrong), wrong
     passed = {check["id"] for check in checks if check["status"] == "pass"}
     assert {f"preflight.{each}" for each in ("redis", "database", "endpoints", "backup")} <= passed
+
+
+def _watch_read_the_cluster(evidence: Path) -> None:
+    """The promotion's time from the journal, pods from the API server, and recorded metrics."""
+    [watch], [promoted] = _outcomes(evidence, "watch"), _outcomes(evidence, "promote")
+    began = datetime.fromisoformat(promoted["started_at"])
+    ended = datetime.fromisoformat(watch["finished_at"])
+    assert 0 < watch["details"]["window"] < (ended - began).total_seconds()
+    assert [row[4] for row in watch["details"]["table"]["rows"]] == ["to come"] * 5
+    checks = {check["id"]: check for check in watch["checks"]}
+    restarts = checks["watch.restarts"]
+    assert (restarts["status"], restarts["source"]) == ("pass", "pods"), restarts
+    assert {"slo.availability", "slo.error_rate", "slo.latency_p95", "watch.breaches"} <= set(
+        checks
+    )
+    assert checks["slo.availability"]["samples"] > 1000
+    growth = {c["service"] for c in watch["checks"] if c["id"] == "watch.memory_growth"}
+    assert {"tars-orchestration-agent", "tars-insight-engine", "tars-dashboard-api"} <= growth
+
+
+def _outcomes(evidence: Path, step: str) -> list[dict[str, Any]]:
+    """The recorded outcomes of a step, in their order."""
+    lines = (evidence / "evidence.jsonl").read_text().splitlines()
+    found = [json.loads(line)["outcome"] for line in lines]
+    return [each for each in found if each["step"] == step]
 
 
 def _files() -> set[str]:
