@@ -2,7 +2,8 @@
 
 `init`, `bundle build`, `doctor` and `rehearse --images` without editing a generated file: a good
 version is promoted, and one started with `--random-error` is rolled back, as is one whose canary is
-asked for `/status/500`. `init` also looks at the running cluster itself.
+asked for `/status/500`. `init` also looks at the running cluster itself, and a chart whose `lookup`
+is never called is promoted on it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,29 @@ INIT_ON_THE_CLUSTER = """\
 tarsrelease rehearse shell --name podinfo -- tarsrelease init --chart charts/podinfo \\
   --version 6.9.4 --repository example/podinfo
 """
+SECRET = """\
+{{- define "podinfo.password" -}}
+{{- $old := lookup "v1" "Secret" .Release.Namespace "podinfo" -}}
+{{- if $old }}{{ $old.data.password }}{{ else }}{{ randAlphaNum 12 }}{{ end }}
+{{- end }}
+{{- if not (.Values.auth).existingSecret }}
+apiVersion: v1
+kind: Secret
+metadata: {name: '{{ .Release.Name }}'}
+data: {password: '{{ include "podinfo.password" . | b64enc }}'}
+{{- end }}
+"""
+WITH_A_LOOKUP = f"""\
+cat > charts/podinfo/templates/secret.yaml <<'END'
+{SECRET}END
+echo 'auth: {{existingSecret: podinfo}}' >> charts/podinfo/values.yaml
+rm -r release/v6_9_3
+git add --all && git commit --quiet --message "Release 6.9.4"
+tarsrelease bundle build --source charts --version 6.9.4 --out release/v6_9_4 \
+  --digest podinfo=sha256:{"4" * 64}
+tarsrelease rehearse --name podinfo --release release/v6_9_4 --environment production \
+  --images images.yaml --rate 100 --path / --path /api/info
+"""
 STABLE_FAILS_TOO = """\
 tarsrelease rehearse --name podinfo --release release/v6_9_2 --environment production \
   --images images.yaml --rate 100 --path / --path /status/500 || test $? -eq 2
@@ -37,7 +61,7 @@ def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Pat
     folder.mkdir()
     started = time.monotonic()
     try:
-        more = INIT_ON_THE_CLUSTER + STABLE_FAILS_TOO
+        more = INIT_ON_THE_CLUSTER + STABLE_FAILS_TOO + WITH_A_LOOKUP
         *before, last = tutorial.script().rpartition(f"echo '+' '{_DOWN}")
         code = tutorial.run(folder, f"{before[0]}{more}{before[1]}{last}", log)
     finally:
@@ -52,7 +76,8 @@ def test_podinfo_is_promoted_and_its_faulty_version_is_rolled_back(tmp_path: Pat
         for line in (folder / "evidence/evidence.jsonl").read_text().splitlines()
     ]
     verdicts = [end["verdict"] for end in ends if end["step"] == "rehearse"]
-    assert verdicts == ["proceed", "rollback", "rollback"]
+    assert verdicts == ["proceed", "rollback", "rollback", "proceed"]
+    assert "6.9.4 is promoted and serves all requests" in text
     assert "it never answers /status/500 with a status of 2xx" in text
     assert "--canary-path /status/500" in text
     assert "read the metrics of pod podinfo-" in text

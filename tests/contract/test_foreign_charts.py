@@ -418,3 +418,27 @@ def test_an_image_in_a_list_of_the_environment_belongs_into_the_bundle(chart: Ch
         file.write("values_files: [lists.yaml]\n")
     code, outcome = chart.build()
     assert code == 0, outcome
+
+
+@pytest.mark.slow
+@pytest.mark.full
+def test_a_route_in_the_gateways_namespace_is_split_there(chart: Chart) -> None:
+    """A route of another namespace to a Service of the same name there is not the product's."""
+    route = chart.folder / "templates/httproute.yaml"
+    text = route.read_text().replace("metadata:\n", "metadata:\n  namespace: gateways\n", 1)
+    route.write_text(text.replace("weight: 1", "namespace: {{ $.Release.Namespace }}"))
+    others = text.replace("name: {{ $fullName }}", "name: {{ $fullName }}-x", 1)
+    chart.template(others.replace("weight: 1", "namespace: gateways"))
+    code, outcome = chart.init()
+    assert code == 0, outcome
+    [found] = chart.written("rollout.yaml")["services"]
+    assert found["routes"] == [{"kind": "HTTPRoute", "name": "shop", "namespace": "gateways"}]
+    plan = outcome["details"]["plan"]
+    assert any("HTTPRoute shop is in the namespace gateways" in line for line in plan)
+    role = (chart.root / "rbac/tarsrelease.yaml").read_text()
+    assert "referencegrants" in role
+    code, outcome = chart.build()
+    assert code == 0, outcome
+    commit_all(chart.root)
+    code, outcome = chart.run("verify", "release/v1_16_0", "--offline", "--require", "chart")
+    assert code == 0, outcome

@@ -256,6 +256,13 @@ http_wait_seconds_count{code="200",note="a\u2028b"} 90 # {trace_id="x y"} 0.67 1
     assert (found.source, found.slow) == ("http_wait_seconds_count by code", None)
 
 
+def test_a_number_that_is_no_status_is_not_taken_for_one() -> None:
+    page = b'shop_http_requests_total{Status_Code="503",customer="404",port="443"} 5\n'
+    found = recognize(any_lines(page))
+    assert found is not None
+    assert found.source == "shop_http_requests_total by Status_Code"
+
+
 def test_a_page_without_requests_is_not_guessed() -> None:
     page = b'go_goroutines 9\npromhttp_metric_handler_requests_total{code="200"} 1\n'
     assert recognize(any_lines(page)) is None

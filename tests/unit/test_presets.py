@@ -54,6 +54,19 @@ def test_errors(name: str) -> None:
     assert (selected(sli.of, page), selected(sli.bad or "", page)) == (100, 10)
 
 
+@pytest.mark.parametrize(
+    ("code", "is_bad"),
+    [*((code, False) for code in (0, 1, 5, 8, 16)), *((c, True) for c in (2, 4, 12, 13, 14, 15))],
+)
+def test_grpc_codes_as_numbers(code: int, is_bad: bool) -> None:
+    """OK, CANCELLED, NOT_FOUND, RESOURCE_EXHAUSTED and UNAUTHENTICATED are no failures; UNKNOWN,
+    DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS are."""
+    page = f'grpc_server_handled_total{{grpc_code="{code}",grpc_service="shop.v1.Orders"}} 3\n'
+    sli = with_slis(errors={"preset": "grpc"}).slis["errors"]
+    assert isinstance(sli, ProportionSli)
+    assert selected(sli.bad or "", page.encode()) == (3 if is_bad else 0)
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS.keys() - WITHOUT_LATENCY))
 def test_latency(name: str) -> None:
     page = (SAMPLES / f"{name}.prom").read_bytes()

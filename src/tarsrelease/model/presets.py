@@ -119,10 +119,11 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "grpc": Preset(
         document="github.com/grpc-ecosystem/go-grpc-middleware/tree/main/providers/prometheus, "
-        "grpc_server_handled_total; grpc_server_handling_seconds if it is switched on",
+        "grpc_server_handled_total; grpc_server_handling_seconds if it is switched on. Codes "
+        "as numbers: grpc.github.io/grpc/core/md_doc_statuscodes.html",
         requests="grpc_server_handled_total",
         bad='grpc_code=~"(?i)Unknown|DeadlineExceeded|DEADLINE_EXCEEDED|Unimplemented|Internal|'
-        'Unavailable|DataLoss|DATA_LOSS"',
+        'Unavailable|DataLoss|DATA_LOSS|2|4|1[2-5]"',
         histogram="grpc_server_handling_seconds",
         bounds=_GO,
         common=f'{_OWN},grpc_service!="grpc.health.v1.Health"',

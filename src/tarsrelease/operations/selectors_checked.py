@@ -35,8 +35,9 @@ def check_selectors(
 ) -> tuple[Check, ...]:
     """One result for each service: what could not be measured, and what is left out or merged.
 
-    `deployments` say how often the kubelet probes. Raises what the port raises. Without any series
-    of stable nothing can be told: skipped.
+    `deployments` say how often the kubelet probes. Pods' own pages have no past, so what comes too
+    often, too seldom or from probes is not found there. Raises what the port raises. Without any
+    series of stable nothing can be told: skipped.
     """
     asked = queries.Queries(
         recorded_requests.selectors_of(rollout, environment.kubernetes.namespace),
@@ -49,11 +50,16 @@ def check_selectors(
         ),
     )
     interval, end = environment.prometheus.scrape_interval, history.server_time()
-    begin = end - WINDOW
+    begin, of_pods_alone = end - WINDOW, environment.metrics == "pods"
+    if of_pods_alone:  # their pages of this moment, of which nothing has been counted yet
+        begin, deployments = end + WINDOW, ()
+        answers = history.between(asked.asked, end - WINDOW, begin)
+    else:
+        answers = history.recorded(asked.asked, begin, end, interval)
     read = queries.open_measurements(asked, rollout.labels, {}, begin, interval)
     known = attribution.known(rollout, environment.kubernetes.namespace)
     read = queries.attribute(read, known, dict.fromkeys(Track, None))
-    read = queries.enter(read, history.recorded(asked.asked, begin, end, interval), end, {})
+    read = queries.enter(read, answers, end, {})
     decides = _deciding_slis(rollout)
     keys = [(service.name, Track.STABLE) for service in rollout.services]
     found = presence.findings(asked.proportions, asked.may_be_absent, read.counters, keys)
@@ -65,7 +71,8 @@ def check_selectors(
     found += presence.untold_probes(of_pods, read.counters, keys, probes, WINDOW)
     asked_for = _probe_paths(rollout, deployments)
     found += presence.other_probes(of_pods, read.counters, keys, asked_for, WINDOW)
-    found += _as_scraped(rollout, expected, history, end, interval)
+    if not of_pods_alone:
+        found += _as_scraped(rollout, expected, history, end, interval)
     found = [
         each._replace(serious=each.serious and decides.get((each.sli, each.service), False))
         for each in found

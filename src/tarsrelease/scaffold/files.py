@@ -138,8 +138,12 @@ def _service_lines(service: ServiceSeen, keys: Mapping[str, str]) -> list[str]:
         f"    port: {service.port}",
         *(f"    {side}: {_flow(found)}" for side, found in sides.items()),
     ]
-    if len(routes) > 1 or any(route.kind != "HTTPRoute" for route in routes):
-        refs = [{"kind": route.kind, "name": route.name} for route in routes]
+    if len(routes) > 1 or any(route.kind != "HTTPRoute" or route.namespace for route in routes):
+        refs = [
+            {"kind": route.kind, "name": route.name}
+            | ({"namespace": route.namespace} if route.namespace else {})
+            for route in routes
+        ]
         lines.append(f"    routes: {_flow(refs)}")
     else:
         lines.append(f"    route: {routes[0].name if routes else service.stable[1]}")
@@ -244,8 +248,11 @@ def role_text(shipped: str, facts: Facts, product: Product) -> str:
     }
     wanted: list[tuple[str, str, tuple[str, ...]]]
     wanted = [(group, plural, _HELM) for group, plural in _resources(product.kinds)]
-    if any(route.kind == "GRPCRoute" for s in product.services for route in s.routes):
+    routes = [route for service in product.services for route in service.routes]
+    if any(route.kind == "GRPCRoute" for route in routes):
         wanted.append(("gateway.networking.k8s.io", "grpcroutes", _HELM))
+    if any(route.namespace for route in routes):
+        wanted.append(("gateway.networking.k8s.io", "referencegrants", ("list",)))
     if facts.prometheus is None:
         # Its price is in the file that the text begins with.
         wanted.append(("", "pods/proxy", ("get",)))
@@ -268,7 +275,8 @@ def role_text(shipped: str, facts: Facts, product: Product) -> str:
 
 
 _HELM = ("get", "create", "patch", "delete")
-_PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
+_ENDINGS = {"y": "ie", "s": "se", "x": "xe", "ch": "che"}
+_ENDING = re.compile(r"((?<![aeiou])y|s|x|ch)$")  # policy: policies, gateway: gateways
 
 
 def _resources(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -279,8 +287,7 @@ def _resources(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
             continue
         group = version.partition("/")[0] if "/" in version else ""
         lower = kind.lower()
-        plural = _PLURALS.get(kind) or (f"{lower[:-1]}ies" if lower.endswith("y") else f"{lower}s")
-        found.append((group, plural))
+        found.append((group, _ENDING.sub(lambda each: _ENDINGS[each[0]], lower) + "s"))
     return found
 
 

@@ -36,7 +36,9 @@ class RouteSeen:
     paths: tuple[str, ...]
     port: int
     gateway: tuple[str, str, str]
-    """Namespace ("" for the route's own), name and listener ("" for any) of its Gateway."""
+    """Namespace ("" for the application's), name and listener ("" for any) of its Gateway."""
+    namespace: str = ""
+    """"" for the application's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,12 @@ def look(
     *,
     app_version: str,
     version: str,
+    namespace: str,
 ) -> Product:
     """The product of a chart. `defaults` are its values with those of its subcharts.
 
-    `app_version` is Chart.yaml's, `version` that of the release: an image whose tag is the first
-    gets the second.
+    `namespace` is the application's. `app_version` is Chart.yaml's, `version` that of the
+    release: an image whose tag is the first gets the second.
     """
     stable = [each for each in render(application, []) if not is_test(each)]
     product = Product()
@@ -106,7 +109,14 @@ def look(
         for each in render(f"{application}-canary", [product.canary_values])
         if not is_test(each)
     ]
-    _services(application, stable, canary, product)
+    _services(application, stable, canary, namespace, product)
+    product.problems += [
+        f"the {route.kind} {route.name} is in the namespace {route.namespace}: give the "
+        "ServiceAccount the rule of rbac/tarsrelease.yaml for routes there, too"
+        for service in product.services
+        for route in service.routes
+        if route.namespace
+    ]
     _images(stable, _places(defaults), app_version, version, product)
     _find_prefixes(application, render, defaults, product.images)
     product.kinds = sorted({(str(o.get("apiVersion")), str(o.get("kind"))) for o in stable})
@@ -173,7 +183,11 @@ def _merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
 
 
 def _services(
-    application: str, stable: Sequence[Object], canary: Sequence[Object], product: Product
+    application: str,
+    stable: Sequence[Object],
+    canary: Sequence[Object],
+    namespace: str,
+    product: Product,
 ) -> None:
     routes = [each for each in stable if each.get("kind") in ("HTTPRoute", "GRPCRoute")]
     ours, theirs = (
@@ -191,10 +205,10 @@ def _services(
             continue
         selecting = [s for s in stable if _selects(s, deployment)]
         service = next(
-            (s for s in selecting if any(_routes(routes, _name(s)))),
+            (s for s in selecting if any(_routes(routes, _name(s), namespace))),
             next((s for s in selecting if not _headless(s)), None),
         )
-        seen = tuple(_routes(routes, _name(service))) if service is not None else ()
+        seen = tuple(_routes(routes, _name(service), namespace)) if service is not None else ()
         if service is None or (routes and not seen):
             product.workers.append((_short(name, application), name, other))
             continue
@@ -261,20 +275,19 @@ def _selects(service: Object, deployment: Object) -> bool:
     return bool(selector) and selector.items() <= labels.items()
 
 
-def _routes(routes: Sequence[Object], service: str) -> Iterator[RouteSeen]:
+def _routes(routes: Sequence[Object], service: str, namespace: str) -> Iterator[RouteSeen]:
+    """Those that lead to the Service of this namespace."""
     for route in routes:
         spec = route.get("spec") or {}
-        rules = [
-            rule
+        own = str(route["metadata"].get("namespace") or namespace)
+        leading = [
+            (rule, ref)
             for rule in spec.get("rules") or []
-            if service in [ref.get("name") for ref in rule.get("backendRefs") or []]
+            for ref in rule.get("backendRefs") or []
+            if (ref.get("name"), ref.get("namespace") or own) == (service, namespace)
         ]
-        ports = [
-            int(ref["port"])
-            for rule in rules
-            for ref in rule["backendRefs"]
-            if ref.get("name") == service and ref.get("port")
-        ]
+        rules = [rule for rule, _ in leading]
+        ports = [int(ref["port"]) for _, ref in leading if ref.get("port")]
         if not rules:
             continue
         paths = [
@@ -282,6 +295,7 @@ def _routes(routes: Sequence[Object], service: str) -> Iterator[RouteSeen]:
             for rule in rules
             for match in rule.get("matches") or [{}]
         ]
+        elsewhere = "" if own == namespace else own
         parent: Mapping[str, Any] = next(
             (p for p in spec.get("parentRefs") or [] if p.get("kind", "Gateway") == "Gateway"), {}
         )
@@ -292,10 +306,11 @@ def _routes(routes: Sequence[Object], service: str) -> Iterator[RouteSeen]:
             paths=tuple(dict.fromkeys(paths)),
             port=ports[0] if ports else 80,
             gateway=(
-                str(parent.get("namespace") or ""),
+                str(parent.get("namespace") or elsewhere),
                 str(parent.get("name") or ""),
                 str(parent.get("sectionName") or ""),
             ),
+            namespace=elsewhere,
         )
 
 

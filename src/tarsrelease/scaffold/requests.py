@@ -12,6 +12,7 @@ Lines = Sequence[tuple[str, Mapping[str, str], float]]
 """Name, labels and value of each line of a page."""
 
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
+_STATUS_NAME = re.compile("status|code", re.I)
 _PROBES = re.compile(
     r"/?(-/)?(actuator/)?(healthz?|livez?|readyz?|startupz?|health/.*|metrics|prometheus|ping)"
 )
@@ -98,7 +99,7 @@ def _by_selectors(lines: Lines) -> Recognized | None:
 def _label(
     series: Iterable[tuple[Mapping[str, str], float]], wanted: re.Pattern[str]
 ) -> str | None:
-    """The label all of whose values look like that."""
+    """The label all of whose values look like that, one that is called a status or code first."""
     values: dict[str, set[str]] = {}
     for labels, _ in series:
         for label, value in labels.items():
@@ -106,7 +107,9 @@ def _label(
     return next(
         (
             label
-            for label, found in sorted(values.items())
+            for label, found in sorted(
+                values.items(), key=lambda each: (not _STATUS_NAME.search(each[0]), each[0])
+            )
             if all(wanted.fullmatch(value) for value in found)
         ),
         None,

@@ -56,7 +56,14 @@ class ChartSeen:
             return helm.render(release, str(self.folder), [*self.values, *more], values_from=None)
 
         whole = laid_over([self.defaults, *self.values])
-        return look(application, render, whole, app_version=self.app_version, version=version)
+        return look(
+            application,
+            render,
+            whole,
+            app_version=self.app_version,
+            version=version,
+            namespace=namespace,
+        )
 
 
 def read_chart(folder: Path, values_files: Sequence[Path]) -> ChartSeen:
