@@ -72,6 +72,24 @@ def test_a_hold(tmp_path: Path) -> None:
     same_everywhere(found)
 
 
+def test_a_protection_that_becomes_a_rollback(tmp_path: Path) -> None:
+    """After an incident of stable, the first failing evaluation protects, the second rolls back."""
+    faults = ("--fault", "stable-pod-ill", "--fault", "errors")
+    outcome = rehearse(tmp_path, *faults, "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
+    found = stored(tmp_path)
+    said = subjects(found)
+    protected = "lost its traffic to protect users"
+    assert said[:4] == [*BEGUN, "is at its next stage", protected]
+    assert said[-3:] == ["is being rolled back", "is rolled back", "has no incident any more"]
+    assert said.count(protected) == 1
+    alerts = [body for body in found["pagerduty"] if body.get("event_action")]
+    severities = [a["payload"]["severity"] for a in alerts if a["event_action"] == "trigger"]
+    assert severities == ["warning", "critical"]
+    assert "identified" in statuses(found)
+    same_everywhere(found)
+
+
 def test_a_rollback(tmp_path: Path) -> None:
     outcome = rehearse(tmp_path, "--fault", "errors", "--stages", "10,100")
     assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)

@@ -166,6 +166,20 @@ def test_an_e_mail_has_both_parts_and_is_sent_encrypted(mail: MailServer) -> Non
     assert mail.commands.index("STARTTLS") < mail.commands.index("AUTH")
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\u2028", "\x85", "\x0b"])
+def test_no_name_and_no_reason_adds_a_header_to_an_e_mail(mail: MailServer, end: str) -> None:
+    evil = f"1.4.0{end}Bcc: evil@x.example{end}{end}<script>"
+    names = dict.fromkeys(("application", "release", "environment", "about", "run"), evil)
+    tell(by_mail(mail), notice(Event.HOLD, reason=evil, **names))
+    tell(by_mail(mail), notice(Event.HOLD))
+    attacked, usual = mail.got
+    assert attacked.keys() == usual.keys()
+    assert attacked["To"] == usual["To"]
+    html = attacked.get_body(("html",))
+    assert html is not None
+    assert "<script>" not in html.get_content()
+
+
 def test_a_mail_server_that_is_busy_is_asked_again_and_a_refusal_is_not(mail: MailServer) -> None:
     mail.answers = {"MAIL": ["451 try later"]}
     tell(by_mail(mail), notice(Event.PROMOTED))
@@ -253,8 +267,64 @@ TEXTS = st.text(max_size=60) | st.sampled_from(
         "\u202eabc",
         "🚀" * 40,
         "x" * 9000,
+        "🚀" * 9000,
+        "&" * 9000,
+        "\\" * 9000,
+        "@channel <!here> <!subteam^S1> <#C1> <@U1> <http://evil.example|click>",
+        "<users/all> <at>everyone</at> <@&1> ||spoiler||",
+        "# heading\n- list\r\nBcc: evil@x.example",
+        "\n",
+        "\u2028why",
+        "\u200b\ufeff",
+        "\x9b31m\x85red",
+        "https://ci.example/a_b*c/7",
+        "https://ci.example/ 7|<!channel>",
+        "https://ci.example/" + "7" * 3000,
     ]
 )
+
+
+def size(body: object) -> int:
+    """Bytes of a request."""
+    return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def units(text: object) -> int:
+    """Characters as providers count them that are written in JavaScript or Java."""
+    return len(str(text).encode("utf-16-le", "surrogatepass")) // 2
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.sampled_from(list(Event)), TEXTS, TEXTS, TEXTS)
+def test_every_message_keeps_the_providers_limits_and_its_link(
+    event: Event, reason: str, about: str, link: str
+) -> None:
+    told = notice(event, reason=reason, about=about, link=link, release=about or "1", **WINDOW)
+    shown = link if link.startswith("https://ci.example/a") else ""
+    for channel in CHANNELS:
+        for message in slack_channel(told, channel):
+            blocks: Any = message.body["blocks"]
+            header, *texts = [each["text"]["text"] for each in blocks]
+            assert units(header) <= 150
+            assert units(message.body["text"]) <= 3000
+            for text in texts:
+                assert text.strip()
+                assert units(text) <= 3000
+                assert text.count("<") == text.count(">") <= 1
+            assert channel.detail != "technical" or (f"<{shown}|" in texts[-1] if shown else True)
+    for message in pagerduty(told, T, "k" * 32):
+        assert size(message.body) <= 512_000
+        payload: Any = message.body.get("payload", {"summary": ""})
+        assert units(payload["summary"]) <= 1024
+    discord, google = FORMS["discord"](told)["content"], FORMS["google-chat"](told)["text"]
+    assert units(discord) <= 2000
+    assert units(google) <= 4096
+    assert str(discord).endswith(shown)
+    assert str(google).endswith(shown)
+    assert size(FORMS["teams"](told)) <= 28 * 1024
+    for message in statuspage(told):
+        incident: Any = message.body["incident"]
+        assert units(incident["name"]) <= 255
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -304,6 +374,25 @@ def test_a_team_has_words_of_its_own(tmp_path: Path) -> None:
     assert (told.headline, told.reason) == ("1.4.0 waits", "TOO FEW\nCall us.")
     assert slack(told).body["text"] == "1.4.0 waits: TOO FEW\nCall us."
     assert worded(notice(Event.PROMOTED), str(tmp_path)) == notice(Event.PROMOTED)
+
+
+def test_a_teams_template_mentions_nobody_and_changes_no_direction(tmp_path: Path) -> None:
+    mentions = "@everyone @channel <!channel> <users/all> <@&1> <at>all</at>"
+    (tmp_path / "hold.txt.j2").write_text(f"{mentions} \u202e{{{{ release }}}}\n\n{mentions}")
+    told = worded(notice(Event.HOLD), str(tmp_path))
+    assert "\u202e" not in told.headline
+    slack_body: Any = slack(told).body
+    header, *sections = [each["text"]["text"] for each in slack_body["blocks"]]
+    assert "<!channel>" in header, "plain text, which mentions nobody"
+    assert not any("<!" in text for text in (slack_body["text"], *sections))
+    google, discord = FORMS["google-chat"](told)["text"], FORMS["discord"](told)
+    assert "<" not in str(google)
+    assert discord["allowed_mentions"] == {"parse": []}
+    assert "@everyone" not in str(discord["content"])
+    teams: Any = FORMS["teams"](told)
+    card = teams["attachments"][0]["content"]
+    assert "msteams" not in card, "which would name the mentioned"
+    assert not any("@everyone" in each["text"] for each in card["body"])
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,7 @@ def trouble_and_return(
     timer.start()
     _, warnings = box.close(seconds + 30)
     timer.join()
+    print(f"{channel}, {trouble}: longest post {longest * 1000:.1f} ms")
     return longest, warnings
 
 

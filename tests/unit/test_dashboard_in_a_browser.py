@@ -27,16 +27,31 @@ from tarsrelease.steps.dashboard import dashboard
 
 pytestmark = pytest.mark.full
 
-_RUN = """
-axe.run(document).then((found) => {
+_TELL = """
+function tell(found) {
   const out = document.createElement("pre");
-  out.id = "axe";
-  out.textContent = JSON.stringify({
-    violations: found.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)]),
-    passes: found.passes.length,
-    requests: performance.getEntriesByType("resource").map((r) => r.name),
-  });
+  out.id = "found";
+  out.textContent = JSON.stringify(found);
   document.body.append(out);
+}
+"""
+_AUDIT = """
+axe.run(document).then((found) => tell({
+  violations: found.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)]),
+  passes: found.passes.length,
+  requests: performance.getEntriesByType("resource").map((r) => r.name),
+}));
+"""
+_UPDATE = """
+const checks = () => document.querySelector('[aria-label="Checks of the last gate"]');
+const before = checks();
+before.scrollLeft = 40;
+before.focus();
+source.onmessage({data: JSON.stringify({at: "later", content: now.innerHTML})});
+tell({
+  replaced: checks() !== before,
+  scrolled: checks().scrollLeft,
+  focused: document.activeElement === checks(),
 });
 """
 
@@ -61,9 +76,14 @@ def axe() -> str:
 def audited(shown: str, folder: Path, *more: str) -> dict[str, Any]:
     """What axe found, with the page as it is but its policy, which refuses axe's script."""
     shown = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", shown)
-    script = f"<script>{axe()}</script><script>{_RUN}</script></html>"
+    return answered(shown, folder, axe(), _AUDIT, more=more)
+
+
+def answered(shown: str, folder: Path, *scripts: str, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the scripts tell at the end of the page."""
+    added = "".join(f"<script>{each}</script>" for each in (_TELL, *scripts))
     file = folder / "page.html"
-    file.write_text(shown.replace("</html>", script), encoding="utf-8")
+    file.write_text(shown.replace("</html>", f"{added}</html>"), encoding="utf-8")
     argv = [
         *(chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
         *(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", *more),
@@ -71,18 +91,22 @@ def audited(shown: str, folder: Path, *more: str) -> dict[str, Any]:
     done = subprocess.run(
         [*argv, file.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
-    found = re.search(r'<pre id="axe">(.*?)</pre>', done.stdout, re.DOTALL)
+    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found is not None, done.stderr[-2000:]
     answer: dict[str, Any] = json.loads(html.unescape(found[1]))
     return answer
 
 
 @pytest.fixture(scope="module")
-def promoted() -> str:
-    day = DayWorld()
-    day.play(Unattended())
-    found = dashboard(day.context(), day.evidence.outcomes)
-    return page(found, day.context().clock.now())
+def day() -> DayWorld:
+    found = DayWorld()
+    found.play(Unattended())
+    return found
+
+
+@pytest.fixture(scope="module")
+def promoted(day: DayWorld) -> str:
+    return page(dashboard(day.context(), day.evidence.outcomes), day.context().clock.now())
 
 
 PHONE, DARK = "--window-size=390,800", "--blink-settings=preferredColorScheme=0"
@@ -97,3 +121,14 @@ def test_axe_finds_nothing_serious_and_the_page_asks_for_nothing(
     assert serious == []
     assert found["passes"] > 10
     assert found["requests"] == []
+
+
+def test_an_update_keeps_what_a_reader_has_scrolled_and_the_focus(
+    day: DayWorld, tmp_path: Path
+) -> None:
+    found = dashboard(day.context(), day.evidence.outcomes)
+    shown = page(found, day.context().clock.now(), nonce="n")
+    without_server = "<script>window.EventSource = class {}</script>"
+    live = shown.replace("<main", f"{without_server}<main", 1)
+    seen = answered(live, tmp_path, _UPDATE, more=(PHONE,))
+    assert seen == {"replaced": True, "scrolled": 40, "focused": True}

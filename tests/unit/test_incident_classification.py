@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tarsrelease.cli.commands import incident
 from tarsrelease.incidents.classification import classify
 from tarsrelease.incidents.escalation import described, next_level
 from tarsrelease.model.incident import (
@@ -85,6 +86,22 @@ def test_what_is_missing_is_named_and_proves_nothing(
 ) -> None:
     found = classify(Symptoms.model_validate(known), RULES)
     assert (found.severity, found.action, found.missing) == (severity, action, missing)
+
+
+@pytest.mark.parametrize(
+    ("percent", "inside", "beyond", "step"), [(20, P2, P3, -1), (50, P2, P1, 1)]
+)
+def test_two_latencies_meet_the_boundaries_exactly(
+    percent: int, inside: Severity, beyond: Severity, step: int
+) -> None:
+    """Latencies that are slower by exactly the limit, and by a microsecond less or more."""
+    nothing = dict.fromkeys(("availability", "error_rate", "degradation"))
+    for baseline in range(5, 1000, 5):
+        now = baseline * (100 + percent) * 10
+        for microseconds, severity in ((now, inside), (now + step, beyond)):
+            given = {"p95": microseconds / 1e6, "baseline_p95": baseline / 1000, "reports": ()}
+            found = classify(incident._symptoms({**nothing, **given}), RULES)
+            assert found.severity is severity, (microseconds, baseline)
 
 
 NUMBERS = {

@@ -35,7 +35,8 @@ _FOR_A_PERSON = frozenset({Event.HOLD, Event.WAITING, Event.PROTECTED, Event.INC
 """Events after which a person decides: a job that runs again asks again."""
 _ATTEMPT = re.compile(r"^(\d+)-\d+$")
 _UNSAFE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\ud800-\udfff]"
 )
 """Control characters, and those that change the direction of the text after them."""
 
@@ -62,10 +63,18 @@ class Notice(Value):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
 
-    @field_validator("about", "reason", "headline", "approval", mode="after")
+    @field_validator("reason", mode="after")
     @classmethod
     def _readable(cls, text: str) -> str:
-        return _UNSAFE.sub("", text)
+        return "\n".join(_visible(text).splitlines()).strip()
+
+    @field_validator(
+        *("application", "release", "environment", "run", "about", "headline", "approval"),
+        mode="after",
+    )
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        return " ".join(_visible(text).split())
 
     @property
     def key(self) -> str:
@@ -82,6 +91,12 @@ class Notice(Value):
     def thread(self) -> str:
         """The same for all notices of a release in an environment."""
         return f"{self.application}/{self.environment}/{self.release}"
+
+
+def _visible(text: str) -> str:
+    """Without unsafe characters; "" if nothing is left to see, which providers refuse."""
+    safe = _UNSAFE.sub("", text)
+    return safe if any(sign.isprintable() and not sign.isspace() for sign in safe) else ""
 
 
 class Message(Value):

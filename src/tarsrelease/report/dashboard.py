@@ -7,7 +7,7 @@ and no link that changes anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
@@ -25,6 +25,9 @@ from tarsrelease.rollout import release_journal
 
 _WIDTH, _HEIGHT = 720, 160
 _RECENT = 12
+_STEP = timedelta(seconds=10)
+"""The plot of a release in progress ends at the last multiple of it, so that few updates change
+nothing else."""
 _WORDS = {
     Status.PASS: "done",
     Status.FAIL: "open",
@@ -82,7 +85,7 @@ def content(found: Dashboard) -> str:
         gate=gate,
         counted=count_statuses(gate.checks) if gate else "",
         checks=[_row(check) for check in ordered(gate.checks)] if gate else [],
-        plot=_plot(traffic(found.journal, found.release)),
+        plot=_plot(traffic(found.journal, found.release), found.status),
         entries=[_entry(each) for each in reversed(found.journal[-_RECENT:])],
         messages=_messages(found.recorded),
         votes=_votes(found.journal),
@@ -115,15 +118,19 @@ class Plot(NamedTuple):
     now: int
 
 
-def _plot(points: Sequence[Point]) -> Plot | None:
+def _plot(points: Sequence[Point], status: Outcome | None) -> Plot | None:
+    """Up to the time of `status` while the canary has traffic, else up to the last change."""
     if len(points) < 2:
         return None
     first, last = points[0].at, points[-1].at
+    if status is not None and points[-1].weight:
+        last = max(last, status.finished_at - (status.finished_at - first) % _STEP)
     span = max((last - first).total_seconds(), 1.0)
     steps = [f"M0 {_y(points[0].weight):.1f}"]
     for point in points[1:]:
         x = (point.at - first).total_seconds() / span * _WIDTH
         steps.append(f"H{x:.1f} V{_y(point.weight):.1f}")
+    steps.append(f"H{_WIDTH}")
     return Plot(" ".join(steps), f"{first:%H:%M:%S}", f"{last:%H:%M:%S}", points[-1].weight)
 
 
@@ -251,7 +258,8 @@ h1 { font-size: 1.5rem; margin: 0 0 .3rem } h2 { font-size: 1.1rem; margin: 1.4r
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; text-align: left;
   vertical-align: top } td { overflow-wrap: break-word }
 .scroll td:last-child { min-width: 18rem }
-svg { width: 100%; height: auto; border: 1px solid var(--line) }
+svg { width: 100%; height: auto; border: 1px solid var(--line); font-size: 14px }
+@media (max-width: 40rem) { svg { font-size: 26px } }
 code { font-size: 1rem } ul { padding-left: 1.2rem }
 :focus-visible { outline: 3px solid var(--mark); outline-offset: 2px }
 @media print { body { max-width: none } }
@@ -264,9 +272,19 @@ const now = document.getElementById("now"), age = document.getElementById("age")
 const source = new EventSource("events");
 source.onmessage = (event) => {
   const news = JSON.parse(event.data);
-  if (news.content !== undefined) now.innerHTML = news.content;
+  if (news.content !== undefined) replace(news.content);
   age.textContent = "As of " + news.at + ".";
 };
+function replace(content) {  // a reader keeps the place: what is scrolled, and what has the focus
+  const tables = () => [...now.querySelectorAll(".scroll")].map((t) => [t.ariaLabel, t]);
+  const left = Object.fromEntries(tables().map(([name, t]) => [name, t.scrollLeft]));
+  const focused = now.contains(document.activeElement) && document.activeElement.ariaLabel;
+  now.innerHTML = content;
+  for (const [name, table] of tables()) {
+    table.scrollLeft = left[name] || 0;
+    if (name === focused) table.focus({preventScroll: true});
+  }
+}
 source.onerror = () => { age.textContent = "Connection lost; trying again. " + age.textContent; };
 </script>
 {% endif -%}
@@ -283,20 +301,22 @@ _CONTENT = """\
 <p>Canary: {{ position.weight }} % of the traffic{% if since %} since {{ since }}{% endif %}.
 {% if position.waits_for %}Waits for {{ position.waits_for }}
 {%- if until %} until {{ until }}{% endif %}.{% endif %}</p>
-<p>Next: <code>{{ position.next }}</code></p>
+{% if position.next.startswith("tarsrelease ") %}<p>Next: <code>{{ position.next }}</code></p>
+{% else %}<p>Next: {{ position.next }}</p>{% endif %}
 {% for line in details.lines %}<p class="fail">{{ line }}</p>{% endfor %}
 {% if holder %}<p class="soft">The lock: run {{ holder.run }} of {{ holder.owner }}, until
 {{ moment(holder.expires_at) }}.</p>{% endif %}
 {% else %}<p class="big">Nothing is known of this release yet.</p>{% endif %}
 {% if plot %}
 <h2>Traffic on the canary</h2>
-<svg viewBox="-34 -8 762 196" role="img"
+<svg viewBox="-56 -16 784 214" role="img"
  aria-label="Traffic on the canary from {{ plot.begins }} to {{ plot.ends }}, now {{ plot.now }} %">
 <g stroke="currentColor" stroke-opacity=".25"><path d="M0 0H720M0 80H720M0 160H720"/></g>
 <path d="{{ plot.path }}" fill="none" stroke="currentColor" stroke-width="2.5"/>
-<g fill="currentColor" font-size="14"><text x="-32" y="4">100</text><text x="-26" y="84">50</text>
-<text x="-18" y="164">0</text><text x="0" y="180">{{ plot.begins }}</text>
-<text x="720" y="180" text-anchor="end">{{ plot.ends }}</text></g></svg>
+<g fill="currentColor" text-anchor="end" dominant-baseline="middle">
+<text x="-8" y="0">100</text><text x="-8" y="80">50</text><text x="-8" y="160">0</text>
+<text x="0" y="182" text-anchor="start">{{ plot.begins }}</text>
+<text x="720" y="182">{{ plot.ends }}</text></g></svg>
 {% endif %}
 {% if details and details.routes %}
 <h2>Routes</h2>

@@ -49,9 +49,8 @@ def worded(notice: Notice, folder: str | None) -> Notice:
     lines = rendered.strip().splitlines()  # also those that end with other characters than \\n
     if problem or not lines:
         raise _unusable(path, problem or "an empty text")
-    return notice.model_copy(
-        update={"headline": lines[0].strip(), "reason": "\n".join(lines[1:]).strip()}
-    )
+    words = {"headline": lines[0], "reason": "\n".join(lines[1:])}
+    return Notice.model_validate(notice.model_dump() | words)
 
 
 def child() -> None:

@@ -29,6 +29,7 @@ notify = LazyGroup(
 _EVENTS = (
     *("scheduled", "started", "stage", "hold", "waiting", "protected", "promoted", "complete"),
     *("rollback-started", "rollback", "rollback-failed", "incident", "resolved", "customers"),
+    "overridden",
 )
 
 

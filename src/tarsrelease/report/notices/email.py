@@ -40,8 +40,8 @@ def _lines(rows: list[tuple[str, str]]) -> list[str]:
 
 def _html(subject: str, reason: str, rows: list[tuple[str, str]]) -> str:
     cells = "".join(
-        f"<tr><th align=left style='padding-right:1em'>{escape(name)}</th><td>{_value(name, value)}"
-        "</td></tr>"
+        f"<tr><th align=left valign=top style='padding-right:1em'>{escape(name)}</th>"
+        f"<td style='overflow-wrap:anywhere'>{_value(name, value)}</td></tr>"
         for name, value in rows
     )
     said = f"<p style='white-space:pre-wrap'>{escape(reason)}</p>" if reason else ""

@@ -13,6 +13,7 @@ from tarsrelease.report.notices.wording import cut, headline, link, public, with
 SLACK = "slack"
 POST_MESSAGE = "chat.postMessage"
 _HEADER, _TEXT, _FIRST_LINE = 150, 3000, 300
+_KEY = 255
 _SIGNS = {
     Event.SCHEDULED: ":calendar:",
     Event.STARTED: ":rocket:",
@@ -57,7 +58,8 @@ def slack_channel(notice: Notice, channel: SlackChannel) -> tuple[Message, ...]:
         return ()
     body = _body(notice, channel.detail)
     body["channel"] = channel.name
-    body["metadata"] = {"event_type": "tarsrelease", "event_payload": {"key": notice.key}}
+    key = cut(notice.key, _KEY)
+    body["metadata"] = {"event_type": "tarsrelease", "event_payload": {"key": key}}
     body["unfurl_links"] = False
     if notice.event in _BROADCAST:
         body["reply_broadcast"] = True
@@ -67,7 +69,7 @@ def slack_channel(notice: Notice, channel: SlackChannel) -> tuple[Message, ...]:
 
 def _body(notice: Notice, detail: str) -> dict[str, object]:
     return {
-        "text": cut(_escaped(_said(notice, detail)), _TEXT),
+        "text": _fitting(_said(notice, detail), _TEXT),
         "blocks": _blocks(notice, detail),
     }
 
@@ -88,26 +90,25 @@ def _blocks(notice: Notice, detail: str) -> list[dict[str, object]]:
     ]
     told = public(notice.event)
     if detail == "technical" and notice.reason:
-        blocks.append(_section(cut(_escaped(notice.reason), _TEXT)))
+        blocks.append(_section(_fitting(notice.reason, _TEXT)))
     elif detail == "support" and told:
         blocks.append(_section(f"Customers read on the status page: _{_escaped(told)}_"))
     elif detail == "summary" and notice.reason:
-        blocks.append(_section(cut(_escaped(notice.reason.splitlines()[0]), _FIRST_LINE)))
+        blocks.append(_section(_fitting(notice.reason.splitlines()[0], _FIRST_LINE)))
     address = link(notice)
     if notice.approval and address and detail == "technical":
         blocks.append(_decision(notice, address))
     if detail == "technical":
-        where = f"Run `{_escaped(notice.run)}`"
+        where = f"Run `{_fitting(notice.run, _FIRST_LINE)}`"
         if address:
             where += f" · {_link(address, 'open it')}"
-        blocks.append(_section(cut(where, _TEXT)))
+        blocks.append(_section(where))
     return blocks
 
 
 def _decision(notice: Notice, address: str) -> dict[str, object]:
-    return _section(
-        cut(f"{_link(address, 'Approve or reject')} `{_escaped(notice.approval)}`", _TEXT)
-    )
+    where = _fitting(notice.approval, _FIRST_LINE)
+    return _section(f"{_link(address, 'Approve or reject')} `{where}`")
 
 
 def _link(address: str, text: str) -> str:
@@ -116,6 +117,14 @@ def _link(address: str, text: str) -> str:
 
 def _section(text: str) -> dict[str, object]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+
+
+def _fitting(text: str, most: int) -> str:
+    """Escaped, with at most `most` characters, and never cut within an escape."""
+    escaped = _escaped(text)
+    shown = cut(escaped, most)
+    head, sign, tail = shown.rpartition("&")
+    return f"{head}…" if shown != escaped and sign and ";" not in tail else shown
 
 
 def _escaped(text: str) -> str:

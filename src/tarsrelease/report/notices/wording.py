@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from tarsrelease.model.notice import Event, Notice
 
+_LINK = 1000
+"""Characters of the longest link."""
 _HEADLINES = {
     Event.SCHEDULED: "is scheduled",
     Event.STARTED: "has begun",
     Event.STAGE: "is at its next stage",
     Event.HOLD: "holds and waits for a decision",
     Event.WAITING: "waits for an approval",
-    Event.PROTECTED: "lost its traffic to protect users; the canary is kept",
+    Event.PROTECTED: "lost its traffic to protect users",
     Event.ROLLBACK_STARTED: "is being rolled back",
     Event.ROLLBACK: "is rolled back",
     Event.ROLLBACK_FAILED: "could not be rolled back completely",
@@ -19,7 +23,7 @@ _HEADLINES = {
     Event.INCIDENT: "has an incident",
     Event.RESOLVED: "has no incident any more",
     Event.CUSTOMERS: "is available",
-    Event.OVERRIDDEN: "may go on although a criterion failed",
+    Event.OVERRIDDEN: "has an overridden criterion",
 }
 _PUBLIC = {
     Event.SCHEDULED: "We will release a new version in this window. No interruption is expected.",
@@ -37,14 +41,23 @@ _PUBLIC = {
 
 
 def headline(notice: Notice) -> str:
-    """One line: event, release, environment; or the team's own."""
+    """One line: event, release, environment, window; or the team's own."""
     if notice.headline:
         return notice.headline
-    about = f" ({notice.about})" if notice.about else ""
+    more = ", ".join(filter(None, (notice.about, window(notice))))
     return (
         f"{notice.application} {notice.release} {_HEADLINES[notice.event]} "
-        f"in {notice.environment}{about}"
+        f"in {notice.environment}{f' ({more})' if more else ''}"
     )
+
+
+def window(notice: Notice) -> str:
+    """``2026-12-01 09:00 to 13:00 UTC``; "" without a planned time."""
+    if notice.starts_at is None or notice.ends_at is None:
+        return ""
+    starts, ends = notice.starts_at.astimezone(UTC), notice.ends_at.astimezone(UTC)
+    until = f"{ends:%H:%M}" if ends.date() == starts.date() else f"{ends:%Y-%m-%d %H:%M}"
+    return f"{starts:%Y-%m-%d %H:%M} to {until} UTC"
 
 
 def with_reason(notice: Notice) -> str:
@@ -58,22 +71,29 @@ def public(event: Event) -> str | None:
 
 
 def facts(notice: Notice, most: int = 3000) -> dict[str, str]:
-    """What the notice says, by field; only what is not empty. `most`: characters of the reason."""
+    """What the notice says, by field; only what is not empty. `most`: characters of a field."""
     said = {
         "release": notice.release,
         "environment": notice.environment,
         "run": notice.run,
         "about": notice.about,
-        "reason": cut(notice.reason, most),
+        "window": window(notice),
+        "reason": notice.reason,
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: cut(value, most) for name, value in said.items() if value}
 
 
 def link(notice: Notice) -> str:
-    """The link to the run; "" for anything but http and https."""
-    return notice.link if notice.link.startswith(("https://", "http://")) else ""
+    """The link to the run; "" for anything but a whole address by http or https."""
+    address = notice.link
+    whole = address.isprintable() and not set(' <>"`\\') & set(address)
+    fits = address.startswith(("https://", "http://")) and len(address) <= _LINK
+    return address if whole and fits else ""
 
 
 def cut(text: str, most: int) -> str:
-    """At most `most` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """At most `most` characters, of which an emoji is two, as JavaScript and Java count."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    if len(units) <= 2 * most:
+        return text
+    return units[: 2 * (most - 1)].decode("utf-16-le", "ignore") + "…"
