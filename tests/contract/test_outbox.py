@@ -21,6 +21,8 @@ from tarsrelease.model.notifications import Notifications
 from tarsrelease.rehearsal.receivers import TROUBLES, Receivers, Trouble, receivers
 
 EVENTS = (Event.STARTED, Event.HOLD, Event.PROMOTED, Event.COMPLETE)
+SOON = 120.0
+"""Seconds for what needs a fraction of one, on however busy a machine."""
 CHANNELS = ("slack", "slack webhook", "pagerduty", "statuspage", "email", "webhook teams")
 
 
@@ -38,7 +40,7 @@ class Store:
             return self.state
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = SOON) -> None:
     ends_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends_at, "it did not come about"
@@ -95,7 +97,7 @@ def test_a_job_that_runs_twice_tells_people_once(people: Receivers) -> None:
         for event in EVENTS:
             if event is not Event.HOLD:
                 box.post(notice(event, run=run))
-        _, warnings = box.close(10)
+        _, warnings = box.close(SOON)
         assert warnings == ()
     assert len(people.of("slack")) == len(people.of("email")) == 3
     assert len(people.of("slack #tars-deployments")) == 3
@@ -106,7 +108,7 @@ def test_a_second_attempt_that_holds_asks_again(people: Receivers) -> None:
     for run in ("7-1", "7-2"):
         box = outbox(people, store)
         box.post(notice(Event.HOLD, about="canary-10", run=run))
-        box.close(10)
+        box.close(SOON)
     assert len(people.of("slack")) == 2
 
 
@@ -118,7 +120,7 @@ def test_each_slack_channel_has_one_thread_with_its_own_level_of_detail(
         box = outbox(people, store)  # each by another job
         link = "https://github.example/runs/7"
         box.post(notice(event, reason="why\nin detail", link=link, approval="production-full"))
-        box.close(10)
+        box.close(SOON)
     technical = people.of("slack #tars-deployments")
     support = people.of("slack #tars-support")
     summary = people.of("slack #tars-leadership")
@@ -147,7 +149,7 @@ def test_the_next_job_delivers_what_waits_and_says_what_it_could_not(people: Rec
     people.trouble.clear()
     box = outbox(people, store)
     box.post(notice(Event.PROMOTED))
-    assert box.close(10)[1] == ()
+    assert box.close(SOON)[1] == ()
     assert told(people, "slack") == [
         "tars 1.0.1 has begun in production",
         "tars 1.0.1 is promoted in production",
@@ -159,12 +161,12 @@ def test_a_store_that_is_away_delays_no_message(people: Receivers) -> None:
     store.away = True
     box = outbox(people, store)
     box.post(notice(Event.STARTED))
-    box.close(10)
+    box.close(SOON)
     assert len(people.of("slack")) == 1
     store.away = False
     box = outbox(people, store)
     box.post(notice(Event.COMPLETE))
-    box.close(10)
+    box.close(SOON)
     assert len(people.of("slack")) == 2
 
 
@@ -174,13 +176,13 @@ def test_a_release_and_a_rollback_on_statuspage_and_pagerduty(people: Receivers)
     box.post(scheduled())
     for event in (Event.STARTED, Event.PROMOTED, Event.COMPLETE):
         box.post(notice(event))
-    box.close(10)
+    box.close(SOON)
     steps = ["scheduled", "in_progress", "verifying", "completed"]
     assert told(people, "statuspage") == steps
     box = outbox(people, store)
     for event in (Event.ROLLBACK_STARTED, Event.ROLLBACK, Event.RESOLVED):
         box.post(notice(event, run="8-1"))
-    box.close(10)
+    box.close(SOON)
     assert told(people, "statuspage") == [*steps, "identified", "monitoring", "resolved"]
     alerts = [each for each in people.of("pagerduty") if each.get("event_action")]
     (opened,) = [each for each in alerts if each["event_action"] == "trigger"]
@@ -202,7 +204,7 @@ def trouble_and_return(
         longest = max(longest, time.monotonic() - begun)
     timer = threading.Timer(seconds, people.trouble.clear)
     timer.start()
-    _, warnings = box.close(seconds + 30)
+    _, warnings = box.close(seconds + SOON)
     timer.join()
     print(f"{channel}, {trouble}: longest post {longest * 1000:.1f} ms")
     return longest, warnings
@@ -287,7 +289,7 @@ def test_the_store_keeps_no_secret(people: Receivers) -> None:
     for event in Event:
         more = {"starts_at": "2026-12-01T09:00:00Z", "ends_at": "2026-12-01T13:00:00Z"}
         box.post(notice(event, **(more if event is Event.SCHEDULED else {})))
-    assert box.close(20)[1] == ()
+    assert box.close(SOON)[1] == ()
     kept = store.state.model_dump_json()
     mail = people.secrets["REHEARSAL_MAIL_USER"]
     assert not any(value in kept for value in people.secrets.values() if value != mail)
