@@ -15,6 +15,8 @@ from tarsrelease.rehearsal.receivers import CHANNELS
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
+ANSWER = 5.0
+"""Seconds that a request waits for a channel that does not answer."""
 ONE_BY_ONE = ("slack", "email", "webhook teams", "slack #tars-deployments")
 
 
@@ -25,6 +27,13 @@ def stored(folder: Path) -> dict[str, list[dict[str, Any]]]:
         message = json.loads(line)
         found.setdefault(message["receiver"], []).append(message["body"])
     return found
+
+
+def steps(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last recorded outcome of each step."""
+    lines = (folder / "evidence" / "evidence.jsonl").read_text().splitlines()
+    outcomes = [json.loads(line)["outcome"] for line in lines]
+    return {outcome["step"]: outcome for outcome in outcomes}
 
 
 def subjects(found: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -107,3 +116,23 @@ def test_a_rollback(tmp_path: Path) -> None:
         body["dedup_key"] for body in actions if body["event_action"] == "resolve"
     }
     same_everywhere(found)
+    print(f"alive: {rollback_seconds(tmp_path)}")
+
+
+def rollback_seconds(folder: Path) -> dict[str, float]:
+    """From the verdict to all traffic on stable, and of the whole rollback with its proof."""
+    known = steps(folder)
+    write = known["gate"]["details"]["seconds_from_verdict_to_write"]
+    return {"traffic": write, "rollback": known["rollback"]["details"]["seconds"]}
+
+
+def test_a_rollback_while_no_channel_answers(tmp_path: Path) -> None:
+    faults = ("--fault", "errors", "--fault", "silent-channels")
+    outcome = rehearse(tmp_path, *faults, "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
+    assert stored(tmp_path) == {}
+    assert len(steps(tmp_path)["messages"]["details"]["warnings"]) > 20
+    print(f"dead: {rollback_seconds(tmp_path)}")
+    assert rollback_seconds(tmp_path)["traffic"] < ANSWER, "it waited for a channel"
+    proof = [check for check in outcome["checks"] if check["id"].startswith("rollback.")]
+    assert {check["status"] for check in proof} == {"pass"}, story(outcome)

@@ -122,6 +122,16 @@ def test_a_wrong_token_is_refused_and_not_shown(
     assert "wrong-token" not in str(caught.value)
 
 
+def test_a_component_that_the_page_lacks_is_found_by_the_trial(page: Statuspage) -> None:
+    chosen = on_page(page).model_dump()["statuspage"] | {"components": ["c1", "x9"]}
+    channels = Channels(Notifications.model_validate({"statuspage": chosen}), deadline=1.0)
+    outcome = notify_test(trials(channels, "run", "production"), "production", clock=SystemClock())
+    (check,) = outcome.checks
+    assert (check.service, check.status.value) == ("statuspage", "fail")
+    assert "the page has no component x9" in check.reason
+    assert page.incidents == []
+
+
 def test_a_maintenance_needs_its_times(page: Statuspage) -> None:
     _, warnings = Channels(on_page(page)).messages(notice(Event.SCHEDULED), T)
     assert "add --starts TIME --ends TIME" in warnings[0]

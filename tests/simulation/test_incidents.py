@@ -11,7 +11,8 @@ from tarsrelease.model.errors import RefusedError
 from tarsrelease.model.incident import Report, Symptoms
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.notice import Event, Notice
-from tarsrelease.model.outcome import Verdict
+from tarsrelease.model.outcome import Status, Verdict
+from tarsrelease.steps.incident_classify import incident_classify
 from tarsrelease.steps.incident_close import incident_close
 from tarsrelease.steps.incident_open import incident_open
 from tarsrelease.steps.status import status
@@ -50,6 +51,17 @@ def test_its_deadline_stands_in_status_until_it_is_closed() -> None:
     assert status(day.context()).details.lines == ()
     with pytest.raises(RefusedError, match="no open incident"):
         incident_close(day.context(), ALICE)
+
+
+def test_a_proven_symptom_fails_and_is_not_inconclusive() -> None:
+    mild = Symptoms(availability=1.0, error_rate=0.012)
+    outcome = incident_classify(DayWorld().context(), mild, reached=0)
+    assert outcome.verdict is Verdict.PROCEED
+    assert {check.id: check.status for check in outcome.checks} == {
+        "incident.availability": Status.PASS,
+        "incident.error_rate": Status.FAIL,
+        "incident.degradation": Status.SKIPPED,
+    }
 
 
 def test_p0_says_to_roll_back_and_moves_nothing_itself() -> None:

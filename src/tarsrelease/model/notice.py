@@ -110,6 +110,12 @@ class Message(Value):
     body: dict[str, object]
     thread: str = ""
 
+    @property
+    def name(self) -> str:
+        """For people: ``pagerduty/v2/enqueue``, ``statuspage incident``."""
+        kind = self.path if self.path.startswith("/") else f" {self.path}"
+        return f"{self.receiver}{kind}".rstrip()
+
 
 class Told(Value):
     """A notice in the outbox: the messages that were delivered, and those that still wait.
@@ -145,7 +151,7 @@ def message_names(messages: list[Message]) -> list[str]:
     """
     names: list[str] = []
     for message in messages:
-        name = f"{message.receiver}{message.path}"
+        name = message.name
         seen = sum(1 for each in names if each.partition(" (")[0] == name)
         names.append(name if not seen else f"{name} ({seen + 1})")
     return names

@@ -278,7 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(401, {"error": "Could not authenticate"})
         path = self.path.partition("?")[0].removeprefix(f"/v1/pages/{PAGE}")
         if body is None:
-            return 200, found.incidents if path else {"name": "T.A.R.S. status"}
+            return 200, {"": {"name": "T.A.R.S. status"}, "/components": []}.get(
+                path, found.incidents
+            )
         new = self.command == "POST"
         jsonschema.validate(body, forms.statuspage(("name",) if new else ()))
         given = body["incident"]

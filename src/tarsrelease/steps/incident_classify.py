@@ -6,7 +6,7 @@ from tarsrelease.context import Assignment
 from tarsrelease.incidents.classification import classify
 from tarsrelease.incidents.escalation import described, next_level
 from tarsrelease.model.format import duration
-from tarsrelease.model.incident import Action, Classification, IncidentRules, Severity, Symptoms
+from tarsrelease.model.incident import Action, Classification, IncidentRules, Symptoms
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.step_details import IncidentDetails
 from tarsrelease.operations.outcome import StepReport
@@ -72,7 +72,7 @@ def _results(symptoms: Symptoms, found: Classification) -> list[Check]:
     return [
         Check(
             id=f"incident.{name.replace('-', '_')}",
-            status=_status(proven[name].severity)
+            status=Status.FAIL
             if name in proven
             else Status.PASS
             if name in measured and getattr(symptoms, name) is not None
@@ -87,10 +87,6 @@ def _results(symptoms: Symptoms, found: Classification) -> list[Check]:
         )
         for name in (*measured, *sorted(symptoms.reported))
     ]
-
-
-def _status(severity: Severity) -> Status:
-    return Status.FAIL if severity in (Severity.P0, Severity.P1) else Status.INCONCLUSIVE
 
 
 def _words(names: tuple[str, ...]) -> str:

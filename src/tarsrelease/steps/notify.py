@@ -90,7 +90,7 @@ def preview(
     """Show the messages with keys hidden, without sending them."""
     bodies = [
         PreviewedMessage(
-            receiver=f"{message.receiver}{message.path}",
+            receiver=message.name,
             body={
                 key: HIDDEN if key == "routing_key" else value
                 for key, value in message.body.items()

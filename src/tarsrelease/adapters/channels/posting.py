@@ -110,7 +110,7 @@ class Provider:
             doing=f"telling {self._receiver}",
             found=said,
             expected="a message that the provider accepts",
-            next_step="check the webhook or the integration key; this message is not retried",
+            next_step=f"check {self._receiver} under notifications; the message is not sent again",
         )
 
     def _refusal(self, answer: Answer) -> UnreachableError | UsageError:

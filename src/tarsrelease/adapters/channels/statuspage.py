@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from tarsrelease.adapters.channels.posting import ATTEMPTS, Provider, secret
@@ -55,6 +56,35 @@ class StatuspageChannel:
         """The page's name, to test the token."""
         found = self._request("GET", "", None)
         return str(found.get("name", "")) if isinstance(found, dict) else ""
+
+    def check_components(self) -> None:
+        """Raises UsageError if the page lacks a component of the environment file."""
+        wanted = self._settings.components
+        if not wanted:
+            return
+        known = self._components()
+        if missing := [each for each in wanted if each not in known]:
+            raise UsageError(
+                doing="checking the components of notifications.statuspage",
+                found=f"the page has no component {', '.join(missing)}",
+                expected=f"of {', '.join(f'{k} ({name})' for k, name in known.items()) or 'none'}",
+                next_step="correct notifications.statuspage.components",
+            )
+
+    def _components(self) -> dict[str, str]:
+        """The names of the page's components, by id."""
+        known: dict[str, str] = {}
+        for number in count(1):
+            address = f"/components?per_page={_NEWEST}&page={number}"
+            listed = self._request("GET", address, None)
+            try:
+                known |= {str(each["id"]): str(each["name"]) for each in listed}
+            except (LookupError, TypeError) as error:
+                found = f"a list of components in another shape ({type(error).__name__}: {error})"
+                raise self._provider.away(found) from error
+            if len(listed) < _NEWEST:
+                break
+        return known
 
     def _open(self, key: str) -> Mapping[str, Any] | None:
         """Ours that has not ended; the newest if there are several."""

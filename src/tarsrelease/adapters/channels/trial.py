@@ -39,7 +39,9 @@ def _try(name: str, channel: Channel, notice: Notice) -> str:
         channel.greet()
         return "logged in; no e-mail was sent"
     if isinstance(channel, StatuspageChannel):
-        return f"the page {channel.page()!r} was read; nothing was published"
+        said = f"the page {channel.page()!r} was read; nothing was published"
+        channel.check_components()
+        return said
     if isinstance(channel, SlackBot):
         return f"logged in as {channel.call('auth.test', {}).get('user', '?')}; nothing was posted"
     now = datetime.now(UTC)
