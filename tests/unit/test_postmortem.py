@@ -10,7 +10,7 @@ import pytest
 
 from tarsrelease.model.details import Point
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.model.step_details import GateDetails
+from tarsrelease.model.step_details import GateDetails, RollbackDetails
 from tarsrelease.report.postmortem import BLANK, facts_of, graphs, lessons, postmortem
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,13 @@ DAY = [
             ),
         ),
     ),
-    outcome("rollback", 3, Verdict.PROCEED, summary="rolled back to 1.0.0 | done"),
+    outcome(
+        "rollback",
+        3,
+        Verdict.PROCEED,
+        summary="rolled back to 1.0.0 | done",
+        details=RollbackDetails(traffic_moved_at="2026-12-01T09:03:01.166502Z"),
+    ),
 ]
 
 
@@ -65,6 +71,7 @@ def test_the_timeline_and_the_failed_checks_are_filled_in() -> None:
     assert "| 09:02:00 | gate canary-10 | " in text
     assert "| canary.error\\_rate | api | 12 % | \\< 1 % |" in text
     assert "rolled back to 1.0.0 \\| done" in text
+    assert "| Rollback | 30s; all traffic was on stable at 09:03:01 |" in text
     assert "[names]" in text
     assert "![The release over time](graphs.svg)" in text
 

@@ -166,7 +166,8 @@ def _rollback(outcome: Outcome | None) -> str:
         return "none"
     took = duration((outcome.finished_at - outcome.started_at).total_seconds())
     moved = details.traffic_moved_at if details is not None else None
-    return f"{took}" + (f"; all traffic moved at {moved}" if moved else "")
+    at = _time(datetime.fromisoformat(moved)) if moved else ""
+    return took + (f"; all traffic was on stable at {at}" if at else "")
 
 
 def _told(steps: Sequence[Outcome]) -> list[str]:
@@ -175,7 +176,8 @@ def _told(steps: Sequence[Outcome]) -> list[str]:
         several = MessagesDetails.of(outcome.details)
         for each in several.told if several is not None else ():
             who = ", ".join(each.delivered) or "nobody"
-            found.append(f"{_time(each.at)} {each.notice.event} {each.notice.about}: {who}")
+            event = f"{each.notice.event} {each.notice.about}".strip()
+            found.append(f"{_time(each.at)} {event}: {who}")
         one = NotifyDetails.of(outcome.details)
         if one is not None:
             who = ", ".join(one.delivered) or "nobody"
