@@ -101,8 +101,10 @@ def main() -> None:
                 for what, value in found.items():
                     figures[source][what].append(value)
                 latest = found["weight 10 in the route to weight 0"]
+                failed = found["failed requests (a number)"]
                 print(
-                    f"run {run} of {asked.runs}, {source}: weight 0 after {latest:.2f} s",
+                    f"run {run} of {asked.runs}, {source}: weight 0 after {latest:.2f} s, "
+                    f"{failed:.0f} failed requests",
                     file=sys.stderr,
                 )
     finally:

@@ -263,6 +263,39 @@ def test_a_number_that_is_no_status_is_not_taken_for_one() -> None:
     assert found.source == "shop_http_requests_total by Status_Code"
 
 
+@pytest.mark.parametrize(
+    ("page", "source"),
+    [
+        (
+            """rpc_server_duration_milliseconds_count{rpc_grpc_status_code="0",rpc_method="2"} 90
+rpc_server_duration_milliseconds_count{rpc_grpc_status_code="13",rpc_method="2"} 1
+rpc_server_duration_milliseconds_bucket{rpc_grpc_status_code="0",rpc_method="2",le="75"} 90
+rpc_server_duration_milliseconds_bucket{rpc_grpc_status_code="0",rpc_method="2",le="250"} 90
+rpc_server_duration_milliseconds_bucket{rpc_grpc_status_code="0",rpc_method="2",le="+Inf"} 90
+rpc_client_duration_milliseconds_count{rpc_grpc_status_code="0"} 9000
+""",
+            "rpc_server_duration_milliseconds_count by rpc_grpc_status_code",
+        ),
+        (
+            """grpc_server_processing_duration_seconds_count{method="Get",statusCode="OK"} 5
+grpc_server_processing_duration_seconds_count{method="Get",statusCode="NOT_FOUND"} 5
+""",
+            "grpc_server_processing_duration_seconds_count by statusCode",
+        ),
+        (
+            'connect_rpc_requests_total{code="deadline_exceeded"} 5\n',
+            "connect_rpc_requests_total by code",
+        ),
+    ],
+)
+def test_grpc_servers_without_a_preset(page: str, source: str) -> None:
+    found = recognize(any_lines(page.encode()))
+    assert found is not None
+    assert found.source == source
+    assert "deadline_exceeded" in found.errors["bad"].lower()
+    assert found.slow is None or 'le="250"' in found.slow["good"]  # the least limit is 100 ms
+
+
 def test_a_page_without_requests_is_not_guessed() -> None:
     page = b'go_goroutines 9\npromhttp_metric_handler_requests_total{code="200"} 1\n'
     assert recognize(any_lines(page)) is None

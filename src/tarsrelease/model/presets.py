@@ -11,6 +11,11 @@ from dataclasses import dataclass
 
 PROBES = "/(-/|actuator/)?(healthz?|livez?|readyz?|startupz?|health/.*|metrics|prometheus|ping)"
 """Paths of probes and scrapes, which are no users' requests."""
+GRPC_FAILURES = (
+    "(?i)Unknown|DeadlineExceeded|DEADLINE_EXCEEDED|Unimplemented|Internal|Unavailable|DataLoss|"
+    "DATA_LOSS|2|4|1[2-5]"
+)
+"""Status codes that are the server's fault, as names or numbers (gRPC, statuscodes.md)."""
 
 _GO = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _OPENTELEMETRY = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -122,8 +127,7 @@ PRESETS: Mapping[str, Preset] = {
         "grpc_server_handled_total; grpc_server_handling_seconds if it is switched on. Codes "
         "as numbers: grpc.github.io/grpc/core/md_doc_statuscodes.html",
         requests="grpc_server_handled_total",
-        bad='grpc_code=~"(?i)Unknown|DeadlineExceeded|DEADLINE_EXCEEDED|Unimplemented|Internal|'
-        'Unavailable|DataLoss|DATA_LOSS|2|4|1[2-5]"',
+        bad=f'grpc_code=~"{GRPC_FAILURES}"',
         histogram="grpc_server_handling_seconds",
         bounds=_GO,
         common=f'{_OWN},grpc_service!="grpc.health.v1.Health"',

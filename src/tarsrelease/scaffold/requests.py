@@ -6,12 +6,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tarsrelease.model.presets import PRESETS, Preset
+from tarsrelease.model.presets import GRPC_FAILURES, PRESETS, Preset
 
 Lines = Sequence[tuple[str, Mapping[str, str], float]]
 """Name, labels and value of each line of a page."""
 
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
+_FAILURES = "5..|5xx"
+_GRPC_STATUS = re.compile(
+    r"OK|cancell?ed|unknown|invalid_?argument|deadline_?exceeded|not_?found|already_?exists|"
+    r"permission_?denied|resource_?exhausted|failed_?precondition|aborted|out_?of_?range|"
+    r"unimplemented|internal|unavailable|data_?loss|unauthenticated|\d|1[0-6]",
+    re.I,
+)
 _STATUS_NAME = re.compile("status|code", re.I)
 _PROBES = re.compile(
     r"/?(-/)?(actuator/)?(healthz?|livez?|readyz?|startupz?|health/.*|metrics|prometheus|ping)"
@@ -19,6 +26,8 @@ _PROBES = re.compile(
 _ALL_PROBES = "/?(-/)?(actuator/)?(healthz?|livez?|readyz?|startupz?|health/.*|metrics|ping)"
 _NOT_REQUESTS = re.compile(r"(promhttp|go|process)_.*|.*(^|_)client_.*")
 """Metrics of the exporter itself, and of requests that the application sends to others."""
+_MILLISECONDS = re.compile("millis(econds)?$|_ms$")
+_REQUESTS = re.compile("request|http|rpc")
 _COUNTERS = ("_count", "_total", "_requests", "_responses")
 _LEAST_LIMIT = 0.1
 """Seconds: a latency limit below that is seldom wanted."""
@@ -58,35 +67,38 @@ def _fits(preset: Preset, lines: Lines) -> bool:
 
 
 def _by_selectors(lines: Lines) -> Recognized | None:
-    best: tuple[tuple[bool, bool, float], str, str] | None = None
+    best: tuple[tuple[bool, bool, float], str, str, str] | None = None
     by_name: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for name, labels, value in lines:
         if name.endswith(_COUNTERS) and not _NOT_REQUESTS.fullmatch(name):
             by_name.setdefault(name, []).append((labels, value))
     for name, series in by_name.items():
-        status = _label(series, _STATUS)
+        status, failures = _label(series, _STATUS), _FAILURES
+        if status is None and "rpc" in name:
+            status, failures = _label(series, _GRPC_STATUS, _STATUS_NAME), GRPC_FAILURES
         if status is None:
             continue
         histogram = any(
             line == f"{name.removesuffix('_count')}_bucket" for line, _, _ in lines
         ) and name.endswith("_count")
-        rank = ("request" in name or "http" in name, histogram, sum(value for _, value in series))
+        rank = (bool(_REQUESTS.search(name)), histogram, sum(value for _, value in series))
         if best is None or rank > best[0]:
-            best = (rank, name, status)
+            best = (rank, name, status, failures)
     if best is None:
         return None
-    (_, histogram, _), name, status = best
+    (_, histogram, _), name, status, failures = best
     common = 'namespace="$namespace"'
     if probes := _probe_label(by_name[name]):
         common += f',{probes}!~"{_ALL_PROBES}"'
     errors = {
         "kind": "proportion",
         "of": f"{name}{{{common}}}",
-        "bad": f'{name}{{{common},{status}=~"5..|5xx"}}',
+        "bad": f'{name}{{{common},{status}=~"{failures}"}}',
     }
     slow = None
     family = name.removesuffix("_count")
-    limit = _limit(lines, family, 1.0) if histogram else None
+    unit = 1000.0 if _MILLISECONDS.search(family) else 1.0
+    limit = _limit(lines, family, unit) if histogram else None
     if limit is not None:
         slow = {
             "kind": "proportion",
@@ -97,9 +109,14 @@ def _by_selectors(lines: Lines) -> Recognized | None:
 
 
 def _label(
-    series: Iterable[tuple[Mapping[str, str], float]], wanted: re.Pattern[str]
+    series: Iterable[tuple[Mapping[str, str], float]],
+    wanted: re.Pattern[str],
+    called: re.Pattern[str] = re.compile(""),
 ) -> str | None:
-    """The label all of whose values look like that, one that is called a status or code first."""
+    """The label all of whose values look like that, one that is called a status or code first.
+
+    `called` is what its name must have.
+    """
     values: dict[str, set[str]] = {}
     for labels, _ in series:
         for label, value in labels.items():
@@ -110,7 +127,7 @@ def _label(
             for label, found in sorted(
                 values.items(), key=lambda each: (not _STATUS_NAME.search(each[0]), each[0])
             )
-            if all(wanted.fullmatch(value) for value in found)
+            if called.search(label) and all(wanted.fullmatch(value) for value in found)
         ),
         None,
     )
