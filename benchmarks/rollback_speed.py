@@ -7,7 +7,7 @@ All runs use one cluster. In each run, the release is deployed again, and its ca
 request with 500 as soon as it gets 10 % of 100 requests per second (all services together). Prints
 minimum / median / maximum in seconds: from the weight in the route to weight 0, from the verdict to
 weight 0, and the rollback's phases against their budget of five minutes; and the number of requests
-that clients saw fail.
+that clients saw fail. Ctrl-C prints those of the runs that have ended.
 """
 
 from __future__ import annotations
@@ -107,11 +107,14 @@ def main() -> None:
                     f"{failed:.0f} failed requests",
                     file=sys.stderr,
                 )
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
     finally:
         tarsrelease("rehearse", "down", "--name", NAME)
     for source, seen in figures.items():
+        runs = max(map(len, seen.values()), default=0)
         print(
-            f"{asked.runs} runs, fault {asked.fault}, scraped every {interval:g} s, metrics: "
+            f"{runs} runs, fault {asked.fault}, scraped every {interval:g} s, metrics: "
             f"{source}; seconds: min / median / max"
         )
         for what, values in seen.items():
