@@ -24,6 +24,13 @@ from tarsrelease.ports.metrics import (
 from tarsrelease.ports.people import NoOutbox, Outbox, Person, Progress
 
 
+@dataclass(slots=True)
+class Contact:
+    """Whether the API server has answered in this run: if not, its address may be wrong."""
+
+    made: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """The ports of the cluster."""
@@ -35,6 +42,7 @@ class Cluster:
     lock: Lock
     gateway: Web
     facts: ClusterFacts
+    contact: Contact = field(default_factory=Contact)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 from test_gate import SHORT, canaries, failing, play
-from world import RUN, SERVICES, World, context, environment, release
+from world import RUN, SERVICES, World, context, deployment, environment, release
 
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LockedError, RefusedError, UsageError
@@ -56,6 +56,18 @@ def journaled(world: World, action: str, phase: Phase, **facts: object) -> Calla
 
 
 # Somebody acts
+
+
+def test_an_image_changed_by_hand_takes_the_traffic_off_and_is_named() -> None:
+    world = waiting()
+    name = deployment(SERVICES[0], Track.CANARY)
+    world.at(20, lambda: world.images.update({name: ("ghcr.io/tars-ai/other:1",)}))
+    began = world.now
+    outcome = watch(world)
+    assert outcome.verdict is Verdict.HOLD
+    assert "has other images, ghcr.io/tars-ai/other:1, by somebody" in outcome.summary
+    assert set(world.weights.values()) == {0}
+    assert world.now - began < 30
 
 
 @pytest.mark.parametrize(

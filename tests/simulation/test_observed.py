@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 from day_world import DayWorld, SimulatedCharts, Unattended
-from world import NEW, OLD, RUN, SERVICES, World, context, deployment, release, rollout
+from world import (
+    NEW,
+    OLD,
+    RUN,
+    SERVICES,
+    World,
+    context,
+    deployment,
+    release,
+    rollout,
+)
 
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.errors import LockedError, RefusedError, UsageError
@@ -156,6 +166,44 @@ def test_replicas_lowered_by_hand_hold_the_stage_and_are_named() -> None:
     outcome = day.play(Unattended())
     assert outcome.exit_code is ExitCode.HOLD
     assert f"deployment/{name} was scaled to 1 by somebody" in outcome.summary
+
+
+CANARY = deployment(SERVICES[0], Track.CANARY)
+
+
+def other_image(world: World) -> None:
+    """Somebody gives the canary an image that does not exist; its old pod stays."""
+    world.images[CANARY] = ("ghcr.io/tars-ai/nothing:0",)
+    world.start_pod(SERVICES[0], Track.CANARY, NEW).waiting = "ImagePullBackOff"
+
+
+def test_an_image_changed_by_hand_holds_the_stage_until_it_is_undone() -> None:
+    day = DayWorld()
+    day.world.images[CANARY] = ("ghcr.io/tars-ai/dashboard-api:1.0.1",)
+    day.at_stage("canary-10", lambda: other_image(day.world), after=10.0)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert f"deployment/{CANARY} has other images, ghcr.io/tars-ai/nothing:0, by" in outcome.summary
+    assert day.weights == {0}
+    again = gate(day.context(), 10)
+    assert again.verdict is Verdict.HOLD
+    assert "has other images" in again.summary
+    assert day.weights == {0}
+    day.world.images[CANARY] = ("ghcr.io/tars-ai/dashboard-api:1.0.1",)
+    for pod in day.world.running(Track.CANARY):
+        pod.gone = day.world.now if pod.waiting else None
+    assert gate(day.context(), 10).verdict is Verdict.PROCEED
+
+
+def test_requests_that_fail_on_an_image_changed_by_hand_are_a_rollback() -> None:
+    world = World(seed=1).populate()
+    world.images[CANARY] = ("ghcr.io/tars-ai/dashboard-api:1.0.1",)
+    context_ = context(world, SHORT)
+    breaking(world)
+    world.at(0.5, lambda: other_image(world))
+    outcome = gate(context_, 10)
+    assert set(world.weights.values()) == {0}
+    assert outcome.verdict in (Verdict.ROLLBACK, Verdict.HOLD)
 
 
 def hot_fix(day: DayWorld) -> None:

@@ -251,6 +251,8 @@ class World:
     lock_holder: str | None = None
     managers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Other field managers of a service's route."""
+    images: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By Deployment."""
     deleted: set[str] = field(default_factory=set)
     """Services whose route somebody deleted."""
     said: list[str] = field(default_factory=list)
@@ -559,7 +561,7 @@ class SimulatedWorkloads:
                     updated=len(own),
                     available=able,
                     settled=True,
-                    images=(),
+                    images=self.world.images.get(name, ()),
                     version=own[0].version if own else "",
                 )
             )

@@ -76,6 +76,7 @@ ALONE = snapshot(stable("1.0.0"), FIRST)
             "rollback",
         ),
         (ALONE, [*DEPLOYED, entry("rollback")], "rolled back", "fix it"),
+        (at(60, ALONE), [*DEPLOYED, entry("rollback")], "rolled back", "tarsrelease rollback"),
         (at(100, WITH_CANARY), [*SHIFTED, entry("promote", Phase.INTENT)], "promoting", "promote"),
         (
             snapshot(stable(NEW), FIRST),

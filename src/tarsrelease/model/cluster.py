@@ -46,7 +46,8 @@ class DeploymentState(Value):
     `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods, `probe_paths`
     the paths that it asks for.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
-    `changed_by` is the field manager that changed its spec last; "" if that is not known.
+    `changed_by` is the field manager that changed its spec last, `template_by` that of its pods'
+    template; "" if that is not known.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DeploymentState(Value):
     version: str
     problem: str = ""
     changed_by: str = Field(default="", exclude_if=lambda name: not name)
+    template_by: str = Field(default="", exclude_if=lambda name: not name)
     probes: float = Field(default=0.0, exclude_if=lambda rate: not rate)
     probe_paths: tuple[str, ...] = Field(default=(), exclude_if=lambda paths: not paths)
 

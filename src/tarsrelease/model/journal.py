@@ -80,7 +80,8 @@ class DeployFacts(Facts):
     """Of ``deploy``. The intent has what is pinned until the release is over, the result a verdict.
 
     `version` and `revision` are stable's before it; `replicas` by Deployment; `minimums` those of
-    the autoscalers as they were; `feature_flags` says whether the canary has them on.
+    the autoscalers as they were; `feature_flags` says whether the canary has them on. The result
+    has the `images` of the canary's Deployments by name, as they were installed.
     """
 
     version: str | None = None
@@ -88,6 +89,7 @@ class DeployFacts(Facts):
     replicas: dict[str, int] | None = None
     minimums: dict[str, int] | None = None
     feature_flags: bool = False
+    images: dict[str, tuple[str, ...]] | None = None
 
 
 class ShiftFacts(Facts):

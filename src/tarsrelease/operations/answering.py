@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 RETRY = 1.0
 """Seconds before the API server is asked again."""
+FIRST_ANSWER = 90.0
+"""Seconds to wait for the first answer of a run: an API server restarts in less, and a wrong
+address never answers."""
 _SAY_EVERY = 30.0
 
 
@@ -57,17 +60,24 @@ class Outage:
 def patiently(context: Context, name: str, act: Callable[[], T]) -> Task[T]:
     """The result of `act`, called again while the API server does not answer.
 
-    Raises the last error when it has not answered for `limits.deploy`.
+    Raises the last error when it has not answered for `limits.deploy`, or for `FIRST_ANSWER` if it
+    has not answered in this run at all.
     """
-    outage = Outage(context, name)
+    outage, contact = Outage(context, name), context.cluster.contact
+    longest = context.environment.limits.deploy
+    then = "trying again"
+    if not contact.made:
+        longest = min(longest, FIRST_ANSWER)
+        then = f"waiting for its first answer, {duration(longest)} at most; is the address right?"
     while True:
         try:
             result = act()
         except (UnreachableError, LostError) as error:
-            outage.failed(error, "trying again")
-            if outage.seconds >= context.environment.limits.deploy:
+            outage.failed(error, then)
+            if outage.seconds >= longest:
                 raise
         else:
             outage.ended()
+            contact.made = True
             return result
         yield RETRY

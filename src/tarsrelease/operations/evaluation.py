@@ -179,7 +179,7 @@ class _Evaluator:
     def read_interventions(self) -> None:
         """Read what people did to the release; nothing if another tool moves the traffic."""
         if self._interventions is not None:
-            self._interventions.read(self.pods.deployments)
+            self._interventions.read()
 
     def judge(self) -> Verdict | None:
         """Evaluate and show the checks; the verdict, None if there is none yet."""
@@ -188,7 +188,9 @@ class _Evaluator:
             checks = failed_by_either(checks, self.direct._evaluate())
         self._checks = self._evaluation.present(checks)
         if self._interventions is not None:
-            self._checks += self._interventions.checks
+            self._interventions.compare(self.pods.deployments)
+            excused = self._interventions.excuse(self._checks, self._evaluation.stage)
+            self._checks = excused + self._interventions.checks
         verdict = decide(
             self._checks,
             self._evaluation.stage,

@@ -3,12 +3,13 @@
 Read at each tick of every evaluation of traffic that is ours. A route that somebody deleted, or
 that sends more traffic to the side that is being judged than was written, is restored; one that
 sends less is left as it is, and the stage holds. It also holds if a Deployment got fewer replicas
-than its side requires, or the judged one other images. All name who changed it.
+than its side requires, or the judged one other images: its pods then prove nothing about the
+release. All name who changed it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tarsrelease.context import Context
@@ -18,7 +19,7 @@ from tarsrelease.model.format import names
 from tarsrelease.model.journal import Entry, PersonFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
-from tarsrelease.model.rollout import Service
+from tarsrelease.model.rollout import Service, Stage
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.traffic import lease_seconds, timestamp
 from tarsrelease.rollout import release_journal
@@ -29,6 +30,9 @@ HELD = "release.hold"
 ABORTED = "release.abort"
 ROUTES = "routes.weight"
 DEPLOYMENTS = "deployments.unchanged"
+IMAGES = "deployments.images"
+_OF_PODS = frozenset({"ready", "restarts"})
+"""Kinds of checks that judge the pods and not their requests."""
 _AUTOSCALER = "kube-controller-manager"
 _READ_JOURNAL = timedelta(seconds=2)
 
@@ -48,7 +52,8 @@ class Interventions:
         self._restored: dict[str, Check] = {}
         self._lowered: tuple[Check, ...] = ()
         self._pins: Pins | None = None
-        self._images: dict[str, tuple[str, ...]] = {}
+        self._installed: Mapping[str, tuple[str, ...]] = {}
+        self._seen_first: dict[str, tuple[str, ...]] = {}
         self._changed: tuple[Check, ...] = ()
 
     @property
@@ -70,10 +75,33 @@ class Interventions:
             return None
         return verdict
 
-    def read(self, deployments: Mapping[str, DeploymentState] | None = None) -> None:
-        """Read journal and routes, and compare the Deployments that were read last.
+    def compare(self, deployments: Mapping[str, DeploymentState]) -> None:
+        """Compare the Deployments that were read last."""
+        self._changed = tuple(self._changes(deployments))
 
-        An API server that is away has changed nothing.
+    def excuse(self, checks: Iterable[Check], stage: Stage) -> tuple[Check, ...]:
+        """The results; pods that fail are an error if somebody gave them other images.
+
+        What fails in their requests stays a failure.
+        """
+        kinds = {rule.id: rule.kind for rule in stage.checks}
+        changed = {check.service: check for check in self._changed if check.id == IMAGES}
+        return tuple(
+            check.model_copy(
+                update={
+                    "status": Status.ERROR,
+                    "reason": f"{check.reason}; {changed[check.service].reason}",
+                }
+            )
+            if check.status is Status.FAIL
+            and check.service in changed
+            and kinds.get(check.id) in _OF_PODS
+            else check
+            for check in checks
+        )
+
+    def read(self) -> None:
+        """Read journal and routes. An API server that is away has changed nothing.
 
         Raises LockedError if a route must be restored and another process has the lock.
         """
@@ -84,8 +112,10 @@ class Interventions:
                 self._from_journal = requested(entries, self._context.release.version)
                 self._held_until = held_until(self._context, entries)
                 self._pins = release_journal.pins(entries, self._context.release.version)
+                self._installed = release_journal.canary_images(
+                    entries, self._context.release.version
+                )
                 self._journal_read_at = now
-            self._changed = tuple(self._changes(deployments or {}))
             self._compare(self._context.cluster.routes.read(self._context.rollout.services))
         except LockedError:
             raise
@@ -118,25 +148,24 @@ class Interventions:
     def _changes(self, found: Mapping[str, DeploymentState]) -> Iterator[Check]:
         for service in self._context.rollout.services:
             side = service.canary if self._track is Track.CANARY else service.stable
+            judged = found.get(side.deployment)
+            if judged is not None:
+                first = self._seen_first.setdefault(judged.name, judged.images)
+                images = self._installed.get(judged.name, first)
+                if judged.images != images:
+                    yield other_images(service, judged, images)
             for name, least in self._least(service).items():
                 state = found.get(name)
-                if state is None or state.changed_by == _AUTOSCALER:
-                    continue
-                images = self._images.setdefault(name, state.images)
-                if state.replicas < least:
-                    what = f"{least} replicas", f"was scaled to {state.replicas}"
-                elif name == side.deployment and state.images != images:
-                    what = names(images), f"has other images, {names(state.images)},"
-                else:
-                    continue
-                yield Check(
-                    id=DEPLOYMENTS,
-                    status=Status.ERROR,
-                    service=service.name,
-                    expected=what[0],
-                    reason=f"deployment/{name} {what[1]} by {state.changed_by or 'somebody'}",
-                    source=f"deployment/{name}",
-                )
+                if state is not None and state.replicas < least and state.changed_by != _AUTOSCALER:
+                    yield Check(
+                        id=DEPLOYMENTS,
+                        status=Status.ERROR,
+                        service=service.name,
+                        expected=f"{least} replicas",
+                        reason=f"deployment/{name} was scaled to {state.replicas} by "
+                        f"{state.changed_by or 'somebody'}",
+                        source=f"deployment/{name}",
+                    )
 
     def _least(self, service: Service) -> dict[str, int]:
         """By Deployment of the service, the replicas that it requires at least.
@@ -183,6 +212,19 @@ class Interventions:
             reason=f"{service.route_names} {changed}",
             source=service.route_names,
         )
+
+
+def other_images(service: Service, state: DeploymentState, images: Sequence[str]) -> Check:
+    """The result for a Deployment whose images are not these, which were installed."""
+    return Check(
+        id=IMAGES,
+        status=Status.ERROR,
+        service=service.name,
+        expected=names(images),
+        reason=f"deployment/{state.name} has other images, {names(state.images)}, by "
+        f"{state.template_by or 'somebody'}",
+        source=f"deployment/{state.name}",
+    )
 
 
 def held_until(context: Context, entries: Sequence[Entry]) -> datetime | None:

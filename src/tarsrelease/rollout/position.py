@@ -15,6 +15,7 @@ from tarsrelease.rollout.rollback_plan import canary_names, stable_names
 from tarsrelease.rollout.weights_since import weights_since
 
 _ROLLBACK = "tarsrelease rollback"
+_WEIGHTS = "set the canary's weight to 0 in the routes, see `kubectl get httproutes -o yaml`"
 
 
 class _There(Protocol):
@@ -58,6 +59,8 @@ def position(
     begun = release_journal.of_this_attempt(entries, rollout.version)
     if release_journal.rolled_back(entries, rollout.version):
         done = release_journal.has(entries, rollout.version, release_journal.ROLLBACK, Phase.RESULT)
+        if done and not canary and weight:
+            return there("rolled back", _to_nobody(rollout.version, weight), _ROLLBACK)
         if done and not canary:
             return there(
                 "rolled back",
@@ -67,6 +70,8 @@ def position(
         return there("rolling back", "a rollback has begun and is not complete", _ROLLBACK)
     if release_journal.has(entries, rollout.version, release_journal.PROMOTE, Phase.INTENT):
         if release_journal.has(entries, rollout.version, release_journal.PROMOTE, Phase.RESULT):
+            if weight and not canary:
+                return there("promoted", _to_nobody(rollout.version, weight), _WEIGHTS)
             return there(
                 "promoted", f"{rollout.version} is stable", "watch it; there is nothing else to do"
             )
@@ -92,6 +97,13 @@ def position(
             "tarsrelease canary deploy",
         )
     return _on_the_way(rollout, entries, weight, flags, there)
+
+
+def _to_nobody(version: str, weight: int) -> str:
+    return (
+        f"the release of {version} is over, but somebody gave the removed canary {weight} % of the "
+        "traffic"
+    )
 
 
 def _on_the_way(

@@ -114,6 +114,16 @@ def feature_flags(entries: Sequence[Entry], release: str) -> bool:
     return deployed is not None and deployed.feature_flags
 
 
+def canary_images(entries: Sequence[Entry], release: str) -> dict[str, tuple[str, ...]]:
+    """The images of the canary's Deployments as this attempt installed them; empty if unknown."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in of_this_attempt(entries, release):
+        facts = DeployFacts.of(entry.facts)
+        if facts is not None and facts.images is not None:
+            found = facts.images
+    return found
+
+
 def _deployed(entries: Sequence[Entry], release: str) -> DeployFacts | None:
     attempt = of_this_attempt(entries, release)
     return DeployFacts.of(attempt[0].facts) if attempt else None

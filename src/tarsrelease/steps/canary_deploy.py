@@ -43,6 +43,9 @@ from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.rollback_plan import canary_names, stable_names
 from tarsrelease.rollout.route_owners import controller_of
 
+_Images = dict[str, tuple[str, ...]]
+"""By Deployment."""
+
 STEP = "canary deploy"
 STAGE = "deployed"
 READY_ID = "canary.ready"
@@ -78,7 +81,7 @@ def deploy(context: Context) -> Outcome:
         flags = bool(release.feature_flags)
         _journal(context, Phase.INTENT, DeployFacts(**pins.model_dump(), feature_flags=flags))
         pinning.pin(locked, pins)
-        checks = _bring_up(locked, report, seen, checked)
+        checks, installed = _bring_up(locked, report, seen, checked)
         bad = [check for check in checks if check.status is not Status.PASS]
         if bad:
             with report.phase("remove"):
@@ -86,7 +89,9 @@ def deploy(context: Context) -> Outcome:
                 remove_canary(locked)
                 pinning.unpin(locked, pins)
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
-        _journal(context, Phase.RESULT, DeployFacts(verdict=verdict, cause=Cause.of(checks)))
+        images = None if bad else installed
+        done = DeployFacts(verdict=verdict, cause=Cause.of(checks), images=images)
+        _journal(context, Phase.RESULT, done)
     if bad:
         summary = f"removed the canary before it had traffic: {bad[0].reason}"
         next_step = "fix the release, then run `tarsrelease canary deploy` again"
@@ -104,20 +109,20 @@ def deploy(context: Context) -> Outcome:
 
 def _bring_up(
     context: Context, report: StepReport, seen: Snapshot, checked: Sequence[Mapping[str, Any]]
-) -> tuple[Check, ...]:
-    """(4) to (6). Returns the results up to the first that did not pass."""
+) -> tuple[tuple[Check, ...], _Images]:
+    """(4) to (6). The results up to the first that did not pass, and the installed images."""
     with report.phase("install"):
         _remove_former(context, seen)
         rendered = _as_checked(context, checked)
         if rendered.status is not Status.PASS:
-            return (rendered,)
-        ready = _install(context)
+            return (rendered,), {}
+        ready, images = _install(context)
     if ready.status is not Status.PASS:
-        return (ready,)
+        return (ready,), images
     with report.phase("routes"):
         traffic.shift(context, 0, STAGE)
     with report.phase("smoke test"):
-        return (ready, *smoke_test(context))
+        return (ready, *smoke_test(context)), images
 
 
 def _journal(context: Context, phase: Phase, facts: DeployFacts) -> None:
@@ -228,8 +233,12 @@ def _as_checked(context: Context, checked: Sequence[Mapping[str, Any]]) -> Check
     )
 
 
-def _install(context: Context) -> Check:
-    """Install the canary with one replica per Deployment. The result says if it is complete."""
+def _install(context: Context) -> tuple[Check, _Images]:
+    """Install the canary with one replica per Deployment.
+
+    The result says if it is complete. A later change of the images by hand is noticed by
+    comparison with those returned.
+    """
     release, rollout, workloads = context.release, context.rollout, context.cluster.workloads
     context.say(f"installing {rollout.canary_release} {release.version}")
     context.cluster.charts.upgrade(
@@ -241,9 +250,12 @@ def _install(context: Context) -> Check:
         wait=False,
     )
     names = canary_names(rollout)
+    images = {}
     for state in workloads.deployments():
-        if state.name in names and state.replicas != 1:
-            workloads.scale(state.name, 1)
+        if state.name in names:
+            images[state.name] = state.images
+            if state.replicas != 1:
+                workloads.scale(state.name, 1)
     problem = wait_until_complete(
         context,
         dict.fromkeys(names, 1),
@@ -251,10 +263,11 @@ def _install(context: Context) -> Check:
         deadline=context.environment.limits.deploy,
         each_tick=context.cluster.lock.check,
     )
-    return Check(
+    ready = Check(
         id=READY_ID,
         status=Status.PASS if problem is None else Status.FAIL,
         expected="one ready replica of each canary Deployment",
         reason=problem or "all are ready",
         source="deployments",
     )
+    return ready, images

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from tarsrelease.gates.lifted_hold import lifted
 from tarsrelease.gates.measure.pods import restart_counts
 from tarsrelease.gates.measure.queries import queries_of
 from tarsrelease.gates.protection import chances
-from tarsrelease.model.cluster import RouteState
+from tarsrelease.model.cluster import DeploymentState, RouteState
 from tarsrelease.model.errors import (
     LostError,
     RefusedError,
@@ -42,7 +42,13 @@ from tarsrelease.operations import traffic
 from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.answering import RETRY, Outage, patiently
 from tarsrelease.operations.evaluation import StageEvaluation, as_measured, evaluate_stage
-from tarsrelease.operations.interventions import HELD, held_until, requested
+from tarsrelease.operations.interventions import (
+    HELD,
+    IMAGES,
+    held_until,
+    other_images,
+    requested,
+)
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.locking import refuse_overtaken, under_lock
 from tarsrelease.operations.observation import METRICS, Observation
@@ -154,8 +160,11 @@ def _take(
     keep = traffic.lease_and_lock_keeper(context)
     since = at_stage_since(context.release, stage, routes)
     has_traffic = any(route.weight > 0 for route in routes)
-    lacking = _wait_for_metrics(context, stage, has_traffic, keep)
+    deployments = _read(context, stage, context.cluster.workloads.deployments)
+    lacking = _wait_for_metrics(context, stage, deployments, has_traffic, keep)
     lacking = lacking or _read(context, stage, partial(_changed_by_others, context, entries))
+    if since is None:
+        lacking = lacking or _images_changed(context, entries, deployments)
     early = None if lacking is None else Observation.of(lacking, context.clock.now())
     if since is not None:
         context.say(f"{stage.name}: at {stage.weight} % since {since:%H:%M:%S} UTC; evaluating")
@@ -266,7 +275,11 @@ def _read(context: Context, stage: Stage, act: Callable[[], T]) -> T:
 
 
 def _wait_for_metrics(
-    context: Context, stage: Stage, has_traffic: bool, keep: Callable[[], None]
+    context: Context,
+    stage: Stage,
+    deployments: Iterable[DeploymentState],
+    has_traffic: bool,
+    keep: Callable[[], None],
 ) -> Check | None:
     """Send the stage's queries to the metrics server before anything is changed.
 
@@ -275,7 +288,6 @@ def _wait_for_metrics(
     """
     environment, clock = context.environment, context.clock
     limit = environment.limits.metrics_outage
-    deployments = _read(context, stage, context.cluster.workloads.deployments)
     versions = {context.release.version, *(each.version for each in deployments)}
     asked = queries_of(stage, context.rollout, environment.kubernetes.namespace, versions)
     started, said = clock.now(), False
@@ -349,6 +361,19 @@ def _changed_by_others(context: Context, entries: Sequence[Entry]) -> Check | No
         f"({changed.app_version}); `tarsrelease resume` accepts it",
         source=f"helm history {application}",
     )
+
+
+def _images_changed(
+    context: Context, entries: Sequence[Entry], deployments: Iterable[DeploymentState]
+) -> Check | None:
+    """An error if a canary Deployment has other images than those that were installed."""
+    installed = release_journal.canary_images(entries, context.release.version)
+    found = {state.name: state for state in deployments}
+    for service in context.rollout.services:
+        name = service.canary.deployment
+        if name in installed and name in found and found[name].images != installed[name]:
+            return other_images(service, found[name], installed[name])
+    return None
 
 
 def _unless_changed_meanwhile(context: Context, seen: Observation) -> Observation:
@@ -537,6 +562,8 @@ def _why_off(context: Context, seen: Observation, *, has_traffic: bool) -> str |
     unseen = seen.verdict is Verdict.HOLD and blind >= limits.metrics_outage
     if seen.verdict is Verdict.HOLD and has_traffic and any(c.id == HELD for c in seen.checks):
         return f"a person's hold lasted longer than {duration(limits.wait)}; this is no rollback"
+    if seen.verdict is Verdict.HOLD and has_traffic and any(c.id == IMAGES for c in seen.checks):
+        return "the canary's images are not those that were installed; this is no rollback"
     if unseen and has_traffic and limits.after_metrics_outage == "traffic-off":
         return f"no metrics for {duration(blind)}; this is not a rollback"
     return None

@@ -21,13 +21,14 @@ from tarsrelease.model.errors import LockedError, ReleaseError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase, WaitFacts
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import Outcome, Verdict
+from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.model.release import Release
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.answering import patiently
 from tarsrelease.operations.evaluation import StageEvaluation
+from tarsrelease.operations.interventions import DEPLOYMENTS, IMAGES, ROUTES
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.locking import taking_over
 from tarsrelease.operations.observation import Observation
@@ -44,6 +45,7 @@ from tarsrelease.rollout.weights_since import weights_since
 STEP = "gate"
 _ASK_AGAIN = 2.0
 """Seconds between two readings of the journal and the routes."""
+_BY_HAND = (ROUTES, DEPLOYMENTS, IMAGES)
 _LOCKED = 10.0
 """Seconds to wait longer if another run holds the lock when the wait exceeds its limit."""
 
@@ -59,6 +61,8 @@ def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
     `limits.deploy` before the first evaluation.
     """
     report = StepReport(context, STEP)
+    # Traffic depends on this wait, so an API server that has never answered gets as long.
+    context.cluster.contact.made = True
     read = patiently(context, "wait", context.cluster.journal.entries)
     entries = result_of(context.clock, read)
     opened = waits.opened(entries, context.release.version)
@@ -229,7 +233,9 @@ class _Wait:
         """Move all traffic to stable because nobody decided; None if another run holds the lock."""
         context, blind = self.context, seen.without_metrics
         in_time = seen.decided_at < self.opened.at + timedelta(seconds=self.limit)
-        if blind >= context.environment.limits.metrics_outage and in_time:
+        if in_time and any(c.id in _BY_HAND and c.status is Status.ERROR for c in seen.checks):
+            why = f"while waiting for a person: {seen.why}"
+        elif blind >= context.environment.limits.metrics_outage and in_time:
             why = f"no metrics for {duration(blind)} while waiting for a person"
         else:
             why = f"nobody approved or rolled back within {duration(self.limit)}"

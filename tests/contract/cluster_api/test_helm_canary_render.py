@@ -76,6 +76,16 @@ def test_images_that_stable_was_given_by_hand_are_not_taken_for_the_bundles(
     assert "not the image that the bundle pins" in refused.value.detail.found
 
 
+def test_images_of_the_environment_file_do_not_replace_the_bundles(
+    helm: Helm, release: Release, environment: Environment
+) -> None:
+    images = {"dashboard-api": {"repository": "evil.example/x", "tag": "v6", "digest": ""}}
+    values = environment.helm.model_copy(update={"values": {"images": images}})
+    theirs = environment.model_copy(update={"helm": values})
+    with pytest.raises(UsageError, match=r"evil\.example/x:v6 is not the image"):
+        check(release, theirs, helm)
+
+
 def test_what_helm_would_apply_is_what_was_checked(
     helm: Helm, release: Release, environment: Environment, tmp_path: Path
 ) -> None:

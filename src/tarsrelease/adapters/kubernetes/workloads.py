@@ -111,6 +111,7 @@ class KubernetesWorkloads:
             or self._recorded(metadata),
             problem=_problem(status),
             changed_by=_changed_by(metadata),
+            template_by=_changed_by(metadata, "f:template"),
             probes=_probes(template["spec"]),
             probe_paths=_probe_paths(template["spec"]),
         )
@@ -195,12 +196,13 @@ def _all_probes(spec: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _changed_by(metadata: dict[str, Any]) -> str:
-    """The manager with the newest write of the spec."""
+def _changed_by(metadata: dict[str, Any], field: str = "") -> str:
+    """The manager with the newest write of the spec, or of a field in it."""
     writes = [
         (str(entry.get("time") or ""), str(entry.get("manager") or ""))
         for entry in metadata.get("managedFields") or []
-        if "f:spec" in (entry.get("fieldsV1") or {})
+        if (spec := (entry.get("fieldsV1") or {}).get("f:spec")) is not None
+        and (not field or field in spec)
     ]
     return max(writes, default=("", ""))[1]
 
