@@ -16,9 +16,12 @@ from kubernetes.client import ApiClient, Configuration
 from tarsrelease.adapters.kubernetes.client import KubernetesApi
 from tarsrelease.adapters.podmetrics import source
 from tarsrelease.adapters.podmetrics.source import PodMetrics
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ForbiddenError, UnreachableError, UsageError
 from tarsrelease.model.metrics_server import PodMetricsEndpoints
+from tarsrelease.model.outcome import Status
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.operations.selectors_checked import check_selectors
 
 REQUESTS = 'http_requests_total{namespace="$namespace",deployment=~"canary|stable"}'.replace(
     "$namespace", "prod"
@@ -264,3 +267,52 @@ def test_pods_that_do_not_say_where_their_metrics_are(
     state.annotations = {}
     with pytest.raises(UsageError, match="no port for metrics at shop"):
         metrics(api, rollout).series([REQUESTS], 60)
+
+
+@pytest.mark.parametrize(
+    ("good", "status", "said"),
+    [
+        ('http_requests_total{status="200"}', Status.PASS, "no label (path, route, user_agent)"),
+        ('http_requests_total{code="200"}', Status.FAIL, "on stable has the label code"),
+        ('http_requests_bucket{le="0.3"}', Status.FAIL, "on stable has the bound le=0.3"),
+        ("", Status.SKIPPED, "stable has no series yet of http_requests_total"),
+    ],
+)
+def test_selectors_are_checked_on_what_the_pages_say_now(
+    server: tuple[ApiServer, KubernetesApi],
+    rollout: Rollout,
+    good: str,
+    status: Status,
+    said: str,
+) -> None:
+    state, api = server
+    pod = "shop-7d9fcb5bf4-abcde"
+    state.pods = {pod: "shop"}
+    buckets = b'http_requests_bucket{status="200",le="0.25"} 4\n'
+    state.pages = {pod: (page(5) + buckets) if good else b""}
+    environment = Environment.model_validate(
+        {
+            "schema": "tarsrelease/environment/v1",
+            "name": "production",
+            "kubernetes": {"namespace": "prod"},
+            "gateway": {
+                "name": "g",
+                "namespace": "g",
+                "address": "http://127.0.0.1:1",
+                "hostnames": {"web": "shop.example"},
+            },
+            "metrics": "pods",
+        }
+    )
+    asked = good or 'http_requests_total{status="200"}'
+    sli = {"kind": "proportion", "of": "http_requests_total{}", "good": asked}
+    rule = {"kind": "proportion", "id": "canary.errors", "sli": "errors", "below": "1%"}
+    plan = rollout.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {
+        "schema": "tarsrelease/rollout/v1",
+        "slis": {"errors": sli},
+        "stages": [{"weight": 100, "duration": "1m", "checks": [rule]}],
+    }
+    plan = Rollout.model_validate(plan)
+    [found] = check_selectors(plan, environment, metrics(api, plan), "preflight.selectors")
+    assert found.status is status
+    assert said in (found.reason or "")
