@@ -21,6 +21,7 @@ from tarsrelease.model.rights import ROLE
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rehearsal.binaries import resolve
 from tarsrelease.rehearsal.paths import cache_root
+from tarsrelease.scaffold.files import _resources
 from tarsrelease.scaffold.requests import recognize
 
 SAMPLES = Path(__file__).parents[1] / "unit/preset_samples"
@@ -299,3 +300,18 @@ def test_grpc_servers_without_a_preset(page: str, source: str) -> None:
 def test_a_page_without_requests_is_not_guessed() -> None:
     page = b'go_goroutines 9\npromhttp_metric_handler_requests_total{code="200"} 1\n'
     assert recognize(any_lines(page)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"),
+    [
+        ("NetworkPolicy", "networkpolicies"),
+        ("Gateway", "gateways"),
+        ("Ingress", "ingresses"),
+        ("IngressClass", "ingressclasses"),
+        ("HTTPRoute", "httproutes"),
+        ("ConfigMap", "configmaps"),
+    ],
+)
+def test_the_role_names_the_resources_of_kinds(kind: str, resource: str) -> None:
+    assert _resources([("a.example/v1", kind)]) == [("a.example", resource)]
