@@ -18,6 +18,7 @@ from tarsrelease.gates.measure.vocabulary import (
     as_sent,
     is_probe,
 )
+from tarsrelease.model import promql
 from tarsrelease.model.measurement import Counts, Sample, Series, Track, Unmeasured
 from tarsrelease.model.rollout import MetricLabels
 
@@ -190,6 +191,7 @@ def test_a_spelling_is_never_that_of_another_bound(one: int, other: int, places:
     ("rises", "labels", "word"),
     [
         ([3.4] * 10, {}, "recorded rate"),
+        ([-2.0] * 10, {}, "recorded rate"),
         ([10.0, -2.0] * 30, {}, "no counter"),
         ([PRECISE, 2.0], {}, "2^53"),
         ([10.0] * 10, {"pod": ""}, "neither a pod nor an instance"),
@@ -348,6 +350,75 @@ def test_findings_name_the_label_before_a_release() -> None:
     )
     assert [(each.sli, each.service, each.serious) for each in found] == [("e", "api", True)]
     assert "label code" in found[0].text
+
+
+def said_of(found: list[Series], part: str = BAD, *, good: bool = False) -> list[str]:
+    """What is found about the canary's series, none of it serious."""
+    wanted = promql.parse(part).matchers
+    chosen = [
+        each
+        for each in found
+        if all(promql.holds(asked, each.labels.get(asked.label, "")) for asked in wanted)
+    ]
+    said = presence.findings(
+        {"e": (OF, part, good)},
+        frozenset(),
+        measurements({OF: found, part: chosen}, part, good=good).counters,
+        [("api", Track.CANARY)],
+    )
+    assert not any(each.serious for each in said)
+    return [each.text for each in said]
+
+
+@pytest.mark.parametrize(
+    ("total", "parts", "said"),
+    [
+        (
+            {"handler": "all", "code": "200"},
+            [{"handler": "/a", "code": "200"}, {"handler": "/b", "code": "200"}],
+            "with handler=all",
+        ),
+        ({"code": "Total"}, [{"code": "200"}, {"code": "500"}], "with code=Total"),
+        ({}, [{"code": "200"}, {"code": "404"}], "without code"),
+        ({"path": "/a"}, [{"path": "/a", "code": "200"}], "without code"),
+    ],
+)
+def test_series_that_are_the_sum_of_the_others_are_named(
+    total: dict[str, str], parts: list[dict[str, str]], said: str
+) -> None:
+    """Each request counts twice: a canary at 1.8 times its limit would be within it."""
+    found = [series([6.0] * 10, **each) for each in parts]
+    found.append(series([6.0 * len(parts)] * 10, **total))
+    [text] = [each for each in said_of(found) if "their sum" in each]
+    assert said in text
+
+
+@pytest.mark.parametrize(
+    "others", [[{}], [{"handler": "/a"}, {"handler": "/b"}], [{"handler": "all"}]]
+)
+def test_series_that_are_no_sum_are_not_taken_for_one(others: list[dict[str, str]]) -> None:
+    found = [series([6.0 + at] * 10, code="200", **each) for at, each in enumerate(others)]
+    found.append(series([20.0] * 10, tenant="overall", handler="/c", code="200"))
+    assert not [each for each in said_of(found) if "their sum" in each]
+
+
+@pytest.mark.parametrize(
+    ("part", "good", "code", "kind"),
+    [
+        ('http_requests_total{code=~"..."}', False, "200", "bad"),
+        ('http_requests_total{code=~"5.."}', True, "200", "good"),
+        ('http_requests_total{code=~"5.."}', True, "503", None),
+        ('http_requests_total{code=~"5.."}', False, "200", None),
+    ],
+)
+def test_a_selector_by_which_every_request_is_bad_is_named(
+    part: str, good: bool, code: str, kind: str | None
+) -> None:
+    """`good` and `bad` mixed up, or a pattern that fits every value."""
+    some = [series([0.0] * 10, code="500")] if good else []
+    found = [*some, series([9.0] * 10, code=code)]
+    said = [each for each in said_of(found, part, good=good) if "count as bad" in each]
+    assert [f"select the {kind} ones" in each for each in said] == ([True] if kind else [])
 
 
 def test_the_store_is_asked_back_to_the_newest_sample_of_the_side_that_is_behind() -> None:

@@ -14,10 +14,14 @@ from test_gates_attribution import rollout
 
 from tarsrelease.adapters.kubernetes.workloads import _probe_paths, _probes
 from tarsrelease.adapters.podmetrics.matchers import metric_and_matchers
+from tarsrelease.adapters.terminal.progress import NoProgress
+from tarsrelease.gates.study import recorded_requests
 from tarsrelease.model.environment import Environment
+from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Sample, Series
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.operations.past_requests import RecordedTraffic
 from tarsrelease.operations.selectors_checked import FITS, WINDOW, check_selectors
 
 NOW = 100_000.0
@@ -270,6 +274,13 @@ def test_metrics_that_add_up_something_else_are_refused(metric: str) -> None:
         rollout(slis={"errors": {"kind": "proportion", "of": f"{metric}{{}}", "bad": "e_total{}"}})
 
 
+@pytest.mark.parametrize("metric", ["build_info", "process_start_time_seconds", "heap_bytes"])
+def test_metrics_that_are_no_counters_by_their_name_are_refused(metric: str) -> None:
+    """The time of the last scrape rises by one each second, like a request a second."""
+    with pytest.raises(ValidationError, match=f"{metric} is no counter of requests by its name"):
+        rollout(slis={"errors": {"kind": "proportion", "of": f"{metric}{{}}", "bad": "e_total{}"}})
+
+
 def test_a_metric_of_all_requests_that_is_misspelled_is_named() -> None:
     slis = {
         name: {"kind": "proportion", "of": f"{metric}{{}}", "bad": f'{metric}{{status="500"}}'}
@@ -402,3 +413,24 @@ def test_which_paths_the_kubelet_asks_for() -> None:
     own = {"httpGet": {"path": "/internal/ok"}}
     containers = [{"readinessProbe": own, "livenessProbe": own}, {"livenessProbe": {"httpGet": {}}}]
     assert _probe_paths({"containers": containers}) == ("/internal/ok", "/")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "no selector of http_requests_total matches any"),
+        ([counter("http_request_total")], "no selector of http_requests_total matches any"),
+        (
+            [counter(pod="shop-0", status="200")],
+            "1 match, but .*shop-0.* of a pod of no Deployment of this",
+        ),
+    ],
+)
+def test_a_plan_without_a_series_of_stable_says_which_were_found(
+    found: list[Series], said: str
+) -> None:
+    plan = with_bad('http_requests_total{status=~"5.."}')
+    asked = recorded_requests.selectors_of(plan, "prod")
+    traffic = RecordedTraffic(Store(*found), plan, "prod", NOW - 900.0, NOW, 30.0, NoProgress())
+    with pytest.raises(UsageError, match=said):
+        traffic.read(asked)

@@ -139,6 +139,8 @@ class Sides(Value):
 
 _SUMS = re.compile(r".*_(?:sum|(?:bytes|(?:micro|milli|nano)?seconds)_total)")
 """Metrics that add up something else than requests, by the conventions of Prometheus."""
+_FACTS = re.compile(r".*_(?:info|bytes|(?:micro|milli|nano)?seconds)")
+"""Metrics that are facts, sizes or times, unless a native histogram has that name."""
 
 
 class ProportionSli(Value):
@@ -178,6 +180,11 @@ class ProportionSli(Value):
                 raise ValueError(
                     f"{metric} adds up seconds or bytes and counts no requests; choose a counter "
                     "of requests, such as the histogram's _count"
+                )
+            if _FACTS.fullmatch(metric) and promql.native_bound(selector) is None:
+                raise ValueError(
+                    f"{metric} is no counter of requests by its name; choose one, such as the "
+                    "histogram's _count"
                 )
         return self
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from tarsrelease.context import Context
-from tarsrelease.gates.measure import attribution, queries
+from tarsrelease.gates.measure import attribution, queries, vocabulary
 from tarsrelease.gates.protection import prepare
 from tarsrelease.gates.study import recorded_requests, slower_canary
 from tarsrelease.gates.study.recorded_requests import Recording
 from tarsrelease.model.errors import ReleaseError, UsageError
-from tarsrelease.model.format import duration
+from tarsrelease.model.format import duration, names
 from tarsrelease.model.measurement import Series
 from tarsrelease.model.rollout import Rollout, Stage
 from tarsrelease.ports.metrics import History
@@ -62,7 +62,7 @@ class RecordedTraffic:
         if found is None or not any(rises.slots for rises in found.rises.values()):
             raise UsageError(
                 doing="reading stable's recorded requests",
-                found="no series of stable in this period",
+                found=self._why_nothing(asked),
                 expected=f"series of stable's pods ({labels.pod}) or with {labels.track}=stable",
                 next_step="choose a period within the metrics server's retention, and compare "
                 "the selectors of the slis with its series",
@@ -72,6 +72,18 @@ class RecordedTraffic:
             for name, each in asked.items()
             for service in self.rollout.services
         }
+
+    def _why_nothing(self, asked: Mapping[str, Selectors]) -> str:
+        """Why no series is one of stable: none matches, or whose those are that match."""
+        known = attribution.known(self.rollout, self.namespace)
+        metrics = names(sorted({vocabulary.metric_of(of) for of, _, _ in asked.values()}))
+        sent = [vocabulary.as_sent(of) for of, _, _ in asked.values()]
+        answers = self.history.recorded(sent, self.end - 2 * self.slot, self.end, self.slot)
+        matching = [series for answer in answers for series in answer]
+        if not matching:
+            return f"no series of stable in this period: no selector of {metrics} matches any"
+        why = attribution.why_nobody(matching[0].labels, self.rollout.labels, known)
+        return f"no series of stable in this period: {len(matching)} match, but {why}"
 
     def buckets(self, selector: str) -> set[str]:
         """The histogram's bucket bounds."""

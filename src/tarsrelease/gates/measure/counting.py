@@ -108,8 +108,11 @@ class Line:
             return "carries neither a pod nor an instance: a sum over pods hides their restarts"
         if value >= PRECISE:
             return f"has outgrown its precision ({value:.3g} is beyond 2^53)"
-        if value != int(value):
-            return f"is no counter of requests (its value is {value:g}): a recorded rate or average"
+        if value != int(value) or value < 0:
+            return (
+                f"is no counter of requests (its value is {value:g}): a recorded rate, average or "
+                "change"
+            )
         if self.falls >= _FALLS:
             return f"is no counter (it fell {self.falls} times to more than half of its value)"
         return None

@@ -156,12 +156,20 @@ def findings(
                 if twice:
                     text = f"{metric} of {names(sorted(set(twice)))} is collected several times"
                     found.append(Finding(sli, service, f"{text}; each request counts once", False))
+                if (label := _total_beside_parts(each[0] for each in lines)) is not None:
+                    text = (
+                        f"series of {metric} {label} count what the others count, too: are they "
+                        "their sum? Select either"
+                    )
+                    found.append(Finding(sli, service, text, False))
                 if (label := _doubled_by(each[0] for each in lines)) is not None:
                     text = (
                         f"each series of {metric} comes once for each {label[0]} ({label[1]}) and "
                         f"rises alike: collected several times? Select one {label[0]}"
                     )
                     found.append(Finding(sli, service, text, False))
+            if (every := _all_bad(*counted, part_is_good=is_good)) is not None:
+                found.append(Finding(sli, service, every, False))
         if (inexact := _not_exact(part)) is not None:
             found.append(Finding(sli, "", inexact, False))
         if (probes := counters[of].probes) > 0:
@@ -190,6 +198,40 @@ def _doubled_by(lines: Iterable[Line]) -> tuple[str, str] | None:
         for one, other in pairwise(sorted(found, key=lambda line: line.increase())):
             if rise_together([one.tail, other.tail]):
                 return label, names(sorted(dict(each.origin)[label] for each in (one, other)))
+    return None
+
+
+def _all_bad(total: float, other: float, *, part_is_good: bool) -> str | None:
+    """What is said where every request counts as bad: the selector may mean the others."""
+    if total < _ALIKE or (total - other if part_is_good else other) < total:
+        return None
+    kind = "good" if part_is_good else "bad"
+    return f"all {total:.0f} requests count as bad: does the selector select the {kind} ones?"
+
+
+_OF_ALL = frozenset({"*", "all", "any", "overall", "sum", "total"})
+"""Values of labels by which an application names the sum of its other series."""
+
+
+def _total_beside_parts(lines: Iterable[Line]) -> str | None:
+    """How the series are told that are the sum of others of their pod; None without any."""
+    pods: dict[tuple[str, Key], list[tuple[float, Line, SeriesId]]] = {}
+    for line in lines:
+        parted = frozenset(each for each in line.origin if each[1].lower() not in _OF_ALL)
+        pod = pods.setdefault((line.owner.target, line.owner.key), [])
+        pod.append((line.increase(), line, parted))
+    for found in pods.values():
+        near = 0.99 * max(increase for increase, _, _ in found)
+        most, line, parted = min(
+            (each for each in found if each[0] >= near), key=lambda each: len(each[2])
+        )
+        parts = [each for each in found if parted < each[2]]
+        if most < _ALIKE or not parts or abs(sum(part[0] for part in parts) - most) > most / 100:
+            continue
+        if named := sorted(line.origin - parted):
+            return f"with {named[0][0]}={named[0][1]}"
+        missing_here = {name for part in parts for name, _ in part[2]} - dict(parted).keys()
+        return f"without {names(sorted(missing_here))}"
     return None
 
 
