@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulation"))
 from world import rollout
 
 from tarsrelease.adapters.prometheus.answers import Reader
+from tarsrelease.adapters.prometheus.parts import conditions, parts, selected
 from tarsrelease.cli.app import OBJECTS_BETWEEN_COLLECTIONS
 from tarsrelease.gates.checks.evaluate import evaluate
 from tarsrelease.gates.checks.inputs import Inputs, Patience
@@ -60,14 +61,14 @@ def large(services: int, slis: int) -> Rollout:
     return Rollout.model_validate(plan)
 
 
-def answer(services: int, pods: int, start: float, end: float, *, bad_only: bool) -> bytes:
-    """What the metrics server sends for one selector."""
+def answer(services: int, pods: int, start: float, end: float) -> bytes:
+    """What the metrics server sends for the selector of all requests."""
     first, last = int(start // INTERVAL) + 1, int(end // INTERVAL)
     found = []
     for service in range(services):
         for track in Track:
             for pod in range(pods):
-                for status in ("500",) if bad_only else ("200", "500"):
+                for status in ("200", "500"):
                     step = 50 if status == "200" else 0.01
                     values = [[INTERVAL * n, str(int(step * n))] for n in range(first, last + 1)]
                     labels = {
@@ -90,6 +91,8 @@ def main() -> None:
     plan = large(services, slis)
     stage = plan.stages[0]
     asked = queries.queries_of(stage, plan, "tars", ["1.0.1"])
+    wholes = parts(asked.selectors)
+    sent = [each for each in asked.selectors if each not in wholes]
     versions = {Track.CANARY: "1.0.1", Track.STABLE: None}
     measurements = queries.open_measurements(asked, plan.labels, versions, SHIFT, INTERVAL)
     reader = Reader(Prometheus(url="http://metrics.example"), 5.0)
@@ -99,14 +102,14 @@ def main() -> None:
     times, now, series = [], SHIFT + 1, 0
     for _ in range(LOOKS):
         start = now - measurements.seconds(now)
-        whole = answer(services, pods, start, now, bad_only=False)
-        bad = answer(services, pods, start, now, bad_only=True)
-        bodies = [bad if "status" in selector else whole for selector in asked.selectors]
+        body = answer(services, pods, start, now)
         marks = [thread_time()]
-        found = [
-            reader.matrix(selector, reader.data(selector, 200, body))
-            for selector, body in zip(asked.selectors, bodies, strict=True)
-        ]
+        answers = {each: reader.matrix(each, reader.data(each, 200, body)) for each in sent}
+        answers |= {
+            part: selected(answers[whole], conditions(part, whole)) or []
+            for part, whole in wholes.items()
+        }
+        found = [answers[selector] for selector in asked.selectors]
         marks.append(thread_time())
         measurements = queries.enter(measurements, found, now, {})
         marks.append(thread_time())
@@ -125,7 +128,7 @@ def main() -> None:
         series = sum(map(len, found))
         times.append([1000 * (after - before) for before, after in pairwise(marks)])
         now += INTERVAL
-    print(f"{services} services x {slis} SLIs, {pods} pods: {len(asked.selectors)} queries")
+    print(f"{services} services x {slis} SLIs, {pods} pods: {len(sent)} queries")
     print(
         f"{'tick':<8} {'series':>7} {'read':>8} {'enter':>8} {'count':>8} {'judge':>8} {'all':>8}"
     )

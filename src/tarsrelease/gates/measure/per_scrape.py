@@ -87,7 +87,9 @@ def gather(
             distinct = len(set(ids)) == len(ids)
         falls = not all(map(le, values, values[1:]))
         gains = map(rise, values, values[1:]) if falls else map(sub, values[1:], values)
-        if distinct:  # one pass without a loop of ours, as there may be a million samples
+        if distinct and not slots:  # without a loop of ours, as there may be a million samples
+            slots.update(zip(ids, gains, strict=True))
+        elif distinct:
             slots.update(zip(ids, map(add, map(slots.get, ids, repeat(0.0)), gains), strict=True))
         else:
             for slot, gain in zip(ids, gains, strict=True):
