@@ -156,9 +156,9 @@ def findings(
                 if twice:
                     text = f"{metric} of {names(sorted(set(twice)))} is collected several times"
                     found.append(Finding(sli, service, f"{text}; each request counts once", False))
-                if (label := _total_beside_parts(each[0] for each in lines)) is not None:
+                if (which := _total_beside_parts(each[0] for each in lines)) is not None:
                     text = (
-                        f"series of {metric} {label} count what the others count, too: are they "
+                        f"series of {metric} {which} count what the others count, too: are they "
                         "their sum? Select either"
                     )
                     found.append(Finding(sli, service, text, False))
