@@ -415,7 +415,7 @@ def test_a_selector_by_which_every_request_is_bad_is_named(
     part: str, good: bool, code: str, kind: str | None
 ) -> None:
     """`good` and `bad` mixed up, or a pattern that fits every value."""
-    some = [series([0.0] * 10, code="500")] if good else []
+    some = [series([1.0] + [0.0] * 9, code="500")] if good else []
     found = [*some, series([9.0] * 10, code=code)]
     said = [each for each in said_of(found, part, good=good) if "count as bad" in each]
     assert [f"select the {kind} ones" in each for each in said] == ([True] if kind else [])

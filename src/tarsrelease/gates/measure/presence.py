@@ -168,8 +168,8 @@ def findings(
                         f"rises alike: collected several times? Select one {label[0]}"
                     )
                     found.append(Finding(sli, service, text, False))
-            if (every := _all_bad(*counted, part_is_good=is_good)) is not None:
-                found.append(Finding(sli, service, every, False))
+            if (mostly := _mostly_bad(*counted, part_is_good=is_good)) is not None:
+                found.append(Finding(sli, service, mostly, False))
         if (inexact := _not_exact(part)) is not None:
             found.append(Finding(sli, "", inexact, False))
         if (probes := counters[of].probes) > 0:
@@ -180,6 +180,8 @@ def findings(
 
 _ALIKE = 50
 """Requests after which no two counters rise alike by chance."""
+_NEARLY_ALL = 0.9
+"""A share of bad requests that no stable version has for long."""
 
 
 def _doubled_by(lines: Iterable[Line]) -> tuple[str, str] | None:
@@ -201,12 +203,15 @@ def _doubled_by(lines: Iterable[Line]) -> tuple[str, str] | None:
     return None
 
 
-def _all_bad(total: float, other: float, *, part_is_good: bool) -> str | None:
-    """What is said where every request counts as bad: the selector may mean the others."""
-    if total < _ALIKE or (total - other if part_is_good else other) < total:
+def _mostly_bad(total: float, other: float, *, part_is_good: bool) -> str | None:
+    """What is said where nearly every request counts as bad: the selector may mean the others."""
+    bad = total - other if part_is_good else other
+    if total < _ALIKE or bad < _NEARLY_ALL * total:
         return None
     kind = "good" if part_is_good else "bad"
-    return f"all {total:.0f} requests count as bad: does the selector select the {kind} ones?"
+    return (
+        f"{bad:.0f} of {total:.0f} requests count as bad: does the selector select the {kind} ones?"
+    )
 
 
 _OF_ALL = frozenset({"*", "all", "any", "overall", "sum", "total"})
