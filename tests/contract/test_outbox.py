@@ -170,6 +170,24 @@ def test_a_store_that_is_away_delays_no_message(people: Receivers) -> None:
     assert len(people.of("slack")) == 2
 
 
+def test_a_store_that_takes_its_time_leaves_no_message_behind(
+    people: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "STORE_ANSWERS", SOON)
+    store = Store()
+    change = store.change
+
+    def slowly(act: Callable[[Outgoing], Outgoing]) -> Outgoing:
+        time.sleep(outbox_module.PATIENCE + 0.2)  # longer than a channel may take
+        return change(act)
+
+    monkeypatch.setattr(store, "change", slowly)
+    box = outbox(people, store)
+    box.post(notice(Event.STARTED))
+    assert box.close()[1] == ()
+    assert len(people.of("slack")) == len(people.of("email")) == 1
+
+
 def test_a_release_and_a_rollback_on_statuspage_and_pagerduty(people: Receivers) -> None:
     store = Store()
     box = outbox(people, store)

@@ -61,7 +61,7 @@ def _period(text: str) -> FixedWindow:
     try:
         return FixedWindow(starts=_moment(starts), ends=_moment(ends))
     except ValidationError as problem:
-        raise ValueError(problem.errors()[0]["msg"]) from None
+        raise ValueError(problem.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 PERIOD = Written("period", _period)

@@ -127,7 +127,8 @@ _NEXT = {
     Decision.ASK: "approve or reject the run",
     Decision.NO_GO: "fix what failed, or use --override CRITERION --by NAME --reason TEXT; roles "
     "that did not vote: --vote ROLE=GO --by NAME",
-    Decision.POSTPONE: "use --postpone-to START/END with --reason, if there is no new window yet",
+    Decision.POSTPONE: "vote again for the new window; if there is none yet: --postpone-to "
+    "START/END --by NAME --reason TEXT",
 }
 
 

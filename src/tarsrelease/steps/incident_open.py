@@ -10,7 +10,7 @@ from datetime import timedelta
 from tarsrelease.context import Context
 from tarsrelease.incidents.classification import classify
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.incident import Symptoms
+from tarsrelease.model.incident import Action, Symptoms
 from tarsrelease.model.journal import IncidentFacts, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.notice import Event
@@ -19,9 +19,14 @@ from tarsrelease.operations.announcing import announce
 from tarsrelease.operations.journaling import journal
 from tarsrelease.operations.outcome import StepReport
 from tarsrelease.rollout import release_journal
-from tarsrelease.steps.incident_classify import NEXT, VERDICTS, details_of, summary
+from tarsrelease.steps.incident_classify import VERDICTS, details_of, summary
 
 STEP = "incident open"
+_NEXT = {
+    Action.ROLL_BACK: "tarsrelease rollback",
+    Action.PREPARE: "tarsrelease rollback --plan; at the end tarsrelease incident close",
+    Action.INVESTIGATE: "measure what is missing, and open it again",
+}
 
 
 def incident_open(
@@ -51,7 +56,7 @@ def incident_open(
     )
     said, warnings = summary(found), []
     if until is not None:
-        said += f", at {until:%H:%M} UTC"
+        said += f"; deadline {until:%H:%M} UTC"
     try:
         journal(context, STEP, release_journal.INCIDENT, Phase.RESULT, facts)
     except ReleaseError as error:
@@ -63,5 +68,5 @@ def incident_open(
         VERDICTS.get(found.action, Verdict.PROCEED),
         said,
         details=details.model_copy(update={"warnings": tuple(warnings)}),
-        next_step=NEXT.get(found.action, "tarsrelease incident close"),
+        next_step=_NEXT.get(found.action, "tarsrelease incident close"),
     )

@@ -253,8 +253,10 @@ class Outbox:
             return waited < seconds and (pending or any(x.open for x in self._lines.values()))
         if waited >= ALIVE:
             return False
+        if pending and waited < STORE_ANSWERS:  # the store may answer, and the lines begin after it
+            return True
         if waited < PATIENCE:
-            return pending or any(x.open for x in self._lines.values())
+            return any(x.open for x in self._lines.values())
         return any(x.open and x.answers for x in self._lines.values())
 
     def _warnings(self) -> list[str]:
