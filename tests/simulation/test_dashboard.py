@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -17,8 +17,12 @@ from world import Unattended
 from tarsrelease.adapters.http.page_server import PageServer
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.lifting import Lifting
+from tarsrelease.model.people import Answer
+from tarsrelease.model.step_details import NotifyDetails
+from tarsrelease.model.window import FixedWindow
 from tarsrelease.report.dashboard import content, page, traffic
 from tarsrelease.steps.dashboard import dashboard
+from tarsrelease.steps.go_no_go_votes import cast, postpone
 from tarsrelease.steps.hold import hold
 
 T = datetime(2026, 12, 1, 9, tzinfo=UTC)
@@ -56,6 +60,26 @@ def test_a_persons_words_are_text_and_never_markup() -> None:
     assert "script" not in tags.seen
     assert "img" not in tags.seen
     assert "&lt;script&gt;" in content(found)
+
+
+def test_votes_are_shown_until_they_begin_anew() -> None:
+    day = DayWorld()
+    context = day.context()
+    cast(context, "qa", Answer.GO, "Ada", "")
+    text = content(dashboard(context, ()))
+    assert "<h2>Votes</h2>" in text
+    assert "<td>qa, GO, Ada</td>" in text, "the journal says what was voted"
+    starts = context.clock.now() + timedelta(days=1)
+    later = FixedWindow(starts=starts, ends=starts + timedelta(hours=4))
+    postpone(context, later, Lifting(by="Lin", reason="a node is down"), lambda _: ())
+    assert "<h2>Votes</h2>" not in content(dashboard(context, ()))
+
+
+def test_a_message_is_shown_with_its_event(played: DayWorld) -> None:
+    key = "tars/simulated/1.0.1/7-1/hold/canary-10"
+    details = NotifyDetails(key=key, delivered=("slack",), known_already=(), warnings=())
+    sent = played.evidence.outcomes[0].model_copy(update={"details": details})
+    assert " hold canary-10: slack</li>" in content(dashboard(played.context(), (sent,)))
 
 
 def void(_: object) -> None:

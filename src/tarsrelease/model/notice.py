@@ -93,6 +93,11 @@ class Notice(Value):
         return f"{self.application}/{self.environment}/{self.release}"
 
 
+def event_in(key: str) -> str:
+    """The event of a notice's key, with what it is about: ``hold canary-10``."""
+    return " ".join(key.split("/", 5)[4:])
+
+
 def _visible(text: str) -> str:
     """Without unsafe characters; "" if nothing is left to see, which providers refuse."""
     safe = _UNSAFE.sub("", text)

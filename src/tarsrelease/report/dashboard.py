@@ -16,15 +16,21 @@ from jinja2 import Environment, StrictUndefined, Template
 from tarsrelease.model.base import Value
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry, Phase, VoteFacts
-from tarsrelease.model.notice import Told
+from tarsrelease.model.notice import Told, event_in
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.step_details import ItemRow, MessagesDetails, NotifyDetails, StatusDetails
 from tarsrelease.report.results import MARKS, count_statuses, headline, show_observed, show_samples
 from tarsrelease.report.rows import ordered
 from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.votes import of_this_round
 
 _WIDTH, _HEIGHT = 720, 160
 _RECENT = 12
+_SAID = (
+    *("severity", "role", "vote", "criterion", "item", "text", "owner"),
+    *("by", "reason", "note", "why"),
+)
+"""The facts of a journal's entry that the page shows."""
 _STEP = timedelta(seconds=10)
 """The plot of a release in progress ends at the last multiple of it, so that few updates change
 nothing else."""
@@ -88,7 +94,7 @@ def content(found: Dashboard) -> str:
         plot=_plot(traffic(found.journal, found.release), found.status),
         entries=[_entry(each) for each in reversed(found.journal[-_RECENT:])],
         messages=_messages(found.recorded),
-        votes=_votes(found.journal),
+        votes=_votes(of_this_round(found.journal, found.release, None)),
         items=_items(found.items),
         holder=details.lock if details else None,
         moment=_moment,
@@ -167,7 +173,7 @@ def _entry(entry: Entry) -> dict[str, str]:
     facts = entry.facts
     said = [f"{facts.weight} %"] if facts.weight is not None else []
     said += [facts.verdict] if facts.verdict else []
-    said += [str(getattr(facts, name)) for name in ("by", "reason") if getattr(facts, name, "")]
+    said += [str(getattr(facts, name)) for name in _SAID if getattr(facts, name, "")]
     return {
         "at": _moment(entry.at),
         "action": entry.action,
@@ -187,7 +193,7 @@ def _messages(recorded: Iterable[Outcome]) -> list[str]:
         details = NotifyDetails.of(outcome.details)
         if details is None:
             continue
-        event = details.key.rpartition("/")[2]
+        event = event_in(details.key)
         to = ", ".join(details.delivered) or "nobody"
         found.append(f"{_moment(outcome.finished_at)} {event}: {to}")
         found += [f"not told: {warning}" for warning in details.warnings]
@@ -200,7 +206,7 @@ def _told(told: Told) -> str:
 
 
 def _votes(journal: Iterable[Entry]) -> list[dict[str, str]]:
-    """The last vote of each role."""
+    """The last vote of each role in these entries."""
     found = {}
     for entry in journal:
         vote = VoteFacts.of(entry.facts)
@@ -265,7 +271,8 @@ code { font-size: 1rem } ul { padding-left: 1.2rem }
 @media print { body { max-width: none } }
 </style>
 <main id="now" tabindex="-1">{{ content|safe }}</main>
-<p class="soft" id="age">As of {{ at }}{{ "" if nonce else "; it does not change any more" }}.</p>
+<footer class="soft" id="age">As of {{ at }}{{ "" if nonce else "; it does not change any more" }}.
+</footer>
 {% if nonce is not none -%}
 <script nonce="{{ nonce }}">
 const now = document.getElementById("now"), age = document.getElementById("age");

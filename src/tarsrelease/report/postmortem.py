@@ -13,6 +13,7 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined, Template
 
 from tarsrelease.model.format import duration
+from tarsrelease.model.notice import event_in
 from tarsrelease.model.outcome import Check, Outcome, Status
 from tarsrelease.model.step_details import (
     GateDetails,
@@ -181,7 +182,7 @@ def _told(steps: Sequence[Outcome]) -> list[str]:
         one = NotifyDetails.of(outcome.details)
         if one is not None:
             who = ", ".join(one.delivered) or "nobody"
-            found.append(f"{_time(outcome.finished_at)} {one.key.rpartition('/')[2]}: {who}")
+            found.append(f"{_time(outcome.finished_at)} {event_in(one.key)}: {who}")
     return found
 
 
