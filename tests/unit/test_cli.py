@@ -535,7 +535,8 @@ def test_a_cancelled_job_ends_as_an_interrupt(project: Path) -> None:
     program = (
         "import sys, time\n"
         "import tarsrelease.wiring.context as wiring, tarsrelease.steps.status as status\n"
-        "def wait(*_, **__):\n    print('ready', file=sys.stderr, flush=True)\n    time.sleep(60)\n"
+        "def wait(*_, **__):\n    print('ready', file=sys.stderr, flush=True)\n"
+        "    while True:\n        time.sleep(0.1)\n"  # a signal just before a sleep cannot end it
         "from unittest.mock import MagicMock\n"
         "wiring.connect = lambda *_: MagicMock()\n"
         "status.status = wait\n"
