@@ -141,6 +141,16 @@ def test_a_reason_in_the_verdict_is_not_repeated() -> None:
     assert "FAIL canary.error_rate of api is 0.4 %, expected < 2 %: because" in text
 
 
+def test_a_reason_in_the_steps_own_table_is_not_repeated() -> None:
+    failed = check(Status.FAIL).model_copy(update={"reason": "no scrape for 40s"})
+    other = check(Status.FAIL, service="api")
+    table = {"header": ("", "service", "why"), "rows": (("✗", "web", failed.reason),)}
+    text = outcome_text(outcome(Verdict.NO_GO, failed, other, table=table))
+    assert text.count("no scrape for 40s") == 1
+    assert "FAIL canary.error_rate of api is 0.4 %, expected < 2 %: because" in text
+    assert "2 fail" in text
+
+
 def test_services_that_only_lack_requests_share_a_line() -> None:
     few = [
         check(Status.INCONCLUSIVE, service=name, samples=samples)

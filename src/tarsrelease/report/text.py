@@ -116,11 +116,13 @@ def _not_passed(outcome: Outcome, *, verbose: bool) -> list[str]:
 
 
 def _is_said(check: Check, outcome: Outcome) -> bool:
-    """Whether the verdict's line names this result with its reason."""
-    said = outcome.summary
-    return bool(check.reason) and all(
-        part in said for part in (check.id, check.service or "", check.reason)
-    )
+    """Whether the verdict's line names this result with its reason, or the step's table has it."""
+    if not check.reason:
+        return False
+    table, said = outcome.details.table, outcome.summary
+    if table is not None and any(check.reason in row for row in table.rows):
+        return True
+    return all(part in said for part in (check.id, check.service or "", check.reason))
 
 
 def _alike(checks: list[Check]) -> Iterable[list[Check]]:
