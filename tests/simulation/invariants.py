@@ -217,6 +217,9 @@ def a_release_ends_all_new_or_all_old(story: Story) -> Iterator[str]:
             if canary and not _others_since(story, end):
                 yield f"{where}: promoted, and the canary is still there"
         elif kind == "last-rollback" or (code == 0 and kind == "rollback"):
+            weights = end.truth.weights
+            if code == 0 and any(weights.values()) and not _others_since(story, end, within=15.0):
+                yield f"{where}: proven, and the weights are {weights}"
             if _others_since(story, end):
                 continue
             if NEW in stable:
@@ -231,9 +234,9 @@ def a_release_ends_all_new_or_all_old(story: Story) -> Iterator[str]:
                 yield f"{where}: the last rollback in calm weather failed"
 
 
-def _others_since(story: Story, end: End) -> bool:
+def _others_since(story: Story, end: End, within: float = 90.0) -> bool:
     """Whether another process changed something while this one came to its end."""
-    since = (end.process.ended_at or 0.0) - 90.0
+    since = (end.process.ended_at or 0.0) - within
     return any(
         c.process != end.process.name
         and (c.name in _CHANGES or c.name in ("edit", "delete-route", "hot-fix", "delete-journal"))

@@ -12,6 +12,7 @@ from world import (
     OLD,
     RUN,
     SERVICES,
+    SimulatedJournal,
     World,
     context,
     deployment,
@@ -20,9 +21,9 @@ from world import (
 )
 
 from tarsrelease.model.cluster import Revision
-from tarsrelease.model.errors import LockedError, RefusedError, UsageError
+from tarsrelease.model.errors import LockedError, RefusedError, StoppedError, UsageError
 from tarsrelease.model.evidence import Record
-from tarsrelease.model.journal import Phase
+from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
@@ -242,6 +243,22 @@ def test_a_hot_fix_of_stable_holds_the_next_stage_until_a_person_accepts_it() ->
 
 
 # Item: persons
+
+
+class AbortedAtTheIntent(SimulatedJournal):
+    """A person aborts between the intent of a shift and the write."""
+
+    def append(self, entry: Entry) -> None:
+        super().append(entry)
+        if entry.action == "shift" and entry.phase is Phase.INTENT:
+            super().append(self.world.entry("abort", Phase.RESULT, by="alice", reason="errors"))
+
+
+def test_a_stage_that_is_aborted_right_before_its_shift_gets_no_traffic() -> None:
+    world = World(seed=1).populate()
+    with pytest.raises(StoppedError, match="was rolled back"):
+        gate(context(world, SHORT, journal=AbortedAtTheIntent(world)), 10)
+    assert set(world.weights.values()) == {0}
 
 
 def test_a_hold_keeps_the_stage_until_it_is_resumed() -> None:

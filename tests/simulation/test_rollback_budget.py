@@ -29,6 +29,23 @@ def away_while_the_canary_is_removed(
     monkeypatch.setattr(day.charts, "uninstall", uninstall)
 
 
+def test_a_weight_that_somebody_gives_the_removed_canary_is_no_proof() -> None:
+    day = deployed()
+
+    def edits() -> None:
+        if not any("proof: " in line for line in day.world.said):
+            day.world.at(1.0, edits)
+            return
+        day.world.edit(SERVICES[0], 60, "kubectl-edit")
+
+    day.world.at(1.0, edits)
+    outcome = rollback(day.context(), "it is slow")
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert "has 60 %, set by kubectl-edit" in outcome.summary
+    assert rollback(day.context(), "again").exit_code is ExitCode.DONE
+    assert all(day.world.weights.get(service, 0) == 0 for service in SERVICES)
+
+
 def test_an_outage_shorter_than_the_budget_is_waited_out() -> None:
     day = deployed()
     day.world.kubernetes_up = False

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
-from tarsrelease.model.format import count, percent
+from tarsrelease.model.format import count, names, percent
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Observed, Status
 from tarsrelease.model.release import Release
@@ -18,6 +18,7 @@ from tarsrelease.rollout.rollback_plan import stable_names
 SHARE_ID = "rollback.traffic_share"
 ERRORS_ID = "rollback.error_rate"
 PODS_ID = "rollback.pods"
+ROUTES_ID = "rollback.routes"
 _POLL = 1.0
 
 
@@ -32,6 +33,7 @@ def prove(context: Context, version: str, since: datetime, deadline: float) -> t
         *_measured(context, version, since, deadline),
         _pods(context, version, deadline),
         *health(context),
+        _routes(context, deadline),
     )
 
 
@@ -120,6 +122,37 @@ def _errors(name: str, version: str, found: Judged) -> Check:
         reason=reason,
         source=found.source,
         samples=round(total),
+    )
+
+
+def _routes(context: Context, deadline: float) -> Check:
+    """The result for the routes: the pods do not count what the gateway sends to a removed canary,
+    if somebody gave it a weight again."""
+    clock, expected = context.clock, "no traffic to the canary"
+    began = clock.now()
+    while True:
+        try:
+            found = context.cluster.routes.read(context.rollout.services)
+        except ReleaseError as error:
+            status, wrong = Status.ERROR, [str(error)]
+            if (clock.now() - began).total_seconds() < deadline:
+                clock.sleep(_POLL)
+                continue
+        else:
+            wrong = [
+                f"{route.service} has {route.weight} %, set by "
+                f"{names(route.managers) or 'somebody'}"
+                for route in found
+                if route.weight > 0
+            ]
+            status = Status.FAIL if wrong else Status.PASS
+        break
+    return Check(
+        id=ROUTES_ID,
+        status=status,
+        expected=expected,
+        reason="; ".join(wrong) or expected,
+        source="routes",
     )
 
 

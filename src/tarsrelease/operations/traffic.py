@@ -14,6 +14,7 @@ from tarsrelease.model.journal import Phase, ShiftFacts, TakeOffFacts
 from tarsrelease.model.measurement import Track
 from tarsrelease.operations.answering import RETRY, Outage, patiently
 from tarsrelease.operations.journaling import journal, journal_if_possible
+from tarsrelease.operations.snapshot import refuse_rolled_back
 from tarsrelease.operations.tasks import Task, result_of
 from tarsrelease.rollout import release_journal
 
@@ -109,7 +110,8 @@ def shifting(context: Context, weight: int, stage: str) -> Task[datetime]:
 
     Returns the time just before the write. `stage` is the stage's name (``canary-10``,
     ``promote-50``). Journals the intent first. While the API server does not answer, tries again
-    for `limits.deploy`. If the gateway does not accept the routes within `gateway.settle`, and as
+    for `limits.deploy`. Raises RefusedError before the write if the release was rolled back or
+    aborted meanwhile. If the gateway does not accept the routes within `gateway.settle`, and as
     long again as such an outage was, restores the previous weights and raises StoppedError.
     """
     services, routes = context.rollout.services, context.cluster.routes
@@ -124,6 +126,9 @@ def shifting(context: Context, weight: int, stage: str) -> Task[datetime]:
     context.say(f"traffic: {weight} % to the canary ({', '.join(s.name for s in services)})")
 
     def write(to: int) -> datetime:
+        if to:  # another process may have ended the release since it was checked
+            entries = context.cluster.journal.entries()
+            refuse_rolled_back(f"shifting {to} % of the traffic", context.release, entries)
         began = context.clock.now()
         routes.shift(services, to, route_notes(context, to, stage) | _lease(context))
         return began

@@ -252,7 +252,11 @@ class _ReleaseRun:
         context, version = self.context, self.context.release.version
         if not release_journal.deployed(entries, version):
             return False
-        states = {state.name: state for state in context.cluster.workloads.deployments()}
+        try:
+            states = {state.name: state for state in context.cluster.workloads.deployments()}
+        except KeyboardInterrupt:
+            self._move_to_stable("the release was interrupted")  # a run before left the traffic
+            raise
         return all(
             name in states and states[name].complete and states[name].version == version
             for name in canary_names(context.rollout)
