@@ -31,7 +31,7 @@ ABORTED = "release.abort"
 ROUTES = "routes.weight"
 DEPLOYMENTS = "deployments.unchanged"
 IMAGES = "deployments.images"
-_OF_PODS = frozenset({"ready", "restarts"})
+_OF_PODS = frozenset({"absent", "ready", "restarts"})
 """Kinds of checks that judge the pods and not their requests."""
 _AUTOSCALER = "kube-controller-manager"
 _READ_JOURNAL = timedelta(seconds=2)
