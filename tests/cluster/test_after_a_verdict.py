@@ -74,7 +74,7 @@ def watched(day: Day, *flags: str) -> Iterator[Callable[[], dict[str, Any]]]:
         try:
             assert process.stderr is not None
             for line in process.stderr:
-                if "watched while a person decides" in line:
+                if "evaluating while the release waits" in line:
                     break
             yield outcome
         finally:

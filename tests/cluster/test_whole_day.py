@@ -68,6 +68,7 @@ def test_a_good_release_goes_through_all_stages_and_no_client_notices(tmp_path: 
     assert outcome["verdict"] == "proceed", story(outcome)
     assert list(verdicts(outcome)) == [f"canary-{weight}" for weight in (1, 10, 25, 50, 100)]
     assert {stage["verdict"] for stage in outcome["details"]["stages"]} == {"proceed"}
+    assert outcome["details"]["phases"]["validate"] > 0
     seen = clients(outcome)
     assert seen["sent"] > 10_000
     assert seen["lost"] == 0
@@ -149,6 +150,17 @@ def test_errors_that_begin_late_do_not_pass_the_stage(tmp_path: Path) -> None:
     )
     assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
     assert verdicts(outcome) == {"canary-10": "rollback"}
+
+
+@pytest.mark.full
+def test_a_defect_that_only_the_tests_of_the_release_find_is_rolled_back(tmp_path: Path) -> None:
+    outcome = rehearse(tmp_path, "--fault", "broken-paging", "--stages", "10,100")
+    assert outcome["exit_code"] == ExitCode.ROLLBACK, story(outcome)
+    assert verdicts(outcome) == {"canary-10": "proceed", "canary-100": "proceed"}
+    tests = [check for check in outcome["checks"] if check["id"] == "validation.test"]
+    assert len(tests) > 200
+    assert any(check["status"] == "fail" for check in tests)
+    assert clients(outcome)["lost"] == 0
 
 
 @pytest.mark.full

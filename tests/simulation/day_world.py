@@ -32,8 +32,9 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.ports.clock import Task
 from tarsrelease.ports.people import Person, Progress
-from tarsrelease.steps.run import run_release
+from tarsrelease.steps.run import ReleaseSteps, run_release
 
 
 class SimulatedCharts:
@@ -231,6 +232,12 @@ def says(world: World, step: str, verdict: Verdict) -> Outcome:
     )
 
 
+def lasting(seconds: float, outcome: Outcome) -> Task[Outcome]:
+    """A step that ends with this outcome after so many seconds."""
+    yield seconds
+    return outcome
+
+
 class Kept:
     """The evidence, in memory."""
 
@@ -267,6 +274,9 @@ class DayWorld:
         self.charts = SimulatedCharts(self.world)
         self.evidence = Kept()
         self.migrator = SimulatedMigrator(self.world)
+        self.validation: Callable[[], Task[Outcome]] = lambda: lasting(
+            5.0, says(self.world, "validate", Verdict.PROCEED)
+        )
 
     def has_migrations(self) -> None:
         """From now on the release has an expand migration, and the environment a database."""
@@ -298,13 +308,14 @@ class DayWorld:
         """The day; `verdict` is what verify says, `preflight` what that says."""
         world = self.world
 
-        return run_release(
-            self.context(person, progress),
+        steps = ReleaseSteps(
             verify=lambda: says(world, "verify", verdict),
             preflight=lambda: says(world, "check preflight", preflight),
             migrator=self.migrator,
+            validate=self.validation,
             evidence=self.evidence,
         )
+        return run_release(self.context(person, progress), steps)
 
     def context(self, person: Person | None = None, progress: Progress | None = None) -> Context:
         """What a step of this day works with."""

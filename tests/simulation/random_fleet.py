@@ -16,7 +16,7 @@ from typing import Any
 
 import contexts
 from conductor import Conductor, Process
-from day_world import says
+from day_world import lasting, says
 from faulty_cluster import FaultyCluster, SimulatedConductedClock
 from random_release import CONTRACT_AFTER, End, Story, coarse
 from world import NEW, Unattended, World, environment, release, rollout
@@ -32,10 +32,11 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.operations.migrations.contract import refuse_while_rollback_is_possible
 from tarsrelease.operations.migrations.outcome import left_alone
+from tarsrelease.operations.migrations.release_phase import Migrator
 from tarsrelease.operations.wave_evidence import WaveEvidence
 from tarsrelease.rollout import fleet as decisions
 from tarsrelease.steps.rollback import rollback
-from tarsrelease.steps.run import migrate_release, run_release
+from tarsrelease.steps.run import ReleaseSteps, migrate_release, run_release
 from tarsrelease.steps.run_waves import run_waves
 from tarsrelease.steps.status import status
 from tarsrelease.steps.watch import watch
@@ -345,23 +346,16 @@ class Run:
 
     def migrate(self, names: Sequence[str]) -> dict[str, Outcome]:
         def act(context: Context, target: Target) -> Outcome:
-            return migrate_release(
-                context,
-                **self._unjudged(target),
-                migrator=self.fleet.database.migrator(context, before=False),
-            )
+            migrator = self.fleet.database.migrator(context, before=False)
+            return migrate_release(context, self._steps(target, migrator))
 
         return self._each("migrate", names, act)
 
     def run(self, names: Sequence[str], parallel: int, began: datetime) -> dict[str, Outcome]:
         def act(context: Context, target: Target) -> Outcome:
             shared = len(self.fleet.environment.sharing(target.name)) > 1
-            return run_release(
-                context,
-                **self._unjudged(target),
-                migrator=self.fleet.database.migrator(context, before=shared),
-                began=began,
-            )
+            migrator = self.fleet.database.migrator(context, before=shared)
+            return run_release(context, self._steps(target, migrator), began)
 
         return self._each("run", names, act, parallel)
 
@@ -371,13 +365,15 @@ class Run:
     def watch(self, names: Sequence[str], window: float) -> dict[str, Outcome]:
         return self._each("watch", names, lambda context, _: watch(context, window))
 
-    def _unjudged(self, target: Target) -> dict[str, Any]:
+    def _steps(self, target: Target, migrator: Migrator) -> ReleaseSteps:
         world = target.cluster.world
-        return {
-            "verify": lambda: says(world, "verify", Verdict.PROCEED),
-            "preflight": lambda: says(world, "check preflight", Verdict.PROCEED),
-            "evidence": None,
-        }
+        return ReleaseSteps(
+            verify=lambda: says(world, "verify", Verdict.PROCEED),
+            preflight=lambda: says(world, "check preflight", Verdict.PROCEED),
+            migrator=migrator,
+            validate=lambda: lasting(5.0, says(world, "validate", Verdict.PROCEED)),
+            evidence=None,
+        )
 
     def _each(
         self,

@@ -13,7 +13,7 @@ from datetime import timedelta
 from random import Random
 
 from conductor import Call, Conductor, Process
-from day_world import SimulatedMigrator, says
+from day_world import SimulatedMigrator, lasting, says
 from faulty_cluster import FaultyCluster, Snapshot
 from world import NEW, Pod, Unattended, World, deployment, environment, release, rollout
 
@@ -35,7 +35,7 @@ from tarsrelease.steps.hold import hold
 from tarsrelease.steps.promote import promote
 from tarsrelease.steps.resume import resume
 from tarsrelease.steps.rollback import rollback
-from tarsrelease.steps.run import run_release
+from tarsrelease.steps.run import ReleaseSteps, run_release
 
 SERVICES = ("orchestration-agent", "dashboard-api")
 WEIGHTS = (10, 50, 100)
@@ -377,13 +377,14 @@ class RandomRelease:
         )
 
     def _run(self, context: Context) -> Outcome:
-        return run_release(
-            context,
+        steps = ReleaseSteps(
             verify=lambda: says(self.world, "verify", Verdict.PROCEED),
             preflight=lambda: says(self.world, "check preflight", Verdict.PROCEED),
             migrator=SimulatedMigrator(self.world),
+            validate=lambda: lasting(5.0, says(self.world, "validate", Verdict.PROCEED)),
             evidence=None,
         )
+        return run_release(context, steps)
 
     def _guard(self, context: Context) -> Outcome:
         until = context.clock.now() + timedelta(seconds=600.0)

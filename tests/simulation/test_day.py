@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from day_world import Absent, DayWorld, Silent, There, Unattended
+from day_world import Absent, DayWorld, Silent, There, Unattended, lasting
 from world import NEW, OLD, rollout
 
+from tarsrelease.model.errors import UsageError
 from tarsrelease.model.measurement import Track
-from tarsrelease.model.outcome import ExitCode, Verdict
+from tarsrelease.model.outcome import ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.suite import SuiteResult, SuiteTest
+from tarsrelease.ports.clock import Task
 from tarsrelease.rollout.stage_list import played, with_duration, with_stages
+from tarsrelease.steps.validate import judged, not_validated
 
 STABLE_OLD, STABLE_NEW = {(Track.STABLE, OLD)}, {(Track.STABLE, NEW)}
 WITH_CANARY = {(Track.STABLE, OLD), (Track.CANARY, NEW)}
@@ -39,7 +43,7 @@ def test_a_healthy_release_is_promoted_and_every_step_is_recorded() -> None:
     steps = [each.step for each in day.evidence.outcomes]
     assert steps == [
         *("verify", "check preflight", "migrate", "canary deploy"),
-        *("gate", "gate", "promote", "run"),
+        *("gate", "gate", "validate", "promote", "run"),
     ]
     rows = outcome.details.model_dump(mode="json")["stages"]
     assert isinstance(rows, list)
@@ -219,3 +223,99 @@ def test_the_stages_of_the_day_are_in_the_journal_for_who_looks_later() -> None:
     found, flags = played(rollout(weights=(10, 100), duration="1m"), day.world.journal)
     assert [stage.weight for stage in found.stages] == [5, 100]
     assert flags == " --stages 5,100 --stage-duration 90s"
+
+
+def suite_ends(day: DayWorld, *found: Status) -> None:
+    """The release's suite ends with a test of each status; it must run before the promotion."""
+
+    tests = tuple(
+        SuiteTest(name=str(status), status=status, seconds=0.1, reason="so") for status in found
+    )
+    result = SuiteResult(suite="suite.py", tests=tests, seconds=1.0, trouble=None)
+
+    def run() -> Task[Outcome]:
+        assert day.weights == {100}
+        assert day.serving() == WITH_CANARY
+        yield 20.0
+        return judged(day.context(), result, Track.CANARY, ())
+
+    day.validation = run
+
+
+def test_a_failed_test_of_the_release_rolls_back_before_the_promotion() -> None:
+    day = DayWorld()
+    suite_ends(day, Status.PASS, Status.FAIL)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.ROLLBACK
+    assert day.serving() == STABLE_OLD
+    assert {"validation.test", "rollback.traffic_share"} <= {check.id for check in outcome.checks}
+    steps = [each.step for each in day.evidence.outcomes]
+    assert steps[-3:] == ["validate", "rollback", "run"]
+    assert not [entry for entry in day.world.journal if entry.action == "promote"]
+
+
+@pytest.mark.parametrize("found", [Status.ERROR, Status.SKIPPED])
+def test_tests_that_cannot_run_hold_and_the_release_goes_on_later(found: Status) -> None:
+    day = DayWorld()
+    suite_ends(day, Status.PASS, found)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert "2 tests against canary" in outcome.summary
+    assert (day.weights, day.serving()) == ({0}, WITH_CANARY)
+    suite_ends(day, Status.PASS, Status.PASS)
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    assert day.serving() == STABLE_NEW
+    steps = [each.step for each in day.evidence.outcomes]
+    assert (steps.count("canary deploy"), steps.count("validate")) == (1, 2)
+
+
+def test_an_error_in_the_validation_stops_the_release_on_stable() -> None:
+    day = DayWorld()
+
+    def run() -> Task[Outcome]:
+        yield 1.0
+        raise UsageError(
+            doing="d", found="the report cannot be written", expected="e", next_step="n"
+        )
+
+    day.validation = run
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert (day.weights, day.serving()) == ({0}, WITH_CANARY)
+
+
+def test_a_canary_that_fails_while_the_tests_run_is_rolled_back_at_once() -> None:
+    day = DayWorld()
+    at: dict[str, float] = {}
+
+    def breaks() -> None:
+        at["broken"] = day.world.now
+        breaking(day)
+
+    def run() -> Task[Outcome]:
+        day.world.at(30.0, breaks)
+        try:
+            yield 250.0
+            raise AssertionError("the tests are not waited for")
+        finally:
+            at["ended"] = day.world.now
+
+    day.validation = run
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.ROLLBACK
+    assert "while waiting for the release's own tests" in outcome.summary
+    assert day.serving() == STABLE_OLD
+    assert 0 < at["ended"] - at["broken"] < 20
+
+
+def test_tests_that_are_left_out_are_recorded_as_not_checked() -> None:
+    day = DayWorld()
+    reason = "they were slow"
+    day.validation = lambda: lasting(0.0, not_validated(day.context(), Track.CANARY, reason))
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.DONE
+    assert "validation.complete" in {c.id for c in outcome.checks if c.status is Status.SKIPPED}
+    [step] = [each for each in day.evidence.outcomes if each.step == "validate"]
+    assert [check.status for check in step.checks] == [Status.SKIPPED]
+    assert "NOT CHECKED" in step.summary
+    assert "they were slow" in step.summary

@@ -417,6 +417,31 @@ def test_arguments_reach_the_step(
         assert isinstance(named["evidence"], EvidenceFile)
 
 
+@pytest.mark.parametrize(
+    ("left_out", "reason"),
+    [((), "no production_validation_suite.py"), (("--leave-out", "validate=it is late"), "late")],
+)
+def test_a_run_without_its_suite_says_so(
+    left_out: tuple[str, ...], reason: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Outcome] = []
+
+    def day(*_: object, validate: Callable[[], Outcome], **__: object) -> Outcome:
+        found.append(validate())
+        return outcome()
+
+    monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)
+    monkeypatch.setattr("tarsrelease.steps.run.run_release", day)
+    assert run("run", *WHAT, *PLACE, "--yes", "--quiet", *left_out) == 0
+    assert [check.status for check in found[0].checks] == ["skipped"]
+    assert reason in found[0].summary
+
+
+def test_a_step_is_left_out_with_a_reason_only(project: Path) -> None:
+    assert run("run", *WHAT, *PLACE, "--leave-out", "validate=") == 2
+    assert run("run", *WHAT, *PLACE, "--leave-out", "preflight=it is late") == 2
+
+
 @pytest.mark.parametrize("stage", ["0", "101", "-1", "ten", "", "25", "1.5"])
 def test_a_stage_that_is_none_is_refused(
     stage: str, project: Path, capsys: pytest.CaptureFixture[str]

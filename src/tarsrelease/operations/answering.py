@@ -10,7 +10,7 @@ from typing import TypeVar
 from tarsrelease.context import Context
 from tarsrelease.model.errors import LostError, ReleaseError, UnreachableError
 from tarsrelease.model.format import duration
-from tarsrelease.operations.tasks import Task
+from tarsrelease.ports.clock import Task
 
 T = TypeVar("T")
 

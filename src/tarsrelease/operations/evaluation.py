@@ -52,7 +52,8 @@ from tarsrelease.operations.readings import (
     Source,
     second_source,
 )
-from tarsrelease.operations.tasks import Task, result_of
+from tarsrelease.operations.tasks import result_of
+from tarsrelease.ports.clock import Task
 
 Counted = Mapping[str, Mapping[Key, Counts | Unmeasured]]
 Read = Mapping[str, Mapping[str, Gauges | Unmeasured]]

@@ -14,7 +14,8 @@ from tarsrelease.model.outcome import Verdict
 from tarsrelease.model.rollout import Stage
 from tarsrelease.operations.evaluation import StageEvaluation, evaluating
 from tarsrelease.operations.observation import Observation
-from tarsrelease.operations.tasks import Task, first_of
+from tarsrelease.operations.tasks import first_of
+from tarsrelease.ports.clock import Task
 
 T = TypeVar("T")
 

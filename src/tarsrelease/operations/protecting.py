@@ -26,7 +26,8 @@ from tarsrelease.operations.interventions import Interventions
 from tarsrelease.operations.journaling import journal_if_possible
 from tarsrelease.operations.observation import Observation, Protected
 from tarsrelease.operations.smoke import smoke_test
-from tarsrelease.operations.tasks import Task, first_of, with_each_tick
+from tarsrelease.operations.tasks import first_of, with_each_tick
+from tarsrelease.ports.clock import Task
 from tarsrelease.rollout import release_journal
 
 CHECK_ID = "canary.protection"

@@ -9,7 +9,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.details import StageRow
 from tarsrelease.model.errors import ReleaseError, StoppedError
 from tarsrelease.model.format import duration
-from tarsrelease.model.outcome import Check, Outcome, Verdict, exit_code_of
+from tarsrelease.model.outcome import Check, Outcome, Status, Verdict, exit_code_of
 from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import GateDetails, RunDetails
@@ -60,6 +60,7 @@ class ReleaseRecord:
         self._started_at = context.clock.now()
         self._phases: dict[str, float] = {}
         self._last: Outcome | None = None
+        self._not_validated: tuple[Check, ...] = ()
         self.stages: list[StageRow] = []
         self.rolled_back = False
 
@@ -83,6 +84,9 @@ class ReleaseRecord:
         self._last = outcome
         if outcome.step.startswith("migrate"):
             self.stages.append(migration_row(outcome))
+        if outcome.step == "validate":
+            skipped = (check for check in outcome.checks if check.status is Status.SKIPPED)
+            self._not_validated = tuple(skipped)
         problem = self._not_recorded(outcome)
         if problem is None or outcome.verdict is not Verdict.PROCEED or self.rolled_back:
             return
@@ -114,8 +118,12 @@ class ReleaseRecord:
         details: RunDetails | None = None,
         next_step: str,
     ) -> Outcome:
-        """The release's outcome with this verdict; `checks` default to those of the last step."""
+        """The release's outcome with this verdict.
+
+        `checks` default to those of the last step, and what `validate` did not check.
+        """
         last = self._last.checks if self._last is not None else ()
+        last = (*last, *(check for check in self._not_validated if check not in last))
         return self._recorded(
             Outcome(
                 step=STEP,

@@ -17,7 +17,8 @@ from tarsrelease.model.rollout import Stage
 from tarsrelease.model.versions import same_version
 from tarsrelease.operations.answering import patiently
 from tarsrelease.operations.outcome import changing
-from tarsrelease.operations.tasks import Task, result_of, with_each_tick
+from tarsrelease.operations.tasks import result_of, with_each_tick
+from tarsrelease.ports.clock import Task
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.capacity import replicas_for
 from tarsrelease.rollout.release_journal import Pins

@@ -1,19 +1,19 @@
 """Waits and evaluations that go on at the same time, in one thread.
 
-A task is a generator: it does what is due, yields the seconds until it wants to go on, and
-returns its result. So the traffic stays evaluated whatever else a step waits for.
+So the traffic stays evaluated whatever else a step waits for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from tarsrelease.gates import evaluation_times
-from tarsrelease.ports.clock import Clock
+from tarsrelease.ports.clock import Clock, Task
 
 T = TypeVar("T")
-Task = Generator[float, None, T]
 
 _SHORTEST = 0.01
 
@@ -46,6 +46,25 @@ def asked_until_answered(answer: Callable[[], T | None]) -> Task[T]:
     while (given := answer()) is None:
         yield evaluation_times.TICK
     return given
+
+
+def in_thread(name: str, act: Callable[[], T]) -> Task[T]:
+    """The result of `act`, which blocks in a thread of its own. Raises what it raises.
+
+    The thread is a daemon: what nobody waits for any more keeps no process alive.
+    """
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(act())
+        except BaseException as error:  # noqa: BLE001 - for the one who waits
+            future.set_exception(error)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    while not future.done():
+        yield evaluation_times.TICK
+    return future.result()
 
 
 def with_each_tick(task: Task[T], each_tick: Callable[[], None]) -> Task[T]:

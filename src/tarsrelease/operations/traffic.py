@@ -15,7 +15,8 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.operations.answering import RETRY, Outage, patiently
 from tarsrelease.operations.journaling import journal, journal_if_possible
 from tarsrelease.operations.snapshot import refuse_rolled_back
-from tarsrelease.operations.tasks import Task, result_of
+from tarsrelease.operations.tasks import result_of
+from tarsrelease.ports.clock import Task
 from tarsrelease.rollout import release_journal
 
 OFF = "off"

@@ -128,6 +128,11 @@ FAULTS = {
             of=("orchestration-agent",),
         ),
         Fault(
+            "broken-paging",
+            "the canary's lists have wrong pages, which only the release's own tests find",
+            {"mutation": "paging"},
+        ),
+        Fault(
             "low-traffic",
             "3 requests per second in total, too few to decide",
             rate=3.0,

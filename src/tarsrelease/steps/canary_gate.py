@@ -69,8 +69,9 @@ from tarsrelease.operations.snapshot import (
     refuse_rolled_back,
     refuse_without_journal,
 )
-from tarsrelease.operations.tasks import Task, result_of, with_each_tick
+from tarsrelease.operations.tasks import result_of, with_each_tick
 from tarsrelease.operations.waiting import evaluate_meanwhile
+from tarsrelease.ports.clock import Task
 from tarsrelease.rollout import release_journal, stage_list
 from tarsrelease.rollout.open_incident import open_incident
 from tarsrelease.rollout.rollback_plan import changed_by_others

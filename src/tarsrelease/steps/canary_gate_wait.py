@@ -162,7 +162,7 @@ class _Wait:
         )
         until = self.opened.at + timedelta(seconds=self.limit)
         context.say(
-            f"{stage.name}: evaluating while a person decides, until {until:%H:%M:%S} UTC at most"
+            f"{stage.name}: evaluating while the release waits, until {until:%H:%M:%S} UTC at most"
         )
         while True:
             self.asked_at = None
@@ -186,7 +186,7 @@ class _Wait:
         context, over = self.context, self._over_now()
         if over is not None:
             return self._ended_by(over)
-        reason = f"while waiting for a person: {seen.why}"
+        reason = f"while the release waited: {seen.why}"
         with taking_over(context):
             written = traffic.move_all(context, Track.STABLE, reason)
             written = traffic.move_all_again(context, Track.STABLE, reason) or written
@@ -206,7 +206,7 @@ class _Wait:
         seconds = (written - seen.decided_at).total_seconds()
         return self._ended(
             Verdict.ROLLBACK,
-            f"{stage.name}, while waiting for a person: {seen.why}",
+            f"{stage.name}, while the release waited: {seen.why}",
             GateDetails(
                 **seen.details(context.release, stage, since).given(),
                 seconds_from_verdict_to_write=seconds,
@@ -224,7 +224,7 @@ class _Wait:
             seen = protect_while_waiting(context, judged, seen)
         return self._ended(
             seen.verdict,
-            f"{judged.stage.name}, while waiting for a person: {seen.why}",
+            f"{judged.stage.name}, while the release waited: {seen.why}",
             seen.details(context.release, judged.stage, judged.since),
             seen,
         )
@@ -234,9 +234,9 @@ class _Wait:
         context, blind = self.context, seen.without_metrics
         in_time = seen.decided_at < self.opened.at + timedelta(seconds=self.limit)
         if in_time and any(c.id in _BY_HAND and c.status is Status.ERROR for c in seen.checks):
-            why = f"while waiting for a person: {seen.why}"
+            why = f"while the release waited: {seen.why}"
         elif blind >= context.environment.limits.metrics_outage and in_time:
-            why = f"no metrics for {duration(blind)} while waiting for a person"
+            why = f"no metrics for {duration(blind)} while the release waited"
         else:
             why = f"nobody approved or rolled back within {duration(self.limit)}"
         try:

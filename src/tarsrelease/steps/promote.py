@@ -56,8 +56,9 @@ from tarsrelease.operations.snapshot import (
     refuse_without_journal,
     take_snapshot,
 )
-from tarsrelease.operations.tasks import Task, result_of, with_each_tick
+from tarsrelease.operations.tasks import result_of, with_each_tick
 from tarsrelease.operations.waiting import evaluate_meanwhile
+from tarsrelease.ports.clock import Task
 from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import (

@@ -1,4 +1,4 @@
-"""The whole release in one process: verify, preflight, migrate, deploy, each stage, promote.
+"""The whole release in one process: verify, preflight, migrate, deploy, stages, validate, promote.
 
 Runs the same steps as the pipeline's jobs; the steps decide. This module asks people, acts on
 verdicts and records outcomes. An interrupted release continues from the cluster's state. Traffic
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import NoReturn, TypeVar
 
 from tarsrelease.context import Context
 from tarsrelease.model.details import Details
@@ -20,7 +21,7 @@ from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.notice import Event
-from tarsrelease.model.outcome import Check, ExitCode, Outcome, Verdict
+from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.rollout import Stage
 from tarsrelease.model.step_details import RollbackDetails, RunDetails
@@ -29,10 +30,13 @@ from tarsrelease.operations.announcing import announce, announce_start
 from tarsrelease.operations.canary_render import canary_values, check_render
 from tarsrelease.operations.locking import refuse_ended_since
 from tarsrelease.operations.migrations.release_phase import MigratePhase, Migrator, why_not
+from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.outcome import StepReport, changing
 from tarsrelease.operations.release_record import ReleaseRecord, failed_step, stage_row
 from tarsrelease.operations.snapshot import take_snapshot
-from tarsrelease.operations.waiting import Answer, ask_while_evaluating
+from tarsrelease.operations.tasks import in_thread
+from tarsrelease.operations.waiting import while_evaluating
+from tarsrelease.ports.clock import Task
 from tarsrelease.ports.evidence import Evidence
 from tarsrelease.rollout import planned_changes, release_journal
 from tarsrelease.rollout.position import position
@@ -43,7 +47,10 @@ from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.promote import promote
 from tarsrelease.steps.rollback import rollback
 
+T = TypeVar("T")
+
 STEP = "run"
+_AT_A_TERMINAL = "run `tarsrelease run` at a terminal or with --yes"
 _AGAIN = "run `tarsrelease run` again to continue from there, or `tarsrelease rollback`"
 
 
@@ -110,46 +117,48 @@ def _plan_migrations(
 # Running
 
 
-def run_release(
-    context: Context,
-    *,
-    verify: Callable[[], Outcome],
-    preflight: Callable[[], Outcome],
-    migrator: Migrator,
-    evidence: Evidence | None,
-    began: datetime | None = None,
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class ReleaseSteps:
+    """The steps of a release that its caller sets up, and where all outcomes are recorded.
+
+    `validate` is a task, because the canary is evaluated while the release's own tests run.
+    """
+
+    verify: Callable[[], Outcome]
+    preflight: Callable[[], Outcome]
+    migrator: Migrator
+    validate: Callable[[], Task[Outcome]]
+    evidence: Evidence | None
+
+
+def run_release(context: Context, steps: ReleaseSteps, began: datetime | None = None) -> Outcome:
     """Run the release; its outcome has one row per stage in ``details.stages``.
 
     `began`: when the release to all targets began, if this is one of several. If another run has
     ended the release here since then, it is not started again (LockedError).
 
-    Proceed: promoted. Rollback: a gate or the person decided so; rolled back and proven. Hold:
-    nobody decided within the limit; all traffic is on stable, the canary stays. No-go: verify,
-    preflight, the migrations' plan or the smoke test failed. A ReleaseError ends the release with
-    its exit code; after the first migration or the canary's deployment with 12 (75 if another
-    run holds the lock).
+    Proceed: promoted. Rollback: a gate, a failed test of `validate` or the person decided so;
+    rolled back and proven. Hold: nobody decided within the limit, or the tests could not run; all
+    traffic is on stable, the canary stays. No-go: verify, preflight, the migrations' plan or the
+    smoke test failed. A ReleaseError ends the release with its exit code; after the first migration
+    or the canary's deployment with 12 (75 if another run holds the lock).
     """
-    migration = MigratePhase(context, context.cluster.journal, migrator)
-    record = ReleaseRecord(context, evidence)
-    return _ReleaseRun(context, verify, preflight, migration, record, began).run()
+    return _release_run(context, steps, began).run()
 
 
-def migrate_release(
-    context: Context,
-    *,
-    verify: Callable[[], Outcome],
-    preflight: Callable[[], Outcome],
-    migrator: Migrator,
-    evidence: Evidence | None,
-) -> Outcome:
+def migrate_release(context: Context, steps: ReleaseSteps) -> Outcome:
     """What `run_release` does up to the migrations, for a database that other targets share.
 
     Proceed: it is migrated. Otherwise as `run_release`.
     """
-    migration = MigratePhase(context, context.cluster.journal, migrator)
-    record = ReleaseRecord(context, evidence)
-    return _ReleaseRun(context, verify, preflight, migration, record).migrate()
+    return _release_run(context, steps).migrate()
+
+
+def _release_run(
+    context: Context, steps: ReleaseSteps, began: datetime | None = None
+) -> _ReleaseRun:
+    migration = MigratePhase(context, context.cluster.journal, steps.migrator)
+    return _ReleaseRun(context, steps, migration, ReleaseRecord(context, steps.evidence), began)
 
 
 class _EndedError(Exception):
@@ -169,8 +178,7 @@ class _ReleaseRun:
     """One run of a release: its steps, and the record of their outcomes."""
 
     context: Context
-    verify: Callable[[], Outcome]
-    preflight: Callable[[], Outcome]
+    steps: ReleaseSteps
     migration: MigratePhase
     record: ReleaseRecord
     began: datetime | None = None
@@ -178,7 +186,7 @@ class _ReleaseRun:
     def run(self) -> Outcome:
         context = self.context
         try:
-            self._step("verify", self.verify)
+            self._step("verify", self.steps.verify)
             self._go_on()
         except _EndedError as ended:
             return ended.outcome
@@ -193,7 +201,7 @@ class _ReleaseRun:
 
     def migrate(self) -> Outcome:
         try:
-            self._step("verify", self.verify)
+            self._step("verify", self.steps.verify)
             entries, version = self.context.cluster.journal.entries(), self.context.release.version
             if not (release_journal.promotion_begun(entries, version) or self._deployed(entries)):
                 self._migrate(entries)
@@ -209,7 +217,7 @@ class _ReleaseRun:
     def _migrate(self, entries: list[Entry]) -> None:
         """Preflight, unless the deployment was cut off, and the migrations."""
         if not release_journal.deploy_cut_off(entries, self.context.release.version):
-            self._step("check preflight", self.preflight)
+            self._step("check preflight", self.steps.preflight)
         announce_start(self.context)
         for name, act in self.migration.steps():
             self._step(name, act)
@@ -228,6 +236,7 @@ class _ReleaseRun:
             with changing(_AGAIN), self._traffic_is_leased():
                 for stage in self.context.rollout.stages:
                     at = self._stage(stage, at)
+                self._validate()
         try:
             outcome = self._outcome("promote", self._promote, after_change=True)
         except _EndedError as ended:
@@ -352,40 +361,70 @@ class _ReleaseRun:
         extended = rollout.model_copy(update={"stages": stages})
         return context.with_release(context.release.model_copy(update={"rollout": extended}))
 
-    # Asking
+    def _validate(self) -> None:
+        """Run the suite against the canary. A failed test rolls back; without an answer, hold."""
+        self.context.say("the release's own tests run against the canary")
+        last = self.context.rollout.stages[-1]
+        measured = last.model_copy(update={"checks": last.measured_checks})
+        with changing(_AGAIN):
+            outcome = self._evaluated(measured, self.steps.validate(), "the release's own tests")
+        self.record.add(outcome)
+        if outcome.verdict is Verdict.PROCEED:
+            return
+        if any(check.status is Status.FAIL for check in outcome.checks):
+            self._roll_back(outcome.summary, outcome)
+        self._move_to_stable("the release's own tests could not be completed")
+        raise self._held(outcome.summary, "run `tarsrelease run` to try again")
+
+    # Waiting
 
     def _ask(self, question: str, at: Stage | None) -> None:
-        """Return on yes. Roll back on no or a failure meanwhile; end the run without an answer."""
-        context = self.context
-        answer, seen = ask_while_evaluating(context, question, at)
-        if answer is Answer.YES:
+        """Return on yes. Roll back on no or a failure meanwhile; end the run without an answer.
+
+        `at` is the stage that the routes are at; None if the canary has no traffic.
+        """
+        person = self.context.people.person
+        if at is None or not person.attended:
+            yes = person.approves(question)
+        else:
+            asking = in_thread("question", partial(person.approves, question))
+            yes = self._evaluated(at, asking, "a person", question)
+        if yes:
             return
-        if answer is Answer.NO and context.people.person.attended:
+        if person.attended:
             self._roll_back(f"the person at the terminal said no: {question}", None)
-        if answer is Answer.FAILED_MEANWHILE and seen is not None:
-            self._roll_back(f"while waiting for a person: {seen.why}", None)
-        if answer is Answer.PROTECTED and seen is not None:
-            raise _EndedError(
-                self.record.close(
-                    Verdict.HOLD,
-                    f"while waiting for a person: {seen.why}",
-                    next_step="all traffic is on stable; run `tarsrelease run` to try the stage "
-                    "once more, or `tarsrelease rollback`",
-                )
-            )
-        limits = context.environment.limits
-        why = {
-            Answer.NO: "nobody is at the terminal to approve",
-            Answer.WITHOUT_METRICS: "no metrics while waiting for "
-            + duration(limits.metrics_outage),
-        }.get(answer, f"no answer within {duration(limits.wait)}")
-        self._move_to_stable(f"{why}: {question}")
-        raise _EndedError(
+        why = f"nobody is at the terminal to approve: {question}"
+        self._move_to_stable(why)
+        raise self._held(why, _AT_A_TERMINAL)
+
+    def _evaluated(self, stage: Stage, pending: Task[T], awaited: str, question: str = "") -> T:
+        """The result of `pending`, with the canary evaluated meanwhile; a failure ends the run."""
+        limits = self.context.environment.limits
+        until = self.context.clock.now() + timedelta(seconds=limits.wait)
+        found = while_evaluating(self.context, stage, pending)
+        if not isinstance(found, Observation):
+            return found
+        why = f"while waiting for {awaited}: {found.why}"
+        if found.verdict is Verdict.ROLLBACK:
+            self._roll_back(why, None)
+        if found.protection is not None:
+            raise self._held(why, "run `tarsrelease run` to try the stage once more")
+        missing = (
+            f"no answer within {duration(limits.wait)}"
+            if found.decided_at >= until
+            else f"no metrics while waiting for {duration(limits.metrics_outage)}"
+        )
+        why = f"{missing}: {question or awaited}"
+        self._move_to_stable(why)
+        raise self._held(why, _AT_A_TERMINAL)
+
+    def _held(self, why: str, remedy: str) -> _EndedError:
+        """The end of a run that holds, with all traffic on stable; the canary is kept."""
+        return _EndedError(
             self.record.close(
                 Verdict.HOLD,
-                f"{why}: {question}",
-                next_step="all traffic is on stable; run `tarsrelease run` at a terminal or with "
-                "--yes, or `tarsrelease rollback`",
+                why,
+                next_step=f"all traffic is on stable; {remedy}, or `tarsrelease rollback`",
             )
         )
 
@@ -424,7 +463,7 @@ class _ReleaseRun:
 
     # Rolling back
 
-    def _roll_back(self, reason: str, decided: Outcome | None) -> None:
+    def _roll_back(self, reason: str, decided: Outcome | None) -> NoReturn:
         self.record.rolled_back = True
         outcome = self._outcome(
             "rollback", partial(rollback, self.context, reason), after_change=True

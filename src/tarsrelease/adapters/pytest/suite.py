@@ -29,6 +29,7 @@ from tarsrelease.model.format import duration
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Observed, Status
 from tarsrelease.model.suite import SuiteResult, SuiteTest
+from tarsrelease.ports.clock import Task
 
 SUITE = "production_validation_suite.py"
 CONFTEST = "conftest.py"
@@ -39,6 +40,8 @@ ENVIRONMENT = "environment.yaml"
 _NO_TESTS = 5
 """pytest's exit code when nothing was selected."""
 _EXCERPT = 1500
+_POLL = 0.1
+"""Seconds between two looks at the suite's process."""
 _PROCESSES = 4
 """Most tests wait for an answer, so that two CPUs carry more processes than that."""
 
@@ -52,12 +55,23 @@ class PytestSuite:
         self._deadline = deadline
 
     def run(self, marks: Sequence[str], target: Track) -> SuiteResult:
+        """All tests with one of the marks; see `running`."""
+        task = self.running(marks, target)
+        while True:
+            try:
+                time.sleep(next(task))
+            except StopIteration as end:
+                result: SuiteResult = end.value
+                return result
+
+    def running(self, marks: Sequence[str], target: Track) -> Task[SuiteResult]:
         """All tests with one of the marks. Raises UsageError without pytest or without a suite.
 
         RefusedError where the suite is not the one that the bundle lists. A suite that breaks or
-        outlives its deadline is a result with `trouble`, and with what was seen until then.
+        outlives its deadline is a result with `trouble`, and with what was seen until then. If the
+        task is closed, the suite ends.
         """
-        _need_pytest()
+        need_pytest()
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="tarsrelease-suite-") as folder:
             place = Path(folder)
@@ -68,7 +82,9 @@ class PytestSuite:
             (place / "pytest.ini").write_text("[pytest]\naddopts =\n")
             (place / ENVIRONMENT).write_text(self._environment.model_dump_json(by_alias=True))
             parallel = any(name.startswith(GROUPS) for name in names)
-            code, said = self._run(place, marks, target, _in_parallel() if parallel else ())
+            code, said = yield from self._run(
+                place, marks, target, _in_parallel() if parallel else ()
+            )
             tests = _results(place / "results.xml")
         seconds = time.monotonic() - began
         return SuiteResult(
@@ -80,7 +96,7 @@ class PytestSuite:
 
     def _run(
         self, place: Path, marks: Sequence[str], target: Track, parallel: Sequence[str]
-    ) -> tuple[int | None, str]:
+    ) -> Task[tuple[int | None, str]]:
         """pytest's exit code, None when it was ended, and the end of what it printed."""
         command = [
             *(sys.executable, "-I", "-B", "-m", "pytest", SUITE),
@@ -103,10 +119,10 @@ class PytestSuite:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            end = time.monotonic() + self._deadline
             try:
-                code: int | None = process.wait(self._deadline)
-            except subprocess.TimeoutExpired:
-                code = None
+                while (code := process.poll()) is None and time.monotonic() < end:
+                    yield _POLL
             finally:
                 _end(process)
             output.seek(0)
@@ -118,7 +134,8 @@ def _in_parallel() -> Sequence[str]:
     return ("-p", "xdist.plugin", "-n", str(_PROCESSES)) if find_spec("xdist") else ()
 
 
-def _need_pytest() -> None:
+def need_pytest() -> None:
+    """Raise UsageError if what runs a suite is not installed."""
     missing = [name for name in ("pytest", "yaml", "httpx") if find_spec(name) is None]
     if missing:
         raise UsageError(

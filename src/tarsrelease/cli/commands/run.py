@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
+    from tarsrelease.operations.migrations.release_phase import Migrator
+    from tarsrelease.steps.run import ReleaseSteps
 
 
 @click.option(
@@ -37,9 +39,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--leave-out",
-    metavar="TARGET=REASON",
+    metavar="NAME=REASON",
     multiple=True,
-    help="Do not release to this target of a wave. Repeatable.",
+    help="Do not release to this target of a wave, or leave out the step validate. Repeatable.",
 )
 def _run(
     settings: Settings,
@@ -50,7 +52,7 @@ def _run(
     wave: int | None,
     leave_out: tuple[str, ...],
 ) -> int:
-    """Run a whole release: verify, preflight, migrate, deploy, stages, promote.
+    """Run a whole release: verify, preflight, migrate, deploy, stages, validate, promote.
 
     If a gate decides on a rollback, this command performs it. It asks you where the pipeline would
     wait for an approval; --yes approves in advance but never lifts a hold.
@@ -58,7 +60,11 @@ def _run(
     from tarsrelease.cli.session import Recording, Work, carry_out
     from tarsrelease.model.errors import UsageError
 
-    choosing = wave is not None or bool(leave_out)
+    left_out = dict(one.partition("=")[::2] for one in leave_out)
+    unvalidated = left_out.pop("validate", None)
+    if unvalidated is not None and not unvalidated.strip():
+        raise click.UsageError("--leave-out validate=REASON needs a reason")
+    choosing = wave is not None or bool(left_out)
     recording = Recording.WHEN_ASKED if plan_only else Recording.BY_STEP
 
     def act(session: Session) -> Outcome:
@@ -70,12 +76,14 @@ def _run(
             raise UsageError(
                 doing="choosing the targets",
                 found=f"the environment {session.environment.name} has no targets",
-                expected="--wave and --leave-out with an environment that has targets and waves",
+                expected="--wave and --leave-out TARGET=REASON with an environment that has "
+                "targets and waves",
                 next_step="leave the options out, or choose another environment",
             )
         environment = session.environment
         if not environment.targets:
-            return _plan(chosen(session)) if plan_only else _release(chosen(session))
+            there = chosen(session)
+            return _plan(there) if plan_only else _release(there, unvalidated)
         from tarsrelease.cli.fleet import Acts, everywhere, run_in_waves
         from tarsrelease.steps.run_waves import Choice
 
@@ -85,13 +93,12 @@ def _run(
 
         def release(there: Session, began: datetime) -> Outcome:
             shared = len(environment.sharing(there.settings.target or "")) > 1
-            return _release(chosen(there), began, migrated=shared)
+            return _release(chosen(there), unvalidated, began, migrated=shared)
 
-        left_out = dict(one.partition("=")[::2] for one in leave_out)
-        acts = Acts(release, lambda there: _migrate(chosen(there)))
+        acts = Acts(release, lambda there: _migrate(chosen(there), unvalidated))
         return run_in_waves(session, acts, Choice(left_out, wave))
 
-    if leave_out and plan_only:
+    if left_out and plan_only:
         raise click.UsageError("--leave-out is an option of the release, not of its plan")
     if choosing and settings.target is not None:
         raise click.UsageError("--wave and --leave-out choose targets of a release in waves")
@@ -117,32 +124,41 @@ def _plan(session: Session) -> Outcome:
     return plan_release(session.context, Migrations(session))
 
 
-def _release(session: Session, began: datetime | None = None, *, migrated: bool = False) -> Outcome:
-    """Release to one target. `migrated`: its database was migrated before its wave."""
+def _release(
+    session: Session,
+    unvalidated: str | None,
+    began: datetime | None = None,
+    *,
+    migrated: bool = False,
+) -> Outcome:
+    """Release to one target.
+
+    `unvalidated`: why its suite is left out. `migrated`: its database was migrated before its wave.
+    """
     from tarsrelease.cli.migrations import MigratedBefore, Migrations
-    from tarsrelease.cli.preflight import checked
     from tarsrelease.steps.run import run_release
 
-    return run_release(
-        session.context,
-        verify=_verified(session),
-        preflight=partial(checked, session),
-        migrator=MigratedBefore(session) if migrated else Migrations(session),
-        evidence=session.evidence(),
-        began=began,
-    )
+    migrator = MigratedBefore(session) if migrated else Migrations(session)
+    return run_release(session.context, _steps(session, migrator, unvalidated), began)
 
 
-def _migrate(session: Session) -> Outcome:
+def _migrate(session: Session, unvalidated: str | None) -> Outcome:
     from tarsrelease.cli.migrations import Migrations
-    from tarsrelease.cli.preflight import checked
     from tarsrelease.steps.run import migrate_release
 
-    return migrate_release(
-        session.context,
+    return migrate_release(session.context, _steps(session, Migrations(session), unvalidated))
+
+
+def _steps(session: Session, migrator: Migrator, unvalidated: str | None) -> ReleaseSteps:
+    from tarsrelease.cli.preflight import checked
+    from tarsrelease.cli.validation import validation_of_run
+    from tarsrelease.steps.run import ReleaseSteps
+
+    return ReleaseSteps(
         verify=_verified(session),
         preflight=partial(checked, session),
-        migrator=Migrations(session),
+        migrator=migrator,
+        validate=validation_of_run(session, unvalidated),
         evidence=session.evidence(),
     )
 

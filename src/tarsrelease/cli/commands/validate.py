@@ -51,52 +51,19 @@ def _validate(
     Every test is a check of the Outcome. The suite runs in a process of its own, from a copy of the
     files in SHA256SUMS. Requires the extra [validate].
     """
-    from tarsrelease.cli.same_bundle import same_bundle
     from tarsrelease.cli.session import carry_out
 
     chosen = _marks(marks)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.pytest.suite import PytestSuite
+        from tarsrelease.cli.validation import validating
         from tarsrelease.model.measurement import Track
-        from tarsrelease.report.outcome_html import outcome_html
-        from tarsrelease.steps.validate import validate as step
+        from tarsrelease.operations.tasks import result_of
 
-        session.use_listed_bytes()
-        same = same_bundle(session, "validation.identity")
-        folder = Path(session.release.folder)
-        suites = PytestSuite(folder, session.environment, deadline=deadline)
-        outcome = step(session.assignment, suites, Track(side), chosen)
-        outcome = outcome.model_copy(update={"checks": (*outcome.checks, same)})
-        evidence = session.evidence()
-        folder = evidence.path.parent if evidence else Path()
-        path = session.own_file(html or folder / f"validation-{side}.html")
-        details = outcome.details.model_copy(update={"html": str(path)})
-        outcome = outcome.model_copy(update={"details": details})
-        _write(path, outcome_html(outcome))
-        if not chosen:
-            _journal(session, outcome)
-        return outcome
+        task = validating(session, Track(side), chosen, deadline, html)
+        return result_of(session.clock, task)
 
     return carry_out(settings, "validate", act, changes=False)
-
-
-def _journal(session: Session, outcome: Outcome) -> None:
-    """Record a run of the whole suite on the cluster, where go or no-go of production finds it."""
-    from tarsrelease.model.errors import ReleaseError
-    from tarsrelease.model.journal import Phase, ValidateFacts
-    from tarsrelease.model.step_details import ValidateDetails
-    from tarsrelease.operations.journaling import journal_if_possible
-    from tarsrelease.rollout.release_journal import VALIDATE
-
-    details = ValidateDetails.of(outcome.details)
-    if details is None or outcome.verdict is None:
-        return
-    facts = ValidateFacts(verdict=outcome.verdict.value, target=details.target, tests=details.tests)
-    try:
-        journal_if_possible(session.context, "validate", VALIDATE, Phase.RESULT, facts)
-    except ReleaseError as error:
-        session.progress.say(f"journal: cannot be written ({error}); continuing")
 
 
 def _marks(marks: tuple[str, ...]) -> tuple[str, ...]:
@@ -104,21 +71,6 @@ def _marks(marks: tuple[str, ...]) -> tuple[str, ...]:
         if not mark.isidentifier():
             raise click.BadParameter(f"{mark!r} is not the name of a mark", param_hint="--mark")
     return marks
-
-
-def _write(path: Path, text: str) -> None:
-    from tarsrelease.model.errors import UsageError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as problem:
-        raise UsageError(
-            doing="writing the report",
-            found=f"{path} cannot be written: {problem.strerror}",
-            expected="a folder that this user may write to",
-            next_step="name another file with --html",
-        ) from problem
 
 
 validate = command(
