@@ -20,6 +20,7 @@ import click
 import pytest
 from bundle_samples import commit_all, write_sources
 
+from tarsrelease.adapters.clock import SystemClock
 from tarsrelease.adapters.files.bundle_build import build_bundle
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.cli import main
@@ -39,6 +40,8 @@ from tarsrelease.model.errors import (
 )
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict, exit_code_of
+from tarsrelease.operations.tasks import result_of
+from tarsrelease.steps.run import ReleaseSteps
 
 T = datetime(2026, 1, 1, tzinfo=UTC)
 PLACE = ("--environment", "place")
@@ -299,8 +302,9 @@ class TestOutcomes:
     def test_the_day_records_by_itself_and_only_what_ends_it_early_is_added(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def day(*_: object, evidence: EvidenceFile, **__: object) -> Outcome:
-            evidence.append(outcome())
+        def day(_: object, steps: ReleaseSteps, __: object) -> Outcome:
+            assert steps.evidence is not None
+            steps.evidence.append(outcome())
             if ends_early:
                 raise KeyboardInterrupt
             return outcome()
@@ -376,7 +380,7 @@ def stand_in(assignment: Assignment, _heads: Any) -> SimpleNamespace:
         (("rollback", "--plan"), "rollback.plan_rollback", (None,)),
         (("status",), "status.status", ()),
         (("run", "--plan", "--stages", "100"), "run.plan_release", None),
-        (("run", "--yes"), "run.run_release", ()),
+        (("run", "--yes"), "run.run_release", None),
     ],
 )
 def test_arguments_reach_the_step(
@@ -390,8 +394,8 @@ def test_arguments_reach_the_step(
     got: list[Any] = []
     connected: list[SimpleNamespace] = []
 
-    def record(*given: Any, **named: Any) -> Outcome:
-        got.append((given, named))
+    def record(*given: Any, **_: Any) -> Outcome:
+        got.append(given)
         return outcome()
 
     def connect(*given: Any) -> SimpleNamespace:
@@ -402,7 +406,7 @@ def test_arguments_reach_the_step(
     monkeypatch.setattr(f"tarsrelease.steps.{step}", record)
     monkeypatch.setenv("TARSRELEASE_RUN", "this-run")
     assert run(*arguments, *WHAT, *PLACE, "--quiet") == 0
-    ((context, *given), named) = got[0]
+    (context, *given) = got[0]
     assert [context] == connected, "the session's one context"
     assert (context.release.version, context.environment.name) == ("1.2.0", "place")
     assert context.run.id == "this-run"
@@ -413,8 +417,9 @@ def test_arguments_reach_the_step(
     if "--yes" in arguments:
         assert context.people.person.approves("?")
         assert not context.people.person.attended
-        assert callable(named["verify"])
-        assert isinstance(named["evidence"], EvidenceFile)
+        (steps, _) = given
+        assert callable(steps.verify)
+        assert isinstance(steps.evidence, EvidenceFile)
 
 
 @pytest.mark.parametrize(
@@ -426,8 +431,8 @@ def test_a_run_without_its_suite_says_so(
 ) -> None:
     found: list[Outcome] = []
 
-    def day(*_: object, validate: Callable[[], Outcome], **__: object) -> Outcome:
-        found.append(validate())
+    def day(_: object, steps: ReleaseSteps, __: object) -> Outcome:
+        found.append(result_of(SystemClock(), steps.validate()))
         return outcome()
 
     monkeypatch.setattr("tarsrelease.wiring.context.connect", stand_in)

@@ -71,6 +71,14 @@ def test_nothing_is_permitted_but_what_a_job_says(name: str) -> None:
             assert job.startswith("watch_"), "only who watches a wait may start another run"
 
 
+def test_the_canary_is_evaluated_beside_each_job_that_leaves_it_with_traffic() -> None:
+    jobs = content("production_deploy_pipeline.yaml")["jobs"]
+    watched = [job["if"] for name, job in jobs.items() if name.startswith("watch_")]
+    waits = [name for name in jobs if name.startswith("hold_")]
+    for name in [*waits, "approve_full", "validate"]:
+        assert any(condition.startswith(jobs[name]["if"]) for condition in watched), name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_four_actions_of_others_and_each_by_its_commit(name: str) -> None:
     text = (ROOT / ".github" / "workflows" / name).read_text()
