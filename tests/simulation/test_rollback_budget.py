@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from day_world import DayWorld
+from day_world import DayWorld, Unattended
 from test_rollback_reason import deployed
-from world import SERVICES
+from world import SERVICES, SimulatedLock
 
 from tarsrelease.model.errors import LostError, StoppedError, UnreachableError
 from tarsrelease.model.outcome import ExitCode
@@ -44,6 +44,34 @@ def test_a_weight_that_somebody_gives_the_removed_canary_is_no_proof() -> None:
     assert "has 60 %, set by kubectl-edit" in outcome.summary
     assert rollback(day.context(), "again").exit_code is ExitCode.DONE
     assert all(day.world.weights.get(service, 0) == 0 for service in SERVICES)
+
+
+def test_a_canary_that_a_promotion_removes_meanwhile_gets_no_traffic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rollback moves the traffic to the canary before it takes the lock from the promotion."""
+    day = DayWorld()
+    acquire, uninstall = SimulatedLock.acquire, day.charts.uninstall
+
+    def killed(release: str, *, deadline: float) -> None:
+        raise KeyboardInterrupt
+
+    def too_late(lock: SimulatedLock, *, preempt: bool = False) -> None:
+        monkeypatch.undo()
+        uninstall("tars-canary", deadline=60.0)
+        acquire(lock, preempt=preempt)
+
+    monkeypatch.setattr(day.charts, "uninstall", killed)
+    with pytest.raises(KeyboardInterrupt):
+        day.play(Unattended())
+    monkeypatch.setattr(SimulatedLock, "acquire", too_late)
+    before = len(day.world.said)
+    outcome = rollback(day.context(), "it is slow")
+    assert outcome.exit_code is ExitCode.DONE, outcome.summary
+    said = [line for line in day.world.said[before:] if "traffic: moving" in line]
+    assert [line.rpartition(" ")[2] for line in said[:2]] == ["canary", "stable"]
+    restored = next(i for i, line in enumerate(day.world.said[before:]) if "restore revision" in line)
+    assert day.world.said[before:].index(said[1]) < restored
 
 
 def test_an_outage_shorter_than_the_budget_is_waited_out() -> None:

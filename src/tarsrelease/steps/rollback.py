@@ -42,6 +42,7 @@ from tarsrelease.rollout.release_journal import Pins
 from tarsrelease.rollout.rollback_plan import (
     Action,
     PlannedPhase,
+    Side,
     plan,
     serving_side,
     stable_names,
@@ -116,12 +117,12 @@ def _roll_back(context: Context, reason: str, report: StepReport) -> Outcome:
     pins, why, failed = _journaled(context, reason)
     rolling = _Rollback(context, report, reason, pins, report.started_at)
     with report.phase("traffic"):
-        states = context.cluster.workloads.deployments()
-        side = serving_side(context.rollout, states, rolling.pins, failed)
+        side = rolling.serving_side(failed)
         context.say(f"rollback: {side.reason}")
         rolling.moved_at = traffic.move_all(context, side.track, reason, rolling.seconds_left)
     with changing(_AGAIN), taking_over(context):
-        rolling.secure_traffic(side.track)
+        # A promotion that had the lock until now may have removed the canary meanwhile.
+        rolling.secure_traffic(rolling.serving_side(failed).track)
         journal_if_possible(
             context, STEP, release_journal.ROLLBACK, Phase.INTENT, RollbackFacts(reason=reason)
         )
@@ -213,6 +214,13 @@ class _Rollback:
     def seconds_left(self) -> float:
         """Seconds left of the budget, at least `_LEAST`."""
         return max(_LEAST, self.context.environment.limits.rollback - self.report.elapsed)
+
+    # (1) Traffic
+
+    def serving_side(self, failed: Track | None) -> Side:
+        """The side that can serve all requests now."""
+        states = self.context.cluster.workloads.deployments()
+        return serving_side(self.context.rollout, states, self.pins, failed)
 
     # (2) Lock
 
