@@ -70,7 +70,9 @@ def test_a_canary_that_a_promotion_removes_meanwhile_gets_no_traffic(
     assert outcome.exit_code is ExitCode.DONE, outcome.summary
     said = [line for line in day.world.said[before:] if "traffic: moving" in line]
     assert [line.rpartition(" ")[2] for line in said[:2]] == ["canary", "stable"]
-    restored = next(i for i, line in enumerate(day.world.said[before:]) if "restore revision" in line)
+    restored = next(
+        i for i, line in enumerate(day.world.said[before:]) if "restore revision" in line
+    )
     assert day.world.said[before:].index(said[1]) < restored
 
 
