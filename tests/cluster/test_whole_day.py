@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 STAGE = 20.0
 """Seconds of a stage in environments/rehearsal.yaml."""
+REQUESTS = 100.0
+"""A second and service."""
 
 
 def rehearse(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -180,6 +182,28 @@ def test_pods_that_are_scraped_twice_are_counted_once(tmp_path: Path) -> None:
     counted = [c for c in outcome["checks"] if c["id"] == "canary.error_rate" and c["samples"]]
     # Stages of 20 s at 100 requests a second and service, in which a request counts once.
     assert clients(outcome)["sent"] > max(check["samples"] for check in counted)
+    for weight, checks in error_rates(tmp_path).items():
+        arrived = REQUESTS * weight / 100 * sum(check["window"] for check in checks)
+        # Chance decides which side a request goes to. A stage lasts four scrapes, of which one is
+        # not known yet: counted twice, they would be 1.4 times as many as arrived.
+        assert sum(check["samples"] for check in checks) <= arrived + 5 * arrived**0.5, weight
+
+
+def error_rates(folder: Path) -> dict[int, list[dict[str, Any]]]:
+    """By stage, what became of canary.error_rate in its three services, from the evidence."""
+    lines = (folder / "evidence" / "evidence.jsonl").read_text().splitlines()
+    outcomes = [json.loads(line)["outcome"] for line in lines]
+    found = {
+        outcome["details"]["weight"]: [
+            check
+            for check in outcome["checks"]
+            if check["id"] == "canary.error_rate" and check["samples"]
+        ]
+        for outcome in outcomes
+        if outcome["step"] == "gate"
+    }
+    assert {weight: len(checks) for weight, checks in found.items()} == {10: 3, 50: 3, 100: 3}
+    return found
 
 
 @pytest.mark.full
