@@ -11,6 +11,7 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Status, Verdict
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.suite import SuiteResult, SuiteTest
+from tarsrelease.operations.outcome import StepReport
 from tarsrelease.ports.clock import Task
 from tarsrelease.rollout.stage_list import played, with_duration, with_stages
 from tarsrelease.steps.validate import judged, not_validated
@@ -236,8 +237,9 @@ def suite_ends(day: DayWorld, *found: Status) -> None:
     def run() -> Task[Outcome]:
         assert day.weights == {100}
         assert day.serving() == WITH_CANARY
+        report = StepReport(day.context(), "validate")
         yield 20.0
-        return judged(day.context(), result, Track.CANARY, ())
+        return judged(report, result, Track.CANARY, ())
 
     day.validation = run
 
@@ -251,6 +253,8 @@ def test_a_failed_test_of_the_release_rolls_back_before_the_promotion() -> None:
     assert {"validation.test", "rollback.traffic_share"} <= {check.id for check in outcome.checks}
     steps = [each.step for each in day.evidence.outcomes]
     assert steps[-3:] == ["validate", "rollback", "run"]
+    [suite] = [each for each in day.evidence.outcomes if each.step == "validate"]
+    assert 20 <= (suite.finished_at - suite.started_at).total_seconds() < 25
     assert not [entry for entry in day.world.journal if entry.action == "promote"]
 
 

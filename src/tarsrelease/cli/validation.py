@@ -31,14 +31,16 @@ def validating(
     `html` is validation-TARGET.html in the evidence folder by default.
     """
     from tarsrelease.adapters.pytest.suite import PytestSuite
+    from tarsrelease.operations.outcome import StepReport
     from tarsrelease.report.outcome_html import outcome_html
-    from tarsrelease.steps.validate import judged
+    from tarsrelease.steps.validate import STEP, judged
 
+    report = StepReport(session.assignment, STEP)
     session.use_listed_bytes()
     same = same_bundle(session, "validation.identity")
     suites = PytestSuite(Path(session.release.folder), session.environment, deadline=deadline)
     result = yield from suites.running(marks, target)
-    outcome = judged(session.assignment, result, target, marks)
+    outcome = judged(report, result, target, marks)
     outcome = outcome.model_copy(update={"checks": (*outcome.checks, same)})
     evidence = session.evidence()
     folder = evidence.path.parent if evidence else Path()

@@ -23,14 +23,15 @@ def validate(
     assignment: Assignment, suites: Suites, target: Track, marks: Sequence[str]
 ) -> Outcome:
     """Run the tests with one of the marks (without marks: all); see `judged`."""
-    return judged(assignment, suites.run(marks, target), target, marks)
-
-
-def judged(
-    assignment: Assignment, result: SuiteResult, target: Track, marks: Sequence[str]
-) -> Outcome:
-    """Proceed if every test passed. No-go if a test was skipped or there are no tests."""
     report = StepReport(assignment, STEP)
+    return judged(report, suites.run(marks, target), target, marks)
+
+
+def judged(report: StepReport, result: SuiteResult, target: Track, marks: Sequence[str]) -> Outcome:
+    """Proceed if every test passed. No-go if a test was skipped or there are no tests.
+
+    `report` was begun when the suite began.
+    """
     checks = (
         _complete(result),
         *(_check(result.suite, test) for test in result.tests),
