@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import partial
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import ReleaseError
@@ -128,25 +130,9 @@ def _errors(name: str, version: str, found: Judged) -> Check:
 def _routes(context: Context, deadline: float) -> Check:
     """The result for the routes: the pods do not count what the gateway sends to a removed canary,
     if somebody gave it a weight again."""
-    clock, expected = context.clock, "no traffic to the canary"
-    began = clock.now()
-    while True:
-        try:
-            found = context.cluster.routes.read(context.rollout.services)
-        except ReleaseError as error:
-            status, wrong = Status.ERROR, [str(error)]
-            if (clock.now() - began).total_seconds() < deadline:
-                clock.sleep(_POLL)
-                continue
-        else:
-            wrong = [
-                f"{route.service} has {route.weight} %, set by "
-                f"{names(route.managers) or 'somebody'}"
-                for route in found
-                if route.weight > 0
-            ]
-            status = Status.FAIL if wrong else Status.PASS
-        break
+    look = partial(_wrong_routes, context)
+    status, wrong = _looked(context, deadline, look, again=(Status.ERROR,))
+    expected = "no traffic to the canary"
     return Check(
         id=ROUTES_ID,
         status=status,
@@ -156,21 +142,19 @@ def _routes(context: Context, deadline: float) -> Check:
     )
 
 
+def _wrong_routes(context: Context) -> list[str]:
+    return [
+        f"{route.service} has {route.weight} %, set by {names(route.managers) or 'somebody'}"
+        for route in context.cluster.routes.read(context.rollout.services)
+        if route.weight > 0
+    ]
+
+
 def _pods(context: Context, version: str, deadline: float) -> Check:
     """The result for the pods: no canary pod is left, and stable is complete at `version`."""
-    clock = context.clock
-    began = clock.now()
+    look = partial(_wrong_pods, context, version)
+    status, wrong = _looked(context, deadline, look, again=(Status.ERROR, Status.FAIL))
     expected = f"stable is complete at {version}; no canary pods"
-    while True:
-        try:
-            wrong = _wrong_pods(context, version)
-        except ReleaseError as error:
-            status, wrong = Status.ERROR, [str(error)]
-        else:
-            status = Status.FAIL if wrong else Status.PASS
-        if not wrong or (clock.now() - began).total_seconds() >= deadline:
-            break
-        clock.sleep(_POLL)
     return Check(
         id=PODS_ID,
         status=status,
@@ -178,6 +162,24 @@ def _pods(context: Context, version: str, deadline: float) -> Check:
         reason="; ".join(wrong) or expected,
         source="deployments and pods",
     )
+
+
+def _looked(
+    context: Context, deadline: float, look: Callable[[], list[str]], again: Collection[Status]
+) -> tuple[Status, list[str]]:
+    """The status and what is wrong; looks again after these statuses until the deadline."""
+    clock = context.clock
+    began = clock.now()
+    while True:
+        try:
+            wrong = look()
+        except ReleaseError as error:
+            status, wrong = Status.ERROR, [str(error)]
+        else:
+            status = Status.FAIL if wrong else Status.PASS
+        if status not in again or (clock.now() - began).total_seconds() >= deadline:
+            return status, wrong
+        clock.sleep(_POLL)
 
 
 def _wrong_pods(context: Context, version: str) -> list[str]:

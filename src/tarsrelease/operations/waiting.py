@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import inf
 from typing import TypeVar
 
@@ -78,19 +78,20 @@ def evaluate_meanwhile(
     return found
 
 
-def while_evaluating(context: Context, stage: Stage, pending: Task[T]) -> T | Observation:
+def while_evaluating(
+    context: Context, stage: Stage, pending: Task[T], until: datetime
+) -> T | Observation:
     """The result of the task `pending`; `stage` is evaluated meanwhile, under the lock.
 
     Returns an observation instead after a failure (verdict rollback), after strong evidence
     (`protection` set: all traffic is on stable; verdict hold, or rollback if that happened before
-    in this stage), after `limits.wait`, or if the metrics outage exceeds its limit. `pending` is
-    then closed. Except after a protection, the caller moves the traffic.
+    in this stage), after `until`, or if the metrics outage exceeds its limit. `pending` is then
+    closed. Except after a protection, the caller moves the traffic.
     """
     try:
         with holding(context.cluster.lock):
-            asked_at = context.clock.now()
-            until = asked_at + timedelta(seconds=context.environment.limits.wait)
-            since = weights_since(context.cluster.routes.read(context.rollout.services)) or asked_at
+            routes = context.cluster.routes.read(context.rollout.services)
+            since = weights_since(routes) or context.clock.now()
             evaluation = StageEvaluation(
                 stage=stage,
                 since=since,

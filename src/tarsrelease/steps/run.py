@@ -401,7 +401,7 @@ class _ReleaseRun:
         """The result of `pending`, with the canary evaluated meanwhile; a failure ends the run."""
         limits = self.context.environment.limits
         until = self.context.clock.now() + timedelta(seconds=limits.wait)
-        found = while_evaluating(self.context, stage, pending)
+        found = while_evaluating(self.context, stage, pending, until)
         if not isinstance(found, Observation):
             return found
         why = f"while waiting for {awaited}: {found.why}"

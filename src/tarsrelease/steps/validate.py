@@ -11,20 +11,11 @@ from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.step_details import ValidateDetails
 from tarsrelease.model.suite import SuiteResult, SuiteTest
 from tarsrelease.operations.outcome import StepReport
-from tarsrelease.ports.metrics import Suites
 from tarsrelease.report.results import count_statuses
 
 STEP = "validate"
 TEST = "validation.test"
 COMPLETE = "validation.complete"
-
-
-def validate(
-    assignment: Assignment, suites: Suites, target: Track, marks: Sequence[str]
-) -> Outcome:
-    """Run the tests with one of the marks (without marks: all); see `judged`."""
-    report = StepReport(assignment, STEP)
-    return judged(report, suites.run(marks, target), target, marks)
 
 
 def judged(report: StepReport, result: SuiteResult, target: Track, marks: Sequence[str]) -> Outcome:
