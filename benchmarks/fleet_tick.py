@@ -10,6 +10,7 @@ first query to the last verdict, for the first and for later evaluations, and th
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import resource
 import sys
@@ -24,6 +25,7 @@ from urllib.parse import unquote_plus
 
 from gates_tick import INTERVAL, SHIFT, answer, large
 from tarsrelease.adapters.prometheus.samples import PrometheusMetrics
+from tarsrelease.cli.app import OBJECTS_BETWEEN_COLLECTIONS
 from tarsrelease.cli.fleet import PARALLEL
 from tarsrelease.gates.checks import Inputs, Patience, evaluate, pooled
 from tarsrelease.gates.measure import queries
@@ -46,7 +48,7 @@ def serve(services: int, end: float, started: Connection) -> None:
 
     The samples end at `end`, whenever they are asked for.
     """
-    body = cache(lambda seconds, bad: answer(services, PODS, end - seconds, end, bad_only=bad))
+    body = cache(lambda seconds: answer(services, PODS, end - seconds, end))
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -55,7 +57,7 @@ def serve(services: int, end: float, started: Connection) -> None:
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 query = unquote_plus((await reader.readexactly(length)).decode())
                 await asyncio.sleep(LATENCY)
-                content = body(int(query.rpartition("[")[2].partition("s]")[0]), "status" in query)
+                content = body(int(query.rpartition("[")[2].partition("s]")[0]))
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                     b"Content-Length: %d\r\n\r\n" % len(content) + content
@@ -112,6 +114,7 @@ def main() -> None:
     targets, services, slis = (*map(int, sys.argv[1:4]), *(100, 3, 10)[len(sys.argv) - 1 :])
     plan, wave, now = large(services, slis), WaveEvidence(targets, 1), SHIFT + 300
     end = now + EVALUATIONS * INTERVAL
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)  # as the command does
     heard, said = multiprocessing.Pipe()
     server = multiprocessing.Process(target=serve, args=(services, end, said), daemon=True)
     server.start()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 import yaml
 
 from tarsrelease.adapters.files.configuration import load_environment
+from tarsrelease.adapters.files.evidence_file import read_segments
 from tarsrelease.adapters.terminal.person import Nobody
-from tarsrelease.cli.fleet import Fleet
+from tarsrelease.cli.fleet import Fleet, everywhere
 from tarsrelease.cli.session import Recording, Session, Work
 from tarsrelease.cli.settings import Settings
+from tarsrelease.evidence.chain import prove
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+from tarsrelease.model.outcome import ExitCode, Outcome, Status, Verdict
 from tarsrelease.rollout.fleet import fleet_outcome
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +86,57 @@ def test_mistakes_are_found_when_the_file_is_read(
     written.write_text(yaml.safe_dump(place))
     with pytest.raises(UsageError, match=said.replace("?", r"\?")):
         load_environment(str(written))
+
+
+def fleet_of(written: Path, count: int) -> Session:
+    """A session on an environment with that many targets in one wave."""
+    place = yaml.safe_load(written.read_text())
+    names = [f"t{number}" for number in range(count)]
+    place["targets"] = [
+        {"name": name, "kubernetes": {"context": name, "namespace": "tars"}} for name in names
+    ]
+    place["waves"] = [{"targets": names}]
+    written.write_text(yaml.safe_dump(place))
+    return Session(Settings(environment=str(written), evidence=written.parent, quiet=True))
+
+
+def ended(there: Session) -> Outcome:
+    """A step that is done."""
+    now = there.clock.now()
+    return Outcome(
+        step="rollback",
+        release="1.0.1",
+        environment=there.environment.name,
+        verdict=Verdict.PROCEED,
+        exit_code=ExitCode.DONE,
+        summary="all traffic is on stable",
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def test_a_rollback_goes_to_all_targets_at_once_however_many_they_are(written: Path) -> None:
+    count = 150
+    session, together = fleet_of(written, count), Barrier(count)
+
+    def act(there: Session) -> Outcome:
+        together.wait(60)  # breaks unless all of them are at work
+        return ended(there)
+
+    outcome = everywhere(session, Work("rollback", act, Recording.ALWAYS))
+    assert outcome.exit_code is ExitCode.DONE, outcome.summary
+    assert len(outcome.details.targets) == count
+    (chain,) = prove(read_segments(written.parent))
+    assert (chain.status, chain.samples) == (Status.PASS, count)
+
+
+def test_files_are_read_once_for_all_targets(written: Path) -> None:
+    session = Session(Settings(environment=str(written), evidence=written.parent, quiet=True))
+    assert session.environment.name == "production"
+    written.unlink()
+    fleet = Fleet(session, Nobody())
+    found = fleet.each(["eu-1", "us-1"], Work("rollback", ended, Recording.ALWAYS), 2)
+    assert [one.environment for one in found.values()] == ["production/eu-1", "production/us-1"]
 
 
 def test_a_target_that_is_rolled_back_interrupts_the_others(written: Path) -> None:

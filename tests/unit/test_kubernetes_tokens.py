@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tarsrelease.adapters.kubernetes.client import POD, KubernetesApi
+from tarsrelease.adapters.kubernetes.kubeconfig import configured
 from tarsrelease.model.errors import UsageError
 
 KUBECONFIG = """\
@@ -130,3 +132,15 @@ def test_a_token_that_is_wrong_is_tried_twice_and_then_said(
     with pytest.raises(UsageError, match="does not accept the credentials"):
         cluster.select(POD)
     assert server.answers == [401, 401]
+
+
+def test_a_kubeconfig_that_was_written_anew_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "kubeconfig"
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    for number, token in enumerate(("first", "other")):
+        user = json.dumps({"token": token})
+        file.write_text(KUBECONFIG.format(port=1, user=user))
+        os.utime(file, (number, number))
+        assert set(configured("here").api_key.values()) == {f"Bearer {token}"}

@@ -175,3 +175,11 @@ def test_libraries_log_no_addresses(caplog: pytest.LogCaptureFixture, tmp_path: 
     carry_out(settings(tmp_path, verbose=True), "verify", lambda _: outcome("x"))
     for name in ("httpx", "httpcore", "urllib3"):
         assert not logging.getLogger(name).isEnabledFor(logging.INFO)
+
+
+def test_of_a_fleets_many_secrets_none_is_shown() -> None:
+    secrets = [f"token-{number:04d}-of-a-cluster" for number in range(1000)]
+    redaction = Redaction(secrets)
+    assert redaction.text(f"tokens {secrets[7]}, {secrets[999]}.") == "tokens ***, ***."
+    assert redaction.text("toke") == "toke"
+    assert redaction.text("") == ""

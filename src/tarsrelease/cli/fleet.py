@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,11 @@ Running = Mapping[Future[Outcome], str]
 
 PARALLEL = 32
 """Targets that a command works on at once, unless a wave says otherwise."""
+ALL = 1024
+"""Targets of the commands of `_TO_ALL` at once: all of any usual fleet, so that no cluster that
+does not answer delays another. A thread takes less than 100 kB."""
+_TO_ALL = frozenset({"status", "rollback", "abort", "hold", "resume"})
+_FILES_PER_TARGET = 32
 
 
 def everywhere(session: Session, work: Work, wave: int | None = None) -> Outcome:
@@ -54,7 +60,7 @@ def everywhere(session: Session, work: Work, wave: int | None = None) -> Outcome
             next_step="choose another wave, or leave --wave out",
         ) from error
     fleet = Fleet(session, AssumedYes() if session.settings.yes else Nobody())
-    found = fleet.each(names, work, PARALLEL)
+    found = fleet.each(names, work, ALL if work.step in _TO_ALL else PARALLEL)
     outcome = fleet_outcome(session.environment.name, found, started_at, datetime.now(UTC))
     return after_changes(outcome) if session.changes and changed(found) else outcome
 
@@ -141,7 +147,9 @@ class Fleet:
                 return not_started(work.step, f"{environment.name}/{name}", why, now)
             return work.done(at(name))[0]
 
-        with ThreadPoolExecutor(min(parallel, len(names)), "target") as workers:
+        at_once = min(parallel, len(names))
+        _allow_files(_FILES_PER_TARGET * at_once)
+        with ThreadPoolExecutor(at_once, "target") as workers:
             started = {workers.submit(done, name): name for name in names}
             found = _collected(work.step, started, interrupted)
         return {name: found[name] for name in names}
@@ -161,7 +169,7 @@ class FleetRelease:
         def act(there: Session) -> Outcome:
             return status(there.context)
 
-        return self.fleet.each(names, Work("status", act, Recording.ALWAYS), PARALLEL)
+        return self.fleet.each(names, Work("status", act, Recording.ALWAYS), ALL)
 
     def migrate(self, names: Sequence[str]) -> dict[str, Outcome]:
         """See `Targets.migrate`."""
@@ -182,7 +190,7 @@ class FleetRelease:
         def act(there: Session) -> Outcome:
             return rollback(there.context, reason)
 
-        return self.fleet.each(names, Work("rollback", act, Recording.IF_POSSIBLE), PARALLEL)
+        return self.fleet.each(names, Work("rollback", act, Recording.IF_POSSIBLE), ALL)
 
     def watch(self, names: Sequence[str], window: float) -> dict[str, Outcome]:
         """See `Targets.watch`."""
@@ -192,6 +200,14 @@ class FleetRelease:
             return watch(there.context, window)
 
         return self.fleet.each(names, Work("watch", act, Recording.ALWAYS), PARALLEL)
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise this process's limit of open files, as far as the system allows it."""
+    now, most = getrlimit(RLIMIT_NOFILE)
+    if now != RLIM_INFINITY and now < wanted:
+        raised = wanted if most == RLIM_INFINITY else min(wanted, most)
+        setrlimit(RLIMIT_NOFILE, (max(now, raised), most))
 
 
 def _collected(step: str, running: Running, interrupted: Event) -> dict[str, Outcome]:

@@ -23,6 +23,9 @@ _SECRET_KEYS = {
 _NO_SECRETS = {"username_env", "ca_env", "certificate_env"}
 _LOGINS = "TARSRELEASE_REGISTRY_AUTH"
 _OWN = ("GITHUB_TOKEN", "GH_TOKEN", _LOGINS)
+_LARGEST = 4 * 2**20
+"""Bytes of an environment file: some thousand targets."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _IN_A_DSN = re.compile(r"""\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S+)""")
 
 
@@ -41,7 +44,7 @@ def secrets_of_environment(file: Path, variables: Mapping[str, str]) -> list[str
 def secrets_of_kubeconfig(text: str) -> list[str]:
     """The tokens, passwords and keys that stand in a kubeconfig."""
     try:
-        return list(_under_secret_keys(yaml.safe_load(text)))
+        return list(_under_secret_keys(yaml.load(text, _LOADER)))  # noqa: S506 - a safe loader
     except (yaml.YAMLError, RecursionError):
         return []
 
@@ -53,9 +56,9 @@ def environment_file(name: str) -> Path:
 
 def _parsed(file: Path) -> Any:
     try:
-        if os.path.getsize(file) > 1 << 20:  # noqa: PTH202 - one call, one error
+        if os.path.getsize(file) > _LARGEST:  # noqa: PTH202 - one call, one error
             return None
-        return yaml.safe_load(file.read_text("utf-8"))
+        return yaml.load(file.read_text("utf-8"), _LOADER)  # noqa: S506 - a safe loader
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return None  # the command itself says what is wrong with it
 

@@ -10,16 +10,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from tarsrelease.adapters.clock import SystemClock
-from tarsrelease.adapters.files.configuration import load_environment, load_release, newest_release
-from tarsrelease.adapters.files.evidence_file import EvidenceFile, head_of
+from tarsrelease.adapters.files.configuration import (
+    BundleFiles,
+    load_environment,
+    load_release,
+    newest_release,
+    read_bundle,
+)
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.adapters.terminal.progress import progress_on
 from tarsrelease.cli.outcomes import failed, print_outcome
-from tarsrelease.cli.redaction import NamedProgress, RedactedProgress, log_to_stderr, redaction
+from tarsrelease.cli.redaction import (
+    NamedProgress,
+    RedactedProgress,
+    Redaction,
+    log_to_stderr,
+    redaction,
+)
 from tarsrelease.cli.settings import Settings
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import ReleaseError, UsageError
@@ -28,6 +41,7 @@ from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.release import AS_WRITTEN, Release, Run, RunOptions
 
 if TYPE_CHECKING:
+    from tarsrelease.adapters.files.private_bundle import PrivateBundle
     from tarsrelease.adapters.terminal.progress import ClosingProgress
     from tarsrelease.context import Assignment, Context
     from tarsrelease.ports.clock import Clock
@@ -40,12 +54,16 @@ DEFAULT_EVIDENCE = Path("evidence")
 class Session:
     """One command's settings, and its environment, release and context, loaded when needed.
 
-    `changes`: the command changes something, so --release is required.
+    `changes`: the command changes something, so --release is required. `fleet` is the session on
+    all targets, of which this is one target's: both use the same files, which are read once.
     """
 
-    def __init__(self, settings: Settings, *, changes: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, *, changes: bool = True, fleet: Session | None = None
+    ) -> None:
         self.settings = settings
-        self.redaction = redaction(settings.environment)
+        self._fleet = fleet
+        self.redaction: Redaction = fleet.redaction if fleet else redaction(settings.environment)
         self.progress: ClosingProgress = RedactedProgress(
             progress_on(
                 sys.stderr,
@@ -61,6 +79,9 @@ class Session:
         self._listed = changes
         self._choice = AS_WRITTEN
         self._open = ExitStack()
+        self._reading = Lock()
+        self._copies: dict[Path, PrivateBundle] = {}
+        self._bundles: dict[Path, BundleFiles] = {}
         self._others: OtherTargets | None = None
 
     @cached_property
@@ -82,11 +103,13 @@ class Session:
     @cached_property
     def whole_environment(self) -> Environment:
         """The environment with all its targets, also in a session at one of them."""
+        if self._fleet is not None:
+            return self._fleet.whole_environment
         return load_environment(self.settings.environment or "")
 
     def at(self, target: str, clock: Clock, person: Person, others: OtherTargets) -> Session:
         """A session of the same run at one of the environment's targets."""
-        there = Session(replace(self.settings, target=target), changes=self.changes)
+        there = Session(replace(self.settings, target=target), changes=self.changes, fleet=self)
         there._others = others
         there.run, there.clock, there.person = self.run, clock, person
         there.progress = NamedProgress(there.progress, target)
@@ -124,17 +147,16 @@ class Session:
     @cached_property
     def release(self) -> Release:
         """The bundle with the environment's overrides."""
-        folder = self.release_folder
-        as_named = partial(load_release, folder, self.environment, self._choice)
+        folder, files = self.release_folder, self._fleet or self
         if not self._listed:
-            return as_named()
-        from tarsrelease.adapters.files.private_bundle import private_copy
-
+            return load_release(files._bundle(folder), self.environment, self._choice)
         try:
-            copy = self._open.enter_context(private_copy(folder))
-            found = load_release(copy.folder, self.environment, self._choice)
+            copy = files._copy(folder)
+            bundle = files._bundle(copy.folder)
+            found = load_release(bundle, self.environment, self._choice)
         except ReleaseError:
-            as_named()  # its own mistakes, with the names of its own files
+            # its own mistakes, with the names of its own files
+            load_release(folder, self.environment, self._choice)
             raise
         return found.model_copy(
             update={
@@ -143,6 +165,22 @@ class Session:
                 "identity": copy.identity,
             }
         )
+
+    def _copy(self, folder: Path) -> PrivateBundle:
+        """The private copy of the bundle, which all targets of a fleet share."""
+        from tarsrelease.adapters.files.private_bundle import private_copy
+
+        with self._reading:
+            if folder not in self._copies:
+                self._copies[folder] = self._open.enter_context(private_copy(folder))
+            return self._copies[folder]
+
+    def _bundle(self, folder: Path) -> BundleFiles:
+        """The bundle's files, which are read once for all targets of a fleet."""
+        with self._reading:
+            if folder not in self._bundles:
+                self._bundles[folder] = read_bundle(folder)
+            return self._bundles[folder]
 
     def close(self) -> None:
         """Remove the private copy, and give the terminal back."""
@@ -417,5 +455,5 @@ def _record(evidence: EvidenceFile | None, outcome: Outcome) -> str | None:
 
 def _head(evidence: EvidenceFile, which: str = "") -> str:
     """Where the evidence is, and its head, which `report evidence --head` compares it with."""
-    head = head_of(evidence.path.read_bytes()) if evidence.path.exists() else None
+    head = evidence.head()
     return f"{evidence.path}{which}, head {head}" if head else f"{evidence.path}{which}"

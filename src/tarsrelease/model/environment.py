@@ -180,7 +180,7 @@ class Wave(Value):
     """
 
     targets: tuple[Name, ...] = Field(min_length=1)
-    parallel: int = Field(default=8, ge=1, le=64)
+    parallel: int = Field(default=8, ge=1, le=200)
     max_unavailable: int = Field(default=0, ge=0)
     bake: Seconds = 0.0
     on_failure: Literal["wave", "all"] = "wave"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,7 @@ M = TypeVar("M", bound=BaseModel)
 
 ENVIRONMENTS = Path("environments")
 RELEASES = Path("release")
+_RELEASE = "reading the release"
 _HANDED_ON: tuple[Place, ...] = (
     ("helm", "values"),
     ("helm", "canary_values"),
@@ -76,34 +78,54 @@ def _with_its_files(helm: Helm, folder: Path) -> Helm:
     return helm.model_copy(update={"values": values})
 
 
+@dataclass(frozen=True, slots=True)
+class BundleFiles:
+    """What a bundle's files say, without any environment."""
+
+    folder: Path
+    manifest: Manifest
+    rollout: Rollout
+    document: Document
+    """The rollout with its lines."""
+    canary_values: dict[str, Any]
+
+
+def read_bundle(directory: str | Path) -> BundleFiles:
+    """The files of the bundle. Raises `UsageError` if one is missing or invalid."""
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise UsageError(
+            doing=_RELEASE,
+            found=f"{folder} is not a folder",
+            expected="a bundle, which is a folder with manifest.production.json and rollout.yaml",
+            next_step=_known_releases(),
+        )
+    manifest = load_manifest(folder / MANIFEST)
+    rollout, document = _load(folder / manifest.rollout, Rollout, _RELEASE, free=_FLAGS)
+    values = folder / manifest.canary_values
+    return BundleFiles(folder, manifest, rollout, document, _mapping(values, _RELEASE))
+
+
 def load_release(
-    directory: str | Path, environment: Environment | None, choice: RunOptions = AS_WRITTEN
+    directory: str | Path | BundleFiles,
+    environment: Environment | None,
+    choice: RunOptions = AS_WRITTEN,
 ) -> Release:
     """The bundle in `directory`, with the environment's overrides applied to its rollout.
 
     `choice` has the options of this run, which override both. Raises `UsageError` if a file is
     missing or invalid, or if bundle and environment do not agree.
     """
-    folder = Path(directory)
-    doing = "reading the release"
-    if not folder.is_dir():
-        raise UsageError(
-            doing=doing,
-            found=f"{folder} is not a folder",
-            expected="a bundle, which is a folder with manifest.production.json and rollout.yaml",
-            next_step=_known_releases(),
-        )
-    manifest = load_manifest(folder / MANIFEST)
-    rollout, document = _load(folder / manifest.rollout, Rollout, doing, free=_FLAGS)
-    findings = list(_disagreements(manifest, rollout, document, environment))
+    files = directory if isinstance(directory, BundleFiles) else read_bundle(directory)
+    folder, manifest, rollout = files.folder, files.manifest, files.rollout
+    findings = list(_disagreements(manifest, rollout, files.document, environment))
     chart = folder / manifest.chart.file
     if not chart.is_file():
         findings.append(Finding(1, ("chart", "file"), f"{chart} does not exist"))
     if findings:
         raise wrong_configuration(
-            doing, [f"{folder / manifest.rollout}:{found}" for found in findings]
+            _RELEASE, [f"{folder / manifest.rollout}:{found}" for found in findings]
         )
-    canary_values = _mapping(folder / manifest.canary_values, doing)
     if choice.stages is not None:
         rollout = with_stages(rollout, choice.stages)
     if environment is not None:
@@ -115,14 +137,14 @@ def load_release(
         chart=str(chart),
         manifest=manifest,
         rollout=rollout,
-        canary_values=canary_values,
+        canary_values=files.canary_values,
         feature_flags=rollout.feature_flags if choice.feature_flags else {},
     )
 
 
 def load_manifest(path: Path) -> Manifest:
     """Read manifest.production.json, as YAML, so that mistakes have lines."""
-    return _load(path, Manifest, "reading the release")[0]
+    return _load(path, Manifest, _RELEASE)[0]
 
 
 def load_rollout(path: Path) -> Rollout:

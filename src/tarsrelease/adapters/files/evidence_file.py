@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.outcome import Outcome
 
 FILE = "evidence.jsonl"
+_BLOCK = 64 * 1024
 
 
 def _utc_now() -> datetime:
@@ -69,10 +71,14 @@ class EvidenceFile:
     def heads(self) -> tuple[str, ...]:
         """The SHA-256 of the newest record, or of those that the next one will follow."""
         try:
-            own = head_of(self.path.read_bytes()) if self.path.exists() else None
+            own = self.head()
             return (own,) if own else self._heads_of_others()
         except OSError:
             return ()
+
+    def head(self) -> str | None:
+        """The SHA-256 of the newest record; None if there is none."""
+        return head_of_file(self.path) if self.path.exists() else None
 
     def check_writable(self) -> None:
         """Raise `UsageError` if the folder is not writable; changes nothing."""
@@ -91,29 +97,46 @@ class EvidenceFile:
         )
 
     def _append(self, file: int, outcome: Outcome) -> Record:
-        before = self.path.read_bytes()
-        torn = bool(before) and not before.endswith(b"\n")
-        lines = before.split(b"\n") if torn else before.split(b"\n")[:-1]
+        path = self.path.resolve()
+        end = _ends.get(path)
+        if end is None or end.size != os.fstat(file).st_size:
+            end = self._read_end()
         record = Record(
             format="tarsrelease/evidence/v2",
-            number=len(lines) + 1,
+            number=end.lines + 1,
             at=self._now(),
             run=self._run,
-            segment=self._segment_of(lines),
-            previous=hashlib.sha256(lines[-1]).hexdigest() if lines else None,
-            follows=() if lines else self._heads_of_others(),
+            segment=end.segment or self._segment,
+            previous=head_of_file(self.path) if end.lines else None,
+            follows=() if end.lines else self._heads_of_others(),
             identity=self._identity(),
             outcome=self._redact(outcome),
         )
-        written = [b"\n" * torn, record.model_dump_json(by_alias=True).encode(), b"\n"]
+        written = [b"\n" * end.torn, record.model_dump_json(by_alias=True).encode(), b"\n"]
         if os.writev(file, written) != sum(map(len, written)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file)
-        if not lines:
+        _ends[path] = _End(
+            size=os.fstat(file).st_size,
+            lines=record.number,
+            segment=record.segment,
+        )
+        if not end.lines:
             folder = os.open(self.path.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
         return record
+
+    def _read_end(self) -> _End:
+        content = self.path.read_bytes()
+        torn = bool(content) and not content.endswith(b"\n")
+        lines = content.split(b"\n") if torn else content.split(b"\n")[:-1]
+        return _End(
+            size=len(content),
+            lines=len(lines),
+            segment=self._segment_of(lines) if lines else None,
+            torn=torn,
+        )
 
     def _segment_of(self, lines: list[bytes]) -> str:
         for line in lines:
@@ -126,7 +149,33 @@ class EvidenceFile:
     def _heads_of_others(self) -> tuple[str, ...]:
         """The hashes of the last lines of the earlier segments in this folder."""
         others = (path for path in self.path.parent.rglob(FILE) if path != self.path)
-        return tuple(sorted(filter(None, (head_of(path.read_bytes()) for path in others))))
+        return tuple(sorted(filter(None, map(head_of_file, others))))
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where a file ends, by its size: the number of its lines, and its segment."""
+
+    size: int
+    lines: int
+    segment: str | None
+    torn: bool = False
+
+
+_ends: dict[Path, _End] = {}
+"""The ends of the files that this process wrote. A fleet appends to one file thousands of times,
+and a file that still has the size that it left is not read again."""
+
+
+def head_of_file(path: Path) -> str | None:
+    """The SHA-256 of a file's last line; None if it is empty. Reads no more than the line."""
+    with path.open("rb") as file:
+        begin, content = file.seek(0, os.SEEK_END), b""
+        while begin > 0 and b"\n" not in content.rstrip(b"\n"):
+            size = min(begin, max(_BLOCK, len(content)))
+            begin = file.seek(begin - size)
+            content = file.read(size) + content
+    return head_of(content)
 
 
 def head_of(content: bytes) -> str | None:

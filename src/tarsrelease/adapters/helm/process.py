@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from threading import BoundedSemaphore
+from time import monotonic
 
 from tarsrelease.adapters.child_environment import for_cluster
 from tarsrelease.model.errors import (
@@ -51,6 +53,9 @@ _FORBIDDEN = re.compile(
 )
 _HIDDEN = re.compile(r'^level=DEBUG msg="[^"]*[Ff]ail[^"]*".* error=(.*)$', re.MULTILINE)
 _CHANGING = {"create", "update", "patch", "delete"}
+_places = BoundedSemaphore(32)
+"""Helm's processes at the same time, of some 60 MB each: a rollback may go to hundreds of clusters
+at once."""
 
 
 class Failure(Exception):  # noqa: N818 - the caller turns it into a ReleaseError
@@ -136,9 +141,28 @@ def run(
     """Run Helm and return its standard output. Raises Failure.
 
     `variables` is its environment, by default what it needs to log in to the cluster. After
-    `deadline` and a grace it is asked to end, and later killed. Helm ends well although it had no
+    `deadline`, part of which may pass until it can start, and a grace it is asked to end, and
+    later killed. Helm ends well although it had no
     right to record what it did; that is a failure here.
     """
+    ends_at = monotonic() + deadline
+    if not _places.acquire(timeout=max(0.0, deadline)):
+        said = f"Helm did not start within {duration(deadline)}: 32 others were running"
+        raise Failure(said, timed_out=True)
+    try:
+        variables = for_cluster() if variables is None else variables
+        return _output(program, arguments, stdin, ends_at - monotonic(), variables)
+    finally:
+        _places.release()
+
+
+def _output(
+    program: str,
+    arguments: Sequence[str],
+    stdin: str | None,
+    deadline: float,
+    variables: Mapping[str, str],
+) -> str:
     command = [program, *arguments]
     if sys.platform == "linux":
         command = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
@@ -149,7 +173,7 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env=dict(for_cluster() if variables is None else variables),
+        env=dict(variables),
     )
     timed_out = False
     try:

@@ -48,8 +48,7 @@ def configured(context: str | None) -> Configuration:
             _CONFIG.load_incluster_config(client_configuration=configuration)
         else:
             path = os.environ.get("KUBECONFIG") or kube_config.KUBE_CONFIG_DEFAULT_LOCATION
-            found = _FILES.KubeConfigMerger(path).config
-            _Loader(config_dict=found, active_context=context).load_and_set(configuration)
+            _Loader(config_dict=_merged(path), active_context=context).load_and_set(configuration)
     except _PluginError as error:
         raise UsageError(
             doing=_reading(context),
@@ -67,6 +66,24 @@ def configured(context: str | None) -> Configuration:
             "context of `kubectl config get-contexts`",
         ) from error
     return configuration
+
+
+_parsing = threading.Lock()
+_parsed: dict[tuple[Any, ...], Any] = {}
+
+
+def _merged(path: str) -> Any:
+    """The kubeconfig. It is parsed again only if a file of it has changed: a fleet has hundreds of
+    contexts in one."""
+    files = [Path(name).expanduser() for name in path.split(os.pathsep) if name]
+    with _parsing:
+        states = [(file, file.stat()) for file in files if file.exists()]
+        key = (path, *((file, state.st_mtime_ns, state.st_size) for file, state in states))
+        if key not in _parsed:
+            found = _FILES.KubeConfigMerger(path).config
+            _parsed.clear()
+            _parsed[key] = found
+        return _parsed[key]
 
 
 class _Loader(_LOADER):  # type: ignore[misc]
