@@ -61,7 +61,10 @@ def everywhere(session: Session, work: Work, wave: int | None = None) -> Outcome
         ) from error
     fleet = Fleet(session, AssumedYes() if session.settings.yes else Nobody())
     found = fleet.each(names, work, ALL if work.step in _TO_ALL else PARALLEL)
-    outcome = fleet_outcome(session.environment.name, found, started_at, datetime.now(UTC))
+    environment, now = session.environment, datetime.now(UTC)
+    outcome = fleet_outcome(environment.name, found, started_at, now, environment.waves)
+    if work.together is not None:
+        outcome = work.together(session, found, outcome)
     return after_changes(outcome) if session.changes and changed(found) else outcome
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -371,14 +371,15 @@ def carry_out(
     *,
     changes: bool = True,
     recording: Recording = Recording.ALWAYS,
+    together: Together | None = None,
 ) -> int:
     """Run one step, record and print its outcome, and return its exit code.
 
-    `changes`: see `Session`.
+    `changes`: see `Session`; `together`: see `Work`.
     """
     session = Session(settings, changes=changes)
     log_to_stderr(session.redaction, verbose=settings.verbose or settings.debug)
-    outcome, where = Work(step, act, recording).done(session)
+    outcome, where = Work(step, act, recording, together).done(session)
     print_outcome(
         outcome,
         settings.format,
@@ -388,6 +389,11 @@ def carry_out(
     return int(outcome.exit_code)
 
 
+Together = Callable[["Session", Mapping[str, Outcome], Outcome], Outcome]
+"""From the session on all targets, their outcomes by name and the fleet's outcome: the latter with
+what only all targets together tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a command does in a session, and which of its outcomes are recorded."""
@@ -395,6 +401,7 @@ class Work:
     step: str
     act: Callable[[Session], Outcome]
     recording: Recording
+    together: Together | None = None
 
     def done(self, session: Session) -> tuple[Outcome, str | None]:
         """The outcome, redacted and recorded, and where the evidence is. Errors are outcomes."""

@@ -102,10 +102,16 @@ _TIMES = (
 
 
 class TargetRow(OpenValue):
-    """The outcome at one target. `weight` is the canary's percentage there, None if unknown."""
+    """The outcome at one target. `wave` is counted from 1.
+
+    `weight` is the canary's percentage there, None if unknown; `at` is the word for where the
+    release is, as in `Position`, empty if unknown.
+    """
 
     target: str
+    wave: int | None = None
     exit_code: int
+    at: str = ""
     verdict: str | None = None
     weight: int | None = None
     summary: str

@@ -49,3 +49,25 @@ class PlannedCheck(Value):
     def decides(self) -> bool:
         """A healthy canary can pass within the stage and its extension."""
         return self.trouble is None
+
+
+class PooledCheck(Value):
+    """What one check of one service finds in one stage with the evidence of a wave's targets.
+
+    `usual` are the requests a second of all these canaries. `alone` is the chance that the target
+    with the most requests rolls back a canary at twice the limit within the stage by its own
+    requests, `found` that it happens by its own or by those of all together, if all of them are
+    in the stage at the same time and at twice the limit. `found_in` is the time by which 95 % are
+    found (seconds; None: not within the stage).
+    """
+
+    wave: int
+    stage: str
+    service: str
+    check: str
+    limit: float
+    targets: int
+    usual: float
+    alone: float
+    found: float
+    found_in: float | None

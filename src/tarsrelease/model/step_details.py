@@ -20,7 +20,7 @@ from tarsrelease.model.kpis import BurnRate, DriftReport, ErrorBudget, KpiReport
 from tarsrelease.model.load import LoadReport
 from tarsrelease.model.notice import Told
 from tarsrelease.model.people import Approval, OnCall, Vote
-from tarsrelease.model.planning import PlannedCheck, StagePlan
+from tarsrelease.model.planning import PlannedCheck, PooledCheck, StagePlan
 from tarsrelease.model.position import Position
 from tarsrelease.model.result import Check
 from tarsrelease.model.slo_report import SloReport
@@ -118,6 +118,12 @@ class CanaryPlanDetails(Details):
     alpha_per_check: float
     planned: tuple[PlannedCheck, ...]
     not_planned: tuple[str, ...]
+
+
+class FleetPlanDetails(Details):
+    """Of `canary plan` on several targets: what those of a wave find together."""
+
+    pooled: tuple[PooledCheck, ...]
 
 
 class PlayedStage(Value):

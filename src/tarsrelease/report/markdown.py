@@ -8,6 +8,7 @@ from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Outcome, Status
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
 from tarsrelease.report.day_page import STEP_HEADER, step_rows
+from tarsrelease.report.fleet_rows import weight_map
 from tarsrelease.report.results import count_statuses
 from tarsrelease.report.rows import (
     FAULT_HEADER,
@@ -15,7 +16,7 @@ from tarsrelease.report.rows import (
     check_tables,
     fault_rows,
     ordered,
-    own_table,
+    own_tables,
     stage_rows,
 )
 from tarsrelease.report.table import markdown_cell, markdown_table
@@ -50,9 +51,11 @@ def outcome_markdown(outcome: Outcome, *, evidence: str | None = None) -> str:
     stages = stage_rows(outcome)
     if stages:
         blocks.append(markdown_table(STAGE_HEADER, stages))
-    own = own_table(outcome)
+    if shown := weight_map(outcome):
+        blocks.append(["```text", *shown, "```"])
+    own = own_tables(outcome)
     if own:
-        blocks.append(markdown_table(*own))
+        blocks += [markdown_table(*table) for table in own]
     elif outcome.checks:
         blocks.append([f"**Checks:** {count_statuses(outcome.checks)}"])
         passed = [check for check in outcome.checks if check.status is Status.PASS]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tarsrelease.model.details import StageRow, TargetRow
+from tarsrelease.model.details import StageRow
 from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, Outcome, Status
 from tarsrelease.model.step_details import FaultRow, RehearseDetails
+from tarsrelease.report.fleet_rows import Table, target_tables
 from tarsrelease.report.results import MARKS, show_observed, show_samples
 
 CHECK_HEADER = ("", "check", "of", "observed", "limit", "requests")
 FAULT_HEADER = ("fault", "expected", "got", "after")
-TARGET_HEADER = ("target", "canary", "result", "summary")
 STAGE_HEADER = ("stage", "traffic", "verdict", "time", "requests", "checks")
 _ORDER = (Status.FAIL, Status.ERROR, Status.INCONCLUSIVE, Status.PASS, Status.SKIPPED)
 _LONGEST = 44
@@ -92,21 +92,8 @@ def _took(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def _target_row(target: TargetRow) -> tuple[str, ...]:
-    weight = "" if target.weight is None else f"{target.weight:3d} % {_bar(target.weight)}"
-    result = target.verdict or f"exit code {target.exit_code}"
-    return (target.target, weight, result, target.summary)
-
-
-def _bar(weight: int) -> str:
-    """A weight as a bar of ten characters."""
-    full = (weight + 9) // 10
-    return "█" * full + "░" * (10 - full)
-
-
-def own_table(outcome: Outcome) -> tuple[Sequence[str], Sequence[Sequence[str]]] | None:
-    """The step's own table: its targets, or ``details.table`` (header and rows of text)."""
-    if outcome.details.targets:
-        return TARGET_HEADER, [_target_row(target) for target in outcome.details.targets]
+def own_tables(outcome: Outcome) -> list[Table]:
+    """The step's own tables: its targets, or ``details.table`` (header and rows of text)."""
     table = outcome.details.table
-    return (table.header, table.rows) if table and table.rows else None
+    own: list[Table] = [(table.header, table.rows)] if table and table.rows else []
+    return target_tables(outcome) + own

@@ -8,6 +8,7 @@ from tarsrelease.model.format import duration
 from tarsrelease.model.outcome import Check, ErrorDetail, Outcome, Status, Verdict, deciding
 from tarsrelease.model.step_details import RehearseDetails
 from tarsrelease.report.artifacts import ARTIFACT_HEADER, artifact_rows, difference_lines
+from tarsrelease.report.fleet_rows import weight_map
 from tarsrelease.report.results import count_statuses, headline, show_observed, show_samples
 from tarsrelease.report.rows import (
     FAULT_HEADER,
@@ -15,7 +16,7 @@ from tarsrelease.report.rows import (
     check_tables,
     fault_rows,
     ordered,
-    own_table,
+    own_tables,
     stage_rows,
 )
 from tarsrelease.report.table import text_table
@@ -34,9 +35,10 @@ def outcome_text(outcome: Outcome, *, evidence: str | None = None, verbose: bool
     rows = stage_rows(outcome)
     if rows:
         blocks.append(["Stages", *text_table(STAGE_HEADER, rows)])
-    own = own_table(outcome)
+    blocks.append(weight_map(outcome))
+    own = own_tables(outcome)
     if own:
-        blocks.append(text_table(*own))
+        blocks += [text_table(*table) for table in own]
     elif verbose and outcome.checks:
         tables = check_tables(outcome.checks)
         blocks.append([line for table in tables for line in text_table(*table)])

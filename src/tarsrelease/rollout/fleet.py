@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from tarsrelease.model.details import Details, TargetRow
@@ -92,10 +92,16 @@ def mentioning(outcome: Outcome, left_out: Mapping[str, str]) -> Outcome:
         for name, reason in left_out.items()
     )
     details = outcome.details.model_copy(update={"targets": (*outcome.details.targets, *rows)})
-    names = ", ".join(left_out)
+    names = some(list(left_out))
     return outcome.model_copy(
         update={"summary": f"{outcome.summary}; left out: {names}", "details": details}
     )
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The names in one line, of many the first ones: ``eu-1, eu-2 and 40 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def to_roll_back(waves: Sequence[Wave], failed: int, found: Mapping[str, Outcome]) -> list[str]:
@@ -155,9 +161,14 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 def fleet_outcome(
-    environment: str, found: Mapping[str, Outcome], started_at: datetime, finished_at: datetime
+    environment: str,
+    found: Mapping[str, Outcome],
+    started_at: datetime,
+    finished_at: datetime,
+    waves: Sequence[Wave] = (),
 ) -> Outcome:
     """The outcome of a step on several targets, from theirs by name: the worst of them decides."""
+    wave_of = {name: number for number, wave in enumerate(waves, 1) for name in wave.targets}
     gravest = worst(found.values())
     alike = [name for name, one in found.items() if one.exit_code is gravest.exit_code]
     error = gravest.error
@@ -168,24 +179,30 @@ def fleet_outcome(
             expected=error.expected,
             next=error.next,
         )
-    which = "all" if len(alike) == len(found) else ", ".join(alike[:5])
-    more = "" if which == "all" or len(alike) <= 5 else f" and {len(alike) - 5} more"
+    which = "all" if len(alike) == len(found) else some(alike)
     return gravest.model_copy(
         update={
             "environment": environment,
-            "summary": f"{len(alike)} of {len(found)} targets ({which}{more}): {gravest.summary}",
+            "summary": f"{len(alike)} of {len(found)} targets ({which}): {gravest.summary}",
             "checks": (),
             "error": error,
             "details": Details(
-                targets=tuple(_row(name, one) for name, one in found.items()),
-                plan=tuple(
-                    f"{name}: {line}" for name, one in found.items() for line in one.details.plan
-                ),
+                targets=tuple(_row(name, one, wave_of.get(name)) for name, one in found.items()),
+                plan=tuple(_plans(found)),
             ),
             "started_at": started_at,
             "finished_at": finished_at,
         }
     )
+
+
+def _plans(found: Mapping[str, Outcome]) -> Iterator[str]:
+    """The lines of all plans; targets with the same plan are named together."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, one in found.items():
+        alike.setdefault(one.details.plan, []).append(name)
+    for plan, names in alike.items():
+        yield from (f"{some(names)}: {line}" for line in plan)
 
 
 def changed(found: Mapping[str, Outcome]) -> bool:
@@ -214,10 +231,12 @@ def after_changes(outcome: Outcome) -> Outcome:
     )
 
 
-def _row(name: str, outcome: Outcome) -> TargetRow:
+def _row(name: str, outcome: Outcome, wave: int | None) -> TargetRow:
     status = StatusDetails.of(outcome.details)
     return TargetRow(
         target=name,
+        wave=wave,
+        at=status.position.at if status is not None else "",
         exit_code=int(outcome.exit_code),
         verdict=outcome.verdict,
         weight=status.position.weight if status is not None else None,

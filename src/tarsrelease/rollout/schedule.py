@@ -6,8 +6,11 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from math import ceil
 
 from tarsrelease.model.base import Value
+from tarsrelease.model.details import Table
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.github import GitHub
@@ -16,6 +19,7 @@ from tarsrelease.model.planning import StagePlan
 from tarsrelease.model.quantities import NUMBER, parse_seconds, parse_stages
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.rollout import stage_list, window
+from tarsrelease.rollout.fleet import some
 
 STAGES_BELOW_100 = 6
 """How many stages below 100 % the pipeline has jobs for."""
@@ -131,6 +135,74 @@ def schedule(written: Rollout, played: Rollout) -> Schedule:
         minutes=round(sum(stage.minutes for stage in stages) + evaluations, 3),
         minutes_at_most=round(sum(stage.minutes_at_most for stage in stages) + evaluations, 3),
     )
+
+
+class WaveSchedule(Value):
+    """One wave of targets; the minutes cover its rounds of `parallel` targets and its bake.
+
+    They do not include approvals. `number` is counted from 1.
+    """
+
+    number: int
+    targets: tuple[str, ...]
+    parallel: int
+    bake: float
+    on_failure: str
+    minutes: float
+    minutes_at_most: float
+
+
+def wave_schedules(environment: Environment, plan: Schedule) -> tuple[WaveSchedule, ...]:
+    """The waves of the environment, each of whose targets takes as long as `plan`.
+
+    No wave follows the last one, so it has no bake.
+    """
+    found = []
+    for number, wave in enumerate(environment.waves, 1):
+        parallel = min(wave.parallel, len(wave.targets))
+        rounds = ceil(len(wave.targets) / parallel)
+        bake = wave.bake if number < len(environment.waves) else 0.0
+        found.append(
+            WaveSchedule(
+                number=number,
+                targets=wave.targets,
+                parallel=parallel,
+                bake=bake,
+                on_failure=wave.on_failure,
+                minutes=round(rounds * plan.minutes + bake / 60, 3),
+                minutes_at_most=round(rounds * plan.minutes_at_most + bake / 60, 3),
+            )
+        )
+    return tuple(found)
+
+
+def wave_table(environment: Environment, plan: Schedule, chosen: int | None = None) -> Table:
+    """The waves as a table; only wave `chosen`, counted from 1, if it is given."""
+    stages = ", ".join(f"{stage.weight} %" for stage in plan.stages)
+    return Table(
+        header=_WAVES,
+        rows=tuple(
+            (
+                str(wave.number),
+                f"{len(wave.targets)}: {some(wave.targets)}",
+                str(wave.parallel),
+                "one, before it starts",
+                stages,
+                duration(wave.bake),
+                duration(60 * wave.minutes),
+                duration(60 * wave.minutes_at_most),
+                wave.on_failure,
+            )
+            for wave in wave_schedules(environment, plan)
+            if chosen in (None, wave.number)
+        ),
+    )
+
+
+_WAVES = (
+    *("wave", "targets", "at once", "approval", "stages", "bake", "takes", "at most"),
+    "rolls back on failure",
+)
 
 
 def _minutes(seconds: float) -> float:

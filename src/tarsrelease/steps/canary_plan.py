@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tarsrelease.context import Assignment
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
 from tarsrelease.gates.study import recorded_requests
 from tarsrelease.gates.study.stage_lengths import not_planned, plan_stages
+from tarsrelease.gates.study.wave_plan import plan_waves
 from tarsrelease.model.details import Table
+from tarsrelease.model.environment import Environment
 from tarsrelease.model.format import duration, percent
 from tarsrelease.model.outcome import (
     Check,
@@ -17,8 +21,9 @@ from tarsrelease.model.outcome import (
     deciding,
     exit_code_of,
 )
-from tarsrelease.model.planning import PlannedCheck
-from tarsrelease.model.step_details import CanaryPlanDetails
+from tarsrelease.model.planning import PlannedCheck, PooledCheck
+from tarsrelease.model.rollout import Rollout
+from tarsrelease.model.step_details import CanaryPlanDetails, FleetPlanDetails
 from tarsrelease.operations.past_requests import RecordedTraffic
 from tarsrelease.operations.selectors_checked import FITS, check_selectors
 from tarsrelease.ports.metrics import History
@@ -95,6 +100,57 @@ def plan_canary(assignment: Assignment, history: History, window: float) -> Outc
         if wrong
         else "in rollout.yaml, give these stages more time, more traffic or wider limits",
     )
+
+
+def plan_together(
+    rollout: Rollout, environment: Environment, found: Mapping[str, Outcome], outcome: Outcome
+) -> Outcome:
+    """The outcome of a fleet with what the targets of each wave find together.
+
+    `rollout` is that of one target, `found` has the outcomes of `plan_canary` by target.
+    """
+    planned = {
+        name: own.planned
+        for name, one in found.items()
+        if (own := CanaryPlanDetails.of(one.details)) is not None
+    }
+    pooled = plan_waves(rollout, environment, planned)
+    details = FleetPlanDetails(
+        targets=outcome.details.targets,
+        plan=outcome.details.plan,
+        pooled=pooled,
+        table=Table(header=WAVE_HEADER, rows=tuple(tuple(_wave_row(each)) for each in pooled)),
+    )
+    return outcome.model_copy(update={"details": details})
+
+
+WAVE_HEADER = (
+    "wave",
+    "stage",
+    "service",
+    "check",
+    "limit",
+    "targets",
+    "req/s together",
+    "one target finds 2x the limit",
+    "together they find it",
+    "95 % of them in",
+)
+
+
+def _wave_row(each: PooledCheck) -> list[str]:
+    return [
+        str(each.wave),
+        each.stage,
+        each.service,
+        each.check,
+        percent(each.limit),
+        str(each.targets),
+        f"{each.usual:.3g}",
+        percent(each.alone),
+        percent(each.found),
+        duration(each.found_in),
+    ]
 
 
 def _check(each: PlannedCheck) -> Check:

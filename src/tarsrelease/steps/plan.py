@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from tarsrelease.context import Assignment
-from tarsrelease.model.format import duration
+from tarsrelease.model.format import count, duration
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
 from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.planning import StagePlan
@@ -50,6 +50,15 @@ def plan(
         f"{list_of_stages}; with the promotion {_minutes(paper.minutes)}, "
         f"at most {_minutes(paper.minutes_at_most)}"
     )
+    waves = schedule.wave_schedules(environment, paper)
+    if waves:
+        total = sum(wave.minutes for wave in waves)
+        most = sum(wave.minutes_at_most for wave in waves)
+        summary = (
+            f"{count(len(environment.targets), 'target')} in {count(len(waves), 'wave')}: "
+            f"{_minutes(total)}, at most {_minutes(most)}, without the approvals; "
+            f"each target {summary}"
+        )
     if closed:
         summary = f"outside the deployment window: {allowed.reason}"
     elif too_long:
@@ -70,6 +79,7 @@ def plan(
                 "with the bake",
             ),
             schedule=paper.stages,
+            table=schedule.wave_table(environment, paper) if waves else None,
             warnings=tuple(warned),
             window_override=override,
             overrides=describe_overrides(environment.overrides),

@@ -24,6 +24,7 @@ from tarsrelease.rollout.fleet import (
     fleet_outcome,
     mentioning,
     overtaken,
+    some,
     targets_of,
     to_roll_back,
     without,
@@ -91,14 +92,15 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
     begun = False
 
     def outcome() -> Outcome:
-        result = fleet_outcome(environment.name, found, started_at, clock.now())
+        now = clock.now()
+        result = fleet_outcome(environment.name, found, started_at, now, environment.waves)
         result = result.model_copy(update={"step": STEP})
         return mentioning(after_changes(result) if begun else result, choice.left_out)
 
     for number, wave in enumerate(waves, 1):
         if choice.wave not in (None, number):
             continue
-        title = f"wave {number} of {len(waves)} ({', '.join(wave.targets)})"
+        title = f"wave {number} of {len(waves)} ({some(wave.targets)})"
         if not assignment.people.person.approves(f"Release to {title}?"):
             return _not_approved(assignment, title, found)
         before = [name for each in waves[: number - 1] for name in each.targets]
@@ -107,7 +109,7 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
             return outcome()
         assignment.say(f"{title}: starts")
         if migrating := _databases(assignment, waves, number):
-            assignment.say(f"{title}: migrating the database of {', '.join(migrating)}")
+            assignment.say(f"{title}: migrating the database of {some(migrating)}")
             migrated = targets.migrate(migrating)
             begun = begun or changed(migrated)
             if _codes(migrated) != {ExitCode.DONE}:
@@ -121,7 +123,7 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
         if failing in _codes(ended):
             why = worst(ended.values()).summary
             undone = to_roll_back(waves, number, found)
-            assignment.say(f"{title}: {why}; rolling back {', '.join(undone) or 'nothing else'}")
+            assignment.say(f"{title}: {why}; rolling back {some(undone) or 'nothing else'}")
             if undone:
                 found |= _rolled_back(targets.roll_back(undone, f"{title}: {why}"))
             return outcome()
@@ -209,5 +211,6 @@ def _not_approved(assignment: Assignment, title: str, found: Mapping[str, Outcom
     )
     if not found:
         return held
-    so_far = fleet_outcome(assignment.environment.name, found, now, now)
+    environment = assignment.environment
+    so_far = fleet_outcome(environment.name, found, now, now, environment.waves)
     return held.model_copy(update={"details": so_far.details})

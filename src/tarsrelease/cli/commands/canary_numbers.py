@@ -12,6 +12,8 @@ from tarsrelease.cli.options import MOMENT, SOME_TIME, STAGE
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
 
@@ -39,7 +41,22 @@ def _plan(settings: Settings, window: float) -> int:
 
         return step(session.assignment, recorded_metrics(session.environment), window)
 
-    return carry_out(settings, "canary plan", act, changes=False, recording=Recording.WHEN_ASKED)
+    def together(session: Session, found: Mapping[str, Outcome], outcome: Outcome) -> Outcome:
+        from tarsrelease.operations.wave_evidence import WaveEvidence
+        from tarsrelease.steps.canary_plan import plan_together
+
+        environment, name = session.environment, session.environment.targets[0].name
+        one = session.at(name, session.clock, session.person, WaveEvidence(1, 1).at(name))
+        return plan_together(one.release.rollout, environment, found, outcome)
+
+    return carry_out(
+        settings,
+        "canary plan",
+        act,
+        changes=False,
+        recording=Recording.WHEN_ASKED,
+        together=together,
+    )
 
 
 @click.option(

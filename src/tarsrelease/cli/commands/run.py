@@ -16,7 +16,7 @@ from tarsrelease.cli.options import (
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from tarsrelease.cli.session import Session
@@ -88,8 +88,14 @@ def _run(
         from tarsrelease.steps.run_waves import Choice
 
         if plan_only:
-            planning = Work("run --plan", lambda there: _plan(chosen(there)), recording)
-            return everywhere(session, planning, wave)
+
+            def together(_: Session, __: Mapping[str, Outcome], outcome: Outcome) -> Outcome:
+                return _by_wave(chosen(session), wave, outcome)
+
+            def one(there: Session) -> Outcome:
+                return _plan(chosen(there))
+
+            return everywhere(session, Work("run --plan", one, recording, together), wave)
 
         def release(there: Session, began: datetime) -> Outcome:
             shared = len(environment.sharing(there.settings.target or "")) > 1
@@ -122,6 +128,17 @@ def _plan(session: Session) -> Outcome:
     from tarsrelease.steps.run import plan_release
 
     return plan_release(session.context, Migrations(session))
+
+
+def _by_wave(session: Session, wave: int | None, outcome: Outcome) -> Outcome:
+    """The plan for all targets, with a table of the waves."""
+    from tarsrelease.rollout.schedule import schedule, wave_table
+
+    rollout = session.release.rollout
+    chosen = wave or session.settings.wave
+    table = wave_table(session.environment, schedule(rollout, rollout), chosen)
+    details = outcome.details.model_copy(update={"table": table})
+    return outcome.model_copy(update={"details": details})
 
 
 def _release(
