@@ -198,6 +198,95 @@ def test_a_metric_template_is_attributed_by_the_label_of_its_pods() -> None:
     assert found.document["checks"][1]["below"] == "5%"
 
 
+def test_blue_green_becomes_one_stage_with_both_analyses_and_the_approval() -> None:
+    given = rollout()
+    given["spec"] = {
+        "workloadRef": {"kind": "Deployment", "name": "shop-web"},
+        "rollbackWindow": {"revisions": 3},
+        "strategy": {
+            "blueGreen": {
+                "activeService": "shop-active",
+                "previewService": "shop-preview",
+                "autoPromotionEnabled": False,
+                "previewReplicaCount": 1,
+                "prePromotionAnalysis": {"templates": [{"templateName": "ok"}]},
+                "postPromotionAnalysis": {"templates": [{"templateName": "all"}]},
+            }
+        },
+    }
+    slow = "histogram_quantile(0.9, sum(rate(hits_seconds_bucket[1m])) by (le))"
+    inner = template(slow, "result[0] < 0.25", name="slow")
+    inner["metadata"] = {"name": "fast"}
+    outer = template(f"{BAD} / {ALL}", "result[0] < 0.02")
+    outer["metadata"] = {"name": "all"}
+    outer["spec"] |= {"templates": [{"templateName": "fast"}, {"templateName": "all"}]}
+    found = imported(
+        "argo-rollouts", given, template(f"{GOOD} / {ALL}", "result[0] >= .99"), outer, inner
+    )
+    assert found.document["stages"] == [{"weight": 100, "duration": "5m", "approval": True}]
+    limits = [check.get("at_least") or check.get("below") for check in found.document["checks"]]
+    assert limits == [None, "2%", "10%", "99%"]
+    (service,) = found.document["services"]
+    assert service["stable"] == {"deployment": "shop-web", "service": "shop-active"}
+    assert service["canary"] == {"deployment": "shop-web-canary", "service": "shop-preview"}
+    assert {one.what for one in found.missing} == {
+        "rollbackWindow",
+        "strategy blueGreen",
+        "previewReplicaCount",
+        "duration of 100 %",
+    }
+
+
+def test_nothing_that_is_set_is_left_out_in_silence() -> None:
+    """Keys with one reason share a line; templates that nothing names are listed."""
+    shop = rollout({"setWeight": 5}, maxSurge=1, maxUnavailable=0, pingPong={"pingService": "a"})
+    shop["spec"] |= {"newKey": {"a": 1}, "paused": False}
+    found = imported("argo-rollouts", shop, template(f"{BAD} / {ALL}", "result[0] < 0.02"))
+    said = {(one.object, one.what) for one in found.missing}
+    assert said >= {
+        ("Rollout shop", "maxSurge, maxUnavailable"),
+        ("Rollout shop", "pingPong"),
+        ("Rollout shop", "newKey"),
+        ("AnalysisTemplate ok", "metrics"),
+    }
+    made = {
+        "kind": "MetricTemplate",
+        "metadata": {"name": "slow"},
+        "spec": {"provider": {"type": "prometheus"}, "query": "sum(rate(a[1m]))"},
+    }
+    shop = canary(stepWeights=[10], primaryReadyThreshold=50)
+    shop["spec"] |= {"autoscalerRef": {"name": "shop"}}
+    shop["spec"]["service"] |= {"targetPort": 80, "retries": {"attempts": 3}, "timeout": "5s"}
+    said = {(one.object, one.what) for one in imported("flagger", shop, made).missing}
+    assert said >= {
+        ("Canary shop", "autoscalerRef"),
+        ("Canary shop", "primaryReadyThreshold"),
+        ("Canary shop, service", "targetPort"),
+        ("Canary shop, service", "retries, timeout"),
+        ("MetricTemplate slow", "query"),
+    }
+    alone = imported("flagger", made)
+    assert [one.object for one in alone.missing] == ["MetricTemplate slow"]
+
+
+def test_a_metric_that_counts_no_requests_is_named_and_the_rest_is_imported() -> None:
+    """Flagger's documentation has such a query for Traefik."""
+    series = "traefik_service_request_duration_seconds_bucket"
+    made = {
+        "kind": "MetricTemplate",
+        "metadata": {"name": "rate"},
+        "spec": {
+            "provider": {"type": "prometheus"},
+            "query": f'sum(rate({series}{{code!="404"}}[1m])) / sum(rate({series}[1m])) * 100',
+        },
+    }
+    metric = {"name": "rate", "templateRef": {"name": "rate"}, "thresholdRange": {"max": 5}}
+    found = imported("flagger", canary(stepWeights=[10], metrics=[metric]), made)
+    (missing,) = [one for one in found.missing if one.what == "metric rate"]
+    assert "several buckets" in missing.why
+    assert len(found.document["stages"]) == 2
+
+
 def test_one_of_several_products_is_chosen_by_name() -> None:
     first, second = rollout({"setWeight": 10}), rollout({"setWeight": 20})
     second["metadata"] = {"name": "other"}

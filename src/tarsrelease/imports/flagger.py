@@ -20,6 +20,31 @@ _WEBHOOKS = {
     "rollback": "`tarsrelease abort` and `tarsrelease rollback` do it from anywhere",
     "event": "`notifications` in the environment file",
 }
+_ROUTE = "it needs a Gateway API route"
+_SPEC_READ = ("provider", "targetRef", "service", "analysis", "canaryAnalysis")
+_SPEC = {
+    "skipAnalysis": "every stage is evaluated",
+    "autoscalerRef": "stable keeps its autoscaler, pinned until the release is over",
+    "progressDeadlineSeconds": "every step has its own deadline",
+    "ingressRef": _ROUTE,
+    "routeRef": _ROUTE,
+    "suspend": "`tarsrelease hold` holds a release",
+}
+_CHART = ("targetPort", "portName", "portDiscovery", "appProtocol", "apex", "primary", "canary")
+_ANALYSIS_READ = (
+    *("interval", "threshold", "metrics", "webhooks"),
+    *("maxWeight", "stepWeight", "stepWeights", "stepWeightPromotion"),
+)
+_ANALYSIS = {
+    "match": "A/B tests by header are not staged; the canary header reaches the canary",
+    "mirror": "requests are never sent twice",
+    "mirrorWeight": "requests are never sent twice",
+    "iterations": "traffic is shifted in stages; set stepWeights",
+    "sessionAffinity": "the route's owner may set it",
+    "alerts": "`notifications` in the environment file",
+    "primaryReadyThreshold": "all pods must be ready",
+    "canaryReadyThreshold": "all pods must be ready",
+}
 
 
 def read_flagger(objects: Sequence[Mapping[str, Any]], into: Fragment) -> None:
@@ -32,6 +57,16 @@ def read_flagger(objects: Sequence[Mapping[str, Any]], into: Fragment) -> None:
     for each in objects:
         if each.get("kind") == "Canary":
             _canary(each, templates, into)
+    for name in sorted(templates.keys() - _named(objects)):
+        into.lacks(f"MetricTemplate {name}", "query", "no Canary names it, and the limit is there")
+
+
+def _named(objects: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The MetricTemplates that a Canary's metrics name."""
+    specs = [each.get("spec") or {} for each in objects if each.get("kind") == "Canary"]
+    analyses = [spec.get("analysis") or spec.get("canaryAnalysis") or {} for spec in specs]
+    metrics = [metric for analysis in analyses for metric in analysis.get("metrics") or ()]
+    return {str((metric.get("templateRef") or {}).get("name")) for metric in metrics}
 
 
 def _canary(
@@ -41,23 +76,14 @@ def _canary(
     analysis = spec.get("analysis") or spec.get("canaryAnalysis") or {}
     provider = str(spec.get("provider") or "")
     _service(canary, spec, into)
-    if spec.get("skipAnalysis"):
-        into.lacks(whose, "skipAnalysis", "every stage is evaluated")
+    into.rest(whose, spec, _SPEC_READ, _SPEC)
     for metric in analysis.get("metrics") or ():
         check = _metric(whose, metric, provider, templates, into)
         if check is not None:
             into.checks.append(check)
     _stages(whose, analysis, into)
     _webhooks(whose, analysis.get("webhooks") or (), into)
-    for what, why in (
-        ("match", "A/B tests by header are not staged; the canary header reaches the canary"),
-        ("mirror", "requests are never sent twice"),
-        ("iterations", "traffic is shifted in stages; set stepWeights"),
-        ("sessionAffinity", "the route's owner may set it"),
-        ("alerts", "`notifications` in the environment file"),
-    ):
-        if analysis.get(what):
-            into.lacks(whose, what, why)
+    into.rest(whose, analysis, _ANALYSIS_READ, _ANALYSIS)
     if analysis.get("threshold") is not None:
         into.lacks(
             whose,
@@ -81,6 +107,9 @@ def _service(canary: Mapping[str, Any], spec: Mapping[str, Any], into: Fragment)
             "smoke": [{"path": "/"}],
         }
     )
+    route = dict.fromkeys(service, "the route belongs to its owner; only its weights change")
+    chart = dict.fromkeys(_CHART, "the chart's Services say it")
+    into.rest(f"Canary {_name(canary)}, service", service, ("name", "port"), route | chart)
 
 
 def _metric(
@@ -154,7 +183,7 @@ def _stages(whose: str, analysis: Mapping[str, Any], into: Fragment) -> None:
     into.stages = [{"weight": weight, "duration": interval} for weight in (*weights, 100)]
     into.lacks(
         whose,
-        f"promotion at {weights[-1] if weights else 0} %",
+        f"promotion at {weights[-1]} %" if weights else "no weight",
         "100 % is a stage of its own before the promotion; it was added",
     )
     if analysis.get("stepWeightPromotion"):

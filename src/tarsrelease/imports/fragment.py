@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import ValidationError
 
 from tarsrelease.imports.expressions import Matcher, Parse
 from tarsrelease.imports.queries import Condition, Percentile, ShareOf, identity_labels, measured
 from tarsrelease.model.format import percent
 from tarsrelease.model.presets import PRESETS
-from tarsrelease.model.rollout import PresetSli
+from tarsrelease.model.rollout import PresetSli, ProportionSli
 
 _OWNERS = {
     preset.requests: name for name, preset in PRESETS.items() if preset.sides is not None
@@ -40,6 +42,17 @@ class Fragment:
         """Note what has no counterpart, and why."""
         self.missing.append((whose, what, why))
 
+    def rest(
+        self, whose: str, given: Mapping[str, Any], read: Iterable[str], whys: Mapping[str, str]
+    ) -> None:
+        """Note the keys that are set and not in `read`, together if they have one reason."""
+        by_reason: dict[str, list[str]] = {}
+        for key, value in given.items():
+            if key not in read and value is not False and value not in (None, "", [], {}):
+                by_reason.setdefault(whys.get(key, "it has no counterpart"), []).append(str(key))
+        for why, keys in by_reason.items():
+            self.lacks(whose, ", ".join(keys), why)
+
     def queried(
         self, whose: str, name: str, query: str, limit: Condition, values: Mapping[str, str]
     ) -> dict[str, Any] | None:
@@ -50,8 +63,9 @@ class Fragment:
                 _share(found, limit) if isinstance(found, ShareOf) else _percentile(found, limit)
             )
             self._attribution(identity_labels(query, self.parse), sli)
+            ProportionSli.model_validate(sli)
         except ValueError as problem:
-            self.lacks(whose, f"metric {name}", str(problem))
+            self.lacks(whose, f"metric {name}", _reason(problem))
             return None
         return self._added(name, sli, bound)
 
@@ -63,7 +77,7 @@ class Fragment:
         try:
             PresetSli.model_validate(sli).expanded()
         except ValueError as problem:
-            self.lacks(whose, f"metric {name}", _first_line(problem))
+            self.lacks(whose, f"metric {name}", _reason(problem))
             return None
         return self._added(name, sli, bound)
 
@@ -145,5 +159,7 @@ def _word(name: str) -> str:
     return found if found[0].isalpha() else f"m_{found}"
 
 
-def _first_line(problem: ValueError) -> str:
-    return str(problem).splitlines()[0]
+def _reason(problem: ValueError) -> str:
+    if isinstance(problem, ValidationError):
+        return problem.errors()[0]["msg"].removeprefix("Value error, ")
+    return str(problem)
