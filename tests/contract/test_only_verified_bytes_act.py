@@ -196,3 +196,16 @@ def test_validate_compares_the_bundle_with_the_journal_before_it_runs_the_suite(
     found = check_identity(verified, away, "validation.identity")
     assert found.status is Status.SKIPPED
     assert "cannot be read" in found.reason
+
+
+def test_a_command_that_reads_may_choose_the_listed_bytes_only_at_first(bundle: Path) -> None:
+    settings = Settings(release=bundle, environment=str(ROOT / "environments/rehearsal.yaml"))
+    chosen, late = (Session(settings, changes=False) for _ in range(2))
+    chosen.use_listed_bytes()
+    assert chosen.release.identity is not None
+    chosen.use_listed_bytes()
+    assert late.release.identity is None
+    with pytest.raises(RuntimeError, match="was read before"):
+        late.use_listed_bytes()
+    for each in (chosen, late):
+        each.close()

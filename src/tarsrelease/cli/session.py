@@ -138,6 +138,8 @@ class Session:
 
     def use_listed_bytes(self) -> None:
         """Work on a private copy of the bytes in SHA256SUMS; call it before reading `release`."""
+        if self._known is not None and not self._listed:
+            raise RuntimeError("the release was read before its bytes were compared")
         self._listed = True
 
     def choose(self, choice: RunOptions) -> None:

@@ -35,8 +35,8 @@ def validating(
     from tarsrelease.report.outcome_html import outcome_html
     from tarsrelease.steps.validate import STEP, judged
 
-    report = StepReport(session.assignment, STEP)
     session.use_listed_bytes()
+    report = StepReport(session.assignment, STEP)
     same = same_bundle(session, "validation.identity")
     suites = PytestSuite(Path(session.release.folder), session.environment, deadline=deadline)
     result = yield from suites.running(marks, target)
