@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
+from pydantic import Field
+
 from tarsrelease.model.base import Value
 from tarsrelease.model.cluster import DeploymentState
 from tarsrelease.model.result import Check
@@ -103,7 +105,7 @@ class KpiReport(Kpis):
     the Deployments and the pods' usage as they were then.
     """
 
-    schema_: Literal["tarsrelease/kpis/v1"] = "tarsrelease/kpis/v1"
+    schema_: Literal["tarsrelease/kpis/v1"] = Field("tarsrelease/kpis/v1", alias="schema")
     release: str
     environment: str
     deployment: Literal["canary", "stable", "all"] = "all"
@@ -151,7 +153,7 @@ class DriftInterval(Value):
 class DriftReport(Value):
     """How two sides differ. `ours` and `theirs` name them."""
 
-    schema_: Literal["tarsrelease/drift/v1"] = "tarsrelease/drift/v1"
+    schema_: Literal["tarsrelease/drift/v1"] = Field("tarsrelease/drift/v1", alias="schema")
     release: str
     environment: str
     ours: str

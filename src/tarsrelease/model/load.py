@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
 from tarsrelease.model.base import Value
 
 
@@ -26,7 +28,7 @@ class LoadPlan(NamedTuple):
 class LoadReport(Value):
     """The counts of a load test. A request failed if it got no answer or a server error."""
 
-    schema_: Literal["tarsrelease/load/v1"] = "tarsrelease/load/v1"
+    schema_: Literal["tarsrelease/load/v1"] = Field("tarsrelease/load/v1", alias="schema")
     tool: Literal["k6", "tarsrelease"]
     users: int
     duration_seconds: float

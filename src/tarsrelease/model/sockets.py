@@ -49,7 +49,7 @@ class SocketReport(Value):
     idle times after which the connection still worked.
     """
 
-    schema_: Literal["tarsrelease/websocket/v1"] = "tarsrelease/websocket/v1"
+    schema_: Literal["tarsrelease/websocket/v1"] = Field("tarsrelease/websocket/v1", alias="schema")
     release: str = ""
     environment: str = ""
     deployment: str = "all"
