@@ -15,8 +15,9 @@ import pytest
 from tarsrelease.adapters.files.certification import write_package
 from tarsrelease.model.details import Details, Point
 from tarsrelease.model.evidence import Record
+from tarsrelease.model.kpis import KpiReport
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.model.step_details import GateDetails, ValidateDetails
+from tarsrelease.model.step_details import GateDetails, KpiDetails, ValidateDetails
 from tarsrelease.report.certificate import certificate, certified, plot
 from tarsrelease.report.certificate_pages import certificate_html, certificate_markdown
 
@@ -194,6 +195,32 @@ def test_a_later_evaluation_without_an_answer_does_not_hide_an_earlier_one() -> 
     asked = step("watch", 300, check("watch.support_tickets"))
     later = step("watch", 1500, check("watch.support_tickets", Status.SKIPPED, observed=None))
     assert results(day(suite(), asked, later))["support tickets"][1] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("begins", "hours", "result"),
+    [
+        (60.5, 0.5, "FAIL"),  # since the promotion
+        (50, 24, "FAIL"),  # a day, measured some minutes before it is over
+        (50, 0.5, "NOT CHECKED"),  # most of it is the canary's 100 %
+        (-1000, 24, "NOT CHECKED"),  # the day before
+    ],
+)
+def test_kpis_count_if_their_window_is_the_releases(
+    begins: float, hours: float, result: str
+) -> None:
+    """The promotion is from 60 to 61 minutes; the old version's dashboards were slow."""
+    kpis = KpiReport(
+        requests=1,
+        release="1.0.1",
+        environment="production",
+        start=(BEGIN + timedelta(minutes=begins)).isoformat(),
+        end=(BEGIN + timedelta(minutes=begins + 60 * hours)).isoformat(),
+        duration_seconds=3600 * hours,
+    )
+    slow = check("slo.dashboard_load", Status.FAIL)
+    measured = step("measure kpi", 1510, slow, details=KpiDetails(kpis=kpis))
+    assert results(day(suite(), measured))["dashboard load time"][1] == result
 
 
 def test_what_the_release_does_not_have_is_no_metric_of_it() -> None:

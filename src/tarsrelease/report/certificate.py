@@ -15,7 +15,7 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.format import count, duration
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.result import Check, Status
-from tarsrelease.model.step_details import GateDetails, ValidateDetails, VerifyDetails
+from tarsrelease.model.step_details import GateDetails, KpiDetails, ValidateDetails, VerifyDetails
 from tarsrelease.report.day_page import whole_day
 from tarsrelease.report.document import Table
 from tarsrelease.report.results import headline, show_observed
@@ -218,9 +218,25 @@ def _whole_suite(step: Outcome) -> bool:
 
 
 def _after_promotion(steps: Sequence[Outcome]) -> list[Outcome]:
-    """What was measured of the promoted release: no baseline, and no canary."""
-    promoted = [s.finished_at for s in steps if s.step == "promote" and s.verdict]
-    return [step for step in steps if promoted and step.finished_at > max(promoted)]
+    """What was measured of the promoted release: no baseline, no canary and no old version.
+
+    Users reach only the release from the beginning of the promotion on. KPIs may begin before that
+    by a hundredth of their window, as a day is measured some minutes before it is over.
+    """
+    promotions = [step for step in steps if step.step == "promote" and step.verdict]
+    if not promotions:
+        return []
+    last = max(promotions, key=lambda step: step.finished_at)
+    return [s for s in steps if s.finished_at > last.finished_at and _begun(s) >= last.started_at]
+
+
+def _begun(step: Outcome) -> datetime:
+    """When the window of KPIs begins, with its allowance; a step without one: when it ended."""
+    details = KpiDetails.of(step.details) if step.step == "measure kpi" else None
+    if details is None:
+        return step.finished_at
+    begun = datetime.fromisoformat(details.kpis.start)
+    return begun + timedelta(seconds=details.kpis.duration_seconds / 100)
 
 
 def _last(steps: Sequence[Outcome], *check_ids: str) -> list[Check]:
