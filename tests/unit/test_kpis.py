@@ -305,6 +305,28 @@ def test_websockets_are_down_where_their_pods_are_gone_or_clients_do_not_get_bac
     assert report.websocket_uptime_pct == pytest.approx(100 * (1 - down.bad / 200))
 
 
+def test_a_canary_that_is_removed_is_no_downtime_of_its_service() -> None:
+    """The canary lives from +200 s to +900 s, stable all the time."""
+    source = steady()
+    own: dict[str, str] = {"namespace": "tars", "service": SERVICES[0], "pod": "tars-canary-0"}
+    for tick in range(40, 180):
+        time = BEGIN + STEP * tick
+        source.put("websockets_open", time, 10, deployment="canary", **own)
+    whole, early = Window(BEGIN + 305, BEGIN + 1505), Window(BEGIN + 100, BEGIN + 600)
+    assert measure_kpis(measuring(source), whole).websocket_uptime_pct == 100
+    assert measure_kpis(measuring(source), early).websocket_uptime_pct == 100
+    alone = measure_kpis(measuring(source), early, deployment="canary")
+    assert alone.websocket_uptime_pct == 100  # it is not down before it exists
+    assert alone.tallies["websockets"].total == 81
+    for identity, samples in source.lines.items():
+        if ("pod", f"tars-{SERVICES[0]}") in identity:
+            samples[:] = [s for s in samples if s.time - BEGIN < 1205]
+    gone = measure_kpis(measuring(source), whole)
+    down = gone.tallies["websockets"]
+    assert (down.total, down.bad) == (240, gone.services[SERVICES[0]].tallies["websockets"].bad)
+    assert 57 <= down.bad <= 60  # 300 s of 5 s each, less what a pod may miss
+
+
 def test_a_pod_with_a_new_address_counts_on() -> None:
     """Two series of one pod, one after the other, add up; at the same time they are one."""
     source = steady()

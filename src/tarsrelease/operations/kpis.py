@@ -14,7 +14,7 @@ from tarsrelease.gates.measure.queries import REACH
 from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.kpis import Interval, KpiReport, Kpis, Tally
-from tarsrelease.model.measurement import Key, Track
+from tarsrelease.model.measurement import Track
 from tarsrelease.ports.cluster import Workloads
 from tarsrelease.ports.metrics import History
 
@@ -105,7 +105,7 @@ def measure_kpis(
     gaps = counted.gaps(reading, window.end)
     _refuse_what_was_never_recorded(window, gaps, measuring.scrape_interval)
 
-    def sockets(start: float, end: float) -> dict[Key, Tally]:
+    def sockets(start: float, end: float) -> dict[str, Tally]:
         return counted.websocket_intervals(reading, keys, start, end)
 
     whole = sockets(*window)
@@ -121,9 +121,9 @@ def measure_kpis(
         services={
             service.name: counted.kpis(
                 before,
-                own := [key for key in keys if key[0] == service.name],
+                [key for key in keys if key[0] == service.name],
                 targets,
-                _all(whole[key] for key in own if key in whole),
+                whole.get(service.name, Tally(bad=0, total=0)),
             )
             for service in rollout.services
         },

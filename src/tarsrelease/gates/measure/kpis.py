@@ -397,43 +397,47 @@ def gaps(reading: Reading, end: float) -> list[tuple[float, float]]:
 
 def websocket_intervals(
     reading: Reading, keys: Iterable[Key], start: float, end: float
-) -> dict[Key, Tally]:
-    """By service and side with WebSockets, its scrape intervals, and those without WebSockets.
+) -> dict[str, Tally]:
+    """By service with WebSockets, its scrape intervals, and those without WebSockets.
 
-    An interval is bad if none of its pods was scraped in the last three intervals, or if more
-    clients failed to reconnect in it than succeeded. Intervals in which nothing was scraped at all
-    are not counted.
+    An interval is bad if none of its pods on these sides was scraped in the last three intervals,
+    or if more clients failed to reconnect in it than succeeded. Intervals in which nothing was
+    scraped at all are not counted, for a canary alone also those before its first scrape.
     """
     wanted = set(keys)
-    seen: dict[Key, list[float]] = {}
-    failed: dict[Key, dict[int, float]] = {}
-    attempts: dict[Key, dict[int, float]] = {}
+    seen: dict[str, list[float]] = {}
+    failed: dict[str, dict[int, float]] = {}
+    attempts: dict[str, dict[int, float]] = {}
     reconnects = reading.asked.reconnects
     for (selector, identity), samples in reading.kept.items():
         owner = reading.owner_of(dict(identity))
         if owner is None or owner.key not in wanted:
             continue
+        service = owner.key[0]
         if selector == reading.asked.websockets:
-            seen.setdefault(owner.key, []).extend(sample.time for sample in samples)
+            seen.setdefault(service, []).extend(sample.time for sample in samples)
         if reconnects is not None and selector == reconnects[0]:
-            _enter_rises(attempts.setdefault(owner.key, {}), samples, start, reading.interval)
+            _enter_rises(attempts.setdefault(service, {}), samples, start, reading.interval)
         if reconnects is not None and selector == reconnects[1]:
-            _enter_rises(failed.setdefault(owner.key, {}), samples, start, reading.interval)
+            _enter_rises(failed.setdefault(service, {}), samples, start, reading.interval)
     scraped = sorted(reading.times)
+    only_canary = all(track is Track.CANARY for _, track in wanted)
     found = {}
-    for key, times in seen.items():
+    for service, times in seen.items():
         times.sort()
         bad = total = 0
         for slot in range(max(1, round((end - start) / reading.interval))):
             until = start + (slot + 1) * reading.interval
             if not _one_since(scraped, until, reading.interval):
                 continue
-            tried = attempts.get(key, {}).get(slot, 0.0)
-            others = failed.get(key, {}).get(slot, 0.0)
+            if only_canary and until < times[0]:
+                continue
+            tried = attempts.get(service, {}).get(slot, 0.0)
+            others = failed.get(service, {}).get(slot, 0.0)
             lost = tried - others if reconnects is not None and reconnects[2] else others
             total += 1
             bad += not _one_since(times, until, reading.interval) or 2 * lost > tried
-        found[key] = Tally(bad=bad, total=total)
+        found[service] = Tally(bad=bad, total=total)
     return found
 
 
