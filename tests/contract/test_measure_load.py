@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -140,6 +141,19 @@ def test_k6_gets_the_plan_and_its_summary_is_read(tmp_path: Path) -> None:
         "url": "http://gateway/bad",
         "headers": {"x-canary": "always", "Host": "b.example"},
     }
+
+
+def test_k6_itself_runs_the_script_and_counts_what_the_server_counted(gateway: Gateway) -> None:
+    program = shutil.which("k6")
+    if program is None:
+        pytest.skip("k6 is not installed")
+    found = K6(program, gateway.url, CANARY).run(PLAN)
+    seen = gateway.seen
+    assert found.requests == len(seen) > 20
+    assert found.failed == sum(path == "/bad" for _, path, _ in seen)
+    assert set(seen) == {("a.example", "/good", "always"), ("b.example", "/bad", "always")}
+    assert found.latency_p95_ms is not None
+    assert found.latency_p95_ms > 0
 
 
 def test_a_k6_without_a_summary_is_an_error_with_a_remedy(tmp_path: Path) -> None:

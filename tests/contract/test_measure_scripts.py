@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_rig import ROOT
 
+from tarsrelease.cli.runbook_scripts import run
+
 BUNDLE = ROOT / "release" / "v1_0_1"
 NAMES = ("ga_kpi_collector", "monitor_realtime_slos", "drift_detector", "monitor_websocket_health")
 
@@ -37,6 +39,38 @@ def call(recorded_day: Path, line: str) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "kpi --environment=production --duration=5m --output=baseline_slos.json",
+        "slo --environment=production --deployment=canary --threshold-availability=99.0 "
+        "--threshold-latency-p95=120 --threshold-error-rate=2.0 --alert-webhook=http://slack",
+        "drift --deployment=canary --baseline=stable",
+        "websocket --deployment=canary --duration=5m",
+        "drift --environment=production --canary-deployment=canary --stable-deployment=stable "
+        "--duration=10m --output=drift_report_25pct.json",
+        "kpi --environment=production --deployment=canary --duration=10m "
+        "--output=canary_50pct_kpis.json",
+        "kpi --environment=production --duration=30m --output=ga_first_30min_kpis.json "
+        "--compare-baseline=baseline_slos.json",
+        "websocket --environment=production --duration=10m --output=websocket_health_ga.json",
+        "kpi --environment=production --duration=24h --interval=5m --output=ga_24h_kpis.json",
+        "drift --environment=production --compare-to=staging --duration=24h --interval=15m "
+        "--output=ga_24h_drift.json",
+    ],
+)
+def test_every_call_of_the_runbook_is_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options and values are refused before --help is printed, as the last assertion shows."""
+    monkeypatch.chdir(tmp_path)
+    command, *options = line.split()
+    script = dict(zip(("kpi", "slo", "drift", "websocket"), NAMES, strict=True))[command]
+    path = str(BUNDLE / "ga_monitoring_scripts" / f"{script}.py")
+    assert run(command, path, [*options, "--help"]) == 0
+    assert run(command, path, [*options, "--no-such-option", "--help"]) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 import shutil
 import subprocess
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tarsrelease.adapters.files.certification import write_package
+from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.model.details import Details, Point
 from tarsrelease.model.evidence import Record
 from tarsrelease.model.kpis import KpiReport
@@ -21,6 +23,7 @@ from tarsrelease.model.step_details import GateDetails, KpiDetails, ValidateDeta
 from tarsrelease.report.certificate import certificate, certified, plot
 from tarsrelease.report.certificate_pages import certificate_html, certificate_markdown
 
+ROOT = Path(__file__).parents[2]
 BEGIN = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
 
@@ -284,6 +287,30 @@ def test_the_package_has_all_evidence_and_checksums(tmp_path: Path) -> None:
         subprocess.run(["sha256sum", "-c", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True)
     if shutil.which("chromium"):
         assert (tmp_path / "certificate.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_runbooks_script_certifies_what_was_recorded_between_its_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no browser: printing has its own test
+    evidence, package = tmp_path / "evidence", tmp_path / "GA_CERTIFICATION"
+    later = step("incident open", 3000)
+    for outcome in (*(record.outcome for record in whole_day()), later):
+        name = outcome.step.replace("canary gate", "gate")  # as the command records it
+        EvidenceFile(evidence, "1", "s").append(outcome.model_copy(update={"step": name}))
+    script = runpy.run_path(str(ROOT / "scripts" / "generate_ga_certification_package.py"))
+    options = [
+        f"--ga-start-time={BEGIN.isoformat()}",
+        f"--ga-end-time={(BEGIN + timedelta(hours=26)).isoformat()}",
+        f"--output-dir={package}/",
+    ]
+    assert script["main"]([*options, "--evidence", str(evidence)]) == 0
+    found = json.loads((package / "certificate.json").read_text())
+    assert found["verdict"] == "CERTIFIED"
+    for line in (package / "SHA256SUMS").read_text().splitlines():
+        digest, _, name = line.partition("  ")
+        assert hashlib.sha256((package / name).read_bytes()).hexdigest() == digest
+    assert script["main"]([options[0], options[2], "--evidence", str(evidence)]) == 1
 
 
 def test_the_json_says_its_format() -> None:

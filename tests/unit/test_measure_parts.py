@@ -78,6 +78,16 @@ def test_a_plot_is_xml_with_gaps_and_limits() -> None:
     assert "not measured" in text
 
 
+def test_labels_of_marks_do_not_cover_each_other_and_the_last_is_shown() -> None:
+    lines = {"web": [(float(n), 1.0) for n in range(1000)]}
+    marks = [(100.0 * n, f"canary-{n} PROCEED") for n in (1, 4, 5)]
+    marks += [(998.0, "promote-50 PROCEED"), (999.0, "promote-0 ROLLBACK")]
+    root = ET.fromstring(svg("t", [Panel("a", "%", lines)], marks))
+    texts = [each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    shown = [text for text in texts if text.startswith(("canary-", "promote-"))]
+    assert shown == ["promote-0 ROLLBACK", "canary-5 PROCEED", "canary-1 PROCEED"]
+
+
 def test_the_interval_of_a_difference_is_newcombes() -> None:
     """The example of his paper (1998, table II): 56/70 and 48/80."""
     low, high = difference_of_shares((56, 70), (48, 80))

@@ -508,6 +508,8 @@ DETAILS: Mapping[str, type[Details]] = {
     "measure drift": DriftDetails,
     "measure slo": SloDetails,
     "measure websocket": WebSocketDetails,
+    "measure load": LoadDetails,
+    "report slo": SloReportDetails,
     "import": ImportDetails,
     "incident classify": IncidentDetails,
     "incident open": IncidentDetails,

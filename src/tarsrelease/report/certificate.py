@@ -27,6 +27,9 @@ FEWEST_TESTS = 200
 OBJECTIVES = "objectives.slis"
 """What the reason of a KPI's result names where the release has no such SLI."""
 NO_RECORD = "NOT CHECKED: no record"
+_MEASURED = "to be measured by measure kpi"
+_WATCHED = "to be measured by watch --ga-day"
+_COUNTED = "to be counted by watch --ga-day, from +4 h on"
 _HOTFIX = re.compile(r"test_([a-z]+_\d+)_")
 _MOST = 300
 """Points of a line in a plot."""
@@ -143,7 +146,9 @@ def _metrics(steps: Sequence[Outcome]) -> Iterator[Metric]:
         good == len(last),
     )
     people = _last(steps, "environments.two_people")
-    yield _from_checks("deployment", "manual approvals", "two different people", people)
+    yield _from_checks(
+        "deployment", "manual approvals", "two different people", people, "two different people"
+    )
     rolled = sum(step.step == "rollback" for step in steps)
     yield _metric("deployment", "no rollback", "0", str(rolled), rolled == 0)
     begin = next((step.started_at for step in steps if step.step == "canary deploy"), None)
@@ -171,17 +176,17 @@ def _metrics(steps: Sequence[Outcome]) -> Iterator[Metric]:
         ("slo.error_rate", "error rate"),
         ("slo.latency_p95", "p95 latency"),
     ):
-        yield _from_checks("technical", name, "", _last(after, check_id))
-    for check_ids, name in (
-        (("slo.reconnection", "websocket.reconnects"), "WebSocket reconnections"),
-        (("slo.dashboard_load",), "dashboard load time"),
-        (("watch.breaches",), "no unplanned downtime in 24 h"),
-        (("watch.support_tickets",), "support tickets"),
-        (("watch.pagerduty_alerts",), "alerts"),
+        yield _from_checks("technical", name, _WATCHED, _last(after, check_id))
+    for check_ids, name, by in (
+        (("slo.reconnection", "websocket.reconnects"), "WebSocket reconnections", _MEASURED),
+        (("slo.dashboard_load",), "dashboard load time", _MEASURED),
+        (("watch.breaches",), "no unplanned downtime in 24 h", _WATCHED),
+        (("watch.support_tickets",), "support tickets", _COUNTED),
+        (("watch.pagerduty_alerts",), "alerts", _COUNTED),
     ):
         found = _last(after, *check_ids)
         if not (found and all(_no_objective(check) for check in found)):
-            yield _from_checks("business", name, "", found)
+            yield _from_checks("business", name, by, found)
     incidents = sum(step.step == "incident open" for step in steps)
     yield _metric("business", "incidents", "0", str(incidents), incidents == 0)
 
@@ -258,12 +263,14 @@ def _no_objective(check: Check) -> bool:
 def _from_checks(
     group: Literal["deployment", "technical", "business"],
     name: str,
-    required: str,
+    by: str,
     checks: Sequence[Check],
+    required: str = "",
 ) -> Metric:
+    """The metric that the checks prove; without one, `by` says what would."""
     known = [check for check in checks if check.status is not Status.SKIPPED]
     if not known:
-        return _metric(group, name, required, None, False)
+        return _metric(group, name, by, None, False)
     worst = next((check for check in known if check.status is not Status.PASS), known[-1])
     seen = worst.reason if worst.observed is None else show_observed(worst.observed)
     good = all(check.status is Status.PASS for check in known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tarsrelease.model.format import count
 from tarsrelease.report.certificate import Certificate, Metric
 from tarsrelease.report.document import Document, Table, html, markdown
 
@@ -23,6 +24,11 @@ def _document(found: Certificate) -> Document:
         header=("group", "metric", "required", "value", "result"),
         rows=tuple((m.group, m.name, m.required, m.value, _result(m)) for m in found.metrics),
     )
+    overrides = Table(
+        title="Overridden by the environment",
+        header=("what", "instead of rollout.yaml"),
+        rows=tuple((what, value) for what, _, value in map(_halves, found.overrides)),
+    )
     return Document(
         title=f"{found.verdict}: {found.release} in {found.environment}",
         first=f"{found.headline}.",
@@ -31,12 +37,20 @@ def _document(found: Certificate) -> Document:
             f"{found.started_at:%Y-%m-%d %H:%M} to {found.finished_at:%Y-%m-%d %H:%M} UTC.",
             f"Bundle {found.identity or 'not recorded'}.",
             f"{unchecked} of {len(found.metrics)} metrics were NOT CHECKED.",
+            *(
+                [f"{count(len(found.overrides), 'value')} of rollout.yaml overridden; see below."]
+                if found.overrides
+                else []
+            ),
         ),
-        items=tuple(f"Override: {line}" for line in found.overrides),
-        before=(metrics,),
+        before=(metrics, *([overrides] if found.overrides else [])),
         plot_title="Measurements over the release",
         after=found.tables,
     )
+
+
+def _halves(override: str) -> tuple[str, str, str]:
+    return override.partition(": ")
 
 
 def _result(metric: Metric) -> str:

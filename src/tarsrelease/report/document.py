@@ -42,7 +42,8 @@ body { max-width: 75rem; padding: 0 1rem }
 table { border-collapse: collapse; width: 100%; font-size: .9em }
 th, td { padding: .3rem .6rem; text-align: left; vertical-align: top }
 th, td { border-bottom: 1px solid #ccc }
-td { overflow-wrap: anywhere } svg { max-width: 100%; height: auto }
+td { overflow-wrap: anywhere } td:first-child { overflow-wrap: normal }
+svg { max-width: 100%; height: auto } .PASS, .FAIL, .NOT { min-width: 7.5em }
 .PASS { color: #176c2c } .FAIL { color: #b3151d } .NOT { color: #7a5b00 }
 @media (prefers-color-scheme: dark) {
   body { background: #16181c; color: #ddd } th, td { border-color: #444 }

@@ -13,9 +13,11 @@ Points = Sequence[tuple[float, float | None]]
 
 WIDTH, HEIGHT = 900, 190
 """Of one panel, in pixels."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 34, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 42, 26
 _LABEL = 60
 """Half the width of a mark's label."""
+_CHARACTER = 6.5
+"""The width of a character of a label, in pixels."""
 _COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b", "#17becf")
 _STYLE = """
 svg { background: #ffffff; color: #222222; font: 12px system-ui, sans-serif }
@@ -82,11 +84,18 @@ def _panel(
         form = "%H:%M:%S" if end - begin < 1800 else "%H:%M" if end - begin < 2e5 else "%d %b"
         anchor = ("start", "middle", "middle", "middle", "end")[part]
         yield f'<text x="{x(time)}" y="{HEIGHT - 8}" text-anchor="{anchor}">{shown:{form}}</text>'
-    for time, label in marks:
-        if begin <= time <= end:
-            yield f'<line class="grid" style="opacity:.5" x1="{x(time)}" x2="{x(time)}" '
-            yield f'y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/><text x="{x(time)}" y="{_TOP - 2}" '
-            yield f'text-anchor="{_anchor(float(x(time)))}">{escape(label)}</text>'
+    left = float(WIDTH)
+    for time, label in sorted(marks, reverse=True):
+        if not begin <= time <= end:
+            continue
+        yield f'<line class="grid" style="opacity:.5" x1="{x(time)}" x2="{x(time)}" '
+        yield f'y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
+        anchor, long = _anchor(float(x(time))), _CHARACTER * len(label)
+        begins = float(x(time)) - {"start": 0, "middle": long / 2, "end": long}[anchor]
+        if begins + long > left:
+            continue  # its label would cover that of a later mark
+        left = begins - _CHARACTER
+        yield f'<text x="{x(time)}" y="{_TOP - 5}" text-anchor="{anchor}">{escape(label)}</text>'
     if panel.limit is not None:
         at = y(panel.limit)
         yield f'<line class="limit" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{at}" y2="{at}"/>'
