@@ -43,7 +43,7 @@ CODES = {
     "tarsrelease measure load": (0, 1),  # 1: this machine sends and answers the requests
     "tarsrelease watch": (0, 10),
     "tarsrelease report certify": (0, 10),
-    "tarsrelease report slo": (10,),
+    "tarsrelease report slo": (1, 10),  # 10: six of seven days are not recorded; 1: as for 24h
     "tarsrelease incident": (0, 10),
 }
 """Exit codes that a command may have here; 0 for all others."""
@@ -162,9 +162,10 @@ def test_every_command_block_runs_in_order(cluster: commands.Cluster, tmp_path: 
     kpis = json.loads((evidence / "ga_24h_kpis.json").read_text())
     assert kpis["duration_seconds"] == 86400
     assert len(kpis["intervals"]) == 288
-    [day_] = [o for o in _outcomes(evidence, "measure kpi") if o["details"]["kpis"] == kpis]
-    missed = {check["id"] for check in day_["checks"] if check["status"] != "pass"}
-    assert missed <= {"slo.dashboard_load"}  # 1.0.0 is in the window, which loads them slowly
+    measured, *_ = [o for o in _outcomes(evidence, "measure kpi") if o["details"]["kpis"] == kpis]
+    for outcome in (measured, *_outcomes(evidence, "report slo")):
+        missed = {check["id"] for check in outcome["checks"] if check["status"] == "fail"}
+        assert missed <= {"slo.dashboard_load"}  # 1.0.0 is in the window, which loads them slowly
     certificate = folder / "release" / "v1_0_1" / "GA_CERTIFICATION" / "certificate.json"
     found = json.loads(certificate.read_text())
     failed = [metric for metric in found["metrics"] if metric["result"] == "FAIL"]
