@@ -18,7 +18,8 @@ from tarsrelease.adapters.child_environment import minimal
 from tarsrelease.adapters.child_process import run
 
 _MANY = 20
-_LONGEST = 10.0
+_LONGEST = 60.0
+"""Seconds; on a busy machine a process takes some to start, which is no fault of the chart."""
 _MEMORY = 2**31
 """Bytes of the process that checks."""
 _SOURCE = str(Path(__file__).resolve().parents[3])
