@@ -17,9 +17,16 @@ from tarsrelease.adapters.files.certification import write_package
 from tarsrelease.adapters.files.evidence_file import EvidenceFile
 from tarsrelease.model.details import Details, Point
 from tarsrelease.model.evidence import Record
-from tarsrelease.model.kpis import KpiReport
+from tarsrelease.model.kpis import KpiReport, Tally
 from tarsrelease.model.outcome import Check, Observed, Outcome, Status, Verdict, exit_code_of
-from tarsrelease.model.step_details import GateDetails, KpiDetails, ValidateDetails
+from tarsrelease.model.slo_report import SloReport
+from tarsrelease.model.step_details import (
+    GateDetails,
+    KpiDetails,
+    SloReportDetails,
+    ValidateDetails,
+)
+from tarsrelease.readiness.slo_alerts import budget
 from tarsrelease.report.certificate import certificate, certified, plot
 from tarsrelease.report.certificate_pages import certificate_html, certificate_markdown
 
@@ -224,6 +231,20 @@ def test_kpis_count_if_their_window_is_the_releases(
     slow = check("slo.dashboard_load", Status.FAIL)
     measured = step("measure kpi", 1510, slow, details=KpiDetails(kpis=kpis))
     assert results(day(suite(), measured))["dashboard load time"][1] == result
+    report = SloReport(
+        release="1.0.1",
+        environment="production",
+        asked_seconds=7 * 86400.0,
+        kpis=kpis,
+        compliance=(),
+        budget=budget(0.999, Tally(bad=0, total=1000), 86400.0),
+        budget_lasts_days=None,
+        trends=(),
+        capacity=(),
+        cost=(),
+    )
+    reported = step("report slo", 1510, slow, details=SloReportDetails(slo_report=report))
+    assert results(day(suite(), reported))["dashboard load time"][1] == result
 
 
 def test_what_the_release_does_not_have_is_no_metric_of_it() -> None:

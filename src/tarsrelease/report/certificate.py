@@ -15,7 +15,13 @@ from tarsrelease.model.evidence import Record
 from tarsrelease.model.format import count, duration
 from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 from tarsrelease.model.result import Check, Status
-from tarsrelease.model.step_details import GateDetails, KpiDetails, ValidateDetails, VerifyDetails
+from tarsrelease.model.step_details import (
+    GateDetails,
+    KpiDetails,
+    SloReportDetails,
+    ValidateDetails,
+    VerifyDetails,
+)
 from tarsrelease.report.day_page import whole_day
 from tarsrelease.report.document import Table
 from tarsrelease.report.results import headline, show_observed
@@ -237,11 +243,13 @@ def _after_promotion(steps: Sequence[Outcome]) -> list[Outcome]:
 
 def _begun(step: Outcome) -> datetime:
     """When the window of KPIs begins, with its allowance; a step without one: when it ended."""
-    details = KpiDetails.of(step.details) if step.step == "measure kpi" else None
-    if details is None:
+    if step.step == "measure kpi" and (measured := KpiDetails.of(step.details)):
+        kpis = measured.kpis
+    elif reported := SloReportDetails.of(step.details):
+        kpis = reported.slo_report.kpis
+    else:
         return step.finished_at
-    begun = datetime.fromisoformat(details.kpis.start)
-    return begun + timedelta(seconds=details.kpis.duration_seconds / 100)
+    return datetime.fromisoformat(kpis.start) + timedelta(seconds=kpis.duration_seconds / 100)
 
 
 def _last(steps: Sequence[Outcome], *check_ids: str) -> list[Check]:
@@ -416,7 +424,9 @@ def plot(records: Iterable[Record]) -> str:
                     own.append((at, 100 * value))
     times = [at for found in lines.values() for line in found.values() for at, _ in line]
     marks = [(max(at, min(times, default=at)), label) for at, label in marks]
-    panels = [Panel(check_id, "%", dict(found)) for check_id, found in lines.items()]
+    panels = [
+        Panel(check_id, "%", dict(sorted(found.items()))) for check_id, found in lines.items()
+    ]
     return svg("What the gates measured, from the first shift to the last verdict", panels, marks)
 
 
