@@ -134,11 +134,14 @@ def test_the_deadline_ends_the_suite_and_what_it_started(tmp_path: Path) -> None
         f"    subprocess.Popen([sys.executable, '-c', {child!r}])\n"
         "    time.sleep(600)\n"
     )
-    began = time.monotonic()
-    result = run(bundle(tmp_path, text), deadline=8)
-    assert time.monotonic() - began < 60
-    assert result.trouble == "ended after its deadline of 8s"
-    assert outcome(result).verdict is Verdict.NO_GO
+    for deadline in (8, 55):  # the longer one for a machine that has not started the child in 8 s
+        began = time.monotonic()
+        result = run(bundle(tmp_path, text), deadline=deadline)
+        assert time.monotonic() - began < deadline + 52
+        assert result.trouble == f"ended after its deadline of {deadline}s"
+        assert outcome(result).verdict is Verdict.NO_GO
+        if marker.exists():
+            break
     assert marker.exists(), "the child never ran: the machine is too slow for this deadline"
     size = marker.stat().st_size
     time.sleep(0.5)
