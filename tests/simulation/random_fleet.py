@@ -45,6 +45,7 @@ SERVICES = ("dashboard-api",)
 WEIGHTS = (50, 100)
 _POLL = 0.5
 _LONGEST = 20_000.0
+_REMEMBERED = 120.0
 _AGAIN = 3
 """How often a person runs the same thing again before rolling back."""
 
@@ -79,6 +80,47 @@ class SharedTime:
         """Let time pass in which nothing is scraped."""
         for world in self.worlds:
             world.skip(seconds)
+
+
+class LazyWorld(World):
+    """A world whose time passes when somebody looks at it, so that hundreds of them cost nothing.
+
+    What nobody looked at for longer than `_REMEMBERED` has no samples from before that.
+    """
+
+    shared: SharedTime | None = None
+    passing = False
+
+    def __getattribute__(self, name: str) -> Any:
+        get = object.__getattribute__
+        shared = None if name.startswith("_") else get(self, "shared")
+        if shared is not None and not get(self, "passing"):
+            behind = shared.now - get(self, "now")
+            if behind > 0:
+                self.passing = True
+                if behind > _REMEMBERED:
+                    self.skip(behind - _REMEMBERED)
+                self.advance(shared.now - self.now)
+                self.passing = False
+        return get(self, name)
+
+
+@dataclass
+class LazyTime(SharedTime):
+    """The time of lazy worlds."""
+
+    at: float = 0.0
+
+    @property
+    def now(self) -> float:
+        """The time, which each world reaches when it is looked at."""
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.at += seconds
+
+    skip = advance
 
 
 @dataclass
@@ -212,14 +254,26 @@ class DatabaseOf:
 class Fleet:
     """The clusters, and the runs of the fleet."""
 
-    def __init__(self, waves: Sequence[dict[str, Any]], seed: int, database: bool = False) -> None:
+    def __init__(
+        self,
+        waves: Sequence[dict[str, Any]],
+        seed: int,
+        database: bool = False,
+        lazy: bool = False,
+    ) -> None:
         self.random = Random(seed)
+        self.lazy = lazy
         names = [name for wave in waves for name in wave["targets"]]
+        kind = LazyWorld if lazy else World
         worlds = {
-            name: World(seed=1000 * seed + n, rate=40.0, scrape_interval=5.0, services=SERVICES)
+            name: kind(seed=1000 * seed + n, rate=40.0, scrape_interval=5.0, services=SERVICES)
             for n, name in enumerate(names)
         }
         self.time: Any = SharedTime(list(worlds.values()))
+        if lazy:
+            self.time = LazyTime(list(worlds.values()), self.time.now)
+            for world in worlds.values():
+                world.shared = self.time  # type: ignore[attr-defined]
         self.conductor = Conductor(self.time)
         self.release = _release(migrations=database)
         self.environment = _environment(waves, database=database)
@@ -243,6 +297,12 @@ class Fleet:
         self.runs = 0
         self.breaking = False
         self.time.advance(20.0)
+
+    def fails(self, name: str) -> None:
+        """From its start on, this target's canary fails every request."""
+        target = self.targets[name]
+        target.bad = True
+        target.cluster.world.new_pods = lambda pod: setattr(pod, "error_share", 1.0)
 
     # Runs of the fleet
 
@@ -314,6 +374,8 @@ class Fleet:
 
     def _break(self) -> None:
         """Canaries that fail; again and again while a process runs."""
+        if self.lazy:  # see `fails`
+            return
         for target in self.targets.values():
             for pod in target.cluster.world.running(Track.CANARY):
                 pod.error_share = 1.0 if target.bad else 0.0

@@ -21,8 +21,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulation"))
 
 from day_world import DayWorld, Unattended
+from test_fleet_page import NOW, board
 
 from tarsrelease.report.dashboard import page
+from tarsrelease.report.fleet_page import fleet_page
 from tarsrelease.steps.dashboard import dashboard
 
 pytestmark = pytest.mark.full
@@ -117,6 +119,15 @@ def test_axe_finds_nothing_serious_and_the_page_asks_for_nothing(
     promoted: str, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     found = audited(promoted, tmp_path, *more)
+    serious = [each for each in found["violations"] if each[0] in ("serious", "critical")]
+    assert serious == []
+    assert found["passes"] > 10
+    assert found["requests"] == []
+
+
+@pytest.mark.parametrize("more", [(), (PHONE,), (DARK,)])
+def test_the_page_of_a_fleet_is_accessible_too(tmp_path: Path, more: tuple[str, ...]) -> None:
+    found = audited(fleet_page(board(120), NOW), tmp_path, *more)
     serious = [each for each in found["violations"] if each[0] in ("serious", "critical")]
     assert serious == []
     assert found["passes"] > 10

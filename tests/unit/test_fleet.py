@@ -13,6 +13,7 @@ import yaml
 from tarsrelease.adapters.files.configuration import load_environment
 from tarsrelease.adapters.files.evidence_file import read_segments
 from tarsrelease.adapters.terminal.person import Nobody
+from tarsrelease.cli import main
 from tarsrelease.cli.fleet import Fleet, everywhere
 from tarsrelease.cli.session import Recording, Session, Work
 from tarsrelease.cli.settings import Settings
@@ -171,3 +172,31 @@ def test_a_target_that_is_rolled_back_interrupts_the_others(written: Path) -> No
     assert moved == ["production/us-1"]
     outcome = fleet_outcome("production", found, *([datetime.now(UTC)] * 2))
     assert outcome.exit_code is ExitCode.INTERRUPTED
+
+
+def test_the_dashboard_of_a_fleet_shows_targets_that_do_not_answer(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {"server": "http://127.0.0.1:1"}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "away", "cluster": server}],
+        "users": [{"name": "one", "user": {"token": "a-token"}}],
+        "contexts": [
+            {"name": name, "context": {"cluster": "away", "user": "one"}}
+            for name in ("eu-1", "us-1")
+        ],
+    }
+    (written.parent / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(written.parent / "kubeconfig"))
+    monkeypatch.chdir(written.parent)
+    out = written.parent / "fleet.html"
+    asked = ["dashboard", "--environment", str(written), "--out", str(out), "--quiet"]
+    with pytest.raises(SystemExit) as done:
+        main([*asked, "--release", str(ROOT / "release" / "v1_0_1")])
+    assert done.value.code == 0
+    shown = out.read_text()
+    assert "Not in order: 2 of 2" in shown
+    assert "Wave 2: 1 targets" in " ".join(shown.split())
+    assert not (written.parent / "evidence").exists(), "nothing is recorded"

@@ -103,6 +103,41 @@ def refuse_at_any(session: Session, refuse: Callable[[Context], None]) -> None:
             ) from error
 
 
+def reader(session: Session) -> Callable[[], Outcome]:
+    """A function that reads where the release is at all targets, over connections that are kept.
+
+    It records nothing; a target that cannot be read is an outcome, too.
+    """
+    from tarsrelease.cli.outcomes import failed
+    from tarsrelease.steps.status import status
+
+    environment = session.environment
+    names = targets_of(environment, None)
+    together = WaveEvidence(len(names), len(environment.waves))
+    sessions = {
+        name: session.at(name, SystemClock(), session.person, together.at(name)) for name in names
+    }
+    _allow_files(_FILES_PER_TARGET * len(names))
+    workers = ThreadPoolExecutor(min(ALL, len(names)), "target")
+
+    def one(name: str) -> Outcome:
+        there, started_at = sessions[name], datetime.now(UTC)
+        try:
+            return status(there.context)
+        except Exception as problem:  # noqa: BLE001 - the others are shown in any case
+            return failed(
+                "status", problem, started_at=started_at, environment=f"{environment.name}/{name}"
+            )
+
+    def read() -> Outcome:
+        started_at = datetime.now(UTC)
+        found = dict(zip(names, workers.map(one, names), strict=True))
+        now = datetime.now(UTC)
+        return fleet_outcome(environment.name, found, started_at, now, environment.waves)
+
+    return read
+
+
 class Acts(NamedTuple):
     """What a release does at the target of a session.
 

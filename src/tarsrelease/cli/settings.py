@@ -68,6 +68,11 @@ _OPTIONS: dict[str, Decorator] = {
         metavar="NAME",
         help="Only this one of the environment's targets. Default: all of them, wave by wave.",
     ),
+    "target:page": click.option(
+        "--target",
+        metavar="NAME",
+        help="Only this one of the environment's targets. Default: one page for all of them.",
+    ),
     "target:at": click.option(
         "--at", "target", metavar="NAME", help="Only this one of the environment's targets."
     ),

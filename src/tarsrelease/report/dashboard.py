@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined, Template
 
@@ -69,25 +69,33 @@ class Point(NamedTuple):
 
 def page(found: Dashboard, at: datetime, *, nonce: str | None = None) -> str:
     """The whole page: with `nonce`, its script asks for changes; without, it is frozen."""
-    return _template("page").render(
-        title=f"{found.application} {found.release} in {found.environment}",
-        content=content(found),
-        at=f"{at:%Y-%m-%d %H:%M:%S} UTC",
-        nonce=nonce,
-    )
+    title = f"{found.application} {found.release} in {found.environment}"
+    return framed(title, content(found), at, nonce)
+
+
+def framed(title: str, content: str, at: datetime, nonce: str | None) -> str:
+    """A page with this content (HTML): see `page`."""
+    moment = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return rendered(_PAGE, title=title, content=content, at=moment, nonce=nonce)
+
+
+def rendered(source: str, **values: Any) -> str:
+    """The template with these values, which are text and never markup."""
+    return _template(source).render(**values)
 
 
 def content(found: Dashboard) -> str:
     """The part of the page that changes. Whatever anybody wrote is text in it, never markup."""
     details = StatusDetails.of(found.status.details) if found.status else None
     gate = next((o for o in reversed(found.recorded) if o.step == "gate"), None)
-    return _template("content").render(
+    return rendered(
+        _CONTENT,
         found=found,
         details=details,
         position=details.position if details else None,
         until=_moment(details.position.until) if details else "",
         since=_moment(details.position.since) if details else "",
-        steps=[_step(each) for each in found.recorded[-_RECENT:]],
+        steps=[step_row(each) for each in found.recorded[-_RECENT:]],
         gate=gate,
         counted=count_statuses(gate.checks) if gate else "",
         checks=[_row(check) for check in ordered(gate.checks)] if gate else [],
@@ -157,7 +165,8 @@ def _row(check: Check) -> dict[str, str]:
     }
 
 
-def _step(outcome: Outcome) -> dict[str, str]:
+def step_row(outcome: Outcome) -> dict[str, str]:
+    """A step as a row of a table."""
     took = (outcome.finished_at - outcome.started_at).total_seconds()
     return {
         "at": _moment(outcome.started_at),
@@ -234,9 +243,8 @@ def _moment(at: datetime | None) -> str:
 
 
 @cache
-def _template(name: str) -> Template:
-    sources = {"page": _PAGE, "content": _CONTENT}
-    return Environment(autoescape=True, undefined=StrictUndefined).from_string(sources[name])
+def _template(source: str) -> Template:
+    return Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
 
 
 _PAGE = """\
@@ -266,6 +274,12 @@ th, td { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; tex
 .scroll td:last-child { min-width: 18rem }
 svg { width: 100%; height: auto; border: 1px solid var(--line); font-size: 14px }
 @media (max-width: 40rem) { svg { font-size: 26px } }
+h3 { font-size: 1rem; margin: .8rem 0 .2rem } summary { cursor: pointer; padding: .3rem 0 }
+.map { display: flex; flex-wrap: wrap; gap: 3px; margin: .2rem 0; font-size: .8rem }
+.map a { width: 1.6rem; height: 1.6rem; line-height: 1.5rem; text-align: center; overflow: hidden;
+  border: 1px solid currentColor; border-radius: 3px; text-decoration: none; position: relative }
+.told { position: absolute; clip-path: inset(50%); white-space: nowrap }
+tr:target { outline: 2px solid var(--mark) }
 code { font-size: 1rem } ul { padding-left: 1.2rem }
 :focus-visible { outline: 3px solid var(--mark); outline-offset: 2px }
 @media print { body { max-width: none } }

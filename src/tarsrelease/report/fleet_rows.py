@@ -55,6 +55,11 @@ def weight_map(outcome: Outcome) -> list[str]:
     return lines
 
 
+def target_of(outcome: Outcome) -> str:
+    """The target in an outcome's environment, as in ``production/eu-1``; empty if it has none."""
+    return (outcome.environment or "").partition("/")[2]
+
+
 def waves(rows: Sequence[TargetRow]) -> list[tuple[int | None, list[TargetRow]]]:
     """The rows by wave, in the order of the waves."""
     ordered = sorted(rows, key=lambda row: row.wave or 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from tarsrelease.cli.session import Session
     from tarsrelease.model.outcome import Outcome
-    from tarsrelease.report.dashboard import Dashboard
 
 
 @click.option(
@@ -44,25 +44,19 @@ def _dashboard(settings: Settings, listen: str, out: Path | None, every: float) 
 
     It shows where the release is and what it waits for, the traffic on the canary over time, the
     last gate's checks, the steps, the journal and the messages. --evidence names the folder with
-    the recorded steps. The page changes nothing and loads nothing from elsewhere.
+    the recorded steps. For an environment with targets, it shows where the release is at each of
+    them, as a map and a table by wave, unless --target selects one. The page changes nothing and
+    loads nothing from elsewhere.
     """
     from tarsrelease.cli.session import Recording, carry_out
 
     host, port = _address(listen)
 
     def act(session: Session) -> Outcome:
-        from tarsrelease.adapters.files.evidence_file import outcomes_in
-        from tarsrelease.steps.dashboard import dashboard as step
-
-        context, evidence = session.context, session.settings.evidence or Path("evidence")
-
-        def read(before: Dashboard | None) -> Dashboard:
-            recorded = outcomes_in(evidence) if evidence.is_dir() else []
-            return step(context, recorded, before)
-
+        view = _fleet(session) if session.environment.targets else _cluster(session)
         if out is not None:
-            return _frozen(session, read(None), out)
-        return _served(session, read, (host, port), every)
+            return _frozen(session, view, out)
+        return _served(session, view, (host, port), every)
 
     return carry_out(settings, "dashboard", act, changes=False, recording=Recording.WHEN_ASKED)
 
@@ -74,49 +68,91 @@ def _address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _frozen(session: Session, found: Dashboard, out: Path) -> Outcome:
-    from datetime import UTC, datetime
+class _View(NamedTuple):
+    """`read` reads what is shown; then `page` is the whole page and `content` what changes."""
 
-    from tarsrelease.report.dashboard import page
+    read: Callable[[], None]
+    page: Callable[[datetime, str | None], str]
+    content: Callable[[], str]
 
+
+def _cluster(session: Session) -> _View:
+    from tarsrelease.report.dashboard import Dashboard, content, page
+    from tarsrelease.steps.dashboard import dashboard as step
+
+    found: list[Dashboard] = []
+
+    def read() -> None:
+        found[:] = [step(session.context, _recorded(session), found[0] if found else None)]
+
+    return _View(read, lambda at, nonce: page(found[0], at, nonce=nonce), lambda: content(found[0]))
+
+
+def _fleet(session: Session) -> _View:
+    from tarsrelease.cli.fleet import reader
+    from tarsrelease.report.fleet_page import FleetBoard, fleet_content, fleet_page
+
+    release, environment, status = session.release, session.environment.name, reader(session)
+    found: list[FleetBoard] = []
+
+    def read() -> None:
+        version = release.version
+        own = (one for one in _recorded(session) if one.release in (None, version))
+        board = FleetBoard(
+            application=release.rollout.application,
+            release=version,
+            environment=environment,
+            status=status(),
+            recorded=tuple(own),
+        )
+        found[:] = [board]
+
+    return _View(
+        read,
+        lambda at, nonce: fleet_page(found[0], at, nonce=nonce),
+        lambda: fleet_content(found[0]),
+    )
+
+
+def _recorded(session: Session) -> list[Outcome]:
+    from tarsrelease.adapters.files.evidence_file import outcomes_in
+
+    evidence = session.settings.evidence or Path("evidence")
+    return outcomes_in(evidence) if evidence.is_dir() else []
+
+
+def _frozen(session: Session, view: _View, out: Path) -> Outcome:
+    view.read()
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(session.redaction.text(page(found, datetime.now(UTC))), encoding="utf-8")
+    text = session.redaction.text(view.page(datetime.now(UTC), None))
+    out.write_text(text, encoding="utf-8")
     return _outcome(session, f"{out} written")
 
 
-def _served(
-    session: Session,
-    read: Callable[[Dashboard | None], Dashboard],
-    address: tuple[str, int],
-    every: float,
-) -> Outcome:
+def _served(session: Session, view: _View, address: tuple[str, int], every: float) -> Outcome:
     import threading
-    from datetime import UTC, datetime
     from time import sleep
 
     from tarsrelease.adapters.http.page_server import PageServer
-    from tarsrelease.report.dashboard import content, page
 
-    found = read(None)
+    view.read()
 
     def whole(nonce: str) -> str:
-        return session.redaction.text(page(found, datetime.now(UTC), nonce=nonce))
+        return session.redaction.text(view.page(datetime.now(UTC), nonce))
 
     with PageServer(*address, whole) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         session.progress.say(f"{server.url} shows the release; Ctrl-C ends it")
         try:
             while True:
-                server.publish(session.redaction.text(content(found)))
+                server.publish(session.redaction.text(view.content()))
                 sleep(every)
-                found = read(found)
+                view.read()
         finally:
             server.shutdown()
 
 
 def _outcome(session: Session, said: str) -> Outcome:
-    from datetime import UTC, datetime
-
     from tarsrelease.model.outcome import Outcome, Verdict, exit_code_of
 
     now = datetime.now(UTC)
@@ -135,7 +171,7 @@ def _outcome(session: Session, said: str) -> Outcome:
 dashboard = command(
     "release:newest",
     "environment",
-    "target",
+    "target:page",
     "evidence:none",
     name="dashboard",
     example="tarsrelease dashboard --environment production\n"

@@ -84,8 +84,8 @@ def _proven(
 ) -> Check:
     question = check.id, check.service or ""
     mine, theirs = ours.get(question), others.get(question, ())
-    if check.status is Status.FAIL or mine is None or not theirs:
-        return check
+    if check.status is Status.FAIL or mine is None or not theirs or max(mine) <= 0:
+        return check  # a target whose own requests do not speak for a failure has none
     together = tuple(map(sum, zip(mine, *theirs, strict=True)))
     evidence = log_mean(together)
     if evidence < proof_needs(alpha) or mine[together.index(max(together))] <= 0:
