@@ -88,20 +88,20 @@ class LazyWorld(World):
     What nobody looked at for longer than `_REMEMBERED` has no samples from before that.
     """
 
-    shared: SharedTime | None = None
+    shared: LazyTime | None = None
     passing = False
 
     def __getattribute__(self, name: str) -> Any:
         get = object.__getattribute__
-        shared = None if name.startswith("_") else get(self, "shared")
-        if shared is not None and not get(self, "passing"):
-            behind = shared.now - get(self, "now")
-            if behind > 0:
-                self.passing = True
-                if behind > _REMEMBERED:
-                    self.skip(behind - _REMEMBERED)
-                self.advance(shared.now - self.now)
-                self.passing = False
+        own = get(self, "__dict__")
+        shared = own.get("shared")
+        if shared is not None and own["now"] < shared.at and not own.get("passing"):
+            self.passing = True
+            behind = shared.at - self.now
+            if behind > _REMEMBERED:
+                self.skip(behind - _REMEMBERED)
+            self.advance(shared.at - self.now)
+            self.passing = False
         return get(self, name)
 
 
@@ -596,6 +596,42 @@ def random_fleet(seed: int) -> FleetStory:
     fleet = Fleet(waves, seed, database=draw.random() < 0.5)
     with coarse():
         _plot(fleet, draw)
+        return fleet.play()
+
+
+def large_fleet(seed: int, count: int, *, bad: bool = False, parallel: int = 200) -> FleetStory:
+    """A release to many targets in three waves, in which every fiftieth cluster has a fault.
+
+    `bad`: the canary of one target of the last wave fails. The run is continued until it ends.
+    """
+    draw, names = Random(seed), [f"t{number}" for number in range(count)]
+    one, two = max(1, count // 100), max(2, count // 10)
+    waves = [
+        {"targets": names[:one], "bake": "60s"},
+        {"targets": names[one:two], "bake": "60s", "parallel": parallel},
+        {"targets": names[two:], "parallel": parallel},
+    ]
+    fleet = Fleet(waves, seed, lazy=True)
+    fleet.story.undisturbed = False
+
+    def again(process: Process) -> None:
+        if process.code not in (0, 1, 11):
+            fleet.start("run", fleet.release_all, 30.0, on_end=again)
+
+    with coarse():
+        for _ in range(1 + count // 50):
+            cluster = fleet.targets[draw.choice(names)].cluster
+            fault = draw.choice(
+                [
+                    lambda c=cluster: c.away(60.0),
+                    lambda c=cluster: c.unsteady(60.0, 0.1, 0.3, 0.2),
+                    lambda c=cluster: c.evict(Track.CANARY),
+                ]
+            )
+            fleet.conductor.at(draw.uniform(0.0, 900.0), fault)
+        if bad:
+            fleet.fails(draw.choice(names[two:]))
+        fleet.start("run", fleet.release_all, on_end=again)
         return fleet.play()
 
 

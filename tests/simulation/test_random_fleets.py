@@ -11,8 +11,9 @@ import pytest
 from conductor import Process
 from fleet_bugs import BUGS, FOUND_BY
 from fleet_invariants import violations
-from random_fleet import Fleet, FleetStory, random_fleet
+from random_fleet import Fleet, FleetStory, large_fleet, random_fleet
 from random_release import coarse
+from world import NEW, OLD
 
 WAVES: list[dict[str, Any]] = [{"targets": ["t1"], "bake": "20s"}, {"targets": ["t2"]}]
 
@@ -31,6 +32,27 @@ def test_invariants_hold_whatever_goes_wrong() -> None:
 @pytest.mark.parametrize("part", range(10))
 def test_invariants_hold_in_many_more_fleets(part: int) -> None:
     _held(range(100 * part, 100 * (part + 1)))
+
+
+def test_a_release_to_thirty_targets_reaches_them_although_some_have_faults() -> None:
+    story = large_fleet(1, 30, parallel=16)
+    assert violations(story) == []
+    assert story.codes[-1] == 0
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("bad", [False, True])
+def test_invariants_hold_with_a_thousand_targets(bad: bool) -> None:
+    story = large_fleet(1, 1000, bad=bad)
+    assert violations(story) == []
+    assert story.codes[0 if bad else -1] == (11 if bad else 0)
+    serving = {
+        version
+        for target in list(story.targets.values())[100:]
+        for version in {pod.version for pod in target.cluster.world.running()}
+    }
+    assert serving == ({OLD} if bad else {NEW})
 
 
 @pytest.mark.parametrize("bug", BUGS)

@@ -499,12 +499,13 @@ class SimulatedMetrics:
 
     def _select(self, selector: str, seconds: float) -> list[Series]:
         world = self.world
-        start = world.now + world.skew - seconds
+        now = world.now
+        start = now + world.skew - seconds
         found = []
         for identity in self._matching(selector):
             stored = world.samples[identity]
             first = bisect_right(stored, start, key=lambda each: each[1].time)
-            samples = tuple(s for visible, s in stored[first:] if visible <= world.now)
+            samples = tuple(s for visible, s in stored[first:] if visible <= now)
             if samples:
                 found.append(Series(labels=dict(identity), samples=samples))
         return found
