@@ -345,6 +345,18 @@ def test_the_example_of_waves_approves_each_wave_without_secrets() -> None:
     assert jobs["approve-2"]["needs"] == "wave-1"
 
 
+def test_zizmor_finds_nothing_in_the_example_of_waves(tmp_path: Path) -> None:
+    text = WAVES_EXAMPLE.read_text()
+    assert "zizmor: ignore" not in text
+    copied = tmp_path / "production_waves.yaml"
+    copied.write_text(text.replace("@COMMIT", f"@{'0' * 40}"))
+    argv = [str(Path(sys.executable).parent / "zizmor"), "--persona=pedantic", "--offline"]
+    done = subprocess.run(
+        [*argv, "--no-progress", str(copied)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_linters_find_nothing_and_are_told_to_overlook_nothing() -> None:
     files = [*map(str, FILES), str(WAVES_EXAMPLE)]
     beside = Path(sys.executable).parent
