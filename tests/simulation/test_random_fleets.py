@@ -46,7 +46,7 @@ def test_a_release_to_thirty_targets_reaches_them_although_some_have_faults() ->
 def test_invariants_hold_with_a_thousand_targets(bad: bool) -> None:
     story = large_fleet(1, 1000, bad=bad)
     assert violations(story) == []
-    assert story.codes[0 if bad else -1] == (11 if bad else 0)
+    assert (11 if bad else 0) in story.codes
     serving = {
         version
         for target in list(story.targets.values())[100:]
