@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from day_world import DayWorld
-from world import OLD, Unattended
+from day_world import DayWorld, SimulatedMigrator
+from world import OLD, RUN, Unattended
 
 from tarsrelease.model.errors import RefusedError, StoppedError, UnreachableError
 from tarsrelease.model.journal import Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+from tarsrelease.ports.clock import Task
 from tarsrelease.steps.run import plan_release
 
 STABLE_OLD = {(Track.STABLE, OLD)}
@@ -51,6 +52,35 @@ def test_the_database_comes_before_the_canary_and_is_recorded() -> None:
         ("deploy", Phase.INTENT),
     ]
     assert day.world.journal[1].facts.model_dump(mode="json")["statements"] == 4
+
+
+def test_a_day_whose_lock_another_run_holds_ends_before_the_database_is_asked() -> None:
+    day = a_day()
+    day.world.lock_holder = "another"
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.LOCKED
+    assert [each.step for each in day.evidence.outcomes] == ["verify", "run"]
+    assert day.migrator.taken == []
+    assert day.world.journal == []
+
+
+def test_the_lock_is_held_from_the_migrations_to_the_end() -> None:
+    day, held = a_day(), []
+    validation = day.validation
+
+    def validate() -> Task[Outcome]:
+        held.append(day.world.lock_holder)
+        return validation()
+
+    def plan() -> Outcome:
+        held.append(day.world.lock_holder)
+        return SimulatedMigrator.plan(day.migrator)
+
+    day.validation = validate
+    day.migrator.plan = plan  # type: ignore[method-assign]
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    assert held == [RUN.id, RUN.id]
+    assert day.world.lock_holder is None
 
 
 def test_a_preflight_that_says_no_ends_the_day_before_the_database_is_asked() -> None:

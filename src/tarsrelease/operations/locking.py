@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from tarsrelease.context import Context
 from tarsrelease.model.errors import LockedError, ReleaseError
-from tarsrelease.model.journal import Entry
+from tarsrelease.model.journal import Entry, LockHolder
 from tarsrelease.operations.answering import patiently
 from tarsrelease.operations.tasks import result_of
 from tarsrelease.ports.cluster import Lock
@@ -42,6 +42,40 @@ class _Checked:
             return found(*args, **named)
 
         return change
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A lock that the steps of a longer block acquire and release, and that the block keeps."""
+
+    lock: Lock
+
+    def acquire(self, *, preempt: bool = False) -> None:
+        self.lock.acquire(preempt=preempt)
+
+    def check(self) -> None:
+        self.lock.check()
+
+    def release(self) -> None:
+        """Leave it to the block."""
+
+    def holder(self) -> LockHolder | None:
+        return self.lock.holder()
+
+
+@contextmanager
+def keeping_lock(context: Context) -> Iterator[Context]:
+    """Hold the lock over several steps. Waits for an API server that does not answer.
+
+    The steps run with the context that it yields. Each acquires the lock again, so a step after a
+    rollback that took the lock is refused.
+    """
+    lock = context.cluster.lock
+    result_of(context.clock, patiently(context, "lock", lock.acquire))
+    try:
+        yield replace(context, cluster=replace(context.cluster, lock=_Kept(lock)))
+    finally:
+        lock.release()
 
 
 @contextmanager

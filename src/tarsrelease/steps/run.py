@@ -8,8 +8,8 @@ is leased: if this process ends during a stage, traffic moves back to stable and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NoReturn, TypeVar
@@ -28,7 +28,7 @@ from tarsrelease.model.step_details import RollbackDetails, RunDetails
 from tarsrelease.operations import traffic
 from tarsrelease.operations.announcing import announce, announce_start
 from tarsrelease.operations.canary_render import canary_values, check_render
-from tarsrelease.operations.locking import refuse_ended_since
+from tarsrelease.operations.locking import keeping_lock, refuse_ended_since
 from tarsrelease.operations.migrations.release_phase import MigratePhase, Migrator, why_not
 from tarsrelease.operations.observation import Observation
 from tarsrelease.operations.outcome import StepReport, changing
@@ -187,7 +187,10 @@ class _ReleaseRun:
         context = self.context
         try:
             self._step("verify", self.steps.verify)
-            self._go_on()
+            if self.began is not None:
+                refuse_ended_since(self.context, self.began)
+            with self._under_lock() as (locked, entries, deployed):
+                locked._go_on(entries, deployed=deployed)
         except _EndedError as ended:
             return ended.outcome
         except ReleaseError as error:
@@ -202,9 +205,9 @@ class _ReleaseRun:
     def migrate(self) -> Outcome:
         try:
             self._step("verify", self.steps.verify)
-            entries, version = self.context.cluster.journal.entries(), self.context.release.version
-            if not (release_journal.promotion_begun(entries, version) or self._deployed(entries)):
-                self._migrate(entries)
+            with self._under_lock() as (locked, entries, deployed):
+                if not deployed:
+                    locked._migrate(entries)
         except _EndedError as ended:
             return ended.outcome
         except ReleaseError as error:
@@ -222,18 +225,29 @@ class _ReleaseRun:
         for name, act in self.migration.steps():
             self._step(name, act)
 
-    def _go_on(self) -> None:
+    @contextmanager
+    def _under_lock(self) -> Iterator[tuple[_ReleaseRun, list[Entry], bool]]:
+        """This run with the lock, the journal, and whether the canary is deployed."""
+        journal, version = self.context.cluster.journal, self.context.release.version
+        before = journal.entries()
+        left = release_journal.deployed(before, version)  # a run before may have left traffic
+        left = left and not release_journal.promotion_begun(before, version)
+        with ExitStack() as lock:
+            with self._traffic_is_leased() if left else nullcontext():
+                context = lock.enter_context(keeping_lock(self.context))
+                entries = journal.entries()
+                deployed = self._deployed(entries)
+            yield replace(self, context=context), entries, deployed
+
+    def _go_on(self, entries: list[Entry], *, deployed: bool) -> None:
         """Continue from the cluster's state to the end."""
-        if self.began is not None:
-            refuse_ended_since(self.context, self.began)
-        entries, version = self.context.cluster.journal.entries(), self.context.release.version
-        if not release_journal.promotion_begun(entries, version):
-            if not self._deployed(entries):
+        if not release_journal.promotion_begun(entries, self.context.release.version):
+            if not deployed:
                 self._migrate(entries)
                 widened = self.migration.applied > 0
                 self._step("canary deploy", self._deploy, after_change=widened)
             at: Stage | None = None
-            with changing(_AGAIN), self._traffic_is_leased():
+            with self._traffic_is_leased():
                 for stage in self.context.rollout.stages:
                     at = self._stage(stage, at)
                 self._validate()
@@ -257,15 +271,14 @@ class _ReleaseRun:
         return deploy(self.context)
 
     def _deployed(self, entries: list[Entry]) -> bool:
-        """Whether this attempt's canary passed its smoke test, and is still complete."""
+        """Whether this attempt's canary passed its smoke test and is still complete, or was
+        promoted since."""
         context, version = self.context, self.context.release.version
+        if release_journal.promotion_begun(entries, version):
+            return True
         if not release_journal.deployed(entries, version):
             return False
-        try:
-            states = {state.name: state for state in context.cluster.workloads.deployments()}
-        except KeyboardInterrupt:
-            self._move_to_stable("the release was interrupted")  # a run before left the traffic
-            raise
+        states = {state.name: state for state in context.cluster.workloads.deployments()}
         return all(
             name in states and states[name].complete and states[name].version == version
             for name in canary_names(context.rollout)
@@ -439,17 +452,18 @@ class _ReleaseRun:
 
         Not if another run has taken the lock, because that run moves the traffic.
         """
-        try:
-            yield
-        except _LockLostError:
-            raise
-        except _EndedError as ended:
-            if ended.outcome.exit_code is ExitCode.STOPPED and not self.record.rolled_back:
-                self._move_to_stable("the release stopped here")
-            raise
-        except (ReleaseError, KeyboardInterrupt):
-            self._move_to_stable("the release was interrupted")
-            raise
+        with changing(_AGAIN):
+            try:
+                yield
+            except (_LockLostError, LockedError):
+                raise
+            except _EndedError as ended:
+                if ended.outcome.exit_code is ExitCode.STOPPED and not self.record.rolled_back:
+                    self._move_to_stable("the release stopped here")
+                raise
+            except (ReleaseError, KeyboardInterrupt):
+                self._move_to_stable("the release was interrupted")
+                raise
 
     def _leave_unpromoted(self) -> None:
         """Move all traffic to stable if the promotion has not begun: nobody evaluates it now."""
