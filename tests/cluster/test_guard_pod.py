@@ -69,15 +69,20 @@ def install_guard(day: Day) -> None:
         )
     )
     day.kubectl("apply", "--filename", str(secret))
+    command = next(
+        each["spec"]["template"]["spec"]["containers"][0]["command"]
+        for each in yaml.safe_load_all(MANIFEST.read_text())
+        if each["kind"] == "Deployment"
+    )
     container: dict[str, Any] = {
         "name": "guard",
         "image": ":".join(TARSRELEASE),
+        "command": ["env", "KUBECONFIG=$(VOLUME_LOGIN)/config", *command],
         "args": [
             "--release=$(VOLUME_RELEASE)",
             "--environment=$(VOLUME_ENVIRONMENT)/production.yaml",
             f"--after={AFTER}",
         ],
-        "env": [{"name": "KUBECONFIG", "value": "$(VOLUME_LOGIN)/config"}],
     }
     login = {"name": "login", "secret": {"secretName": GUARD}}
     user = {"runAsUser": 0, "runAsNonRoot": False}
