@@ -11,7 +11,7 @@ from test_gate import SHORT, canaries, failing, play
 from world import RUN, SERVICES, World, context, deployment, environment, release
 
 from tarsrelease.model.environment import Environment
-from tarsrelease.model.errors import LockedError, RefusedError, UsageError
+from tarsrelease.model.errors import LockedError, RefusedError, UnreachableError, UsageError
 from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Verdict
@@ -305,3 +305,23 @@ def test_a_stage_that_held_for_want_of_traffic_stays_watched() -> None:
     assert watch(world).exit_code == 11
     assert world.journal[-1].run == OTHER.id
     assert world.journal[-1].run != RUN.id
+
+
+# The API server is away when the wait begins
+
+
+def test_a_wait_that_begins_during_an_outage_takes_the_traffic_off_a_failing_canary() -> None:
+    world = canaries(waiting(), failing(1.0))
+    world.kubernetes_up = False
+    world.at(110.0, lambda: setattr(world, "kubernetes_up", True))
+    assert watch(world).verdict is Verdict.ROLLBACK
+    assert set(world.weights.values()) == {0}
+
+
+def test_a_wait_that_reads_nothing_says_that_nobody_evaluates_the_canary() -> None:
+    world = waiting()
+    world.kubernetes_up = False
+    with pytest.raises(UnreachableError) as raised:
+        watch(world)
+    assert "traffic that nobody evaluates" in raised.value.detail.next
+    assert "tarsrelease rollback" in raised.value.detail.next

@@ -57,17 +57,19 @@ class Outage:
             self.began = self._said = None
 
 
-def patiently(context: Context, name: str, act: Callable[[], T]) -> Task[T]:
+def patiently(
+    context: Context, name: str, act: Callable[[], T], *, first_answer: float = FIRST_ANSWER
+) -> Task[T]:
     """The result of `act`, called again while the API server does not answer.
 
-    Raises the last error when it has not answered for `limits.deploy`, or for `FIRST_ANSWER` if it
-    has not answered in this run at all.
+    Raises the last error when it has not answered for `limits.deploy`, or for `first_answer`
+    seconds if it has not answered in this run at all.
     """
     outage, contact = Outage(context, name), context.cluster.contact
     longest = context.environment.limits.deploy
     then = "trying again"
     if not contact.made:
-        longest = min(longest, FIRST_ANSWER)
+        longest = min(longest, first_answer)
         then = f"waiting for its first answer, {duration(longest)} at most; is the address right?"
     while True:
         try:

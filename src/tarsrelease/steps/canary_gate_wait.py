@@ -17,7 +17,7 @@ from functools import partial
 from tarsrelease.context import Context
 from tarsrelease.gates.protection import chances
 from tarsrelease.model.cluster import RouteState
-from tarsrelease.model.errors import LockedError, ReleaseError, UsageError
+from tarsrelease.model.errors import LockedError, ReleaseError, UnreachableError, UsageError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Cause, Entry, GateFacts, Phase, WaitFacts
 from tarsrelease.model.measurement import Track
@@ -61,10 +61,7 @@ def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
     `limits.deploy` before the first evaluation.
     """
     report = StepReport(context, STEP)
-    # Traffic depends on this wait, so an API server that has never answered gets as long.
-    context.cluster.contact.made = True
-    read = patiently(context, "wait", context.cluster.journal.entries)
-    entries = result_of(context.clock, read)
+    entries = _read_first(context)
     opened = waits.opened(entries, context.release.version)
     if opened is None:
         raise UsageError(
@@ -83,6 +80,22 @@ def wait(context: Context, weight: int | None, limit: float | None) -> Outcome:
         or waiting.over_before(entries, weight)
         or waiting.evaluate(entries)
     )
+
+
+def _read_first(context: Context) -> list[Entry]:
+    """The journal. Waits as long for the first answer as for any other: traffic depends on it."""
+    longest = context.environment.limits.deploy
+    read = patiently(context, "wait", context.cluster.journal.entries, first_answer=longest)
+    try:
+        return result_of(context.clock, read)
+    except UnreachableError as error:
+        raise UnreachableError(
+            doing=error.detail.doing,
+            found=error.detail.found,
+            expected=f"an answer within {duration(longest)}",
+            next_step="the canary may have traffic that nobody evaluates: run `tarsrelease canary "
+            "gate --wait` again when the API server answers, or `tarsrelease rollback`",
+        ) from error
 
 
 @dataclass(slots=True)
