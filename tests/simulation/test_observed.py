@@ -196,6 +196,19 @@ def test_an_image_changed_by_hand_holds_the_stage_until_it_is_undone() -> None:
     assert gate(day.context(), 10).verdict is Verdict.PROCEED
 
 
+def test_an_environment_changed_by_hand_holds_the_stage_until_it_is_undone() -> None:
+    day = DayWorld()
+    day.world.settings[CANARY] = "as installed"
+    day.at_stage("canary-10", lambda: day.world.settings.update({CANARY: "set by hand"}))
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.HOLD
+    assert f"deployment/{CANARY} has other commands, environment" in outcome.summary
+    assert day.weights == {0}
+    assert gate(day.context(), 10).verdict is Verdict.HOLD
+    day.world.settings[CANARY] = "as installed"
+    assert gate(day.context(), 10).verdict is Verdict.PROCEED
+
+
 def test_requests_that_fail_on_an_image_changed_by_hand_are_a_rollback() -> None:
     world = World(seed=1).populate()
     world.images[CANARY] = ("ghcr.io/tars-ai/dashboard-api:1.0.1",)

@@ -252,6 +252,7 @@ class World:
     managers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Other field managers of a service's route."""
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
     """By Deployment."""
     deleted: set[str] = field(default_factory=set)
     """Services whose route somebody deleted."""
@@ -563,6 +564,7 @@ class SimulatedWorkloads:
                     available=able,
                     settled=True,
                     images=self.world.images.get(name, ()),
+                    settings=self.world.settings.get(name, ""),
                     version=own[0].version if own else "",
                 )
             )

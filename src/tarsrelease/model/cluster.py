@@ -47,7 +47,8 @@ class DeploymentState(Value):
     the paths that it asks for.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
     `changed_by` is the field manager that changed its spec last, `template_by` that of its pods'
-    template; "" if that is not known.
+    template; "" if that is not known. `settings` is a digest of its containers' commands,
+    environments and resources.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DeploymentState(Value):
     problem: str = ""
     changed_by: str = Field(default="", exclude_if=lambda name: not name)
     template_by: str = Field(default="", exclude_if=lambda name: not name)
+    settings: str = Field(default="", exclude_if=lambda digest: not digest)
     probes: float = Field(default=0.0, exclude_if=lambda rate: not rate)
     probe_paths: tuple[str, ...] = Field(default=(), exclude_if=lambda paths: not paths)
 

@@ -81,7 +81,8 @@ class DeployFacts(Facts):
 
     `version` and `revision` are stable's before it; `replicas` by Deployment; `minimums` those of
     the autoscalers as they were; `feature_flags` says whether the canary has them on. The result
-    has the `images` of the canary's Deployments by name, as they were installed.
+    has the `images` of the canary's Deployments by name, as they were installed, and a digest of
+    the `settings` of their containers.
     """
 
     version: str | None = None
@@ -90,6 +91,7 @@ class DeployFacts(Facts):
     minimums: dict[str, int] | None = None
     feature_flags: bool = False
     images: dict[str, tuple[str, ...]] | None = None
+    settings: dict[str, str] | None = None
 
 
 class ShiftFacts(Facts):

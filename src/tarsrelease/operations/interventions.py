@@ -3,8 +3,8 @@
 Read at each tick of every evaluation of traffic that is ours. A route that somebody deleted, or
 that sends more traffic to the side that is being judged than was written, is restored; one that
 sends less is left as it is, and the stage holds. It also holds if a Deployment got fewer replicas
-than its side requires, or the judged one other images: its pods then prove nothing about the
-release. All name who changed it.
+than its side requires, or the judged one other images, commands, environment or resources: its
+pods then prove nothing about the release. All name who changed it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.cluster import DeploymentState, RouteState
 from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.format import names
-from tarsrelease.model.journal import Entry, PersonFacts, Phase
+from tarsrelease.model.journal import DeployFacts, Entry, PersonFacts, Phase
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Check, Status, Verdict
 from tarsrelease.model.rollout import Service, Stage
@@ -52,8 +52,8 @@ class Interventions:
         self._restored: dict[str, Check] = {}
         self._lowered: tuple[Check, ...] = ()
         self._pins: Pins | None = None
-        self._installed: Mapping[str, tuple[str, ...]] = {}
-        self._seen_first: dict[str, tuple[str, ...]] = {}
+        self._installed = DeployFacts()
+        self._seen_first: dict[str, DeploymentState] = {}
         self._changed: tuple[Check, ...] = ()
 
     @property
@@ -112,9 +112,7 @@ class Interventions:
                 self._from_journal = requested(entries, self._context.release.version)
                 self._held_until = held_until(self._context, entries)
                 self._pins = release_journal.pins(entries, self._context.release.version)
-                self._installed = release_journal.canary_images(
-                    entries, self._context.release.version
-                )
+                self._installed = release_journal.installed(entries, self._context.release.version)
                 self._journal_read_at = now
             self._compare(self._context.cluster.routes.read(self._context.rollout.services))
         except LockedError:
@@ -150,10 +148,10 @@ class Interventions:
             side = service.canary if self._track is Track.CANARY else service.stable
             judged = found.get(side.deployment)
             if judged is not None:
-                first = self._seen_first.setdefault(judged.name, judged.images)
-                images = self._installed.get(judged.name, first)
-                if judged.images != images:
-                    yield other_images(service, judged, images)
+                first = self._seen_first.setdefault(judged.name, judged)
+                other = other_template(service, judged, self._installed, first)
+                if other is not None:
+                    yield other
             for name, least in self._least(service).items():
                 state = found.get(name)
                 if state is not None and state.replicas < least and state.changed_by != _AUTOSCALER:
@@ -214,15 +212,32 @@ class Interventions:
         )
 
 
-def other_images(service: Service, state: DeploymentState, images: Sequence[str]) -> Check:
-    """The result for a Deployment whose images are not these, which were installed."""
+def other_template(
+    service: Service,
+    state: DeploymentState,
+    installed: DeployFacts,
+    first: DeploymentState | None = None,
+) -> Check | None:
+    """The result for a Deployment whose containers are not as they were installed.
+
+    What the journal does not know is compared with `first`. None if nothing has changed.
+    """
+    before = first or state
+    images = (installed.images or {}).get(state.name, before.images)
+    settings = (installed.settings or {}).get(state.name, before.settings)
+    if state.images != images:
+        expected, other = names(images), f"images, {names(state.images)}"
+    elif state.settings != settings:
+        expected = "the containers as they were installed"
+        other = "commands, environment or resources of its containers"
+    else:
+        return None
     return Check(
         id=IMAGES,
         status=Status.ERROR,
         service=service.name,
-        expected=names(images),
-        reason=f"deployment/{state.name} has other images, {names(state.images)}, by "
-        f"{state.template_by or 'somebody'}",
+        expected=expected,
+        reason=f"deployment/{state.name} has other {other}, by {state.template_by or 'somebody'}",
         source=f"deployment/{state.name}",
     )
 

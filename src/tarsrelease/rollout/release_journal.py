@@ -114,13 +114,14 @@ def feature_flags(entries: Sequence[Entry], release: str) -> bool:
     return deployed is not None and deployed.feature_flags
 
 
-def canary_images(entries: Sequence[Entry], release: str) -> dict[str, tuple[str, ...]]:
-    """The images of the canary's Deployments as this attempt installed them; empty if unknown."""
-    found: dict[str, tuple[str, ...]] = {}
+def installed(entries: Sequence[Entry], release: str) -> DeployFacts:
+    """Images and settings of the canary's Deployments as this attempt installed them; without
+    them if they are unknown."""
+    found = DeployFacts()
     for entry in of_this_attempt(entries, release):
         facts = DeployFacts.of(entry.facts)
         if facts is not None and facts.images is not None:
-            found = facts.images
+            found = facts
     return found
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tarsrelease.context import Context
-from tarsrelease.model.cluster import Revision, Snapshot
+from tarsrelease.model.cluster import DeploymentState, Revision, Snapshot
 from tarsrelease.model.errors import RefusedError, UsageError
 from tarsrelease.model.journal import Cause, DeployFacts, Entry, Phase
 from tarsrelease.model.outcome import Check, Outcome, Status, Verdict
@@ -43,7 +43,7 @@ from tarsrelease.rollout import release_journal
 from tarsrelease.rollout.rollback_plan import canary_names, stable_names
 from tarsrelease.rollout.route_owners import controller_of
 
-_Images = dict[str, tuple[str, ...]]
+_Installed = dict[str, DeploymentState]
 """By Deployment."""
 
 STEP = "canary deploy"
@@ -89,8 +89,12 @@ def deploy(context: Context) -> Outcome:
                 remove_canary(locked)
                 pinning.unpin(locked, pins)
         verdict = Verdict.NO_GO if bad else Verdict.PROCEED
-        images = None if bad else installed
-        done = DeployFacts(verdict=verdict, cause=Cause.of(checks), images=images)
+        done = DeployFacts(
+            verdict=verdict,
+            cause=Cause.of(checks),
+            images=None if bad else {name: state.images for name, state in installed.items()},
+            settings=None if bad else {name: state.settings for name, state in installed.items()},
+        )
         _journal(context, Phase.RESULT, done)
     if bad:
         summary = f"removed the canary before it had traffic: {bad[0].reason}"
@@ -109,20 +113,20 @@ def deploy(context: Context) -> Outcome:
 
 def _bring_up(
     context: Context, report: StepReport, seen: Snapshot, checked: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[Check, ...], _Images]:
-    """(4) to (6). The results up to the first that did not pass, and the installed images."""
+) -> tuple[tuple[Check, ...], _Installed]:
+    """(4) to (6). The results up to the first that did not pass, and the Deployments by name."""
     with report.phase("install"):
         _remove_former(context, seen)
         rendered = _as_checked(context, checked)
         if rendered.status is not Status.PASS:
             return (rendered,), {}
-        ready, images = _install(context)
+        ready, installed = _install(context)
     if ready.status is not Status.PASS:
-        return (ready,), images
+        return (ready,), installed
     with report.phase("routes"):
         traffic.shift(context, 0, STAGE)
     with report.phase("smoke test"):
-        return (ready, *smoke_test(context)), images
+        return (ready, *smoke_test(context)), installed
 
 
 def _journal(context: Context, phase: Phase, facts: DeployFacts) -> None:
@@ -233,11 +237,11 @@ def _as_checked(context: Context, checked: Sequence[Mapping[str, Any]]) -> Check
     )
 
 
-def _install(context: Context) -> tuple[Check, _Images]:
+def _install(context: Context) -> tuple[Check, _Installed]:
     """Install the canary with one replica per Deployment.
 
-    The result says if it is complete. A later change of the images by hand is noticed by
-    comparison with those returned.
+    The result says if it is complete. A later change by hand is noticed by comparison with the
+    Deployments returned.
     """
     release, rollout, workloads = context.release, context.rollout, context.cluster.workloads
     context.say(f"installing {rollout.canary_release} {release.version}")
@@ -250,10 +254,10 @@ def _install(context: Context) -> tuple[Check, _Images]:
         wait=False,
     )
     names = canary_names(rollout)
-    images = {}
+    installed = {}
     for state in workloads.deployments():
         if state.name in names:
-            images[state.name] = state.images
+            installed[state.name] = state
             if state.replicas != 1:
                 workloads.scale(state.name, 1)
     problem = wait_until_complete(
@@ -270,4 +274,4 @@ def _install(context: Context) -> tuple[Check, _Images]:
         reason=problem or "all are ready",
         source="deployments",
     )
-    return ready, images
+    return ready, installed

@@ -46,7 +46,7 @@ from tarsrelease.operations.interventions import (
     HELD,
     IMAGES,
     held_until,
-    other_images,
+    other_template,
     requested,
 )
 from tarsrelease.operations.journaling import journal
@@ -367,14 +367,12 @@ def _changed_by_others(context: Context, entries: Sequence[Entry]) -> Check | No
 def _images_changed(
     context: Context, entries: Sequence[Entry], deployments: Iterable[DeploymentState]
 ) -> Check | None:
-    """An error if a canary Deployment has other images than those that were installed."""
-    installed = release_journal.canary_images(entries, context.release.version)
+    """An error if a canary Deployment is not as it was installed."""
+    installed = release_journal.installed(entries, context.release.version)
     found = {state.name: state for state in deployments}
-    for service in context.rollout.services:
-        name = service.canary.deployment
-        if name in installed and name in found and found[name].images != installed[name]:
-            return other_images(service, found[name], installed[name])
-    return None
+    states = [(each, found.get(each.canary.deployment)) for each in context.rollout.services]
+    checks = [other_template(each, state, installed) for each, state in states if state]
+    return next((check for check in checks if check is not None), None)
 
 
 def _unless_changed_meanwhile(context: Context, seen: Observation) -> Observation:
@@ -564,7 +562,7 @@ def _why_off(context: Context, seen: Observation, *, has_traffic: bool) -> str |
     if seen.verdict is Verdict.HOLD and has_traffic and any(c.id == HELD for c in seen.checks):
         return f"a person's hold lasted longer than {duration(limits.wait)}; this is no rollback"
     if seen.verdict is Verdict.HOLD and has_traffic and any(c.id == IMAGES for c in seen.checks):
-        return "the canary's images are not those that were installed; this is no rollback"
+        return "the canary's Deployments are not as they were installed; this is no rollback"
     if unseen and has_traffic and limits.after_metrics_outage == "traffic-off":
         return f"no metrics for {duration(blind)}; this is not a rollback"
     return None

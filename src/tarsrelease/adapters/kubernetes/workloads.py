@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from datetime import datetime
 from typing import Any
@@ -23,6 +25,7 @@ from tarsrelease.model.rollout import Rollout
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
 _VERSION = "app.kubernetes.io/version"
+_SETTINGS = ("name", "command", "args", "env", "envFrom", "resources")
 _VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?)")
 
 
@@ -112,6 +115,7 @@ class KubernetesWorkloads:
             problem=_problem(status),
             changed_by=_changed_by(metadata),
             template_by=_changed_by(metadata, "f:template"),
+            settings=_settings(template["spec"]),
             probes=_probes(template["spec"]),
             probe_paths=_probe_paths(template["spec"]),
         )
@@ -171,6 +175,13 @@ class KubernetesWorkloads:
         labels = metadata.get("labels") or {}
         version: str = labels.get(self._version_label) or labels.get(_VERSION) or ""
         return version
+
+
+def _settings(spec: dict[str, Any]) -> str:
+    """A digest of what the containers are given, except their images and what is defaulted."""
+    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+    given = [{name: each.get(name) for name in _SETTINGS} for each in containers]
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _probes(spec: dict[str, Any]) -> float:
