@@ -95,3 +95,25 @@ def test_nothing_is_guessed() -> None:
 )
 def test_versions_in_tags(image: str, version: str) -> None:
     assert version_in_image(image) == version
+
+
+def settings(**container: Any) -> str:
+    """The digest of a Deployment whose container has these fields."""
+    template = {"spec": {"containers": [{"name": "shop", "image": IMAGE} | container]}}
+    deployment = {"metadata": {"name": "shop-canary"}, "spec": {"template": template}}
+    workloads = KubernetesWorkloads(Objects(deployment, {}), rollout())  # type: ignore[arg-type]
+    [state] = workloads.deployments()
+    return state.settings
+
+
+def test_the_digest_of_the_settings_is_that_of_what_people_set() -> None:
+    assert settings() == settings(image=DIGEST, imagePullPolicy="Always")
+    changed = [
+        settings(env=[{"name": "LEVEL", "value": "debug"}]),
+        settings(env=[{"name": "LEVEL", "value": "info"}]),
+        settings(envFrom=[{"secretRef": {"name": "shop"}}]),
+        settings(args=["--fast"]),
+        settings(command=["sleep"]),
+        settings(resources={"limits": {"memory": "64Mi"}}),
+    ]
+    assert len({settings(), *changed}) == 7
