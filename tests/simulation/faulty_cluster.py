@@ -549,6 +549,9 @@ class _Lock:
             raise self._locked(lease.holder.name)
         if lease is None and self._cluster.released:
             raise self._locked("nobody")
+        lease = self._cluster.lease  # the renewal fails if somebody took it meanwhile
+        if lease is not None and lease.holder is not self._process:
+            raise self._locked(lease.holder.name)
         self._take()
 
     def release(self) -> None:

@@ -11,7 +11,7 @@ from random_release import CONTRACT_AFTER, GUARD_AFTER, HOT_FIX, End, Moment, St
 from world import NEW, deployment
 
 from tarsrelease.model.errors import LostError, ReleaseError
-from tarsrelease.model.journal import Entry, Phase
+from tarsrelease.model.journal import Entry, Phase, ShiftFacts
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Outcome, Status, Verdict
 from tarsrelease.model.step_details import GateDetails
@@ -294,7 +294,7 @@ def every_change_is_announced(story: Story) -> Iterator[str]:
             if stage in _SAFE or weight <= before[number]:
                 continue
             shifts = [e for e in own if e.action == release_journal.SHIFT]
-            if not shifts or shifts[-1].facts.weight != weight:
+            if not shifts or weight not in _announced(shifts[-1]):
                 yield f"{where} to {weight} % ({stage}) is not announced"
         elif call.name in _HELM | {"scale"}:
             intents = {e.action for e in own if e.phase is Phase.INTENT}
@@ -302,6 +302,12 @@ def every_change_is_announced(story: Story) -> Iterator[str]:
             needed = {"deploy", "rollback", "promote"} if canary else {"promote", "rollback"}
             if not intents & needed:
                 yield f"{where} {call.what[0]} is not announced"
+
+
+def _announced(entry: Entry) -> set[int | None]:
+    """The weight of a shift, and those that it restores if the gateway does not accept it."""
+    shift = ShiftFacts.of(entry.facts)
+    return {entry.facts.weight, *((shift.before or {}).values() if shift else ())}
 
 
 def two_processes_never_both_change_things(story: Story) -> Iterator[str]:

@@ -27,6 +27,7 @@ from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
+from tarsrelease.model.rollout import Service
 from tarsrelease.steps.abort import abort
 from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.hold import hold
@@ -149,6 +150,24 @@ def test_a_weight_lowered_by_hand_holds_the_stage_and_is_named() -> None:
     assert outcome.verdict is Verdict.HOLD
     assert "0 % by kubectl-edit" in outcome.summary
     assert world.weights[SERVICES[0]] == 0, "traffic is never raised against a person"
+
+
+def test_a_route_that_is_deleted_right_after_a_shift_is_restored() -> None:
+    world = World(seed=1).populate()
+    context_ = context(world, SHORT)
+    routes, deleted = context_.cluster.routes, list[str]()
+    shift = routes.shift
+
+    def shifted(services: Sequence[Service], weight: int, notes: Mapping[str, str]) -> None:
+        shift(services, weight, notes)
+        if not deleted:
+            deleted.append(SERVICES[1])
+            world.deleted.add(SERVICES[1])
+
+    routes.shift = shifted  # type: ignore[method-assign]
+    assert gate(context_, 10).verdict is Verdict.PROCEED
+    assert not world.deleted
+    assert any("was deleted; writing it again" in line for line in world.said)
 
 
 def test_a_deleted_route_is_restored() -> None:

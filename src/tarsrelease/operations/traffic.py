@@ -9,7 +9,7 @@ from tarsrelease.context import Context
 from tarsrelease.model.cluster import RouteState
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.errors import LostError, ReleaseError, StoppedError, UnreachableError
-from tarsrelease.model.format import duration
+from tarsrelease.model.format import duration, names
 from tarsrelease.model.journal import Phase, ShiftFacts, TakeOffFacts
 from tarsrelease.model.measurement import Track
 from tarsrelease.operations.answering import RETRY, Outage, patiently
@@ -75,9 +75,13 @@ def wait_until_accepted(context: Context) -> str | None:
         clock.sleep(_POLL)
 
 
-def _not_accepted(context: Context) -> str | None:
+def _not_accepted(context: Context, write: Callable[[], object] | None = None) -> str | None:
     services = context.rollout.services
     states = {state.service: state for state in context.cluster.routes.read(services)}
+    missing = [service.route_names for service in services if service.name not in states]
+    if missing and write is not None:
+        context.say(f"traffic: {names(missing)} was deleted; writing it again")
+        write()
     waiting = [
         f"{service.route_names}: {_problem(states.get(service.name))}"
         for service in services
@@ -86,14 +90,17 @@ def _not_accepted(context: Context) -> str | None:
     return "; ".join(waiting) or None
 
 
-def _accepting(context: Context, stage: str, away: float) -> Task[str | None]:
-    """As `wait_until_accepted`. After `away` seconds without the API server, and after further
-    ones, the gateway gets as long to connect again."""
+def _accepting(
+    context: Context, stage: str, away: float, write: Callable[[], object]
+) -> Task[str | None]:
+    """As `wait_until_accepted`, and calls `write` if somebody deletes a route meanwhile. After
+    `away` seconds without the API server, and after further ones, the gateway gets as long to
+    connect again."""
     clock, until = context.clock, context.clock.now()
     until += timedelta(seconds=context.environment.gateway.settle + away)
     while True:
         asked = clock.now()
-        problem = yield from patiently(context, stage, lambda: _not_accepted(context))
+        problem = yield from patiently(context, stage, lambda: _not_accepted(context, write))
         if (lost := clock.now() - asked) >= timedelta(seconds=RETRY):
             until += 2 * lost
         if problem is None or clock.now() >= until:
@@ -136,7 +143,8 @@ def shifting(context: Context, weight: int, stage: str) -> Task[datetime]:
 
     asked = context.clock.now()
     since = yield from patiently(context, stage, lambda: write(weight))
-    problem = yield from _accepting(context, stage, (since - asked).total_seconds())
+    away = (since - asked).total_seconds()
+    problem = yield from _accepting(context, stage, away, lambda: write(weight))
     if problem is not None:
         back = min(before.values(), default=0) if weight else 0
         yield from patiently(context, stage, lambda: write(back))
