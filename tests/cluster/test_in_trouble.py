@@ -115,7 +115,7 @@ def broken(day: Day, trouble: Trouble) -> Iterator[Callable[[], None]]:
     ("step", "at"),
     [
         (("canary", "deploy"), "installing"),
-        (("canary", "gate", "--wait", "--stage", "100", "--for", "90s"), "evaluated while"),
+        (("canary", "gate", "--wait", "--stage", "100", "--for", "90s"), "evaluating while"),
         (("promote",), "upgrading tars"),
         (("promote",), "traffic: 50 %"),
     ],
