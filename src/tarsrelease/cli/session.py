@@ -112,6 +112,7 @@ class Session:
         there = Session(replace(self.settings, target=target), changes=self.changes, fleet=self)
         there._others = others
         there.run, there.clock, there.person = self.run, clock, person
+        there.environment = _at_target(self.whole_environment, target)
         there.progress = NamedProgress(there.progress, target)
         return there
 
