@@ -20,7 +20,7 @@ def main() -> int:
     for line in process.stderr:
         sys.stderr.write(line)
         if text in line:
-            subprocess.run(["bash", "-c", wait], check=True, timeout=60)
+            subprocess.run(["bash", "-c", wait], check=True, timeout=180)
             process.kill()
             process.wait()
             return 137

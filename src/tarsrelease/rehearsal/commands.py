@@ -175,6 +175,13 @@ def down(name: str, say: Say, *, keep_logs: bool = True) -> None:
         say(f"the cluster {name} is down" + (f"; its logs: {folder.logs}" if keep_logs else ""))
 
 
+def give_up(name: str) -> None:
+    """End a cluster that another thread is starting; its `up` then raises UnreachableError."""
+    record = folder_of(name).read()
+    if record is not None and not record.ready:
+        record.process.kill(_GONE_DEADLINE)
+
+
 def status(name: str) -> ClusterStatus:
     """The state of the cluster `name`; changes nothing."""
     folder = folder_of(name)

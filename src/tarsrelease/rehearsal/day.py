@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,14 +66,52 @@ class Rehearsal:
     quiet: bool = False
 
 
-def play(day: Rehearsal, progress: Progress) -> Outcome:
-    """Run the whole rehearsal; a cluster that it started ends with it.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A rehearsal whose options are right: its faults, bundles, environment file and overrides."""
 
-    Raises UsageError for wrong options before anything is started.
-    """
-    stages, context = day.stages, day.context
+    day: Rehearsal
+    faults: Sequence[Fault]
+    bundle: Path
+    previous: Path
+    place: Path
+    overrides: Mapping[str, Any]
+
+    def options(self, work: str, **more: Any) -> DayOptions:
+        """The options of a process that works in the folder `work`; `more` are its own."""
+        day = self.day
+        given = {
+            "name": day.name,
+            "previous": str(self.previous),
+            "faults": tuple(day.faults),
+            **more,
+        }
+        return DayOptions(
+            release=_with_selectors(self.bundle, selectors_of(self.faults), Path(work)),
+            evidence=str(day.evidence.absolute()),
+            stages=",".join(str(weight) for weight in day.stages) if day.stages else None,
+            rate=day.rate,
+            quiet=day.quiet,
+            paths=tuple(day.paths),
+            canary_paths=tuple(day.canary_paths),
+            work=work,
+            **given,
+        )
+
+    def on_cluster(self, cluster: commands.Cluster, **more: Any) -> DayOptions:
+        """The options of a process in the embedded cluster; `more` are its own."""
+        return self.options(
+            str(work_of(cluster)),
+            tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
+            control=str(cluster.folder.socket),
+            **more,
+        )
+
+
+def prepared(day: Rehearsal) -> Prepared:
+    """Check the options, and read what they name. Raises UsageError for wrong ones."""
     chosen = [parse_fault(text) for text in day.faults]
-    if context is not None and any(fault.prometheus for fault in chosen):
+    if day.context is not None and any(fault.prometheus for fault in chosen):
         raise UsageError(
             doing="reading --fault",
             found="a fault in Prometheus together with --context",
@@ -87,49 +126,48 @@ def play(day: Rehearsal, progress: Progress) -> Outcome:
     root = source_root()
     bundle = day.release or root / "release" / "v1_0_1"
     previous = day.previous or root / "release" / "v1_0_0"
-    foreign = day.images is not None
-    if foreign:
+    if day.images is not None:
         _refuse_faults(chosen)
     place = environment_file(day.environment or str(root / "environments" / "rehearsal.yaml"))
-    load_release(
-        bundle, load_environment(str(place)), RunOptions(stages=tuple(stages) if stages else None)
-    )
+    stages = tuple(day.stages) if day.stages else None
+    load_release(bundle, load_environment(str(place)), RunOptions(stages=stages))
+    return Prepared(day, chosen, bundle, previous, place, overrides)
 
-    def options(work: str, **more: Any) -> DayOptions:
-        return DayOptions(
-            name=day.name,
-            release=_with_selectors(bundle, selectors_of(chosen), Path(work)),
-            evidence=str(day.evidence.absolute()),
-            faults=tuple(day.faults),
-            stages=",".join(str(weight) for weight in stages) if stages else None,
-            rate=day.rate,
-            quiet=day.quiet,
-            paths=tuple(day.paths),
-            canary_paths=tuple(day.canary_paths),
-            work=work,
-            **{"previous": str(previous), **more},
-        )
 
-    if foreign:
-        return _product(day, bundle, place, overrides, options, progress.say)
-    if context is not None:
-        return _elsewhere(context, place, overrides, options, progress.say)
+def play(day: Rehearsal, progress: Progress) -> Outcome:
+    """Run the whole rehearsal; a cluster that it started ends with it.
+
+    Raises UsageError for wrong options before anything is started.
+    """
+    ready = prepared(day)
+    if day.images is not None:
+        return _product(ready, progress.say)
+    if day.context is not None:
+        return _elsewhere(day.context, ready, progress.say)
     cluster = commands.up(day.name, progress.say, tied=True)
     try:
-        work = cluster.folder.data / "day"
-        work.mkdir(mode=0o700, exist_ok=True)
-        with locked(work / "lock", waiting=partial(_refuse_second, day.name)):
-            production = _derived(place, work, world.CONTEXT, overrides)
-            asked = options(
-                environment=production,
-                staging=_staging(production, work),
-                work=str(work),
-                tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
-                control=str(cluster.folder.socket),
+        with alone_on(cluster) as work:
+            production = derived(ready.place, work, world.CONTEXT, ready.overrides)
+            staging = _staging(production, work)
+            return _inside(
+                cluster, ready.on_cluster(cluster, environment=production, staging=staging)
             )
-            return _inside(cluster, asked, work)
     finally:
         cluster.close()
+
+
+def work_of(cluster: commands.Cluster) -> Path:
+    """The folder of the rehearsal on this cluster."""
+    return cluster.folder.data / "day"
+
+
+@contextmanager
+def alone_on(cluster: commands.Cluster) -> Iterator[Path]:
+    """Hold the cluster against a second rehearsal; the folder to work in. Raises LockedError."""
+    work = work_of(cluster)
+    work.mkdir(mode=0o700, exist_ok=True)
+    with locked(work / "lock", waiting=partial(_refuse_second, cluster.folder.name)):
+        yield work
 
 
 def _refuse_faults(chosen: Sequence[Fault]) -> None:
@@ -143,15 +181,9 @@ def _refuse_faults(chosen: Sequence[Fault]) -> None:
         )
 
 
-def _product(
-    day: Rehearsal,
-    bundle: Path,
-    place: Path,
-    overrides: Mapping[str, Any],
-    options: Callable[..., DayOptions],
-    say: Say,
-) -> Outcome:
+def _product(ready: Prepared, say: Say) -> Outcome:
     """Rehearse another product on an embedded cluster."""
+    day, bundle = ready.day, ready.bundle
     assert day.images is not None  # noqa: S101
     if day.environment is None or day.context is not None:
         raise UsageError(
@@ -171,27 +203,23 @@ def _product(
         cluster = commands.up(day.name, say, tied=True, images=known)
         try:
             product.add_images(cluster.folder.images, found)
-            work = cluster.folder.data / "day"
-            work.mkdir(mode=0o700, exist_ok=True)
-            with locked(work / "lock", waiting=partial(_refuse_second, day.name)):
+            with alone_on(cluster) as work:
                 rollout = load_release(bundle, None).rollout
-                production = product.environment(place, work, rollout, overrides)
+                production = product.environment(ready.place, work, rollout, ready.overrides)
                 setup = work / "setup.json"
                 documents = product.setup(production)
                 setup.write_text(
                     json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
                 )
-                asked = options(
+                asked = ready.on_cluster(
+                    cluster,
                     environment=production,
                     previous=str(previous.absolute()),
                     staging=None,
-                    work=str(work),
-                    tools={tool: tuple(cluster.tool(tool)) for tool in ("kubectl", "loadgen")},
-                    control=str(cluster.folder.socket),
                     setup=str(setup),
                     role=str(role.absolute()) if role.is_file() else None,
                 )
-                return _inside(cluster, asked, work)
+                return _inside(cluster, asked)
         finally:
             cluster.close()
 
@@ -206,10 +234,10 @@ def _refuse_second(name: str) -> None:
     )
 
 
-def _derived(
+def derived(
     source: Path, work: Path, context: str, overrides: Mapping[str, Any], *, database: bool = True
 ) -> str:
-    """The environment of this rehearsal, with the cluster's context and the overrides."""
+    """A file in `work`: the environment with the cluster's context and the overrides."""
     content: dict[str, Any] = yaml.safe_load(source.read_text())
     if not database:
         content.pop("database", None)
@@ -254,11 +282,25 @@ def _written(content: Mapping[str, Any], target: Path) -> str:
     return str(target)
 
 
-def _inside(cluster: commands.Cluster, options: DayOptions, work: Path) -> Outcome:
-    file = work / "options.json"
+def _inside(cluster: commands.Cluster, options: DayOptions) -> Outcome:
+    file = options_file(options)
+    argv = [sys.executable, "-m", "tarsrelease.rehearsal.inside", str(file)]
+    return outcome_inside(cluster, argv, cluster.env)
+
+
+def options_file(options: DayOptions) -> Path:
+    """Write the options into their folder."""
+    file = Path(options.work) / "options.json"
     file.write_text(options.model_dump_json())
-    argv = cluster.enter_argv([sys.executable, "-m", "tarsrelease.rehearsal.inside", str(file)])
-    with subprocess.Popen(argv, env=cluster.env, stdout=subprocess.PIPE, text=True) as process:
+    return file
+
+
+def outcome_inside(
+    cluster: commands.Cluster, argv: list[str], environ: Mapping[str, str]
+) -> Outcome:
+    """The Outcome that a command inside prints; Ctrl-C is for the command."""
+    inside = cluster.enter_argv(argv)
+    with subprocess.Popen(inside, env=environ, stdout=subprocess.PIPE, text=True) as process:
         # Ctrl-C also reaches the processes inside. They end the release in order; wait for them.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -281,25 +323,20 @@ def _outcome(printed: str, code: int) -> Outcome:
     )
 
 
-def _elsewhere(
-    context: str,
-    environment: Path,
-    overrides: Mapping[str, Any],
-    options: Callable[..., DayOptions],
-    say: Say,
-) -> Outcome:
+def _elsewhere(context: str, ready: Prepared, say: Say) -> Outcome:
     from tarsrelease.rehearsal import inside
 
-    database = load_environment(str(environment)).database
+    database = load_environment(str(ready.place)).database
     known = database is not None and database.dsn_env in os.environ
     if database is not None and not known:
         say(f"{database.dsn_env} is not set: the rehearsal runs without a database")
     found = binaries.resolve(cache_root(), say)
     with TemporaryDirectory(prefix="tarsrelease-") as work:
-        asked = options(
-            environment=_derived(environment, Path(work), context, overrides, database=known),
+        place = derived(ready.place, Path(work), context, ready.overrides, database=known)
+        asked = ready.options(
+            work,
+            environment=place,
             staging=None,
-            work=work,
             tools={tool: tuple(found.commands[tool]) for tool in ("kubectl", "loadgen")},
             control=None,
         )

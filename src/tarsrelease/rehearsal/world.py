@@ -49,6 +49,11 @@ DSN_SECRET: Final = "tars-database"  # noqa: S105 - the name of a Secret
 """The Secret whose key ``dsn`` has the same for a Job, in each of the two namespaces."""
 
 
+def database_host(namespace: str) -> str:
+    """The host of the worked example's database in a namespace."""
+    return f"tars-postgres.{namespace}.svc.{CLUSTER_DOMAIN}"
+
+
 def dsn(namespace: str) -> str:
     """The address of the worked example's database in a namespace."""
-    return f"postgresql://tars:rehearsal-only@tars-postgres.{namespace}.svc.{CLUSTER_DOMAIN}/tars"
+    return f"postgresql://tars:rehearsal-only@{database_host(namespace)}/tars"

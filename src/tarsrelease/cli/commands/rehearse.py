@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from tarsrelease.cli.lazy import Entry, LazyGroup
-from tarsrelease.cli.options import STAGE_DURATION_OPTION, STAGES_OPTION
+from tarsrelease.cli.options import STAGE_DURATION_OPTION, STAGES_OPTION, Written
 from tarsrelease.cli.settings import Settings, command
 
 if TYPE_CHECKING:
     from tarsrelease.cli.session import Session
     from tarsrelease.model.details import Details
     from tarsrelease.model.outcome import Outcome
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """The sizes of ``1,2``."""
+    sizes = text.split(",")
+    if not all(size.isdigit() and int(size) for size in sizes):
+        raise ValueError(f"{text} is not a list of numbers of targets, such as 1,2")
+    return tuple(map(int, sizes))
+
 
 _DEFAULT = "default"
 _NAME = click.option(
@@ -80,7 +89,39 @@ _NAME = click.option(
     metavar="PATH",
     help="Path that the load requests of the canary alone, from 10 % on. Repeatable.",
 )
-def _rehearse(settings: Settings, **given: Any) -> int:
+@click.option(
+    "--targets",
+    type=click.IntRange(min=2, max=32),
+    metavar="NUMBER",
+    help="Rehearse a release to so many clusters, region-1, region-2 and so on; --rate is that of "
+    "each.",
+)
+@click.option(
+    "--waves",
+    type=Written("waves", _sizes),
+    metavar="SIZES",
+    help="Number of targets in each wave, such as 1,2. Default: one, then the others.",
+)
+@click.option(
+    "--on-failure",
+    type=click.Choice(["wave", "all"]),
+    default="wave",
+    show_default=True,
+    help="What a failing target rolls back, with --targets: its wave, or all waves so far.",
+)
+@click.option(
+    "--fault-at",
+    metavar="TARGET",
+    help="Where --fault happens, with --targets. Default: the last target.",
+)
+def _rehearse(
+    settings: Settings,
+    targets: int | None,
+    waves: tuple[int, ...] | None,
+    on_failure: Literal["wave", "all"],
+    fault_at: str | None,
+    **given: Any,
+) -> int:
     """Rehearse a whole release on a real Kubernetes API, started for it on this machine.
 
     It installs T.A.R.S. 1.0.0, sends it traffic, and takes 1.0.1 through verify, every canary stage
@@ -88,9 +129,14 @@ def _rehearse(settings: Settings, **given: Any) -> int:
     11) or held (10).
 
     With --images, it rehearses your own bundle with your own environment (docs/your-product.md).
+    With --targets, it releases to several clusters in waves (docs/waves.md).
     """
     if click.get_current_context().invoked_subcommand is not None:
         return 0
+    if targets is None and (waves or fault_at or on_failure != "wave"):
+        raise click.UsageError("--waves, --on-failure and --fault-at need --targets")
+    if targets is not None and waves is not None and sum(waves) != targets:
+        raise click.UsageError(f"--waves has {sum(waves)} targets, and --targets {targets}")
     from tarsrelease.cli.session import DEFAULT_EVIDENCE, carry_out
 
     def act(session: Session) -> Outcome:
@@ -98,7 +144,12 @@ def _rehearse(settings: Settings, **given: Any) -> int:
 
         evidence = settings.evidence or DEFAULT_EVIDENCE
         day = Rehearsal(evidence=evidence, release=settings.release, quiet=settings.quiet, **given)
-        return play(day, session.progress)
+        if targets is None:
+            return play(day, session.progress)
+        from tarsrelease.rehearsal import fleet_day
+
+        chosen = fleet_day.Waves(waves or (1, targets - 1), on_failure, fault_at)
+        return fleet_day.play(day, chosen, session.progress)
 
     return carry_out(settings, "rehearse", act, changes=False)
 
@@ -109,6 +160,7 @@ rehearse = command(
     name="rehearse",
     example="tarsrelease rehearse\n"
     "tarsrelease rehearse --fault errors --stages 1,10,100\n"
+    "tarsrelease rehearse --targets 3 --waves 1,2\n"
     "tarsrelease rehearse --release release/v1_4_0 --environment production --images images.yaml\n"
     "tarsrelease rehearse up && tarsrelease rehearse shell -- kubectl get pods -A",
     cls=LazyGroup,
