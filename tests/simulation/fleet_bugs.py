@@ -73,7 +73,7 @@ BUGS: dict[str, Bug] = {
 }
 
 FOUND_BY: dict[str, int] = {
-    "earlier_waves_not_read_again": 8,
+    "earlier_waves_not_read_again": 74,
     "rollback_not_noticed": 19,
     "lost_target_ignored": 10,
     "no_bake": 5,

@@ -246,6 +246,17 @@ def _others_since(story: Story, end: End, within: float = 90.0) -> bool:
     )
 
 
+def _journal_lost(story: Story, end: End) -> bool:
+    """Whether somebody deleted the journal after the deployment.
+
+    Nothing says then whether the promotion has begun, and so which side can serve.
+    """
+    calls = [c for c in story.calls[: end.calls] if c.effect]
+    return [c.name for c in calls if c.name in ("upgrade", "delete-journal")][-1:] == [
+        "delete-journal"
+    ]
+
+
 def an_undisturbed_release_is_promoted(story: Story) -> Iterator[str]:
     """If nothing goes wrong and nobody steps in, the release serves at the end."""
     disturbed = [c for c in story.calls if c.port in ("cluster", "server", "hands", "process")]
@@ -427,7 +438,8 @@ def after_an_interruption_the_traffic_is_safe(story: Story) -> Iterator[str]:
         begun = release_journal.has(
             story.ledger[: end.truth.entries], NEW, release_journal.PROMOTE, Phase.INTENT
         )
-        if max(end.truth.weights.values()) > 0 and not begun and not _others_since(story, end):
+        known = not (begun or _journal_lost(story, end) or _others_since(story, end))
+        if max(end.truth.weights.values()) > 0 and known:
             yield f"{_at(story, process.ended_at or 0)} {process.name}: interrupted, and the " + (
                 f"weights are {end.truth.weights}"
             )

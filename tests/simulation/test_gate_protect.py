@@ -459,7 +459,8 @@ def test_after_a_protection_only_a_recorded_second_try_gives_traffic(
             for e in world.journal
             if e.action == "gate" and e.phase is Phase.INTENT and e.at.timestamp() > at
         ]
-        assert raised is None or (tries and tries[0] <= raised)
+        # The journal has whole microseconds.
+        assert raised is None or (tries and tries[0] <= raised + 1e-6)
         assert raised is None or raised - at >= 60.0
     assert max(to for _, to in world.writes) == weight, "never more than the stage's weight"
 
