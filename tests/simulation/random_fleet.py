@@ -83,9 +83,9 @@ class SharedTime:
 
 
 class LazyWorld(World):
-    """A world whose time passes when somebody looks at it, so that hundreds of them cost nothing.
+    """A world whose time passes when a process reads it, so that hundreds of them cost nothing.
 
-    What nobody looked at for longer than `_REMEMBERED` has no samples from before that.
+    If no process reads it for longer than `_REMEMBERED`, it has no samples from before that.
     """
 
     shared: LazyTime | None = None
@@ -113,7 +113,7 @@ class LazyTime(SharedTime):
 
     @property
     def now(self) -> float:
-        """The time, which each world reaches when it is looked at."""
+        """The time that a world catches up with when a process reads it."""
         return self.at
 
     def advance(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ from tarsrelease.actions.command_lines import ACTIONS, Action
 from tarsrelease.actions.inputs import Given, read
 from tarsrelease.actions.kubeconfig import kubeconfig_file
 from tarsrelease.actions.runner import Silence, annotation, annotation_lines, masks, outputs
-from tarsrelease.adapters.files.evidence_file import FILE, head_of
+from tarsrelease.adapters.files.evidence_file import FILE, head_of_file
 from tarsrelease.cli.secret_values import (
     environment_file,
     secrets_of_environment,
@@ -161,7 +161,7 @@ def _tell(
 def _with_head(evidence: str) -> str | None:
     """The evidence's folder, and its head: the run's page keeps it where no later job writes."""
     path = Path(evidence, FILE)
-    head = head_of(path.read_bytes()) if evidence and path.is_file() else None
+    head = head_of_file(path) if evidence and path.is_file() else None
     return f"{evidence} (head {head})" if head else evidence or None
 
 

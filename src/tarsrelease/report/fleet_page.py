@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 
 from tarsrelease.model.base import Value
 from tarsrelease.model.details import TargetRow
 from tarsrelease.model.outcome import Outcome, Verdict
 from tarsrelease.report.dashboard import framed, rendered, step_row
-from tarsrelease.report.fleet_rows import LEGEND, problems, result, sign, spread, target_of, waves
+from tarsrelease.report.fleet_rows import (
+    LEGEND,
+    problems,
+    result,
+    sign,
+    spread,
+    target_of,
+    waves,
+    where,
+)
 
 _RECENT = 20
 _OPEN = 60
@@ -41,14 +49,14 @@ def fleet_content(found: FleetBoard) -> str:
     return rendered(
         _CONTENT,
         found=found,
-        where=_counted(rows),
+        where=where(rows),
         count=len(rows),
         waves=[
             {
                 "number": number,
                 "rows": alike,
                 "spread": spread(alike),
-                "where": _counted(alike),
+                "where": where(alike),
                 "open": len(alike) <= _OPEN,
             }
             for number, alike in groups
@@ -69,11 +77,6 @@ def _tone(row: TargetRow) -> str:
     if row.exit_code != 0 or row.at == "rolled back":
         return "fail"
     return "pass" if row.verdict == Verdict.PROCEED else "skipped"
-
-
-def _counted(rows: tuple[TargetRow, ...] | list[TargetRow]) -> str:
-    counts = Counter(row.at or result(row) for row in rows)
-    return ", ".join(f"{number} {word}" for word, number in counts.most_common())
 
 
 _CONTENT = """\

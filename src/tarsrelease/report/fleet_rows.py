@@ -94,10 +94,14 @@ def spread(rows: Sequence[TargetRow]) -> str:
     return f"{most} %" if least == most else f"{least} to {most} %"
 
 
+def where(rows: Sequence[TargetRow]) -> str:
+    """How many of these targets are where: ``3 promoted, 1 rolled back``."""
+    counts = Counter(row.at or result(row) for row in rows)
+    return ", ".join(f"{number} {word}" for word, number in counts.most_common())
+
+
 def _wave_row(wave: int | None, rows: Sequence[TargetRow]) -> tuple[str, ...]:
-    counted = Counter(row.at or result(row) for row in rows)
-    results = ", ".join(f"{number} {word}" for word, number in counted.most_common())
-    return ("" if wave is None else str(wave), str(len(rows)), spread(rows), results)
+    return ("" if wave is None else str(wave), str(len(rows)), spread(rows), where(rows))
 
 
 def _target_row(row: TargetRow) -> tuple[str, ...]:

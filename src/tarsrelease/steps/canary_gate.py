@@ -165,7 +165,7 @@ def _take(
     lacking = _wait_for_metrics(context, stage, deployments, has_traffic, keep)
     lacking = lacking or _read(context, stage, partial(_changed_by_others, context, entries))
     if since is None:
-        lacking = lacking or _images_changed(context, entries, deployments)
+        lacking = lacking or _template_changed(context, entries, deployments)
     early = None if lacking is None else Observation.of(lacking, context.clock.now())
     if since is not None:
         context.say(f"{stage.name}: at {stage.weight} % since {since:%H:%M:%S} UTC; evaluating")
@@ -364,7 +364,7 @@ def _changed_by_others(context: Context, entries: Sequence[Entry]) -> Check | No
     )
 
 
-def _images_changed(
+def _template_changed(
     context: Context, entries: Sequence[Entry], deployments: Iterable[DeploymentState]
 ) -> Check | None:
     """An error if a canary Deployment is not as it was installed."""

@@ -53,9 +53,10 @@ _FORBIDDEN = re.compile(
 )
 _HIDDEN = re.compile(r'^level=DEBUG msg="[^"]*[Ff]ail[^"]*".* error=(.*)$', re.MULTILINE)
 _CHANGING = {"create", "update", "patch", "delete"}
-_places = BoundedSemaphore(32)
+_AT_ONCE = 32
 """Helm's processes at the same time, of some 60 MB each: a rollback may go to hundreds of clusters
 at once."""
+_places = BoundedSemaphore(_AT_ONCE)
 
 
 class Failure(Exception):  # noqa: N818 - the caller turns it into a ReleaseError
@@ -142,12 +143,12 @@ def run(
 
     `variables` is its environment, by default what it needs to log in to the cluster. After
     `deadline`, part of which may pass until it can start, and a grace it is asked to end, and
-    later killed. Helm ends well although it had no
-    right to record what it did; that is a failure here.
+    later killed. Helm ends well although it had no right to record what it did; that is a failure
+    here.
     """
     ends_at = monotonic() + deadline
     if not _places.acquire(timeout=max(0.0, deadline)):
-        said = f"Helm did not start within {duration(deadline)}: 32 others were running"
+        said = f"Helm did not start within {duration(deadline)}: {_AT_ONCE} others were running"
         raise Failure(said, timed_out=True)
     try:
         variables = for_cluster() if variables is None else variables

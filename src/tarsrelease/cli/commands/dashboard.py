@@ -117,7 +117,7 @@ def _fleet(session: Session) -> _View:
 def _recorded(session: Session) -> list[Outcome]:
     from tarsrelease.adapters.files.evidence_file import outcomes_in
 
-    evidence = session.settings.evidence or Path("evidence")
+    evidence = session.evidence_folder
     return outcomes_in(evidence) if evidence.is_dir() else []
 
 

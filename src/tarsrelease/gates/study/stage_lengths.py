@@ -68,6 +68,17 @@ def plan_stages(
     return tuple(found)
 
 
+def regression_found(
+    usual: float, limit: float, alpha: float, stage: Stage, interval: float
+) -> tuple[tuple[float, float], ...]:
+    """(seconds, chance that a canary at `REGRESSION` times the limit is found by then), rising.
+
+    `usual` is in requests a second; `interval` seconds lie between the stage's evaluations.
+    """
+    share = min(0.99, REGRESSION * limit)
+    return detection(usual, share, limit, alpha, seconds=stage.duration, interval=interval)
+
+
 def not_planned(rollout: Rollout) -> tuple[str, ...]:
     """Ids of the checks that a service's requests do not decide."""
     ids = {
@@ -114,14 +125,7 @@ def _planned(
     quiet_seconds = None
     if quiet > 0 and slower > 0:
         quiet_seconds = needed / (quiet * slower / usual)
-    curve = detection(
-        usual,
-        min(0.99, REGRESSION * limit),
-        limit,
-        alpha,
-        seconds=stage.duration,
-        interval=traffic.scrape_interval,
-    )
+    curve = regression_found(usual, limit, alpha, stage, traffic.scrape_interval)
     trouble = None
     if total <= 0:
         trouble = "stable had no requests"

@@ -11,15 +11,12 @@ from collections.abc import Mapping
 
 from tarsrelease.gates.checks.pooled import pooled_alpha
 from tarsrelease.gates.stats.alpha_budget import alpha_per_check
-from tarsrelease.gates.stats.power import detection, time_to
-from tarsrelease.gates.study.stage_lengths import REGRESSION
+from tarsrelease.gates.stats.power import time_to
+from tarsrelease.gates.study.stage_lengths import regression_found
 from tarsrelease.model.checks import CompareCheck, ProportionCheck
 from tarsrelease.model.environment import Environment
 from tarsrelease.model.planning import PlannedCheck, PooledCheck
 from tarsrelease.model.rollout import Rollout
-
-Planned = Mapping[tuple[str, str, str], PlannedCheck]
-"""The plan of one target, by stage, service and check."""
 
 
 def plan_waves(
@@ -46,14 +43,8 @@ def plan_waves(
                 continue
             usual, limit = sum(each.usual for each in alike), alike[0].limit
             alone = max(alike, key=lambda each: each.found)
-            curve = detection(
-                usual,
-                min(0.99, REGRESSION * limit),
-                limit,
-                alpha,
-                seconds=stage.duration,
-                interval=environment.prometheus.scrape_interval,
-            )
+            interval = environment.prometheus.scrape_interval
+            curve = regression_found(usual, limit, alpha, stage, interval)
             several = len(alike) > 1
             together, within = curve[-1][1], time_to(curve, 0.95)
             times = [t for t in (alone.found_in, within if several else None) if t is not None]
