@@ -141,6 +141,25 @@ def test_a_bad_target_ends_its_wave_and_the_policy_says_who_else_is_rolled_back(
     assert "four" not in worlds.started
 
 
+def test_the_reason_of_a_rollback_is_the_target_that_failed_not_those_it_interrupted() -> None:
+    clock = Clock()
+    assignment = in_waves([{"targets": ["one", "two", "three"]}], clock)
+    reasons: list[str] = []
+
+    class Ended(Worlds):
+        def run(self, names: Sequence[str], parallel: int, began: datetime) -> dict[str, Outcome]:
+            found = {name: ended(ExitCode.INTERRUPTED) for name in names}
+            bad = {"summary": "canary-25: 28.6 % errors"}
+            return {**found, "two": ended(ExitCode.ROLLBACK).model_copy(update=bad)}
+
+        def roll_back(self, names: Sequence[str], reason: str) -> dict[str, Outcome]:
+            reasons.append(reason)
+            return {name: ended(ExitCode.DONE) for name in names}
+
+    run_waves(assignment, Ended(clock, ["one", "two", "three"]))
+    assert reasons == ["wave 1 of 1 (one, two, three): two: canary-25: 28.6 % errors"]
+
+
 def test_a_check_that_fails_in_the_bake_rolls_the_wave_back() -> None:
     worlds, run = released()
     worlds.watched = lambda name: Verdict.NO_GO if name == "one" else Verdict.PROCEED

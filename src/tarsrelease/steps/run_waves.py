@@ -28,7 +28,6 @@ from tarsrelease.rollout.fleet import (
     targets_of,
     to_roll_back,
     without,
-    worst,
 )
 
 STEP = "run"
@@ -121,7 +120,8 @@ def run_waves(assignment: Assignment, targets: Targets, choice: Choice = ALL) ->
         if wave.bake and number < len(waves) and _codes(ended) == {ExitCode.DONE}:
             ended, failing = _bake(assignment, targets, wave), ExitCode.NO
         if failing in _codes(ended):
-            why = worst(ended.values()).summary
+            failed = [name for name, one in ended.items() if one.exit_code is failing]
+            why = f"{some(failed)}: {ended[failed[0]].summary}"
             undone = to_roll_back(waves, number, found)
             assignment.say(f"{title}: {why}; rolling back {some(undone) or 'nothing else'}")
             if undone:
