@@ -197,11 +197,11 @@ class _Formatter(logging.Formatter):
 
 
 def log_to_stderr(redaction: Redaction, *, verbose: bool) -> None:
-    """Log on standard error. Libraries tell only warnings: they log whole addresses."""
+    """Log on standard error, if `verbose`. Of libraries' logs only warnings: they log whole
+    addresses."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(redaction))
-    logging.basicConfig(
-        handlers=[handler], level=logging.INFO if verbose else logging.CRITICAL, force=True
-    )
+    own, libraries = (logging.INFO, logging.WARNING) if verbose else (logging.CRITICAL,) * 2
+    logging.basicConfig(handlers=[handler], level=own, force=True)
     for name in _LIBRARIES:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(libraries)

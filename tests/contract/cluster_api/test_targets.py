@@ -96,9 +96,13 @@ def test_status_shows_the_fleet_and_a_cluster_that_is_away(
 ) -> None:
     at_ten(environment)
     assert run("status", "--format", "json", environment=environment) == ExitCode.UNREACHABLE
-    outcome = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    assert captured.err == "", "the logs of libraries are for --verbose"
+    outcome = json.loads(captured.out)
     rows = {row["target"]: row for row in outcome["details"]["targets"]}
     assert list(rows) == ["one", "two", "away"]
+    refused = "no answer from https://127.0.0.1:1: Failed to establish a new connection: "
+    assert rows["away"]["summary"] == f"{refused}[Errno 111] Connection refused"
     assert [rows[name].get("weight") for name in rows] == [10, 10, None]
     assert rows["away"]["exit_code"] == ExitCode.UNREACHABLE
     assert "away" in outcome["error"]["doing"]

@@ -405,11 +405,23 @@ class KubernetesApi:
             )
         return UnreachableError(
             doing=doing,
-            found=f"no answer from {self.server}: {error}",
+            found=f"no answer from {self.server}: {_why(error)}",
             expected=f"an answer within {duration(_TIMEOUT[1])}",
             next_step="check that this machine can reach the API server, then run this command "
             "again",
         )
+
+
+_CONNECTION = re.compile(r"\w+\(host='[^']*', port=\w+\): ")
+
+
+def _why(error: Exception) -> str:
+    """What urllib3 found, without its own words about tries, pools and connections."""
+    reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else None
+    match (reason or error).args:
+        case (str(what), OSError() as cause):  # ("Connection aborted.", ConnectionResetError(…))
+            return f"{what.rstrip('.')}: {cause.strerror or cause}"
+    return _CONNECTION.sub("", str(reason or error), count=1)
 
 
 _VERBS = {"get": "reading", "post": "creating", "put": "writing", "patch": "writing"}
