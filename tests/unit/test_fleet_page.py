@@ -35,7 +35,7 @@ def row(number: int) -> TargetRow:
     return TargetRow(
         target=f"t{number:04d}",
         wave=1 if number < 10 else 2,
-        exit_code=20 if away else 0,
+        exit_code=69 if away else 0,
         verdict=None if away else "proceed",
         at="" if away else "promoted" if number < 10 else "a stage runs",
         weight=None if away else 0 if number < 10 else 50,
@@ -62,7 +62,7 @@ def test_every_target_is_in_the_map_and_has_its_row() -> None:
     linked = re.findall(r'href="#(at-t\d+)"', shown)
     assert linked == re.findall(r'<tr id="(at-t\d+)">', shown)
     assert len(linked) == 1000
-    assert "980 a stage runs, 10 promoted, 10 exit code 20" in shown
+    assert "980 a stage runs, 10 promoted, 10 unreachable" in shown
     assert "Not in order: 10 of 1000" in shown
     assert "Wave 2: 990 targets, canary 50 %" in " ".join(shown.split())
     assert shown.count("<details open>") == 1, "the large wave is folded"

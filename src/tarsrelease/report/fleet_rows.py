@@ -8,6 +8,7 @@ from itertools import groupby
 
 from tarsrelease.model.details import TargetRow
 from tarsrelease.model.outcome import Outcome
+from tarsrelease.report.results import ended
 
 TARGET_HEADER = ("target", "canary", "result", "summary")
 WAVE_HEADER = ("wave", "targets", "canary", "results")
@@ -82,7 +83,7 @@ def sign(row: TargetRow) -> str:
 
 def result(row: TargetRow) -> str:
     """How the step ended there, in a word or two."""
-    return row.verdict or f"exit code {row.exit_code}"
+    return row.verdict or ("" if row.exit_code == 0 else ended(row.exit_code).lower())
 
 
 def spread(rows: Sequence[TargetRow]) -> str:

@@ -32,7 +32,12 @@ def headline(outcome: Outcome) -> str:
     """The result of an outcome in one or two capital words."""
     if outcome.verdict is not None:
         return outcome.verdict.value.upper()
-    return _ENDED.get(outcome.exit_code, f"EXIT {outcome.exit_code:d}")
+    return ended(outcome.exit_code)
+
+
+def ended(code: int) -> str:
+    """What an exit code without a verdict means, in one or two capital words."""
+    return next((word for known, word in _ENDED.items() if known == code), f"EXIT {code}")
 
 
 def show_observed(observed: Observed | None) -> str:

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from tarsrelease.model.details import Details, TargetRow
+from tarsrelease.model.details import Details, Table, TargetRow
 from tarsrelease.model.environment import Environment, Wave
-from tarsrelease.model.outcome import ErrorDetail, ExitCode, Outcome, Verdict
+from tarsrelease.model.outcome import (
+    ErrorDetail,
+    ExitCode,
+    Outcome,
+    Status,
+    Verdict,
+    deciding,
+)
 from tarsrelease.model.step_details import StatusDetails
 
 _WORST_FIRST = (
@@ -23,6 +30,8 @@ _WORST_FIRST = (
     ExitCode.DONE,
 )
 
+_BAD_CHECKS = 20
+"""Checks that the outcome of a fleet lists."""
 _CHANGED = frozenset(
     {ExitCode.DONE, ExitCode.HOLD, ExitCode.STOPPED, ExitCode.INTERRUPTED, ExitCode.BUG}
 )
@@ -189,6 +198,7 @@ def fleet_outcome(
             "details": Details(
                 targets=tuple(_row(name, one, wave_of.get(name)) for name, one in found.items()),
                 plan=tuple(_plans(found)),
+                table=_bad_checks(found),
             ),
             "started_at": started_at,
             "finished_at": finished_at,
@@ -203,6 +213,26 @@ def _plans(found: Mapping[str, Outcome]) -> Iterator[str]:
         alike.setdefault(one.details.plan, []).append(name)
     for plan, names in alike.items():
         yield from (f"{some(names)}: {line}" for line in plan)
+
+
+def _bad_checks(found: Mapping[str, Outcome]) -> Table | None:
+    """Which checks failed or could not be measured, and where; None if none did."""
+    alike: dict[tuple[Status, str, str], tuple[str, dict[str, None]]] = {}
+    for name, one in found.items():
+        for check in deciding(one.checks):
+            if check.status in (Status.FAIL, Status.ERROR):
+                which = (check.status, check.id, check.service or "")
+                alike.setdefault(which, (check.reason, {}))[1][name] = None
+    ordered = sorted(alike.items(), key=lambda each: each[0][0] is not Status.FAIL)
+    rows = [
+        (status.upper(), check, service, some(list(names)), reason.partition("\n")[0])
+        for (status, check, service), (reason, names) in ordered[:_BAD_CHECKS]
+    ]
+    if len(ordered) > _BAD_CHECKS:
+        more = f"and {len(ordered) - _BAD_CHECKS} more"
+        rows.append(("", more, "", "", "see the evidence, or --target with one of them"))
+    header = ("result", "check", "service", "at", "reason, of the first target")
+    return Table(header=header, rows=tuple(rows)) if rows else None
 
 
 def changed(found: Mapping[str, Outcome]) -> bool:
