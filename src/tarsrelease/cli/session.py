@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,7 @@ from tarsrelease.model.errors import ReleaseError, UsageError
 from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.model.overrides import describe_overrides
 from tarsrelease.model.release import AS_WRITTEN, Release, Run, RunOptions
+from tarsrelease.rollout.fleet import some
 
 if TYPE_CHECKING:
     from tarsrelease.adapters.files.private_bundle import PrivateBundle
@@ -118,10 +120,32 @@ class Session:
 
     @property
     def has_targets(self) -> bool:
-        """Whether the command acts on several targets."""
+        """Whether the command acts on several targets.
+
+        Raises UsageError for --wave with a target, or in an environment without targets.
+        """
         settings = self.settings
+        if settings.wave is not None and self._fleet is None:
+            self._refuse_wave(settings.wave)
         one = settings.target is not None or not settings.on_targets
         return not one and bool(self.environment.targets)
+
+    def _refuse_wave(self, wave: int) -> None:
+        target, environment = self.settings.target, self.environment
+        if target is not None:
+            raise UsageError(
+                doing="choosing the targets",
+                found=f"both --wave {wave} and the target {target}",
+                expected="a wave, or one target",
+                next_step="leave one of the two options out",
+            )
+        if not environment.targets:
+            raise UsageError(
+                doing="choosing the targets",
+                found=f"--wave {wave}, but the environment {environment.name} has no targets",
+                expected="--wave with an environment that has targets and waves",
+                next_step="leave --wave out, or choose another environment",
+            )
 
     @property
     def release_folder(self) -> Path:
@@ -310,12 +334,17 @@ def _whole(environment: Environment) -> Environment:
 def _at_target(environment: Environment, name: str) -> Environment:
     target = next((each for each in environment.targets if each.name == name), None)
     if target is None:
-        known = ", ".join(each.name for each in environment.targets)
+        known = [each.name for each in environment.targets]
+        alike = get_close_matches(name, known, n=1)
         raise UsageError(
             doing="choosing the target",
             found=f"--target {name}",
-            expected=f"one of: {known}" if known else f"none: {environment.name} has no targets",
-            next_step="name one of the environment's targets, or leave --target out",
+            expected=f"one of: {some(known, 20)}"
+            if known
+            else f"none: {environment.name} has no targets",
+            next_step=f"--target {alike[0]}"
+            if alike
+            else "name one of the environment's targets, or leave --target out",
         )
     return environment.at(target)
 
