@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from tarsrelease.cli.session import Recording, Session, Work
 from tarsrelease.cli.settings import Settings
 from tarsrelease.evidence.chain import prove
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.outcome import ExitCode, Outcome, Status, Verdict
+from tarsrelease.model.outcome import Check, ExitCode, Outcome, Status, Verdict
 from tarsrelease.rollout.fleet import fleet_outcome
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +134,24 @@ def test_a_rollback_goes_to_all_targets_at_once_however_many_they_are(written: P
     assert (chain.status, chain.samples) == (Status.PASS, count)
 
 
+@pytest.mark.parametrize(("count", "lines"), [(10, 10), (150, 1)])
+def test_the_progress_of_many_targets_is_summed_up(
+    written: Path, count: int, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = fleet_of(written, count).settings
+    session = Session(replace(settings, quiet=False))
+
+    def act(there: Session) -> Outcome:
+        there.progress.say("removing the canary")
+        return ended(there)
+
+    everywhere(session, Work("rollback", act, Recording.ALWAYS))
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    assert all(line.endswith(": removing the canary") for line in said)
+    assert ("and 145 more" in said[0]) is (lines == 1)
+
+
 def test_files_are_read_once_for_all_targets(written: Path) -> None:
     session = Session(Settings(environment=str(written), evidence=written.parent, quiet=True))
     assert session.environment.name == "production"
@@ -172,6 +193,128 @@ def test_a_target_that_is_rolled_back_interrupts_the_others(written: Path) -> No
     assert moved == ["production/us-1"]
     outcome = fleet_outcome("production", found, *([datetime.now(UTC)] * 2))
     assert outcome.exit_code is ExitCode.INTERRUPTED
+
+
+def test_two_signals_in_a_row_interrupt_every_target(written: Path) -> None:
+    count = 40
+    session, together = fleet_of(written, count), Barrier(count + 1)
+
+    def act(there: Session) -> Outcome:
+        together.wait(60)
+        there.clock.sleep(60)
+        raise AssertionError("it was not interrupted")
+
+    def ends_it() -> None:
+        together.wait(60)
+        for number in (signal.SIGINT, signal.SIGTERM) * 50:
+            os.kill(os.getpid(), number)
+
+    sender = Thread(target=ends_it)
+    sender.start()
+    fleet = Fleet(session, Nobody())
+    names = [target.name for target in session.environment.targets]
+    found = fleet.each(names, Work("run", act, Recording.ALWAYS), count)
+    sender.join()
+    assert {one.exit_code for one in found.values()} == {ExitCode.INTERRUPTED}
+
+
+def test_a_signal_that_comes_too_late_for_the_targets_is_not_lost(written: Path) -> None:
+    session = Session(Settings(environment=str(written), evidence=written.parent, quiet=True))
+
+    def act(there: Session) -> Outcome:
+        if there.settings.target == "us-1":
+            os.kill(os.getpid(), signal.SIGINT)
+        return ended(there)
+
+    with pytest.raises(KeyboardInterrupt):
+        Fleet(session, Nobody()).each(["eu-1", "us-1"], Work("watch", act, Recording.ALWAYS), 2)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (["--target", "eu-1", "--wave", "1"], "both --wave 1 and the target eu-1"),
+        (["--wave", "1"], "--wave 1, but the environment production has no targets"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["hold", "--reason", "a reason"],
+        ["rollback", "--reason", "a reason"],
+        ["canary", "gate", "--stage", "10"],
+        ["promote"],
+        ["check", "preflight"],
+        ["measure", "baseline"],
+        ["migrate", "status"],
+        ["doctor"],
+    ],
+    ids=" ".join,
+)
+def test_a_choice_of_targets_that_makes_no_sense_is_refused(
+    written: Path,
+    command: list[str],
+    where: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(written.parent)
+    if "--target" not in where:
+        place = yaml.safe_load(written.read_text())
+        del place["targets"], place["waves"]
+        written.write_text(yaml.safe_dump(place))
+    release = ["--release", str(ROOT / "release" / "v1_0_1")]
+    with pytest.raises(SystemExit) as done:
+        main([*command, *release, "--environment", str(written), *where, "--quiet"])
+    assert done.value.code == ExitCode.USAGE
+    assert said in capsys.readouterr().out
+
+
+def test_a_target_that_is_misspelled_is_named_without_all_the_others(
+    written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(written.parent)
+    fleet_of(written, 300)
+    with pytest.raises(SystemExit) as done:
+        main(["status", "--environment", str(written), "--target", "t2999", "--quiet"])
+    assert done.value.code == ExitCode.USAGE
+    said = capsys.readouterr().out
+    assert "t19 and 280 more" in said
+    assert "--target t299\n" in said
+
+
+def checked(name: str, *checks: Check) -> Outcome:
+    """A preflight at a target with these results."""
+    now = datetime.now(UTC)
+    return Outcome(
+        step="check preflight",
+        release="1.0.1",
+        environment=f"production/{name}",
+        verdict=Verdict.NO_GO if checks else Verdict.PROCEED,
+        exit_code=ExitCode.NO if checks else ExitCode.DONE,
+        summary="no-go",
+        checks=checks,
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def test_the_outcome_of_several_targets_says_which_checks_failed_where() -> None:
+    quota = {"id": "preflight.quota", "expected": "", "source": ""}
+    failed = Check(status=Status.FAIL, reason="2 CPUs are missing\nof 8", **quota)
+    unknown = Check(status=Status.ERROR, reason="no answer", **quota)
+    found = {f"t{number}": checked(f"t{number}", failed, failed) for number in range(7)}
+    found["t7"], found["t8"] = checked("t7", unknown), checked("t8")
+    outcome = fleet_outcome("production", found, *([datetime.now(UTC)] * 2))
+    assert outcome.details.table is not None
+    assert outcome.details.table.rows == (
+        ("FAIL", "preflight.quota", "", "t0, t1, t2, t3, t4 and 2 more", "2 CPUs are missing"),
+        ("ERROR", "preflight.quota", "", "t7", "no answer"),
+    )
+    well = fleet_outcome("production", {"t8": found["t8"]}, *([datetime.now(UTC)] * 2))
+    assert well.details.table is None
 
 
 def test_the_dashboard_of_a_fleet_shows_targets_that_do_not_answer(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
-from threading import Event
+from signal import SIGINT, SIGTERM, signal
+from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from tarsrelease.adapters.clock import InterruptibleClock, SystemClock
 from tarsrelease.adapters.terminal.person import AssumedYes, Nobody
 from tarsrelease.cli.session import Recording, Session, Work
 from tarsrelease.model.errors import UsageError
-from tarsrelease.model.outcome import Outcome
+from tarsrelease.model.outcome import ExitCode, Outcome
 from tarsrelease.operations.wave_evidence import WaveEvidence
 from tarsrelease.ports.people import Person
 from tarsrelease.rollout.fleet import (
@@ -28,6 +30,7 @@ from tarsrelease.rollout.fleet import (
 )
 
 if TYPE_CHECKING:
+    from tarsrelease.adapters.terminal.summed import SummedProgress
     from tarsrelease.context import Context
     from tarsrelease.steps.run_waves import Choice
 
@@ -40,6 +43,10 @@ ALL = 1024
 does not answer delays another. A thread takes less than 100 kB."""
 _TO_ALL = frozenset({"status", "rollback", "abort", "hold", "resume"})
 _FILES_PER_TARGET = 32
+_POLL = 0.2
+"""Seconds between two looks at what has arrived: signals, and targets that have ended."""
+_APART = 10
+"""Targets that report their progress one by one; that of more is summed up."""
 
 
 def everywhere(session: Session, work: Work, wave: int | None = None) -> Outcome:
@@ -168,15 +175,20 @@ class Fleet:
         """Each target's outcome by its name, in the order of `names`, recorded in its own segment.
 
         Ctrl-C, or a target that was rolled back, interrupts the others: each moves its own traffic
-        to safety, as if Ctrl-C had been pressed there.
+        to safety, as if Ctrl-C had been pressed there. Raises KeyboardInterrupt if Ctrl-C was
+        pressed and no target was interrupted by it.
         """
         interrupted = Event()
         environment = self.session.environment
         together = WaveEvidence(len(environment.targets), len(environment.waves))
+        summed = self._summed(names)
 
         def at(name: str) -> Session:
             clock = InterruptibleClock(interrupted)
-            return self.session.at(name, clock, self.person, together.at(name))
+            there = self.session.at(name, clock, self.person, together.at(name))
+            if summed is not None:
+                there.progress = summed.at(name)
+            return there
 
         def done(name: str) -> Outcome:
             if interrupted.is_set():
@@ -187,10 +199,23 @@ class Fleet:
 
         at_once = min(parallel, len(names))
         _allow_files(_FILES_PER_TARGET * at_once)
-        with ThreadPoolExecutor(at_once, "target") as workers:
+        with _signals() as signals, ThreadPoolExecutor(at_once, "target") as workers:
             started = {workers.submit(done, name): name for name in names}
-            found = _collected(work.step, started, interrupted)
+            found = _collected(work.step, started, interrupted, signals)
+        if summed is not None:
+            summed.close()
+        if signals and ExitCode.INTERRUPTED not in {one.exit_code for one in found.values()}:
+            raise KeyboardInterrupt  # it came too late for these targets, not for what follows
         return {name: found[name] for name in names}
+
+    def _summed(self, names: Sequence[str]) -> SummedProgress | None:
+        """The progress of many targets in few lines; None if each has its own lines."""
+        settings = self.session.settings
+        if len(names) <= _APART or settings.verbose or settings.debug or settings.quiet:
+            return None
+        from tarsrelease.adapters.terminal.summed import SummedProgress
+
+        return SummedProgress(self.session.progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +273,37 @@ def _allow_files(wanted: int) -> None:
         setrlimit(RLIMIT_NOFILE, (max(now, raised), most))
 
 
-def _collected(step: str, running: Running, interrupted: Event) -> dict[str, Outcome]:
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The numbers of the signals that ask this process to end, as they arrive.
+
+    They raise nothing here. CI sends a second one, and a KeyboardInterrupt that is raised while
+    another is handled, or inside a lock, would leave the targets without their interrupt.
+    """
+    found: list[int] = []
+    if current_thread() is not main_thread():
+        yield found
+        return
+    numbers = (SIGINT, SIGTERM)
+    before = [signal(number, lambda number, _frame: found.append(number)) for number in numbers]
+    try:
+        yield found
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal(number, handler)
+
+
+def _collected(
+    step: str, running: Running, interrupted: Event, signals: Sequence[int]
+) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
-    while len(found) < len(running):
-        try:
-            for future in as_completed(running):
-                found[running[future]] = outcome = future.result()
-                if stops_others(step, outcome):
-                    interrupted.set()
-        except KeyboardInterrupt:
+    left = set(running)
+    while left:
+        ended, left = wait(left, _POLL, FIRST_COMPLETED)
+        for future in ended:
+            found[running[future]] = outcome = future.result()
+            if stops_others(step, outcome):
+                interrupted.set()
+        if signals:
             interrupted.set()
     return found
