@@ -156,8 +156,8 @@ def a_shared_database_is_migrated_once_and_first(story: FleetStory) -> Iterator[
 
 def an_undisturbed_release_reaches_every_target(story: FleetStory) -> Iterator[str]:
     """If nothing goes wrong and nobody steps in."""
-    if story.undisturbed and story.codes[:1] != [0]:
-        yield f"it ended with {story.codes}"
+    if story.undisturbed and story.released[:1] != [0]:
+        yield f"it ended with {story.released}"
 
 
 INVARIANTS: tuple[Callable[[FleetStory], Iterator[str]], ...] = (

@@ -160,7 +160,9 @@ class FleetStory:
     """When the shared database was migrated."""
     undisturbed: bool = True
     codes: list[int | None] = field(default_factory=list)
-    """How the runs of the fleet ended."""
+    """How the processes of the fleet ended, in the order of their ends."""
+    released: list[int | None] = field(default_factory=list)
+    """Those of `run` alone."""
 
     def timeline(self) -> str:
         """What happened, one line each."""
@@ -324,6 +326,8 @@ class Fleet:
 
         def ended(process: Process) -> None:
             self.story.codes.append(process.code)
+            if kind == "run":
+                self.story.released.append(process.code)
             on_end(process)
 
         self.conductor.start(Process(name, name, body, then=ended), after)

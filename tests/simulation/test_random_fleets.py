@@ -27,6 +27,10 @@ def test_invariants_hold_whatever_goes_wrong() -> None:
     _held(range(12))
 
 
+def test_a_contract_that_is_refused_meanwhile_is_not_the_end_of_the_release() -> None:
+    _held(range(759, 760))
+
+
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(10))
