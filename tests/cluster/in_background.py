@@ -60,6 +60,11 @@ class Running:
         return found
 
     @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    @property
     def said(self) -> str:
         """What it has said so far."""
         return "".join(self.lines)

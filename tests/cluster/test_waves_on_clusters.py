@@ -22,7 +22,7 @@ from tarsrelease.model.outcome import ExitCode
 from tarsrelease.rehearsal import commands
 from tarsrelease.rehearsal.clusters import Fleet, clusters
 
-pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.full, pytest.mark.timeout(3000)]
 
 RUN = ("run", "--yes", "--stages", "25,100", "--leave-out", "validate=a test")
 CANARY = "deployment=canary,service"
@@ -70,10 +70,10 @@ def with_a_bad_region_3(waves: WavesDay) -> tuple[dict[str, Any], float]:
     """A release whose canary at region-3 fails every request: its outcome, and the seconds from
     then until that canary has no traffic."""
     with Running(waves, *RUN) as release:
-        waves.until_weight("region-3", 25)
+        waves.until_weight("region-3", 25, release)
         waves.regions["region-3"].fault('{"error_share": 1.0}', CANARY)
         began = time.monotonic()
-        waves.until_weight("region-3", 0)
+        waves.until_weight("region-3", 0, release)
         took = time.monotonic() - began
         return release.outcome(ExitCode.ROLLBACK), took
 
@@ -166,7 +166,7 @@ def rehearse(folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
         ],
         capture_output=True,
         text=True,
-        timeout=850,
+        timeout=1800,
         check=False,
     )
     assert done.stdout, done.stderr[-3000:]

@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from in_background import Running
 from tars_day import Day
 from troubles import shorter
 
 from tarsrelease.rehearsal.clusters import Fleet
 
 SIZES = (1, 2)
-_LONGEST = 240.0
+_LONGEST = 600.0
+
+
+def patient(day: Day) -> None:
+    """Let a stage wait for its requests: three clusters and their load share this machine."""
+    content = yaml.safe_load(day.environment.read_text())
+    content["overrides"]["max_extension"] = "3m"
+    day.environment.write_text(yaml.safe_dump(content))
 
 
 class WavesDay(Day):
@@ -32,6 +40,7 @@ class WavesDay(Day):
             own.mkdir()
             self.regions[member.name] = day = Day(member.cluster, own)
             shorter(day)
+            patient(day)
         admins = [member.cluster.kubeconfig for member in fleet.members]
         self.kubeconfig = fleet.kubeconfig(admins, folder / "kubeconfig")
         self.on_failure("wave")
@@ -67,11 +76,12 @@ class WavesDay(Day):
             *super().command(*step),
         ]
 
-    def until_weight(self, target: str, weight: int) -> None:
+    def until_weight(self, target: str, weight: int, release: Running) -> None:
         """Until the canary has this weight in every route of a target."""
         end = time.monotonic() + _LONGEST
         while set(self.regions[target].canary_weights()) != {weight}:
-            assert time.monotonic() < end, f"{target} never had {weight} %"
+            assert not release.ended, f"{target} has no {weight} %: {release.said}"
+            assert time.monotonic() < end, f"{target} never had {weight} %: {release.said}"
             time.sleep(0.1)
 
     def versions_everywhere(self) -> dict[str, set[str]]:
