@@ -285,6 +285,13 @@ def test_a_target_that_is_misspelled_is_named_without_all_the_others(
     assert "--target t299\n" in said
 
 
+def test_validate_says_how_one_of_the_targets_is_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["validate", "--target", "eu-1", "--environment", "production"])
+    assert done.value.code == ExitCode.USAGE
+    assert "--at eu-1 chooses one of the environment's targets" in capsys.readouterr().err
+
+
 def checked(name: str, *checks: Check) -> Outcome:
     """A preflight at a target with these results."""
     now = datetime.now(UTC)

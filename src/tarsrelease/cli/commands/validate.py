@@ -15,10 +15,20 @@ if TYPE_CHECKING:
     from tarsrelease.model.outcome import Outcome
 
 
+def _side(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value not in ("canary", "stable"):
+        raise click.BadParameter(
+            f"{value!r} is not one of 'canary', 'stable'; --at {value} chooses one of the "
+            "environment's targets"
+        )
+    return value
+
+
 @click.option(
     "--target",
     "side",
-    type=click.Choice(["canary", "stable"]),
+    callback=_side,
+    metavar="[canary|stable]",
     required=True,
     help="Side to test: the canary (by its header), or stable as users reach it.",
 )
