@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -290,6 +292,33 @@ def test_validate_says_how_one_of_the_targets_is_chosen(capsys: pytest.CaptureFi
         main(["validate", "--target", "eu-1", "--environment", "production"])
     assert done.value.code == ExitCode.USAGE
     assert "--at eu-1 chooses one of the environment's targets" in capsys.readouterr().err
+
+
+def test_what_a_target_leaves_behind_is_collected_while_the_others_go_on(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tarsrelease.cli.fleet._COLLECTED_EVERY", 0.0)
+    session = Session(Settings(environment=str(written), evidence=written.parent, quiet=True))
+    gone = Event()
+
+    class Samples:
+        def __init__(self) -> None:
+            self.me = self
+
+    def act(there: Session) -> Outcome:
+        if there.settings.target == "eu-1":
+            weakref.finalize(Samples(), gone.set)
+        elif not gone.wait(60):
+            raise AssertionError("it is still there")
+        return ended(there)
+
+    gc.disable()
+    try:
+        work = Work("run", act, Recording.ALWAYS)
+        found = Fleet(session, Nobody()).each(["eu-1", "us-1"], work, 2)
+    finally:
+        gc.enable()
+    assert {one.exit_code for one in found.values()} == {ExitCode.DONE}
 
 
 def checked(name: str, *checks: Check) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from signal import SIGINT, SIGTERM, signal
 from threading import Event, current_thread, main_thread
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from tarsrelease.adapters.clock import InterruptibleClock, SystemClock
@@ -45,6 +47,9 @@ _TO_ALL = frozenset({"status", "rollback", "abort", "hold", "resume"})
 _FILES_PER_TARGET = 32
 _POLL = 0.2
 """Seconds between two looks at what has arrived: signals, and targets that have ended."""
+_COLLECTED_EVERY = 60.0
+"""Seconds between two collections of what ended targets leave behind: the samples of a whole
+release, some 50 MB each, are in cycles that Python's own collector would find too late."""
 _APART = 10
 """Targets that report their progress one by one; that of more is summed up."""
 
@@ -297,9 +302,13 @@ def _collected(
     step: str, running: Running, interrupted: Event, signals: Sequence[int]
 ) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
-    left = set(running)
+    left, freed, collected_at = set(running), 0, monotonic()
     while left:
         ended, left = wait(left, _POLL, FIRST_COMPLETED)
+        if len(found) > freed and monotonic() - collected_at >= _COLLECTED_EVERY:
+            freed = len(found)
+            gc.collect()
+            collected_at = monotonic()
         for future in ended:
             found[running[future]] = outcome = future.result()
             if stops_others(step, outcome):
