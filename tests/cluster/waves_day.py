@@ -77,10 +77,10 @@ class WavesDay(Day):
         ]
 
     def until_weight(self, target: str, weight: int, release: Running) -> None:
-        """Until the canary has this weight in every route of a target."""
-        end = time.monotonic() + _LONGEST
-        while set(self.regions[target].canary_weights()) != {weight}:
-            assert not release.ended, f"{target} has no {weight} %: {release.said}"
+        """Until the canary has this weight in every route of a target; 0 also without a canary."""
+        end, wanted = time.monotonic() + _LONGEST, {weight}
+        while (set(self.regions[target].canary_weights()) or {0}) != wanted:
+            assert weight == 0 or not release.ended, f"{target} has no {weight} %: {release.said}"
             assert time.monotonic() < end, f"{target} never had {weight} %: {release.said}"
             time.sleep(0.1)
 
