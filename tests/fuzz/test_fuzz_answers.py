@@ -86,6 +86,17 @@ POD = {
         ],
     },
 }
+SERVICE_AND_SLICE = {
+    "metadata": {**METADATA, "labels": {"kubernetes.io/service-name": METADATA["name"]}},
+    "spec": {"selector": {"app": "tars"}},
+    "endpoints": [
+        {
+            "addresses": ["10.0.0.1"],
+            "conditions": {"ready": True},
+            "targetRef": {"kind": "Pod", "name": "tars-1"},
+        }
+    ],
+}
 AUTOSCALER = {
     "metadata": METADATA,
     "spec": {
@@ -285,6 +296,7 @@ INCIDENT = {"name": "n", "status": "scheduled", "metadata": {"tarsrelease": {"ke
 CASES: dict[str, Case] = {
     "deployments": (lambda s: s.workloads.deployments(), bodies(listed(DEPLOYMENT))),
     "pods": (lambda s: s.workloads.pods(), bodies(listed(POD))),
+    "pods behind": (lambda s: s.workloads.pods_behind(), bodies(listed(SERVICE_AND_SLICE))),
     "autoscalers": (lambda s: s.workloads.autoscalers(), bodies(listed(AUTOSCALER))),
     "leftovers": (lambda s: s.workloads.remove_leftovers("tars"), bodies(listed(DEPLOYMENT))),
     "scale": (lambda s: s.workloads.scale("tars", 3), bodies(DEPLOYMENT)),
@@ -410,6 +422,8 @@ def test_the_valid_answers_are_read(systems: Systems) -> None:
     assert systems.workloads.pods()[0].containers[0].waiting == "CrashLoopBackOff"
     server.body = PAGE
     assert systems.pod_pages() != [[]]
+    answered(listed(SERVICE_AND_SLICE))
+    assert systems.workloads.pods_behind() == {METADATA["name"]: {"tars-1"}}
     answered(listed(AUTOSCALER))
     assert systems.workloads.autoscalers()
     answered(ROUTE)

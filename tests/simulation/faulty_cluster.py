@@ -180,8 +180,8 @@ class FaultyCluster:
         self.calls.append(Call(self.world.now, process, port, name, what))
 
     def ready(self, name: str) -> int:
-        """Ready pods of a Deployment."""
-        return sum(self.world.is_ready(p) for p in self.world.running() if p.owner == name)
+        """Pods of a Deployment that its Service leads to."""
+        return sum(self.world.is_reached(p) for p in self.world.running() if p.owner == name)
 
     def truth(self) -> Snapshot:
         """What is true now."""
@@ -381,6 +381,9 @@ class FaultyWorkloads(SimulatedWorkloads):
                 )
             )
         return result
+
+    def _deployments(self) -> Iterable[str]:
+        return self.cluster.specs
 
     def scale(self, deployment: str, replicas: int) -> None:
         self.cluster.change(deployment, replicas=replicas)

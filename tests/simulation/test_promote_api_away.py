@@ -79,6 +79,36 @@ def test_a_promotion_gives_up_after_its_limit_and_the_canary_serves() -> None:
     assert "failed to download openapi" in outcome.error.found
 
 
+@pytest.mark.parametrize("lag", [0.0, 20.0])
+def test_traffic_returns_when_the_services_of_stable_lead_to_its_new_pods(lag: float) -> None:
+    day = DayWorld(plan=rollout(weights=(100,), duration="30s"))
+    day.world.listed_after = lag
+    assert day.play(Unattended()).exit_code is ExitCode.DONE
+    entered = next(at for at, weight in day.world.writes if weight == 100)
+    returned = next(at for at, weight in day.world.writes if at > entered and weight < 100)
+    led_to = max(pod.started + pod.ready_after for pod in day.world.running(Track.STABLE)) + lag
+    assert led_to <= returned < led_to + 10.0
+
+
+def test_a_service_that_never_leads_to_the_new_pods_stops_the_promotion() -> None:
+    day = DayWorld(plan=rollout(weights=(100,), duration="30s"))
+
+    class Lagging(SimulatedCharts):
+        """From the upgrade of stable on, the Services follow nothing."""
+
+        def upgrade(self, release: str, *arguments: Any, **options: Any) -> None:
+            if release == "tars":
+                day.world.listed_after = 1e6
+            super().upgrade(release, *arguments, **options)
+
+    day.charts = Lagging(day.world)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert outcome.error is not None
+    assert "Service tars-dashboard-api does not lead to" in outcome.error.found
+    assert day.weights == {100}
+
+
 def test_a_release_that_stops_before_its_promotion_leaves_no_traffic_on_the_canary() -> None:
     day = DayWorld(plan=rollout(weights=(100,), duration="30s"))
 

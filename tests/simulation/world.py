@@ -233,6 +233,8 @@ class World:
     scrape_interval: float = 5.0
     follow: float = 0.5
     """Seconds until the gateway follows its routes."""
+    listed_after: float = 0.0
+    """Seconds until a Service leads to a pod that is ready."""
     commit: float = 0.03
     """Seconds from a scrape's time to its samples being visible."""
     now: float = EPOCH
@@ -395,7 +397,8 @@ class World:
             weight = [w for t, w in self.followed.get(service, []) if t <= self.now][-1:]
             share = weight[0] / 100 if weight else 0.0
             for track, part in ((Track.CANARY, share), (Track.STABLE, 1 - share)):
-                able = [p for p in self.running(track) if p.service == service and self.is_ready(p)]
+                pods = [pod for pod in self.running(track) if pod.service == service]
+                able = [pod for pod in pods if self.is_reached(pod)]
                 for pod in able:
                     number = int(self.random.poisson(self.rate * part * seconds / len(able)))
                     bad = int(self.random.binomial(number, pod.error_share))
@@ -407,6 +410,11 @@ class World:
     def is_ready(self, pod: Pod) -> bool:
         """Whether it serves."""
         return pod.waiting is None and self.now >= pod.started + pod.ready_after
+
+    def is_reached(self, pod: Pod) -> bool:
+        """Whether its Service leads to it."""
+        ready_at = pod.started + pod.ready_after
+        return self.is_ready(pod) and self.now >= ready_at + self.listed_after
 
     def _scrape(self, pod: Pod) -> None:
         time = pod.next_scrape
@@ -594,6 +602,17 @@ class SimulatedWorkloads:
             )
             for pod in self.world.running()
         ]
+
+    def pods_behind(self) -> dict[str, frozenset[str]]:
+        self._answer()
+        pods = self.world.running()
+        return {
+            name: frozenset(p.name for p in pods if p.owner == name and self.world.is_reached(p))
+            for name in self._deployments()
+        }
+
+    def _deployments(self) -> Iterable[str]:
+        return self.world.replicas
 
     def scale(self, deployment: str, replicas: int) -> None:
         self._answer()

@@ -31,6 +31,7 @@ _ROLE = {
     ("autoscaling", "horizontalpodautoscalers"): "get list create patch delete",
     ("batch", "cronjobs"): "get create patch delete",
     ("coordination.k8s.io", "leases"): "get create update",
+    ("discovery.k8s.io", "endpointslices"): "list",
     ("gateway.networking.k8s.io", "httproutes"): "get list create patch delete",
     ("policy", "poddisruptionbudgets"): "get create patch delete",
 }

@@ -64,6 +64,12 @@ class Workloads(Protocol):
     def pods(self) -> list[PodState]:
         """All pods that belong to a Deployment of the application, on either track."""
 
+    def pods_behind(self) -> Mapping[str, frozenset[str]]:
+        """By Service of the namespace: the pods that get its traffic, by name.
+
+        A Service without a selector is left out: Kubernetes does not keep its endpoints.
+        """
+
     def scale(self, deployment: str, replicas: int) -> None:
         """Set the number of replicas; returns at once."""
 

@@ -141,6 +141,8 @@ def everything(cluster: KubernetesApi, environment: Environment, release: Releas
         assert helm.history(rollout.application)
         assert workloads.deployments()
         assert workloads.pods() == []
+        behind = workloads.pods_behind()
+        assert behind[rollout.services[0].stable.service] == frozenset()
         scaler = workloads.autoscalers()[0]
         workloads.keep_at_least(scaler.name, scaler.min_replicas + 1)
         workloads.scale(rollout.services[0].stable.deployment, 3)

@@ -13,6 +13,7 @@ from tarsrelease.adapters.kubernetes.client import (
     AUTOSCALER,
     CONFIG_MAP,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     POD,
     SERVICE,
     KubernetesApi,
@@ -24,6 +25,7 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.rollout import Rollout
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
+_SERVICE = "kubernetes.io/service-name"
 _VERSION = "app.kubernetes.io/version"
 _SETTINGS = ("name", "command", "args", "env", "envFrom", "resources")
 _VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?)")
@@ -57,6 +59,19 @@ class KubernetesWorkloads:
         """All pods of the application's Deployments, on either track."""
         pods = [self._pod(found) for found in self._cluster.select(POD)]
         return [pod for pod in pods if pod is not None and pod.owner in self._ours]
+
+    def pods_behind(self) -> dict[str, frozenset[str]]:
+        """By Service with a selector: the pods that its EndpointSlices call ready."""
+        behind: dict[str, set[str]] = {
+            found["metadata"]["name"]: set()
+            for found in self._cluster.select(SERVICE)
+            if found["spec"].get("selector")
+        }
+        for found in self._cluster.select(ENDPOINT_SLICE):
+            service = (found["metadata"].get("labels") or {}).get(_SERVICE)
+            if service in behind:
+                behind[service].update(_ready_pods(found))
+        return {service: frozenset(pods) for service, pods in behind.items()}
 
     def scale(self, deployment: str, replicas: int) -> None:
         """Set the number of replicas; returns at once."""
@@ -175,6 +190,16 @@ class KubernetesWorkloads:
         labels = metadata.get("labels") or {}
         version: str = labels.get(self._version_label) or labels.get(_VERSION) or ""
         return version
+
+
+def _ready_pods(endpoint_slice: dict[str, Any]) -> list[str]:
+    """Pods that get traffic. A condition that is not there counts as ready."""
+    return [
+        target["name"]
+        for endpoint in endpoint_slice.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+        and (target := endpoint.get("targetRef") or {}).get("kind") == "Pod"
+    ]
 
 
 def _settings(spec: dict[str, Any]) -> str:

@@ -1,0 +1,49 @@
+"""Which pods get the traffic of a Service, as the API server says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tarsrelease.adapters.kubernetes.client import ENDPOINT_SLICE, SERVICE, KubernetesApi
+from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
+from tarsrelease.model.release import Release
+
+
+def _slice(name: str, *endpoints: dict[str, Any], family: str = "IPv4") -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": family,
+        "ports": [{"port": 8080}],
+        "endpoints": list(endpoints),
+    }
+
+
+def _endpoint(address: str, pod: str | None, **conditions: bool) -> dict[str, Any]:
+    target = {"targetRef": {"kind": "Pod", "name": pod}} if pod else {}
+    return {"addresses": [address], "conditions": conditions, **target}
+
+
+def test_ready_endpoints_of_all_slices_of_a_service(
+    cluster: KubernetesApi, release: Release
+) -> None:
+    for name, selector in (("web", {"app": "web"}), ("empty", {"app": "none"}), ("outside", {})):
+        spec = {"ports": [{"port": 80}], **({"selector": selector} if selector else {})}
+        cluster.create(SERVICE, {"metadata": {"name": name}, "spec": spec})
+    first = _slice(
+        "web-1",
+        _endpoint("10.0.0.1", "ready", ready=True),
+        _endpoint("10.0.0.2", "unsaid"),
+        _endpoint("10.0.0.3", "starting", ready=False),
+        _endpoint("10.0.0.4", "ending", ready=False, serving=True, terminating=True),
+    )
+    second = _slice(
+        "web-2",
+        _endpoint("fd00::1", "ready", ready=True),
+        _endpoint("fd00::5", "second", ready=True),
+        _endpoint("fd00::6", None, ready=True),
+        family="IPv6",
+    )
+    for each in (first, second):
+        cluster.create(ENDPOINT_SLICE, each)
+    behind = KubernetesWorkloads(cluster, release.rollout).pods_behind()
+    assert behind == {"web": {"ready", "unsaid", "second"}, "empty": set()}
