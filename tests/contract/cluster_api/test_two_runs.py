@@ -82,7 +82,7 @@ class Runs:
             for entry in self.api.requests_of(name)
             if entry["verb"] in _WRITES
             if entry.get("objectRef", {}).get("namespace") == self.cluster.namespace
-            if "dryRun" not in entry["requestURI"]
+            if "dryRun" not in entry["requestURI"] and entry["responseStatus"]["code"] < 400
         ]
 
 
