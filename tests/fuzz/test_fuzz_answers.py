@@ -60,6 +60,7 @@ DEPLOYMENT = {
         "template": {"metadata": METADATA, "spec": {"containers": [CONTAINER]}},
     },
     "status": {
+        "replicas": 3,
         "readyReplicas": 3,
         "updatedReplicas": 3,
         "availableReplicas": 3,

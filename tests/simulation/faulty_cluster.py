@@ -372,6 +372,7 @@ class FaultyWorkloads(SimulatedWorkloads):
                 DeploymentState(
                     name=name,
                     replicas=spec.replicas,
+                    total=len(own),
                     ready=ready,
                     updated=sum(pod.version == spec.version for pod in own),
                     available=ready,

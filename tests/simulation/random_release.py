@@ -149,6 +149,7 @@ class RandomRelease:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.world = World(seed=seed, rate=40.0, scrape_interval=5.0, services=SERVICES)
+        self.world.listed_after = (0.0, 0.0, 10.0)[seed % 3]
         self.conductor = Conductor(self.world)
         self.cluster = FaultyCluster(self.world, self.conductor, self.random)
         self.release = release(

@@ -23,7 +23,7 @@ from world import (
 )
 
 from tarsrelease.model.cluster import Revision
-from tarsrelease.model.errors import LostError, UnreachableError
+from tarsrelease.model.errors import ForbiddenError, LostError, UnreachableError
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
 from tarsrelease.operations.scaling import complete_stable
@@ -109,6 +109,20 @@ def test_a_service_that_never_leads_to_the_new_pods_stops_the_promotion() -> Non
     assert day.weights == {100}
 
 
+def test_without_the_right_to_read_endpoints_nobody_waits_for_the_services() -> None:
+    class Limited(DayWorkloads):
+        def pods_behind(self) -> dict[str, frozenset[str]]:
+            raise ForbiddenError(
+                doing="reading endpointslices",
+                found="list endpointslices.discovery.k8s.io is forbidden",
+                expected="the right",
+                next_step="apply rbac/role.yaml",
+            )
+
+    world = World().populate()
+    assert completed(world, workloads=Limited(world)) is None
+
+
 def test_a_release_that_stops_before_its_promotion_leaves_no_traffic_on_the_canary() -> None:
     day = DayWorld(plan=rollout(weights=(100,), duration="30s"))
 
@@ -135,9 +149,9 @@ def stuck(minutes: float = 2.0) -> World:
     return world
 
 
-def completed(world: World) -> str | None:
+def completed(world: World, workloads: DayWorkloads | None = None) -> str | None:
     return complete_stable(
-        context(world, release(), workloads=DayWorkloads(world)),
+        context(world, release(), workloads=workloads or DayWorkloads(world)),
         None,
         version=OLD,
         deadline=120.0,

@@ -567,6 +567,7 @@ class SimulatedWorkloads:
                 DeploymentState(
                     name=name,
                     replicas=replicas,
+                    total=len(own),
                     ready=able,
                     updated=len(own),
                     available=able,

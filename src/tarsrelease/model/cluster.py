@@ -43,6 +43,7 @@ class PodState(Value):
 class DeploymentState(Value):
     """One Deployment. `settled` means that the controller has seen the newest spec.
 
+    `replicas` are wanted; `total` are there, of the newest spec (`updated`) and of older ones.
     `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods, `probe_paths`
     the paths that it asks for.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
@@ -53,6 +54,7 @@ class DeploymentState(Value):
 
     name: str
     replicas: int
+    total: int
     ready: int
     updated: int
     available: int
@@ -69,7 +71,8 @@ class DeploymentState(Value):
     @property
     def complete(self) -> bool:
         """All wanted replicas are of the newest spec and available, and no old one is left."""
-        return self.settled and self.replicas == self.updated == self.available == self.ready
+        counts = {self.replicas, self.total, self.updated, self.available, self.ready}
+        return self.settled and len(counts) == 1
 
 
 class AutoscalerState(Value):

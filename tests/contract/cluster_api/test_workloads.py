@@ -1,10 +1,18 @@
-"""Which pods get the traffic of a Service, as the API server says it."""
+"""Deployments and the pods behind Services, as the API server says them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from tarsrelease.adapters.kubernetes.client import ENDPOINT_SLICE, SERVICE, KubernetesApi
+from bare_api import BareApi
+
+from tarsrelease.adapters.kubernetes.client import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    SERVICE,
+    KubernetesApi,
+)
 from tarsrelease.adapters.kubernetes.workloads import KubernetesWorkloads
 from tarsrelease.model.release import Release
 
@@ -47,3 +55,25 @@ def test_ready_endpoints_of_all_slices_of_a_service(
         cluster.create(ENDPOINT_SLICE, each)
     behind = KubernetesWorkloads(cluster, release.rollout).pods_behind()
     assert behind == {"web": {"ready", "unsaid", "second"}, "empty": set()}
+
+
+def test_a_deployment_with_a_pod_of_its_former_spec_is_not_complete(
+    api: BareApi, cluster: KubernetesApi, release: Release
+) -> None:
+    """One replica: the old pod is ready until the new one is, which is counted from its start."""
+    labels = {"app": "web"}
+    pods = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "web", "image": "web:1.0.1"}]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pods}
+    cluster.create(DEPLOYMENT, {"metadata": {"name": "web"}, "spec": spec})
+    status = {"observedGeneration": 1, "updatedReplicas": 1}
+    status |= {"readyReplicas": 1, "availableReplicas": 1}
+    workloads = KubernetesWorkloads(cluster, release.rollout)
+    for total, complete in ((2, False), (1, True)):
+        patch = json.dumps({"status": {**status, "replicas": total}})
+        space = ("--namespace", cluster.namespace, "--subresource", "status")
+        api.kubectl("patch", "deployment", "web", *space, "--type", "merge", "--patch", patch)
+        [state] = workloads.deployments()
+        assert state.complete is complete

@@ -117,6 +117,7 @@ class KubernetesWorkloads:
         return DeploymentState(
             name=metadata["name"],
             replicas=spec.get("replicas", 1),
+            total=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
             updated=status.get("updatedReplicas", 0),
             available=status.get("availableReplicas", 0),
