@@ -33,6 +33,7 @@ def day(cluster: Cluster, tmp_path: Path) -> Iterator[Day]:
     day = Day(cluster, tmp_path)
     shorter(day)
     day.install()
+    day.kubectl("delete", "events", "--all")
     with day.load(400.0):
         day.wait_until_scraped()
         yield day
@@ -43,6 +44,15 @@ def events(day: Day) -> str:
     return day.inside(
         "bash", "-c", "kubectl get events -A --sort-by=.metadata.creationTimestamp | tail -60"
     )
+
+
+def node_taken_for_dead(day: Day) -> bool:
+    """Whether the node controller took all pods out of their Services, whatever a release does.
+
+    It may after an outage of the API server or etcd that is longer than its grace period, 50 s.
+    """
+    reason = ("--field-selector", "reason=NodeNotReady", "--output", "name")
+    return bool(day.kubectl("get", "events", *reason))
 
 
 def row(name: str, gate: str, outcome: dict[str, Any], seconds: float) -> None:
@@ -76,7 +86,8 @@ def test_a_stage_and_a_rollback_in_trouble(day: Day, name: str) -> None:
         missing = [text for text in trouble.says if text not in said]
         assert not missing, said
         failed = sum(each["failed"] + each["lost"] for each in day.clients()["by_path"].values())
-        assert trouble.loses or not failed, f"{failed} requests failed: {said}\n{events(day)}"
+        lost = failed and not trouble.loses and not node_taken_for_dead(day)
+        assert not lost, f"{failed} requests failed: {said}\n{events(day)}"
         if not trouble.lasts:
             rolled_back(day, name, f"{outcome['summary']} ({failed} requests failed)")
     if trouble.lasts:
@@ -87,7 +98,7 @@ def test_a_stage_and_a_rollback_in_trouble(day: Day, name: str) -> None:
     day.tarsrelease("rollback")
     assert day.versions() == {"1.0.0"}
     day.assert_nothing_of_the_canary_is_left()
-    if not trouble.loses:
+    if not trouble.loses and not node_taken_for_dead(day):
         day.assert_no_client_noticed()
 
 
@@ -131,7 +142,10 @@ def test_the_api_server_is_stopped_in_each_phase(day: Day, step: tuple[str, ...]
         day.cluster.control({"do": "start", "part": "kube-apiserver"})
         outcome = running.outcome(ExitCode.DONE, ExitCode.HOLD, ExitCode.STOPPED)
     row(f"API server stopped for 60 s, {' '.join(step[:2])}, {at}", outcome["summary"], outcome, 0)
-    day.assert_no_client_noticed()
+    if node_taken_for_dead(day):
+        day.forget_clients()
+    else:
+        day.assert_no_client_noticed()
     if step == ("promote",):
         assert day.tarsrelease("promote")["verdict"] == "proceed"
         assert day.versions() == {"1.0.1"}

@@ -18,6 +18,7 @@ from tarsrelease.rehearsal import world
 
 OUTAGE = 60.0
 CANARY = "tars-canary-dashboard-api"
+STABLE = "tars-dashboard-api"
 _QUOTA = "nothing-more"
 
 
@@ -125,7 +126,7 @@ def _upgrade_stable(day: Day) -> None:
 
 def _scale(number: int) -> Callable[[Day], None]:
     def act(day: Day) -> None:
-        day.kubectl("scale", "deployment", CANARY, f"--replicas={number}")
+        day.kubectl("scale", "deployment", STABLE, f"--replicas={number}")
 
     return act
 
@@ -150,13 +151,10 @@ TROUBLES = {
         seconds=30.0,
         away=True,
     ),
-    # Longer than the 50 s after which the node controller takes the node for dead and its pods
-    # out of their Services, as on any cluster, whatever a release does.
     "etcd paused for 60 s": Trouble(
         *(_part("pause", "etcd"), _part("resume", "etcd"), (0, 10, 11)),
         lasts=True,
         away=True,
-        loses=True,
     ),
     "Prometheus killed": Trouble(
         *(_part("kill", "prometheus"), _part("start", "prometheus"), (0, 10)), lasts=True

@@ -72,10 +72,12 @@ class Lease:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The truth at a call that changed something: weights, ready pods, and the journal's length."""
+    """The truth at a call that changed something: weights, ready pods, those of them that their
+    Service leads to, and the journal's length."""
 
     weights: dict[str, int]
     ready: dict[str, int]
+    reached: dict[str, int]
     entries: int
     holder: str | None
 
@@ -180,7 +182,11 @@ class FaultyCluster:
         self.calls.append(Call(self.world.now, process, port, name, what))
 
     def ready(self, name: str) -> int:
-        """Pods of a Deployment that its Service leads to."""
+        """Ready pods of a Deployment."""
+        return sum(self.world.is_ready(p) for p in self.world.running() if p.owner == name)
+
+    def reached(self, name: str) -> int:
+        """Those that their Service leads to."""
         return sum(self.world.is_reached(p) for p in self.world.running() if p.owner == name)
 
     def truth(self) -> Snapshot:
@@ -189,6 +195,7 @@ class FaultyCluster:
         return Snapshot(
             dict(self.world.weights),
             {name: self.ready(name) for name in names},
+            {name: self.reached(name) for name in names},
             len(self.journal),
             self.lease.holder.name if self.lease is not None else None,
         )
@@ -535,6 +542,7 @@ class _Lock:
 
     def __init__(self, cluster: FaultyCluster, process: Process) -> None:
         self._cluster, self._process = cluster, process
+        self._known = 0
 
     def acquire(self, *, preempt: bool = False) -> None:
         seen: float | None = None
@@ -553,6 +561,8 @@ class _Lock:
             raise self._locked(lease.holder.name)
         if lease is None and self._cluster.released:
             raise self._locked("nobody")
+        if lease is None and (other := self._overtaken()):
+            raise self._locked(other)
         lease = self._cluster.lease  # the renewal fails if somebody took it meanwhile
         if lease is not None and lease.holder is not self._process:
             raise self._locked(lease.holder.name)
@@ -586,8 +596,14 @@ class _Lock:
         lease = cluster.renewed()
         if lease is None or lease.holder is self._process or preempt:
             self._take(preempt=preempt)
+            self._known = len(cluster.journal)
             return True
         return False
+
+    def _overtaken(self) -> str | None:
+        """The run that acted since we acquired the lock."""
+        since = self._cluster.journal[self._known :]
+        return next((entry.run for entry in since if entry.run != self._process.run), None)
 
     def _take(self, preempt: bool = False) -> None:
         cluster, now = self._cluster, self._cluster.world.now

@@ -186,10 +186,15 @@ def _edited_after_the_end(story: Story, at: float) -> bool:
 
 
 def traffic_has_ready_pods(story: Story) -> Iterator[str]:
-    """No traffic is moved to a side without ready pods while the other side has them all."""
+    """No traffic is moved to a side without ready pods while the other side has them all.
+
+    A release moves it to pods that their Service leads to. From a side that fails it is moved at
+    once, whatever the Services lead to.
+    """
     for number, call, service, stage, before, after in _shifts(story):
-        ready = story.truths[number].ready
-        sides = {t: ready[deployment(service, t)] for t in Track}
+        truth = story.truths[number]
+        able = truth.ready if stage in ("off", "kept-on-canary") else truth.reached
+        sides = {t: able[deployment(service, t)] for t in Track}
         gains = Track.CANARY if after > before else Track.STABLE
         if before == after or sides[gains] or not sides[gains.other]:
             continue
