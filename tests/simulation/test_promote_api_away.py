@@ -141,6 +141,17 @@ def test_a_release_that_stops_before_its_promotion_leaves_no_traffic_on_the_cana
     assert day.weights == {0}
 
 
+@pytest.mark.parametrize("stage", ["canary-10", "canary-100"])
+def test_a_release_whose_journal_is_deleted_leaves_no_traffic_on_the_canary(stage: str) -> None:
+    day = DayWorld(plan=rollout(weights=(10, 100), duration="30s"))
+    day.at_stage(stage, day.world.journal.clear)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert outcome.error is not None
+    assert "configmap/tarsrelease-tars has no deploy" in outcome.error.found
+    assert day.weights == {0}
+
+
 def stuck(minutes: float = 2.0) -> World:
     """Stable's pods have lacked their image for so long."""
     world = World().populate(minutes=minutes)

@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 
 from tarsrelease.context import Context
 from tarsrelease.model.details import Details
-from tarsrelease.model.errors import LockedError, LostError, ReleaseError
+from tarsrelease.model.errors import LockedError, ReleaseError
 from tarsrelease.model.format import duration
 from tarsrelease.model.journal import Entry
 from tarsrelease.model.measurement import Track
@@ -253,11 +253,9 @@ class _ReleaseRun:
                 self._validate()
         try:
             outcome = self._outcome("promote", self._promote, after_change=True)
-        except _EndedError as ended:
-            if isinstance(ended.__cause__, LostError):
-                self._leave_unpromoted()
+        except _LockLostError:
             raise
-        except KeyboardInterrupt:
+        except (_EndedError, KeyboardInterrupt):
             self._leave_unpromoted()
             raise
         if outcome.verdict is Verdict.ROLLBACK:
