@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -21,10 +21,13 @@ from world import (
 )
 
 from tarsrelease.context import Context
-from tarsrelease.model.errors import UnreachableError
+from tarsrelease.model.cluster import RouteState
+from tarsrelease.model.errors import StoppedError, UnreachableError
 from tarsrelease.model.lifting import Lifting
 from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import Verdict
+from tarsrelease.model.rollout import Service
+from tarsrelease.operations.traffic import shift
 from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.hold import hold
 from tarsrelease.steps.resume import resume
@@ -155,6 +158,25 @@ def test_the_lock_is_acquired_when_the_api_server_is_back() -> None:
     outcome = gate(context(world, release(SHORT), lock=Away(world)), 10)
     assert outcome.verdict is Verdict.PROCEED
     assert world.writes[0][0] >= back_at
+
+
+def test_a_route_that_is_never_accepted_ends_the_shift_however_often_the_api_server_goes() -> None:
+    world = made()
+
+    class Refused(SimulatedRoutes):
+        def read(self, services: Sequence[Service]) -> list[RouteState]:
+            return [s.model_copy(update={"accepted": False}) for s in super().read(services)]
+
+    def toggle() -> None:
+        world.kubernetes_up = not world.kubernetes_up
+        world.at(5.0 if world.kubernetes_up else 20.0, toggle)
+
+    began, of = world.now, context(world, release(SHORT), routes=Refused(world))
+    world.at(1.0, toggle)
+    with pytest.raises(StoppedError, match="has not accepted"):
+        shift(of, 10, "canary-10")
+    limits = of.environment.limits
+    assert world.now - began < of.environment.gateway.settle + 2 * limits.deploy + 60.0
 
 
 def test_an_outage_late_in_a_persons_hold_ends_no_stage() -> None:

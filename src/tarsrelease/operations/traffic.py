@@ -93,16 +93,19 @@ def _not_accepted(context: Context, write: Callable[[], object] | None = None) -
 def _accepting(
     context: Context, stage: str, away: float, write: Callable[[], object]
 ) -> Task[str | None]:
-    """As `wait_until_accepted`, and calls `write` if somebody deletes a route meanwhile. After
-    `away` seconds without the API server, and after further ones, the gateway gets as long to
-    connect again."""
-    clock, until = context.clock, context.clock.now()
-    until += timedelta(seconds=context.environment.gateway.settle + away)
+    """As `wait_until_accepted`, and calls `write` if somebody deletes a route meanwhile.
+
+    After `away` seconds without the API server, and after further ones, the gateway gets as long
+    to connect again; for all further ones together, twice `limits.deploy`.
+    """
+    clock, limits = context.clock, context.environment.limits
+    until = clock.now() + timedelta(seconds=context.environment.gateway.settle + away)
+    latest = until + timedelta(seconds=2 * limits.deploy)
     while True:
         asked = clock.now()
         problem = yield from patiently(context, stage, lambda: _not_accepted(context, write))
         if (lost := clock.now() - asked) >= timedelta(seconds=RETRY):
-            until += 2 * lost
+            until = min(until + 2 * lost, latest)
         if problem is None or clock.now() >= until:
             return problem
         yield _POLL
