@@ -37,8 +37,14 @@ def test_a_failure_after_the_canary_was_scaled_is_no_unchanged_state() -> None:
     world = World().populate(stable=2, canary=1)
 
     class Away(SimulatedWorkloads):
+        """Goes away at the first reading of the pods after the one that finds all of them ready."""
+
+        found = 0
+
         def pods(self) -> list[PodState]:
             if sum(map(self.world.is_ready, self.world.running(Track.CANARY))) == 6:
+                self.found += 1
+            if self.found == 2:
                 self.world.kubernetes_up = False
             self._answer()
             return super().pods()
