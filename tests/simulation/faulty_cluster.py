@@ -379,7 +379,7 @@ class FaultyWorkloads(SimulatedWorkloads):
                 DeploymentState(
                     name=name,
                     replicas=spec.replicas,
-                    total=len(own),
+                    outdated=sum(pod.version != spec.version for pod in own),
                     ready=ready,
                     updated=sum(pod.version == spec.version for pod in own),
                     available=ready,

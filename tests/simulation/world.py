@@ -567,7 +567,6 @@ class SimulatedWorkloads:
                 DeploymentState(
                     name=name,
                     replicas=replicas,
-                    total=len(own),
                     ready=able,
                     updated=len(own),
                     available=able,

@@ -42,7 +42,6 @@ def deployment(replicas: int = 1, ready: int = 1) -> DeploymentState:
     return DeploymentState(
         name=NAME,
         replicas=replicas,
-        total=replicas,
         ready=ready,
         updated=replicas,
         available=ready,

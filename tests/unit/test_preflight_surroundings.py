@@ -192,7 +192,6 @@ def state(name: str, replicas: int) -> DeploymentState:
     return DeploymentState(
         name=name,
         replicas=replicas,
-        total=replicas,
         ready=replicas,
         updated=replicas,
         available=replicas,

@@ -71,7 +71,6 @@ def state(
     return DeploymentState(
         name=name,
         replicas=replicas,
-        total=replicas,
         ready=ready,
         updated=replicas if updated is None else updated,
         available=ready,

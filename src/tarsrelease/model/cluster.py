@@ -43,7 +43,7 @@ class PodState(Value):
 class DeploymentState(Value):
     """One Deployment. `settled` means that the controller has seen the newest spec.
 
-    `replicas` are wanted; `total` are there, of the newest spec (`updated`) and of older ones.
+    `replicas` are wanted; `updated` are there of the newest spec, and `outdated` of older ones.
     `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods, `probe_paths`
     the paths that it asks for.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
@@ -54,7 +54,6 @@ class DeploymentState(Value):
 
     name: str
     replicas: int
-    total: int
     ready: int
     updated: int
     available: int
@@ -65,14 +64,15 @@ class DeploymentState(Value):
     changed_by: str = Field(default="", exclude_if=lambda name: not name)
     template_by: str = Field(default="", exclude_if=lambda name: not name)
     settings: str = Field(default="", exclude_if=lambda digest: not digest)
+    outdated: int = Field(default=0, exclude_if=lambda number: not number)
     probes: float = Field(default=0.0, exclude_if=lambda rate: not rate)
     probe_paths: tuple[str, ...] = Field(default=(), exclude_if=lambda paths: not paths)
 
     @property
     def complete(self) -> bool:
         """All wanted replicas are of the newest spec and available, and no old one is left."""
-        counts = {self.replicas, self.total, self.updated, self.available, self.ready}
-        return self.settled and len(counts) == 1
+        ready = self.replicas == self.updated == self.available == self.ready
+        return self.settled and ready and not self.outdated
 
 
 class AutoscalerState(Value):

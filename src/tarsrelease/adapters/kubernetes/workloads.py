@@ -117,7 +117,6 @@ class KubernetesWorkloads:
         return DeploymentState(
             name=metadata["name"],
             replicas=spec.get("replicas", 1),
-            total=status.get("replicas", 0),
             ready=status.get("readyReplicas", 0),
             updated=status.get("updatedReplicas", 0),
             available=status.get("availableReplicas", 0),
@@ -129,6 +128,7 @@ class KubernetesWorkloads:
             or _chart_version(metadata)
             or self._recorded(metadata),
             problem=_problem(status),
+            outdated=max(status.get("replicas", 0) - status.get("updatedReplicas", 0), 0),
             changed_by=_changed_by(metadata),
             template_by=_changed_by(metadata, "f:template"),
             settings=_settings(template["spec"]),
