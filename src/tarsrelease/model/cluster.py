@@ -47,7 +47,7 @@ class DeploymentState(Value):
     `probes` are the kubelet's HTTP and gRPC requests a second to each of its pods, `probe_paths`
     the paths that it asks for.
     `problem` says why its pods cannot be created (a quota, an admission webhook); "" if they can.
-    `changed_by` is the field manager that changed its spec last, `template_by` that of its pods'
+    `changed_by` is the field manager that set its replicas last, `template_by` that of its pods'
     template; "" if that is not known. `settings` is a digest of its containers' commands,
     environments and resources.
     """

@@ -57,17 +57,34 @@ def test_ready_endpoints_of_all_slices_of_a_service(
     assert behind == {"web": {"ready", "unsaid", "second"}, "empty": set()}
 
 
-def test_a_deployment_with_a_pod_of_its_former_spec_is_not_complete(
-    api: BareApi, cluster: KubernetesApi, release: Release
-) -> None:
-    """One replica: the old pod is ready until the new one is, which is counted from its start."""
+def _deployment(replicas: int) -> dict[str, Any]:
     labels = {"app": "web"}
     pods = {
         "metadata": {"labels": labels},
         "spec": {"containers": [{"name": "web", "image": "web:1.0.1"}]},
     }
-    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pods}
-    cluster.create(DEPLOYMENT, {"metadata": {"name": "web"}, "spec": spec})
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pods}
+    return {"metadata": {"name": "web"}, "spec": spec}
+
+
+def test_who_scaled_a_deployment(api: BareApi, cluster: KubernetesApi, release: Release) -> None:
+    manifest = {"apiVersion": "apps/v1", "kind": "Deployment", **_deployment(2)}
+    space = ("--namespace", cluster.namespace)
+    apply = ("apply", *space, "--server-side", "--field-manager", "helm", "--filename", "-")
+    api.kubectl(*apply, stdin=json.dumps(manifest))
+    workloads = KubernetesWorkloads(cluster, release.rollout)
+    [state] = workloads.deployments()
+    assert (state.changed_by, state.template_by) == ("helm", "helm")
+    api.kubectl("scale", *space, "deployment", "web", "--replicas", "1")
+    [state] = workloads.deployments()
+    assert (state.changed_by, state.template_by) == ("kubectl", "helm")
+
+
+def test_a_deployment_with_a_pod_of_its_former_spec_is_not_complete(
+    api: BareApi, cluster: KubernetesApi, release: Release
+) -> None:
+    """One replica: the old pod is ready until the new one is, which is counted from its start."""
+    cluster.create(DEPLOYMENT, _deployment(1))
     status = {"observedGeneration": 1, "updatedReplicas": 1}
     status |= {"readyReplicas": 1, "availableReplicas": 1}
     workloads = KubernetesWorkloads(cluster, release.rollout)

@@ -27,6 +27,8 @@ from tarsrelease.model.rollout import Rollout
 _HELM_RELEASE = "meta.helm.sh/release-name"
 _SERVICE = "kubernetes.io/service-name"
 _VERSION = "app.kubernetes.io/version"
+_NO_TIME = "9"
+"""Later than any time: the API server notes none for the newest scaling by kubectl or an HPA."""
 _SETTINGS = ("name", "command", "args", "env", "envFrom", "resources")
 _VERSION_TAG = re.compile(r"v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(_[0-9A-Za-z.-]+)?)")
 
@@ -129,7 +131,7 @@ class KubernetesWorkloads:
             or self._recorded(metadata),
             problem=_problem(status),
             outdated=max(status.get("replicas", 0) - status.get("updatedReplicas", 0), 0),
-            changed_by=_changed_by(metadata),
+            changed_by=_changed_by(metadata, "f:replicas"),
             template_by=_changed_by(metadata, "f:template"),
             settings=_settings(template["spec"]),
             probes=_probes(template["spec"]),
@@ -233,13 +235,12 @@ def _all_probes(spec: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _changed_by(metadata: dict[str, Any], field: str = "") -> str:
-    """The manager with the newest write of the spec, or of a field in it."""
+def _changed_by(metadata: dict[str, Any], field: str) -> str:
+    """The manager with the newest write of a field of the spec."""
     writes = [
-        (str(entry.get("time") or ""), str(entry.get("manager") or ""))
+        (str(entry.get("time") or _NO_TIME), str(entry.get("manager") or ""))
         for entry in metadata.get("managedFields") or []
-        if (spec := (entry.get("fieldsV1") or {}).get("f:spec")) is not None
-        and (not field or field in spec)
+        if field in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
     ]
     return max(writes, default=("", ""))[1]
 
