@@ -66,10 +66,15 @@ def armed(repository: Path, trap: Path) -> None:
         "diff.trap.command": str(trap),
         "log.showSignature": "true",
         "gpg.program": str(trap),
+        "filter.a=b.clean.clean": str(trap),
+        "filter.a=b.clean.required": "true",
+        "filter.trap.process": str(trap),
     }.items():
         git(repository, "config", key, value)
     (repository / ".git/info").mkdir(exist_ok=True)
-    (repository / ".git/info/attributes").write_text("* diff=trap\n")
+    (repository / ".git/info/attributes").write_text(
+        "* diff=trap filter=a=b.clean\n*.yaml filter=trap\n"
+    )
     hook = repository / ".git/hooks/post-index-change"
     hook.parent.mkdir(exist_ok=True)
     shutil.copy(trap, hook)
@@ -115,6 +120,8 @@ def test_a_hostile_repository_around_the_bundle_runs_nothing(
     armed(project, trap)
     for name in ("GIT_EXTERNAL_DIFF", "GIT_SSH_COMMAND", "GIT_SSH", "GIT_PAGER", "GIT_ASKPASS"):
         monkeypatch.setenv(name, str(trap))
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_OBJECT_DIRECTORY", "GIT_INDEX_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(trap))
@@ -123,6 +130,32 @@ def test_a_hostile_repository_around_the_bundle_runs_nothing(
     if not absent:
         assert source_of([project / "release/v1_2_0"], "1.2.0") == built_from
     assert not (tmp_path / "sprung").exists()
+
+
+def test_filters_and_submodules_of_the_inputs_run_nothing(
+    built: Path, tmp_path: Path, trap: Path
+) -> None:
+    """Git filters what it compares with the commit, and asks each submodule in its own process."""
+    project = shutil.copytree(built, tmp_path / "project")
+    inputs = project / "release/v1_2_0"
+    inside = inputs / "inside"
+    inside.mkdir()
+    git(inside, "init", "--quiet")
+    (inside / "file").write_text("1")
+    commit_all(inside)
+    git(project, "add", "--all")
+    commit_all(project)
+    (inside / "file").write_text("2")
+    armed(project, trap)
+    armed(inside, trap)
+    path = next(path for path in inputs.iterdir() if path.is_file())
+    path.write_bytes(path.read_bytes() + b"\n")
+    found = source_of([inputs], "1.2.0")
+    assert found is not None
+    assert not found.clean
+    assert not (tmp_path / "sprung").exists()
+    subprocess.run(["git", "status"], cwd=project, check=False, capture_output=True)
+    assert (tmp_path / "sprung").exists()
 
 
 def test_the_traps_are_real(built: Path, tmp_path: Path, trap: Path) -> None:

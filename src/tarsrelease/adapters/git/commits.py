@@ -1,14 +1,15 @@
 """The git commit of a bundle's inputs, by the git program.
 
 The repository may be anybody's: nothing that it configures is executed. Hooks, fsmonitor, external
-diffs, textconv, signatures' programs, credential helpers and fetching of what is missing are off.
+diffs, textconv, filters, signatures' programs, credential helpers and fetching of what is missing
+are off. Submodules have settings of their own, so Git does not look into them.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tarsrelease.adapters.child_environment import minimal
@@ -74,7 +75,8 @@ def source_of(paths: Sequence[Path], version: str) -> Source | None:
     if not commit:
         return None
     tags = _tags(root, commit)
-    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *names)
+    status = ("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=dirty")
+    changed = _git(root, *status, "--", *names, more=_without_filters(root))
     return Source(
         commit=commit,
         tag=next((tag for tag in (f"v{version}", version) if tag in tags), None),
@@ -140,14 +142,32 @@ def _root(folder: Path) -> Path | None:
     return Path(found.rstrip("\n")).resolve()
 
 
-def _git(folder: Path, *arguments: str) -> bytes:
+def _without_filters(root: Path) -> dict[str, str]:
+    """Variables that switch off every filter that the repository configures.
+
+    Not by -c: a filter's name may contain the `=` that would end the key there.
+    """
+    try:
+        found = _git(root, "config", "--null", "--name-only", "--get-regexp", r"^filter\.")
+    except _Refused:  # there is none
+        return {}
+    names = {key.rpartition(".")[0] for key in found.decode(errors="surrogateescape").split("\0")}
+    values = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    pairs = [(f"{name}.{key}", each) for name in names if name for key, each in values.items()]
+    variables = {"GIT_CONFIG_COUNT": str(len(pairs))}
+    for number, (key, value) in enumerate(pairs):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
+
+
+def _git(folder: Path, *arguments: str, more: Mapping[str, str] | None = None) -> bytes:
     """What git prints. Raises _Refused where it ends with an error, UsageError without git."""
     settings = [part for key, value in _OFF.items() for part in ("-c", f"{key}={value}")]
     try:
         done = subprocess.run(
             ["git", "--no-pager", *settings, *arguments],
             cwd=folder,
-            env={**minimal(), **_VARIABLES},
+            env={**minimal(), **_VARIABLES, **(more or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
