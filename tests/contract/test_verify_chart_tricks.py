@@ -84,6 +84,16 @@ TRICKS: dict[str, tuple[Mapping[str, str], str, str]] = {
         "chart.images",
         "Database/d for stable runs evil.example/x",
     ),
+    "an image that looks like a time": (
+        {"templates/web.yaml": TEMPLATE + POD.replace(f'"{EVIL}"', "12:30")},
+        "chart.images",
+        "runs 12:30",
+    ),
+    "an image that looks like a date": (
+        {"templates/web.yaml": TEMPLATE + POD.replace(f'"{EVIL}"', "2026-01-01")},
+        "chart.images",
+        "runs 2026-01-01",
+    ),
     "an image in parts": (
         {"templates/web.yaml": TEMPLATE + "\n---\napiVersion: example.org/v1\nkind: Database\n"
             "metadata: {name: d}\nspec: {image: {repository: evil.example/y, tag: v1}}\n"},
@@ -225,5 +235,9 @@ def test_what_is_read_alike_is_read() -> None:
         {"a": {"b": 1}, "c": {"b": 1}},
         {"d": 1},
     ]
+    text = ["12:30", "190:20:30.15", "2026-01-01", "2026-13-01", "0x_", "9" * 5000]
+    text.append("1" + ":1" * 9999)
+    assert rendered_objects(f"a: [{', '.join(text)}]\n") == [{"a": text}]
+    assert rendered_objects("a: [7, 0x10, -1_000, 1.5]\n") == [{"a": [7, 16, -1000, 1.5]}]
     with pytest.raises(AmbiguousYamlError):
         rendered_objects("a: &x {b: 1}\nc: {<<: *x, b: 2}\n")

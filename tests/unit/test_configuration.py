@@ -104,6 +104,9 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines(tmp_path: Path) -> 
         ("a: &a [*a]\n", "an alias that contains itself"),
         ("a: &a {b: 1}\nc: {<<: [1]}\n", "<<: must be a mapping"),
         ("a: 1\n---\nb: 2\n", "expected a single document"),
+        ("a: 1" + ":1" * 20_000 + "\n", "a number of more than 64 bits"),
+        ("a: 0x" + "f" * 20_000 + "\n", "a number of more than 64 bits"),
+        ("a: " + "9" * 20_000 + "\n", "cannot be read"),
     ],
 )
 def test_what_yaml_hides_is_refused(tmp_path: Path, text: str, expected: str) -> None:

@@ -70,6 +70,12 @@ def test_what_people_write_is_read_as_before() -> None:
     }
     assert read_yaml(text, free=[()]).data == data
     assert read_values("values.yaml", text.encode()) == data
+    times = "a: 12:30\nb: 2026-01-01\nc: 2026-13-01\n"
+    assert read_values("values.yaml", times.encode()) == {
+        "a": "12:30",
+        "b": "2026-01-01",
+        "c": "2026-13-01",
+    }
     many = "".join(f"key{n}: {n}\n" for n in range(20_000))
     assert len(read_yaml(many).data) == 20_000
     assert BoundedLoader("a: 1").get_single_data() == {"a": 1}

@@ -11,12 +11,17 @@ from typing import Any
 import yaml
 
 from tarsrelease.bundle.chart import laid_over
+from tarsrelease.bundle.plain_scalars import as_go_does
 from tarsrelease.model.bundle import ImagePaths
 
 _UNPACKED = re.compile(r"charts/([^/]+)/values\.yaml")
 _PACKED = re.compile(r"charts/([^/]+)\.tgz")
 _LARGEST = 2**20
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@as_go_does
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Values as Helm reads them."""
 
 
 def places_of(prefix: str, defaults: Mapping[str, Any]) -> ImagePaths:

@@ -23,6 +23,8 @@ from yaml.constructor import SafeConstructor
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from tarsrelease.bundle.plain_scalars import as_go_does
+
 Place = tuple[str | int, ...]
 """The way to a value: keys and indices from the document's root."""
 ANY = "*"
@@ -34,6 +36,8 @@ _ALWAYS_TEXT = frozenset({"str", "timestamp"})  # Helm, too, takes 2026-01-01 as
 
 _MOST_VALUES = 50_000
 _DEEPEST = 50
+_LONGEST = 64
+_SHOWN = 40
 
 
 class BoundedLoader(yaml.SafeLoader):
@@ -79,6 +83,11 @@ class BoundedLoader(yaml.SafeLoader):
             inside = [part for pair in node.value for part in pair]
         sizes = [self._sizes[one] for one in inside]
         return 1 + sum(count for count, _ in sizes), 1 + max((high for _, high in sizes), default=0)
+
+
+@as_go_does
+class _ValuesLoader(BoundedLoader):
+    """Values as Helm reads them, bounded."""
 
 
 def _too_deep(event: Any) -> ComposerError:
@@ -180,7 +189,10 @@ class _Reader:
         try:
             value = self.constructor.construct_object(node, deep=True)
         except ValueError as problem:
-            self.find(node, place, f"{node.value!r} cannot be read: {problem}")
+            self.find(node, place, f"{node.value[:_SHOWN]!r} cannot be read: {problem}")
+            return None
+        if isinstance(value, int) and value.bit_length() > _LONGEST:
+            self.find(node, place, f"a number of more than {_LONGEST} bits")
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self.find(node, place, f"{node.value!r} is not a JSON number")
@@ -221,10 +233,10 @@ def _told(problem: yaml.YAMLError) -> Finding:
 def read_values(path: str, content: bytes) -> Mapping[str, Any] | tuple[str, ...]:
     """A mapping as Helm reads it from a values file, or the file's mistakes."""
     try:
-        data = yaml.load(content.decode(), Loader=BoundedLoader)  # noqa: S506 - a safe one
+        data = yaml.load(content.decode(), Loader=_ValuesLoader)  # noqa: S506 - a safe one
     except yaml.YAMLError as problem:
         return (f"{path}:{_told(problem)}",)
-    except ValueError as problem:  # no UTF-8, or a date that is none
+    except ValueError as problem:  # no UTF-8
         return (f"{path}: {problem}",)
     return data if isinstance(data, dict) else (f"{path}:1: is not a mapping of values",)
 

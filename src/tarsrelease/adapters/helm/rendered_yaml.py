@@ -1,7 +1,7 @@
 """Rendered YAML, read only where Helm's reader (sigs.k8s.io/yaml, in Go) reads the same.
 
 Parsers disagree on merge keys and duplicate keys: what was checked would not be what is
-applied.
+applied. ``image: 12:30`` is an image, and no number.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+
+from tarsrelease.bundle.plain_scalars import as_go_does
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MERGE = "tag:yaml.org,2002:merge"
@@ -35,6 +37,9 @@ class _Loader(_Safe):  # type: ignore[misc]
 
     def flatten_mapping(self, node: Any) -> None:
         """Nothing is merged."""
+
+
+as_go_does(_Loader)
 
 
 class NoObjectError(yaml.YAMLError):
