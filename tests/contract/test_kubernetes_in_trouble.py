@@ -159,17 +159,49 @@ def test_an_exec_plugin_gives_credentials_and_gets_no_secret(
     ("source", "said"),
     [
         ("import sys; sys.exit('the SSO session has expired')", "the SSO session has expired"),
-        ("print('not json')", "failed to decode"),
+        ("print('not json')", "is not JSON"),
         (ANSWER.replace('"token"', '"other"'), "neither a token nor a certificate"),
         ("import time; time.sleep(20)", "no answer within"),
+        ("while True: print('x' * 65536)", "printed more than"),
+        ("print('[' * 100000)", "is not JSON"),
+        ("print('[]')", "no ExecCredential"),
+        (ANSWER.replace("k8s.io/v1", "k8s.io/v2"), "is not of client"),
     ],
 )
 def test_an_exec_plugin_that_fails_is_not_a_missing_right(
     source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(tmp_path, monkeypatch, "http://127.0.0.1:9", plugin(source))
-    monkeypatch.setattr(kubeconfig, "_LONGEST_LOGIN", 1.0)
+    monkeypatch.setattr(kubeconfig, "_LONGEST_LOGIN", 1.0 if "sleep" in source else 20.0)
     with pytest.raises(ReleaseError, match=said) as caught:
         KubernetesApi.connect(None, "tars")
     assert isinstance(caught.value, UsageError)
     assert "log in" in caught.value.detail.next
+
+
+def test_an_exec_plugin_that_never_ends_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"""
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open({str(tmp_path / "pids")!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+time.sleep(60)
+"""
+    use(tmp_path, monkeypatch, "http://127.0.0.1:9", plugin(source))
+    monkeypatch.setattr(kubeconfig, "_LONGEST_LOGIN", 3.0)
+    with pytest.raises(UsageError, match="no answer within"):
+        KubernetesApi.connect(None, "tars")
+    ends = time.monotonic() + 10
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() < ends, "it still runs"
+
+
+def runs(pid: str) -> bool:
+    """Whether the process is there, and not only waits for its parent to notice its end."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False

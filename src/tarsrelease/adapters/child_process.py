@@ -38,8 +38,11 @@ def run(
     stdin: bytes = b"",
     folder: Path | None = None,
     largest: int = LARGEST,
+    terminal: bool = False,
 ) -> Ended:
     """Run `command` to its end. What it started ends with it.
+
+    With `terminal` it may ask a person: its stdin and stderr are ours, so `err` is empty.
 
     Raises subprocess.TimeoutExpired, OverflowedError, and OSError where it cannot be started.
     """
@@ -48,29 +51,29 @@ def run(
         list(command),
         cwd=folder,
         env=dict(variables),
-        stdin=subprocess.PIPE,
+        stdin=None if terminal else subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
+        stderr=None if terminal else subprocess.PIPE,
+        start_new_session=not terminal,
     )
+    end = process.kill if terminal else lambda: _end(process)
     found: dict[str, bytes] = {}
 
     def read(name: str, stream: IO[bytes]) -> None:
         found[name] = stream.read(largest + 1)
         if len(found[name]) > largest:
-            _end(process)
+            end()
 
     def write(stream: IO[bytes]) -> None:
         with contextlib.suppress(OSError), stream:
             stream.write(stdin)
 
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018
-    assert process.stderr is not None  # noqa: S101
-    threads = [
-        threading.Thread(target=read, args=("out", process.stdout), daemon=True),
-        threading.Thread(target=read, args=("err", process.stderr), daemon=True),
-        threading.Thread(target=write, args=(process.stdin,), daemon=True),
-    ]
+    assert process.stdout is not None  # noqa: S101
+    threads = [threading.Thread(target=read, args=("out", process.stdout), daemon=True)]
+    if process.stderr is not None:
+        threads.append(threading.Thread(target=read, args=("err", process.stderr), daemon=True))
+    if process.stdin is not None:
+        threads.append(threading.Thread(target=write, args=(process.stdin,), daemon=True))
     for thread in threads:
         thread.start()
     try:
@@ -80,15 +83,16 @@ def run(
             raise subprocess.TimeoutExpired(list(command), seconds)
         process.wait(max(0.001, ends_at - monotonic()))
     finally:
-        _end(process)
+        end()
         process.wait()
         for thread in threads:
             thread.join(1.0)
         process.stdout.close()
-        process.stderr.close()
+        if process.stderr is not None:
+            process.stderr.close()
     if any(len(text) > largest for text in found.values()):
         raise OverflowedError(f"{command[0]} printed more than {largest} bytes")
-    return Ended(process.returncode, found["out"], found["err"])
+    return Ended(process.returncode, found["out"], found.get("err", b""))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

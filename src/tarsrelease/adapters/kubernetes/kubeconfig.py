@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from kubernetes.client import Configuration
 from kubernetes.config import kube_config
 from kubernetes.config.exec_provider import ExecProvider
 
+from tarsrelease.adapters import child_process
 from tarsrelease.adapters.child_environment import EXTRA, for_cluster
 from tarsrelease.model.errors import UsageError
 
@@ -21,6 +25,8 @@ _FILES: Any = kube_config
 _LOADER: Any = kube_config.KubeConfigLoader
 _PROVIDER: Any = ExecProvider
 _LONGEST_LOGIN = 60.0
+_LARGEST_LOGIN = 2**20
+_EXTENSION = "client.authentication.k8s.io/exec"
 _BROKEN = (
     config.ConfigException,
     OSError,
@@ -120,24 +126,52 @@ class _Loader(_LOADER):  # type: ignore[misc]
 
 def _status(wanted: Any, base: str, cluster: Any) -> dict[str, Any]:
     """What the plugin answers. Raises _PluginError."""
-    found: list[dict[str, Any]] = []
-    problems: list[str] = []
+    try:
+        provider = _PROVIDER(wanted, base, cluster)
+        own = {item["name"]: item["value"] for item in wanted.safe_get("env") or ()}
+        provider.env = {**for_cluster(), **own}
+        return _answered(provider)
+    except _PluginError:
+        raise
+    except Exception as error:
+        raise _PluginError(" ".join(str(error).split()) or type(error).__name__) from error
 
-    def ask() -> None:
-        try:
-            provider = _PROVIDER(wanted, base, cluster)
-            own = {item["name"]: item["value"] for item in wanted.safe_get("env") or ()}
-            provider.env = {**for_cluster(), **own}
-            found.append(dict(provider.run()))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is said
-            problems.append(" ".join(str(error).split()) or type(error).__name__)
 
-    thread = threading.Thread(target=ask, name="exec plugin", daemon=True)
-    thread.start()
-    thread.join(_LONGEST_LOGIN)
-    if not found:
-        raise _PluginError(*problems or [f"no answer within {_LONGEST_LOGIN:g} s"])
-    return found[0]
+def _answered(provider: Any) -> dict[str, Any]:
+    """Run the plugin as client.authentication.k8s.io says; the library waits for ever, reads
+    without end, and says nothing of a plugin that fails at a terminal."""
+    terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    spec: dict[str, Any] = {"interactive": terminal}
+    if provider.cluster:
+        about = spec["cluster"] = dict(provider.cluster.value)
+        own = [each for each in about.get("extensions") or () if each["name"] == _EXTENSION]
+        if own:
+            about["config"] = own[0]["extension"]
+    asked = {"apiVersion": provider.api_version, "kind": "ExecCredential", "spec": spec}
+    try:
+        ended = child_process.run(
+            provider.args,
+            variables={**provider.env, "KUBERNETES_EXEC_INFO": json.dumps(asked)},
+            seconds=_LONGEST_LOGIN,
+            folder=Path(provider.cwd) if provider.cwd else None,
+            largest=_LARGEST_LOGIN,
+            terminal=terminal,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _PluginError(f"no answer within {_LONGEST_LOGIN:g} s") from error
+    if ended.code != 0:
+        said = " ".join(ended.err.decode("utf-8", "replace").split())
+        raise _PluginError(f"it ended with {ended.code}{': ' if said else ''}{said[:500]}")
+    try:
+        answer = json.loads(ended.out)
+    except (ValueError, RecursionError) as error:
+        raise _PluginError(f"its answer is not JSON: {error}") from error
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if not isinstance(status, dict) or answer.get("kind") != "ExecCredential":
+        raise _PluginError("its answer is no ExecCredential with a status")
+    if answer.get("apiVersion") != provider.api_version:
+        raise _PluginError(f"its answer is not of {provider.api_version}")
+    return status
 
 
 def _reading(context: str | None) -> str:
