@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from world import (
     rollout,
 )
 
+from tarsrelease.context import Context
 from tarsrelease.model.cluster import Revision
 from tarsrelease.model.errors import LockedError, RefusedError, StoppedError, UsageError
 from tarsrelease.model.evidence import Record
@@ -29,8 +30,10 @@ from tarsrelease.model.measurement import Track
 from tarsrelease.model.outcome import ExitCode, Outcome, Verdict
 from tarsrelease.model.rollout import Service
 from tarsrelease.steps.abort import abort
+from tarsrelease.steps.canary_deploy import deploy
 from tarsrelease.steps.canary_gate import gate
 from tarsrelease.steps.hold import hold
+from tarsrelease.steps.promote import promote
 from tarsrelease.steps.resume import resume
 from tarsrelease.steps.rollback import rollback
 from tarsrelease.steps.status import status
@@ -431,6 +434,33 @@ def test_a_holder_that_lost_its_lock_changes_no_replicas() -> None:
     with pytest.raises(LockedError):
         gate(context(world, SHORT, lock=Overtaken()), 50)
     assert world.replicas[deployment(SERVICES[0], Track.CANARY)] == 1
+
+
+def test_no_step_acts_with_other_bytes_than_were_deployed() -> None:
+    """The chart exchanged or rollout.yaml loosened, and listed again: same version, other hash."""
+    day = DayWorld()
+    verified = day.release.model_copy(update={"identity": "a" * 64})
+    loosened = day.release.model_copy(update={"identity": "b" * 64})
+
+    def refused(step: Callable[[Context], Outcome], weight: int) -> None:
+        day.release = loosened
+        entries = len(day.world.journal)
+        with pytest.raises(RefusedError, match="was deployed from a"):
+            step(day.context())
+        assert day.weights == {weight}
+        assert len(day.world.journal) == entries
+        assert day.world.lock_holder is None
+        day.release = verified
+
+    day.release = verified
+    assert deploy(day.context()).verdict is Verdict.PROCEED
+    refused(lambda of: gate(of, 10), 0)
+    assert gate(day.context(), 10).verdict is Verdict.PROCEED
+    refused(deploy, 10)
+    assert gate(day.context(), 100).verdict is Verdict.PROCEED
+    refused(promote, 100)
+    assert promote(day.context()).verdict is Verdict.PROCEED
+    assert day.serving() == STABLE_NEW
 
 
 class FullDisk:
