@@ -121,6 +121,24 @@ def test_a_canary_that_fails_at_half_the_traffic_of_a_promotion_loses_it() -> No
     assert rows["promote-50"].seconds < 20
 
 
+def test_an_ill_pod_of_stable_at_half_the_traffic_of_a_promotion_gives_it_to_the_canary() -> None:
+    day = DayWorld(plan=rollout(weights=(10, 100), duration="1m"))
+    failed_before: list[int] = []
+
+    def ill() -> None:
+        failed_before.append(failed_requests(day.world))
+        for service in SERVICES:
+            own = [pod for pod in day.world.running(Track.STABLE) if pod.service == service]
+            own[0].error_share = 1.0
+
+    day.at_stage("promote-50", ill, after=3.0)
+    outcome = day.play(Unattended())
+    assert outcome.exit_code is ExitCode.STOPPED
+    assert day.weights == {100}
+    # In two minutes at 50 % it had been a quarter of 99 requests a second: thousands.
+    assert failed_requests(day.world) - failed_before[0] < 700
+
+
 def test_stable_that_fails_in_the_bake_gives_the_traffic_back_to_the_canary() -> None:
     plan = rollout(weights=(10, 100), duration="1m")
     longer = plan.promotion.model_copy(update={"bake": 600.0})
