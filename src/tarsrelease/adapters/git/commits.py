@@ -2,7 +2,7 @@
 
 The repository may be anybody's: nothing that it configures is executed. Hooks, fsmonitor, external
 diffs, textconv, filters, signatures' programs, credential helpers and fetching of what is missing
-are off. Submodules have settings of their own, so Git does not look into them.
+are off, in submodules, too.
 """
 
 from __future__ import annotations
@@ -75,12 +75,10 @@ def source_of(paths: Sequence[Path], version: str) -> Source | None:
     if not commit:
         return None
     tags = _tags(root, commit)
-    status = ("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=dirty")
-    changed = _git(root, *status, "--", *names, more=_without_filters(root))
     return Source(
         commit=commit,
         tag=next((tag for tag in (f"v{version}", version) if tag in tags), None),
-        clean=not changed,
+        clean=not _changed(root, names),
     )
 
 
@@ -140,6 +138,25 @@ def _root(folder: Path) -> Path | None:
     except _Refused:
         return None
     return Path(found.rstrip("\n")).resolve()
+
+
+def _changed(root: Path, paths: Sequence[str]) -> bool:
+    """Whether anything of `paths` differs from its commit.
+
+    Each submodule is asked by itself: what is switched off here is not handed down to it.
+    """
+    status = ("status", "--porcelain", "--untracked-files=all", "--ignore-submodules=dirty")
+    if _git(root, *status, "--", *paths, more=_without_filters(root)):
+        return True
+    for line in _git(root, "ls-files", "--stage", "-z", "--", *paths).split(b"\0"):
+        mode, _, path = line.partition(b"\t")
+        if not mode.startswith(b"160000 "):
+            continue
+        inside = (root / path.decode(errors="surrogateescape")).resolve()
+        is_there = root in inside.parents and (inside / ".git").exists()
+        if is_there and _changed(inside, ["."]):
+            return True
+    return False
 
 
 def _without_filters(root: Path) -> dict[str, str]:
