@@ -51,6 +51,8 @@ ALONE = snapshot(stable("1.0.0"), FIRST)
         (ALONE, DEPLOYED[:1], "not deployed", "canary deploy"),
         (at(0, WITH_CANARY), DEPLOYED, "deployed", "gate --stage 100"),
         (at(100, WITH_CANARY), SHIFTED, "canary-100", "gate --stage 100"),
+        (at(100, WITH_CANARY), [], "without a journal", "tarsrelease rollback"),
+        (at(0, WITH_CANARY), [], "without a journal", "tarsrelease canary deploy"),
         (
             at(100, WITH_CANARY),
             [*SHIFTED, entry("gate", weight=100, verdict="hold")],

@@ -11,6 +11,7 @@ from tarsrelease.model.journal import Entry, Phase
 from tarsrelease.model.outcome import Check, Status
 from tarsrelease.model.release import Release
 from tarsrelease.rollout import release_journal
+from tarsrelease.rollout.lost_journal import lost_journal
 
 
 def take_snapshot(context: Context) -> Snapshot:
@@ -130,21 +131,14 @@ def refuse_without_journal(
     context: Context, entries: Sequence[Entry], routes: Sequence[RouteState]
 ) -> None:
     """Raises RefusedError if the routes name the release and the journal has no deploy of it."""
-    version = context.release.version
-    if release_journal.of_this_attempt(entries, version):
-        return
-    weight = max((each.weight for each in routes if each.release == version), default=None)
-    if weight is None:
-        return
-    name = f"configmap/tarsrelease-{context.rollout.application}"
-    raise RefusedError(
-        doing=f"reading the journal of {version}",
-        found=f"{name} has no deploy of {version}, but the routes give its canary {weight} %",
-        expected="the journal that `canary deploy` began; somebody removed or emptied it",
-        next_step="`tarsrelease rollback`, then deploy again: stages that were passed are unknown"
-        if weight
-        else "`tarsrelease canary deploy` begins a new journal; the stages start afresh",
-    )
+    lost = lost_journal(context.rollout, entries, routes)
+    if lost is not None:
+        raise RefusedError(
+            doing=f"reading the journal of {context.release.version}",
+            found=lost.found,
+            expected="the journal that `canary deploy` began; somebody removed or emptied it",
+            next_step=lost.next_step,
+        )
 
 
 def refuse_rolled_back(doing: str, release: Release, entries: Sequence[Entry]) -> None:

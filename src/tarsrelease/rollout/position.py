@@ -11,6 +11,7 @@ from tarsrelease.model.position import Position
 from tarsrelease.model.rollout import Rollout
 from tarsrelease.model.versions import same_version
 from tarsrelease.rollout import release_journal, stage_list
+from tarsrelease.rollout.lost_journal import lost_journal
 from tarsrelease.rollout.rollback_plan import canary_names, stable_names
 from tarsrelease.rollout.weights_since import weights_since
 
@@ -96,6 +97,9 @@ def position(
             f"no release is in progress; stable is {', '.join(sorted(serving)) or 'absent'}",
             "tarsrelease canary deploy",
         )
+    lost = lost_journal(rollout, entries, seen.routes)
+    if lost is not None:
+        return there("without a journal", lost.found, lost.next_step, waits_for="a person")
     return _on_the_way(rollout, entries, weight, flags, there)
 
 
