@@ -47,8 +47,8 @@ def root() -> None:
 
 OBJECTS_BETWEEN_COLLECTIONS = 1_000_000
 """An evaluation reads up to a million samples. With Python's default of 700, the search for
-reference cycles takes two thirds of its time. With a million it takes 2 %, and what is left in
-cycles (a thousand objects a second at each target) takes 150 MB at most."""
+reference cycles takes two thirds of its time, with a million 2 %. A release leaves a thousand
+objects a second in cycles at each target, so the number may not be much larger."""
 
 
 def run(arguments: Sequence[str]) -> int:
