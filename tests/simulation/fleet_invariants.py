@@ -113,32 +113,35 @@ def two_fleets_never_both_act(story: FleetStory) -> Iterator[str]:
         ]
         if not lost:
             continue
-        since = min(lost) + _NOTICED
-        for target in story.targets.values():
-            for end in target.story.ends:
-                process = end.process
-                if process.run != name or not process.name.startswith("run"):
-                    continue
-                if process.started_at > since:
-                    yield f"{name} lost a target and started {target.name}"
-                for _, call, service, stage, before, after in invariants._shifts(target.story):
-                    late = call.process == process.name and call.at > since + IN_FLIGHT
-                    if late and after > before and stage != "kept-on-canary":
-                        yield f"{name} lost a target and raised {service} at {target.name}"
+        yield from _goes_on(story, name, min(lost) + _NOTICED, "lost a target")
 
 
-def nothing_starts_after_a_failure(story: FleetStory) -> Iterator[str]:
-    """A target of a wave is not started once another one of the wave was rolled back."""
-    for name, events in _runs(story).items():
-        ends = [
-            end
+def the_others_stop_at_a_failure(story: FleetStory) -> Iterator[str]:
+    """Once a run rolls a target back, it starts no other target and raises none."""
+    for name in _runs(story):
+        failed = [
+            entry.at.timestamp()
             for target in story.targets.values()
-            for end in target.story.ends
-            if end.process.run == name and end.process.name.startswith("run")
+            for entry in target.story.ledger
+            if entry.run == name
+            and (entry.action, entry.phase) == (release_journal.ROLLBACK, Phase.INTENT)
         ]
-        failed = [end.process.ended_at or 0.0 for end in ends if end.process.code == 11]
-        if failed and any(e.process.started_at > min(failed) + _NOTICED for e in ends):
-            yield f"{name} started a target after another one was rolled back ({len(events)})"
+        if failed:
+            yield from _goes_on(story, name, min(failed) + _NOTICED, "rolled a target back")
+
+
+def _goes_on(story: FleetStory, name: str, since: float, because: str) -> Iterator[str]:
+    """Targets that this run started or raised since then."""
+    for target in story.targets.values():
+        for process in [end.process for end in target.story.ends if end.process.run == name]:
+            if not process.name.startswith("run"):
+                continue
+            if process.started_at > since:
+                yield f"{name} {because} and started {target.name}"
+            for _, call, service, stage, before, after in invariants._shifts(target.story):
+                late = call.process == process.name and call.at > since + IN_FLIGHT
+                if late and after > before and stage != "kept-on-canary":
+                    yield f"{name} {because} and raised {service} at {target.name}"
 
 
 def a_shared_database_is_migrated_once_and_first(story: FleetStory) -> Iterator[str]:
@@ -164,7 +167,7 @@ INVARIANTS: tuple[Callable[[FleetStory], Iterator[str]], ...] = (
     no_wave_begins_before_the_wave_before_passed_and_baked,
     a_rolled_back_target_is_never_raised_by_another_run,
     two_fleets_never_both_act,
-    nothing_starts_after_a_failure,
+    the_others_stop_at_a_failure,
     a_shared_database_is_migrated_once_and_first,
     an_undisturbed_release_reaches_every_target,
 )

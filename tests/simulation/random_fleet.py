@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -177,14 +178,14 @@ class FleetStory:
 class InterruptedClock(SimulatedConductedClock):
     """As `InterruptibleClock`, on the virtual clock."""
 
-    def __init__(self, world: World, conductor: Conductor, interrupted: list[bool]) -> None:
+    def __init__(self, world: World, conductor: Conductor, interrupted: Callable[[], bool]) -> None:
         super().__init__(world, conductor)
         self._interrupted, self._raised = interrupted, False
 
     def sleep(self, seconds: float) -> None:
         end = self.world.now + seconds
         while not self._raised:
-            if self._interrupted[0]:
+            if self._interrupted():
                 self._raised = True
                 raise KeyboardInterrupt
             left = end - self.world.now
@@ -353,7 +354,7 @@ class Fleet:
     def contract(self, run: Run) -> Outcome:
         """What `migrate up --phase contract` does first; then the old columns are gone."""
         for target in self.targets.values():
-            refuse_while_rollback_is_possible(run.context(run.process, target, [False], None))
+            refuse_while_rollback_is_possible(run.context(run.process, target, lambda: False, None))
         for target in self.targets.values():
             versions = sorted({pod.version for pod in target.cluster.world.running()})
             target.cluster.note("contract", "hands", "contracted", *versions)
@@ -398,7 +399,7 @@ class Run:
         self.fleet, self.process, self.name, self.kill = fleet, process, name, kill
         self.children: list[Process] = []
         waves = fleet.environment.waves
-        self.together = WaveEvidence(len(fleet.targets), len(waves))
+        self.size = (len(fleet.targets), len(waves))
         self.calls: dict[str, int] = {}
         """Calls of a cluster so far, by all threads of this run."""
 
@@ -451,7 +452,11 @@ class Run:
         """As `cli.fleet.Fleet.each`, with processes of the conductor for its threads."""
         waiting, found = list(names), dict[str, Outcome]()
         running: dict[str, Process] = {}
-        interrupted = [False]
+        together, over = WaveEvidence(*self.size), list[bool]()
+
+        def interrupted(name: str) -> bool:
+            return bool(over or together.failed) and name not in together.failed
+
         self._note(step, names)
         while waiting or running:
             for name, child in list(running.items()):
@@ -459,14 +464,20 @@ class Run:
                     found[name] = _outcome(step, child, self.world)
                     del running[name]
                     if decisions.stops_others(step, found[name]):
-                        interrupted[0] = True
+                        over.append(True)
             while waiting and len(running) < parallel:
                 name = waiting.pop(0)
-                if interrupted[0]:
+                if interrupted(name):
                     now = datetime.fromtimestamp(self.world.now, UTC)
                     found[name] = decisions.not_started(step, name, "another failed", now)
                     continue
-                running[name] = self._start(step, self.fleet.targets[name], act, interrupted)
+                target = self.fleet.targets[name]
+
+                def there(process: Process, target: Target = target) -> Outcome:
+                    stops = partial(interrupted, target.name)
+                    return act(self.context(process, target, stops, together), target)
+
+                running[name] = self._start(step, target, there)
             if running:
                 self.fleet.conductor.sleep(_POLL)
         ended = {name: found[name] for name in names}
@@ -481,8 +492,7 @@ class Run:
         self,
         step: str,
         target: Target,
-        act: Callable[[Context, Target], Outcome],
-        interrupted: list[bool],
+        body: Callable[[Process], Outcome],
     ) -> Process:
         last = self.name.startswith("last")
         kind = "last-rollback" if last and step == "rollback" else step
@@ -490,9 +500,6 @@ class Run:
         kill_at = None
         if self.kill is not None and self.kill[0] == target.name:
             kill_at = self.kill[1] - self.calls.get(target.name, 0)
-
-        def body(process: Process) -> Outcome:
-            return act(self.context(process, target, interrupted, self.together), target)
 
         def ended(process: Process) -> None:
             self.calls[target.name] = self.calls.get(target.name, 0) + process.calls
@@ -519,7 +526,7 @@ class Run:
         self,
         process: Process,
         target: Target,
-        interrupted: list[bool],
+        interrupted: Callable[[], bool],
         together: WaveEvidence | None,
     ) -> Context:
         """The context of a process at one of the targets."""

@@ -197,6 +197,33 @@ def test_a_target_that_is_rolled_back_interrupts_the_others(written: Path) -> No
     assert outcome.exit_code is ExitCode.INTERRUPTED
 
 
+def test_a_proven_failure_interrupts_the_others_and_not_the_rollbacks_that_have_begun(
+    written: Path,
+) -> None:
+    session, others_are = fleet_of(written, 4), Event()
+    rolling_back = Barrier(2)
+
+    def act(there: Session) -> Outcome:
+        try:
+            if there.settings.target in ("t0", "t1"):
+                assert there._others is not None
+                there._others.fails()
+                rolling_back.wait(60)  # both at once
+                assert others_are.wait(60)
+                there.clock.sleep(0.5)
+                return ended(there)
+            there.clock.sleep(60)
+        except KeyboardInterrupt:
+            others_are.set()
+            raise
+        raise AssertionError("it was not interrupted")
+
+    names = [target.name for target in session.environment.targets]
+    found = Fleet(session, Nobody()).each(names, Work("run", act, Recording.ALWAYS), 4)
+    codes = [found[name].exit_code for name in names]
+    assert codes == [ExitCode.DONE] * 2 + [ExitCode.INTERRUPTED] * 2
+
+
 def test_two_signals_in_a_row_interrupt_every_target(written: Path) -> None:
     count = 40
     session, together = fleet_of(written, count), Barrier(count + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,24 +179,24 @@ class Fleet:
     def each(self, names: Sequence[str], work: Work, parallel: int) -> dict[str, Outcome]:
         """Each target's outcome by its name, in the order of `names`, recorded in its own segment.
 
-        Ctrl-C, or a target that was rolled back, interrupts the others: each moves its own traffic
-        to safety, as if Ctrl-C had been pressed there. Raises KeyboardInterrupt if Ctrl-C was
-        pressed and no target was interrupted by it.
+        Ctrl-C, or a target at which a failure is proven, interrupts the others: each moves its own
+        traffic to safety, as if Ctrl-C had been pressed there. Raises KeyboardInterrupt if Ctrl-C
+        was pressed and no target was interrupted by it.
         """
-        interrupted = Event()
+        interrupted = {name: Event() for name in names}
         environment = self.session.environment
         together = WaveEvidence(len(environment.targets), len(environment.waves))
         summed = self._summed(names)
 
         def at(name: str) -> Session:
-            clock = InterruptibleClock(interrupted)
+            clock = InterruptibleClock(interrupted[name])
             there = self.session.at(name, clock, self.person, together.at(name))
             if summed is not None:
                 there.progress = summed.at(name)
             return there
 
         def done(name: str) -> Outcome:
-            if interrupted.is_set():
+            if interrupted[name].is_set():
                 why = "the step ended at another target"
                 now = datetime.now(UTC)
                 return not_started(work.step, f"{environment.name}/{name}", why, now)
@@ -206,7 +206,7 @@ class Fleet:
         _allow_files(_FILES_PER_TARGET * at_once)
         with _signals() as signals, ThreadPoolExecutor(at_once, "target") as workers:
             started = {workers.submit(done, name): name for name in names}
-            found = _collected(work.step, started, interrupted, signals)
+            found = _collected(work.step, started, interrupted, together.failed, signals)
         if summed is not None:
             summed.close()
         if signals and ExitCode.INTERRUPTED not in {one.exit_code for one in found.values()}:
@@ -299,8 +299,13 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _collected(
-    step: str, running: Running, interrupted: Event, signals: Sequence[int]
+    step: str,
+    running: Running,
+    interrupted: Mapping[str, Event],
+    failed: Collection[str],
+    signals: Sequence[int],
 ) -> dict[str, Outcome]:
+    """The outcomes by target. `failed`: where a failure was proven; a rollback goes on there."""
     found: dict[str, Outcome] = {}
     left, freed, collected_at = set(running), 0, monotonic()
     while left:
@@ -310,9 +315,9 @@ def _collected(
             gc.collect()
             collected_at = monotonic()
         for future in ended:
-            found[running[future]] = outcome = future.result()
-            if stops_others(step, outcome):
-                interrupted.set()
-        if signals:
-            interrupted.set()
+            found[running[future]] = future.result()
+        over = bool(failed) or any(stops_others(step, outcome) for outcome in found.values())
+        for name, event in interrupted.items():
+            if signals or (over and name not in failed):
+                event.set()
     return found

@@ -16,6 +16,8 @@ class WaveEvidence:
 
     targets: int
     waves: int
+    failed: set[str] = field(default_factory=set)
+    """Targets at which a failure was proven."""
     _found: dict[str, dict[str, Mapping[Question, Ratios]]] = field(
         default_factory=lambda: defaultdict(dict)
     )
@@ -62,3 +64,7 @@ class TargetEvidence:
     ) -> Mapping[Question, list[Ratios]]:
         """See `OtherTargets.exchange`."""
         return self.wave.exchange(self.target, place, ours)
+
+    def fails(self) -> None:
+        """See `OtherTargets.fails`."""
+        self.wave.failed.add(self.target)

@@ -92,6 +92,9 @@ class OtherTargets(Protocol):
         `place` names the stage and the source of metrics.
         """
 
+    def fails(self) -> None:
+        """A failure is proven here, and a rollback begins: the release stops at the others."""
+
 
 class NoOtherTargets:
     """For an environment without targets."""
@@ -112,6 +115,9 @@ class NoOtherTargets:
         """Nothing."""
         del place, ours
         return {}
+
+    def fails(self) -> None:
+        """There are no others."""
 
 
 class Suites(Protocol):

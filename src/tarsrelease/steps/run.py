@@ -477,6 +477,7 @@ class _ReleaseRun:
 
     def _roll_back(self, reason: str, decided: Outcome | None) -> NoReturn:
         self.record.rolled_back = True
+        self.context.metrics.others.fails()
         outcome = self._outcome(
             "rollback", partial(rollback, self.context, reason), after_change=True
         )
