@@ -22,6 +22,7 @@ from tarsrelease.model.errors import UsageError
 USER = "postgres"
 _START = 30.0
 _STOP = 10.0
+_ENDED = frozenset({"Z", "X"})
 _SETTINGS = {
     # Nothing here outlives the process.
     "fsync": "off",
@@ -72,13 +73,13 @@ def _environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C"}
 
 
-def _runs(pid: int) -> bool:
-    """Whether the process exists, other than as a zombie (Linux)."""
+def _state(pid: int) -> str:
+    """The letter of the process's state (Linux): T is stopped, Z a zombie, X gone or not known."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
 
 
 class ThrowawayServer:
@@ -193,17 +194,23 @@ class ThrowawayServer:
         """
         if self._process is None:
             return
-        # Stopped, it starts no backend that would be missed.
+        # Stopped, it starts no backend and does not collect those that have ended; until then one
+        # may be missed, as Linux leaves children out of the list while others of them end.
         self._process.send_signal(signal.SIGSTOP)
-        children = self._children(self._process.pid)
-        for pid in (self._process.pid, *children):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _STOP
+        while time.monotonic() < deadline:
+            stopped = _state(self._process.pid) in {"T", *_ENDED}
+            children = self._children(self._process.pid)
+            running = [pid for pid in children if _state(pid) not in _ENDED]
+            for pid in running:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if stopped and not running:
+                break
+            time.sleep(0.01)
+        self._process.kill()
         self._process.wait()
         self._process = None
-        deadline = time.monotonic() + _STOP
-        while any(map(_runs, children)) and time.monotonic() < deadline:
-            time.sleep(0.01)
 
     def _children(self, pid: int) -> list[int]:
         """Its processes, each of which is in a session of its own (Linux)."""
