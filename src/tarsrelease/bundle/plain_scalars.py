@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_LONGEST = 64  # bits of Go's integers
+LONGEST = 64
+"""Bits of Go's integers."""
 
 
 def as_go_does(loader: Any) -> Any:
@@ -27,7 +28,7 @@ def _integer(loader: Any, node: Any) -> int | str:
         found: int = loader.construct_yaml_int(node)
     except ValueError:  # 0x_ and the like, or more digits than Python reads
         return text
-    return found if found.bit_length() <= _LONGEST else text
+    return found if found.bit_length() <= LONGEST else text
 
 
 def _float(loader: Any, node: Any) -> float | str:

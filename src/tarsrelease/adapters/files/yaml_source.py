@@ -23,7 +23,7 @@ from yaml.constructor import SafeConstructor
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tarsrelease.bundle.plain_scalars import as_go_does
+from tarsrelease.bundle.plain_scalars import LONGEST, as_go_does
 
 Place = tuple[str | int, ...]
 """The way to a value: keys and indices from the document's root."""
@@ -36,7 +36,6 @@ _ALWAYS_TEXT = frozenset({"str", "timestamp"})  # Helm, too, takes 2026-01-01 as
 
 _MOST_VALUES = 50_000
 _DEEPEST = 50
-_LONGEST = 64
 _SHOWN = 40
 
 
@@ -191,8 +190,8 @@ class _Reader:
         except ValueError as problem:
             self.find(node, place, f"{node.value[:_SHOWN]!r} cannot be read: {problem}")
             return None
-        if isinstance(value, int) and value.bit_length() > _LONGEST:
-            self.find(node, place, f"a number of more than {_LONGEST} bits")
+        if isinstance(value, int) and value.bit_length() > LONGEST:
+            self.find(node, place, f"a number of more than {LONGEST} bits")
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self.find(node, place, f"{node.value!r} is not a JSON number")

@@ -20,6 +20,7 @@ class AmbiguousYamlError(yaml.YAMLError):
     """Two readers would see two different documents."""
 
 
+@as_go_does
 class _Loader(_Safe):  # type: ignore[misc]
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -37,9 +38,6 @@ class _Loader(_Safe):  # type: ignore[misc]
 
     def flatten_mapping(self, node: Any) -> None:
         """Nothing is merged."""
-
-
-as_go_does(_Loader)
 
 
 class NoObjectError(yaml.YAMLError):
